@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#
+# Makes src/bindings.rs of acrn.h. With --check nothing is written: exit status 1 if the file is stale.
+#
+# BINDGEN names the bindgen to run (0.72.1 made the committed file), LIBCLANG_PATH where libclang is.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+committed=$here/src/bindings.rs
+bindgen=${BINDGEN:-bindgen}
+
+if ! command -v "$bindgen" >/dev/null; then
+	echo "regenerate.sh: no bindgen: $bindgen (set BINDGEN)" >&2
+	exit 2
+fi
+
+new=$(mktemp)
+trap 'rm -f "$new"' EXIT
+
+# No bytes are undefined where IntoBytes is derived, so a structure with padding is not in its list.
+padded='acrn_pio_request|acrn_pci_request|acrn_io_request|acrn_regs|acrn_vcpu_regs'
+padded="$padded|acrn_pcidev|acrn_cstate_data"
+plain='acrn_mmio_request|acrn_ioreq_notify|acrn_vm_creation|acrn_gp_regs|acrn_descriptor_ptr'
+plain="$plain|acrn_ptdev_irq|acrn_ptdev_irq__bindgen_ty_1|acrn_mmio_dev_res|acrn_mmiodev"
+plain="$plain|acrn_vdev__bindgen_ty_1__bindgen_ty_1|acrn_msi_entry|acrn_acpi_generic_address"
+plain="$plain|acrn_pstate_data|acrn_ioeventfd|acrn_irqfd"
+
+"$bindgen" "$here/acrn.h" \
+	--use-core \
+	--rust-target 1.85 \
+	--rust-edition 2024 \
+	--formatter prettyplease \
+	--no-prepend-enum-name \
+	--allowlist-file "$here/acrn.h" \
+	--with-derive-default \
+	--with-derive-custom-struct "($plain)=FromBytes,IntoBytes,Immutable,KnownLayout" \
+	--with-derive-custom-struct "($padded)=FromBytes,Immutable,KnownLayout" \
+	--with-derive-custom-struct '(acrn_vm_memmap|acrn_vdev|acrn_io_request_buffer)=FromBytes,Immutable,KnownLayout' \
+	--with-derive-custom-union '.*=FromBytes,Immutable,KnownLayout' \
+	--raw-line '// SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note' \
+	--raw-line '// Made of acrn.h by regenerate.sh: do not edit.' \
+	--raw-line '' \
+	--raw-line 'use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};' \
+	--output "$new"
+
+if [ "${1:-}" = --check ]; then
+	if ! diff -u "$committed" "$new"; then
+		echo "regenerate.sh: $committed is stale: run $0" >&2
+		exit 1
+	fi
+else
+	cp "$new" "$committed"
+fi
