@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! What went wrong, and in which call.
+
+use std::fmt;
+use std::io;
+
+use acrn_uapi::ioctl;
+
+/// The call that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Opening the device.
+    Open,
+    /// Mapping a page for the [`RequestPage`](crate::RequestPage).
+    MapRequestPage,
+    /// The ioctl with this number.
+    Ioctl(u32),
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Operation::Open => f.write_str("open of the HSM device"),
+            Operation::MapRequestPage => f.write_str("mmap of the I/O request page"),
+            Operation::Ioctl(number) => match ioctl::ALL.iter().find(|(n, _)| *n == number) {
+                Some((_, name)) => f.write_str(name),
+                None => write!(f, "ioctl {number:#010x}"),
+            },
+        }
+    }
+}
+
+/// A call that the kernel refused: which one, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Error {
+    operation: Operation,
+    errno: i32,
+}
+
+/// What almost every method returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of `operation` with this errno, a positive number.
+    pub fn new(operation: Operation, errno: i32) -> Self {
+        Error { operation, errno }
+    }
+
+    /// The error of the system call that this thread made last.
+    pub(crate) fn last(operation: Operation) -> Self {
+        let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+        Error { operation, errno }
+    }
+
+    /// The call that failed.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// Its errno, a positive number such as `libc::EINVAL`.
+    pub fn errno(&self) -> i32 {
+        self.errno
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {}",
+            self.operation,
+            io::Error::from_raw_os_error(self.errno)
+        )
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        io::Error::from_raw_os_error(error.errno)
+    }
+}
+
+/// A change of state that the kernel refused, with the thing as it was, to try again or to go on with.
+///
+/// Turns into an [`Error`] where `?` is used, which drops `value`.
+pub struct Failed<T> {
+    /// What should have changed, and didn't.
+    pub value: T,
+    /// Why.
+    pub error: Error,
+}
+
+impl<T> fmt::Debug for Failed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failed")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Failed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> std::error::Error for Failed<T> {}
+
+impl<T> From<Failed<T>> for Error {
+    fn from(failed: Failed<T>) -> Self {
+        failed.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_names_the_ioctl_and_the_reason() {
+        let error = Error::new(Operation::Ioctl(ioctl::ACRN_IOCTL_START_VM), libc::EINVAL);
+        assert_eq!(
+            error.to_string(),
+            "ACRN_IOCTL_START_VM: Invalid argument (os error 22)"
+        );
+    }
+
+    #[test]
+    fn unknown_ioctl_shows_its_number() {
+        assert_eq!(Operation::Ioctl(0xa2ff).to_string(), "ioctl 0x0000a2ff");
+    }
+
+    #[test]
+    fn failed_gives_the_value_back_and_the_error_on() {
+        let error = Error::new(Operation::Open, libc::ENOENT);
+        let failed = Failed { value: 7, error };
+        assert_eq!(failed.value, 7);
+        assert_eq!(Error::from(failed), error);
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Power management data of the physical CPUs behind a VM.
+
+use std::mem::size_of;
+use std::os::fd::AsFd;
+
+use acrn_uapi::ioctl::ACRN_IOCTL_PM_GET_CPU_STATE;
+use acrn_uapi::{
+    ACRN_PMCMD_GET_CX_CNT, ACRN_PMCMD_GET_CX_DATA, ACRN_PMCMD_GET_PX_CNT, ACRN_PMCMD_GET_PX_DATA,
+    acrn_cstate_data, acrn_pstate_data,
+};
+use zerocopy::FromBytes;
+
+use crate::call;
+use crate::{Result, Vm};
+
+/// The largest answer that the driver knows.
+const ANSWER: usize = size_of::<acrn_pstate_data>();
+
+/// Where the driver reads the command and puts the answer, whatever it is.
+#[derive(FromBytes)]
+#[repr(C, align(8))]
+struct Exchange([u8; ANSWER]);
+
+fn command(kind: u32, state: u8, vcpu: u8, vmid: u16) -> u64 {
+    u64::from(kind)
+        | u64::from(state) << 8
+        | u64::from(vcpu) << 16
+        // The command has 8 bits for it.
+        | u64::from(vmid as u8) << 24
+}
+
+/// # Power management
+///
+/// The hypervisor answers before the start and while the VM is paused. `EPERM` (its general error) or
+/// `EINVAL`: it has no such data.
+impl Vm {
+    /// `ACRN_IOCTL_PM_GET_CPU_STATE`: how many P-states a vCPU's CPU has.
+    pub fn px_count(&self, vcpu: u8) -> Result<u64> {
+        self.pm(ACRN_PMCMD_GET_PX_CNT, 0, vcpu)
+    }
+
+    /// `ACRN_IOCTL_PM_GET_CPU_STATE`: one P-state, counted from 0.
+    pub fn px_data(&self, vcpu: u8, state: u8) -> Result<acrn_pstate_data> {
+        self.pm(ACRN_PMCMD_GET_PX_DATA, state, vcpu)
+    }
+
+    /// `ACRN_IOCTL_PM_GET_CPU_STATE`: how many C-states a vCPU's CPU has.
+    pub fn cx_count(&self, vcpu: u8) -> Result<u64> {
+        self.pm(ACRN_PMCMD_GET_CX_CNT, 0, vcpu)
+    }
+
+    /// `ACRN_IOCTL_PM_GET_CPU_STATE`: one C-state, counted from 1.
+    pub fn cx_data(&self, vcpu: u8, state: u8) -> Result<acrn_cstate_data> {
+        self.pm(ACRN_PMCMD_GET_CX_DATA, state, vcpu)
+    }
+
+    fn pm<T: FromBytes>(&self, kind: u32, state: u8, vcpu: u8) -> Result<T> {
+        const { assert!(size_of::<T>() <= ANSWER) };
+        let mut exchange = Exchange([0; ANSWER]);
+        let command = command(kind, state, vcpu, self.vmid());
+        exchange.0[..8].copy_from_slice(&command.to_ne_bytes());
+        // SAFETY: this request reads a `u64` and writes at most `ANSWER` bytes in its place.
+        unsafe { call::with_mut(self.as_fd(), ACRN_IOCTL_PM_GET_CPU_STATE, &mut exchange)? };
+        match T::read_from_prefix(&exchange.0) {
+            Ok((answer, _)) => Ok(answer),
+            Err(_) => unreachable!("checked at compile time"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands() {
+        assert_eq!(command(ACRN_PMCMD_GET_CX_DATA, 2, 1, 5), 0x0501_0203);
+        assert_eq!(command(ACRN_PMCMD_GET_PX_CNT, 0, 0, 1), 0x0100_0000);
+    }
+}
