@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that the hypervisor reads or writes by physical address.
+
+use super::bindings;
+use core::{
+    mem::MaybeUninit,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    transmute::FromBytes,
+    uaccess::UserSliceReader, //
+};
+
+/// A value in physically contiguous kernel memory, aligned for `T`.
+///
+/// # Invariants
+///
+/// The memory is a `kmalloc` allocation, so it lies in the direct map and is physically contiguous.
+pub(crate) struct Contiguous<T>(KBox<T>);
+
+impl<T: FromBytes> Contiguous<T> {
+    /// Copies a `T` from user space.
+    ///
+    /// Every byte is copied, padding included: the hypervisor gets what the user wrote and nothing
+    /// of the kernel's.
+    pub(crate) fn from_user(mut reader: UserSliceReader) -> Result<Self> {
+        let mut memory = KBox::<T>::new_uninit(GFP_KERNEL)?;
+        // SAFETY: The allocation has `size_of::<T>()` bytes, and `MaybeUninit<u8>` may hold any.
+        let bytes = unsafe {
+            core::slice::from_raw_parts_mut(
+                memory.as_mut_ptr().cast::<MaybeUninit<u8>>(),
+                size_of::<T>(),
+            )
+        };
+        reader.read_raw(bytes)?;
+        // SAFETY: `read_raw` initialised every byte, and any bytes are a valid `T: FromBytes`.
+        let value = unsafe { memory.assume_init() };
+        // INVARIANT: `KBox` is a `kmalloc` allocation.
+        Ok(Self(value))
+    }
+}
+
+impl<T> Contiguous<T> {
+    /// Moves `value` to contiguous memory.
+    pub(crate) fn new(value: T) -> Result<Self> {
+        // INVARIANT: `KBox` is a `kmalloc` allocation.
+        Ok(Self(KBox::new(value, GFP_KERNEL)?))
+    }
+
+    /// Physical address of the value.
+    pub(crate) fn phys(&self) -> u64 {
+        // SAFETY: The address lies in the direct map by the type invariant.
+        unsafe { bindings::hsm_virt_to_phys(core::ptr::from_ref::<T>(&self.0).cast()) }
+    }
+}
+
+impl<T> Deref for Contiguous<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Contiguous<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+/// A vector of fixed capacity in physically contiguous kernel memory.
+///
+/// # Invariants
+///
+/// The memory is a `kmalloc` allocation that never moves.
+pub(crate) struct ContiguousVec<T> {
+    entries: KVec<T>,
+}
+
+impl<T> ContiguousVec<T> {
+    /// Most bytes in one vector: what the page allocator gives without effort.
+    const MAX_BYTES: usize = 8 * PAGE_SIZE;
+
+    /// Allocates room for `wanted` entries, or for as many as are allowed.
+    pub(crate) fn with_capacity_up_to(wanted: usize) -> Result<Self> {
+        let capacity = wanted.clamp(1, Self::MAX_BYTES / size_of::<T>());
+        Ok(Self {
+            // INVARIANT: `KVec` is a `kmalloc` allocation, and nothing here makes it grow.
+            entries: KVec::with_capacity(capacity, GFP_KERNEL)?,
+        })
+    }
+
+    /// Entries that fit.
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.capacity()
+    }
+
+    /// Replaces the contents by as many entries of `source` as fit.
+    pub(crate) fn refill(&mut self, source: impl Iterator<Item = T>) {
+        self.entries.clear();
+        for entry in source {
+            if self.entries.push_within_capacity(entry).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Physical address of the first entry.
+    pub(crate) fn phys(&self) -> u64 {
+        // SAFETY: The address lies in the direct map by the type invariant.
+        unsafe { bindings::hsm_virt_to_phys(self.entries.as_ptr().cast()) }
+    }
+}
+
+impl<T> Deref for ContiguousVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.entries
+    }
+}

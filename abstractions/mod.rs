@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe types over kernel facilities that the kernel crate has no abstraction for.
+//!
+//! All raw bindings of the driver are used here, and nowhere else. Each file is written as it could
+//! stand in `rust/kernel/`.
+
+pub(crate) mod acrn_guest;
+mod bindings;
+pub(crate) mod contiguous;
+pub(crate) mod irq_list;
+pub(crate) mod pinned_pages;
+pub(crate) mod rw_semaphore;
+pub(crate) mod simple_wait_queue;
+pub(crate) mod uapi_types;

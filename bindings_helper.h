@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Input of bindgen for abstractions/bindings.rs. */
+#include <asm/cpufeature.h>
+#include <asm/acrn.h>
+#include <asm/hypervisor.h>
+
+#include "helpers.h"
+#include "uapi/acrn.h"

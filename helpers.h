@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the kernel offers only as a macro or inline function and the kernel
+ * crate has no binding for. Pages are passed as void pointers, so that the
+ * generated bindings do not repeat the kernel's own types.
+ */
+#ifndef _ACRN_HSM_HELPERS_H
+#define _ACRN_HSM_HELPERS_H
+
+#include <linux/types.h>
+
+u64 hsm_virt_to_phys(const void *address);
+u64 hsm_page_to_pfn(const void *page);
+void *hsm_pfn_to_page(u64 pfn);
+void *hsm_page_address(const void *page);
+
+#endif
