@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The hypercalls of ACRN that this driver makes; the only `vmcall`.
+//!
+//! Convention (ACRN, `acrn_common.h` and hypercall documentation): id in r8, parameters in rdi and
+//! rsi, result in rax. Parameters in memory are passed by guest-physical address, as [`Contiguous`]
+//! or [`ContiguousVec`]. Any context, unless a function says otherwise.
+
+use crate::{
+    abstractions::contiguous::{
+        Contiguous,
+        ContiguousVec, //
+    },
+    uapi,
+};
+use kernel::prelude::*;
+
+const CREATE_VM: u64 = 0x8000_0010;
+const DESTROY_VM: u64 = 0x8000_0011;
+const START_VM: u64 = 0x8000_0012;
+const PAUSE_VM: u64 = 0x8000_0013;
+const RESET_VM: u64 = 0x8000_0015;
+const SET_VCPU_REGS: u64 = 0x8000_0016;
+const INJECT_MSI: u64 = 0x8000_0023;
+const SET_IRQLINE: u64 = 0x8000_0025;
+const SET_IOREQ_BUFFER: u64 = 0x8000_0030;
+const NOTIFY_REQUEST_FINISH: u64 = 0x8000_0031;
+const SET_MEMORY_REGIONS: u64 = 0x8000_0042;
+
+/// Id of a User VM, relative to the Service VM.
+///
+/// # Invariants
+///
+/// Not [`VmId::INVALID`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VmId(u16);
+
+impl VmId {
+    /// `ACRN_INVALID_VMID`: the hypervisor's word for "no VM".
+    const INVALID: u16 = 0xFFFF;
+
+    /// The id in `raw`, unless it is the invalid one.
+    fn new(raw: u16) -> Option<Self> {
+        // INVARIANT: Checked here.
+        (raw != Self::INVALID).then_some(Self(raw))
+    }
+}
+
+impl kernel::fmt::Display for VmId {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        kernel::fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// One entry of a SET_MEMORY_REGIONS array (`struct vm_memory_region`, 32 bytes).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct MemoryRegion {
+    operation: u32,
+    attr: u32,
+    user_vm_pa: u64,
+    service_vm_pa: u64,
+    size: u64,
+}
+static_assert!(size_of::<MemoryRegion>() == 32);
+
+impl MemoryRegion {
+    const ADD: u32 = 0;
+    const DELETE: u32 = 2;
+
+    /// Maps `size` bytes at `user_vm_pa` to the Service VM's `service_vm_pa`; `attr` is one
+    /// `ACRN_MEM_TYPE_*` and any `ACRN_MEM_ACCESS_*`.
+    pub(crate) fn add(user_vm_pa: u64, service_vm_pa: u64, size: u64, attr: u32) -> Self {
+        Self {
+            operation: Self::ADD,
+            attr,
+            user_vm_pa,
+            service_vm_pa,
+            size,
+        }
+    }
+
+    /// Unmaps `size` bytes at `user_vm_pa`.
+    pub(crate) fn delete(user_vm_pa: u64, size: u64) -> Self {
+        Self {
+            operation: Self::DELETE,
+            attr: 0,
+            user_vm_pa,
+            service_vm_pa: 0,
+            size,
+        }
+    }
+}
+
+/// Parameter of SET_MEMORY_REGIONS (`struct set_regions`, 24 bytes).
+#[repr(C)]
+struct MemoryRegions {
+    vmid: u16,
+    reserved: [u16; 3],
+    regions_num: u32,
+    reserved1: u32,
+    regions_gpa: u64,
+}
+static_assert!(size_of::<MemoryRegions>() == 24);
+
+/// Makes a hypercall.
+///
+/// # Safety
+///
+/// `id` must be a hypercall whose effect on this VM's memory is none, or is confined to what `p1` and
+/// `p2` name and the caller owns, or is shared with a User VM by the caller's intent.
+unsafe fn vmcall(id: u64, p1: u64, p2: u64) -> Result {
+    let result: i64;
+    // SAFETY: The caller vouches for the hypervisor's side. No register but rax changes.
+    unsafe {
+        core::arch::asm!(
+            "vmcall",
+            inlateout("rax") 0i64 => result,
+            in("r8") id,
+            in("rdi") p1,
+            in("rsi") p2,
+            options(nostack),
+        )
+    };
+    if result >= 0 {
+        return Ok(());
+    }
+    // ACRN's errors are small; anything else must not look like one.
+    match i32::try_from(result) {
+        Ok(errno @ -4095..=-1) => Err(Error::from_errno(errno)),
+        _ => Err(EIO),
+    }
+}
+
+/// A VM that the hypervisor made, and its number of vCPUs as told by the hypervisor.
+pub(crate) struct Created {
+    /// The new VM's id.
+    pub(crate) vm: VmId,
+    /// vCPUs, not checked.
+    pub(crate) vcpus: u16,
+}
+
+/// Makes a VM; writes its id and number of vCPUs to `parameter` as well.
+///
+/// Fails with `EINVAL` if the hypervisor reports success without a VM.
+pub(crate) fn create_vm(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> Result<Created> {
+    // SAFETY: Reads and writes `*parameter`, which is borrowed mutably.
+    unsafe { vmcall(CREATE_VM, parameter.phys(), 0) }?;
+    Ok(Created {
+        vm: VmId::new(parameter.vmid).ok_or(EINVAL)?,
+        vcpus: parameter.vcpu_num,
+    })
+}
+
+/// Ends a VM, which must be paused (`EPERM`). After success the hypervisor uses none of its memory.
+pub(crate) fn destroy_vm(vm: VmId) -> Result {
+    // SAFETY: No memory parameter; takes mappings away.
+    unsafe { vmcall(DESTROY_VM, vm.0.into(), 0) }
+}
+
+/// Starts a created VM that has a request page (`EPERM`).
+pub(crate) fn start_vm(vm: VmId) -> Result {
+    // SAFETY: No memory parameter; the VM sees what was mapped into it.
+    unsafe { vmcall(START_VM, vm.0.into(), 0) }
+}
+
+/// Stops the vCPUs of a VM.
+pub(crate) fn pause_vm(vm: VmId) -> Result {
+    // SAFETY: No memory parameter.
+    unsafe { vmcall(PAUSE_VM, vm.0.into(), 0) }
+}
+
+/// Puts a paused VM (`EPERM`) back to where it was created; all request slots become FREE.
+pub(crate) fn reset_vm(vm: VmId) -> Result {
+    // SAFETY: No memory parameter; writes to the VM's request page, which is shared.
+    unsafe { vmcall(RESET_VM, vm.0.into(), 0) }
+}
+
+/// Sets the registers of a vCPU of a VM that does not run (`EPERM`).
+pub(crate) fn set_vcpu_regs(vm: VmId, registers: &Contiguous<uapi::acrn_vcpu_regs>) -> Result {
+    // SAFETY: Reads `*registers`.
+    unsafe { vmcall(SET_VCPU_REGS, vm.0.into(), registers.phys()) }
+}
+
+/// Sends an MSI to a VM.
+pub(crate) fn inject_msi(vm: VmId, msi: &Contiguous<uapi::acrn_msi_entry>) -> Result {
+    // SAFETY: Reads `*msi`.
+    unsafe { vmcall(INJECT_MSI, vm.0.into(), msi.phys()) }
+}
+
+/// Drives an interrupt line of a VM: GSI in the low 32 bits, operation in the high ones.
+pub(crate) fn set_irqline(vm: VmId, line: u64) -> Result {
+    // SAFETY: No memory parameter.
+    unsafe { vmcall(SET_IRQLINE, vm.0.into(), line) }
+}
+
+/// Tells the hypervisor where the request page of a VM is. `page` holds its physical address.
+///
+/// After success the hypervisor writes to that page until the VM is destroyed.
+pub(crate) fn set_ioreq_buffer(vm: VmId, page: &Contiguous<u64>) -> Result {
+    // SAFETY: Reads `*page`; the page named there is shared by the caller's intent.
+    unsafe { vmcall(SET_IOREQ_BUFFER, vm.0.into(), page.phys()) }
+}
+
+/// Wakes the vCPU `vcpu`, whose request is COMPLETE.
+///
+/// The hypervisor keeps a wake-up that nobody waits for, and the vCPU's next request then returns
+/// early: one call for one request.
+pub(crate) fn notify_request_finish(vm: VmId, vcpu: u64) -> Result {
+    // SAFETY: No memory parameter.
+    unsafe { vmcall(NOTIFY_REQUEST_FINISH, vm.0.into(), vcpu) }
+}
+
+/// Carries out `regions` in order, and stops at the first that fails, without a roll-back.
+///
+/// A User VM gets access to what is added, at once. Process context.
+pub(crate) fn set_memory_regions(vm: VmId, regions: &ContiguousVec<MemoryRegion>) -> Result {
+    let parameter = Contiguous::new(MemoryRegions {
+        vmid: vm.0,
+        reserved: [0; 3],
+        regions_num: u32::try_from(regions.len()).map_err(|_| EINVAL)?,
+        reserved1: 0,
+        regions_gpa: regions.phys(),
+    })?;
+    // SAFETY: Reads `*parameter` and `regions`; what is mapped is the caller's intent.
+    unsafe { vmcall(SET_MEMORY_REGIONS, parameter.phys(), 0) }
+}
