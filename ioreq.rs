@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! I/O requests: what a User VM does that somebody in the Service VM must answer.
+//!
+//! The hypervisor writes a request into the vCPU's slot of the VM's [`RequestPage`], makes it
+//! PENDING and sends an upcall. The upcall itself dispatches, in hard-IRQ context: PCI configuration
+//! ports are folded, the rest is handed to the device model. A request that nobody can take stays
+//! PENDING, and is looked at again when a client comes.
+
+mod client;
+mod pci_config;
+mod request_page;
+
+pub(crate) use client::Client;
+pub(crate) use request_page::{
+    RequestPage,
+    VcpuCount, //
+};
+
+use crate::hypercall::{
+    self,
+    VmId, //
+};
+use kernel::{
+    interrupt::LocalInterruptDisabled,
+    new_spinlock_irq,
+    prelude::*,
+    sync::{
+        Arc,
+        SpinLockIrq,
+        SpinLockIrqGuard, //
+    },
+};
+use pci_config::{
+    AddressRegister,
+    Meaning, //
+};
+use request_page::{
+    Completed,
+    Slot, //
+};
+
+/// Whether requests are dispatched.
+#[derive(PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// The VM is being reset or is destroyed: a notification could meet the next request, or the
+    /// next VM of this id.
+    Held,
+}
+
+struct State {
+    client: Option<Arc<Client>>,
+    pci_address: AddressRegister,
+    gate: Gate,
+}
+
+/// The I/O requests of one VM.
+#[pin_data]
+pub(crate) struct IoRequests {
+    vm: VmId,
+    vcpus: VcpuCount,
+    page: RequestPage,
+    /// Taken in hard-IRQ context. Serialises all changes of slots that the kernel makes.
+    #[pin]
+    state: SpinLockIrq<State>,
+}
+
+impl IoRequests {
+    /// Makes an initialiser for the requests of `vm`.
+    pub(crate) fn new(vm: VmId, vcpus: VcpuCount, page: RequestPage) -> impl PinInit<Self> {
+        pin_init!(Self {
+            vm,
+            vcpus,
+            page,
+            state <- new_spinlock_irq!(State {
+                client: None,
+                pci_address: AddressRegister::default(),
+                gate: Gate::Open,
+            }),
+        })
+    }
+
+    /// Physical address of the request page.
+    pub(crate) fn page_phys(&self) -> u64 {
+        self.page.phys()
+    }
+
+    /// Takes every pending request. Hard-IRQ context; at most one pass over the slots.
+    pub(crate) fn dispatch(&self, interrupts: &LocalInterruptDisabled) {
+        self.scan(&mut self.state.lock_with(interrupts));
+    }
+
+    fn scan(&self, state: &mut State) {
+        if state.gate == Gate::Held {
+            return;
+        }
+        for vcpu in self.vcpus.ids() {
+            let slot = self.page.slot(vcpu);
+            if slot.is_pending() {
+                self.dispatch_slot(slot, state);
+            }
+        }
+    }
+
+    fn dispatch_slot(&self, slot: Slot<'_>, state: &mut State) {
+        let meaning = match slot.port_access() {
+            Some(access) => state.pci_address.access(access),
+            None => Meaning::Other,
+        };
+        let config = match meaning {
+            Meaning::Done(value) => {
+                self.notify(slot.complete_pending(value));
+                return;
+            }
+            Meaning::Config(address) => Some(address),
+            Meaning::Other => None,
+        };
+
+        let Some(client) = &state.client else {
+            return;
+        };
+        if let Some(address) = config {
+            slot.set_pci_config(address);
+        }
+        if slot.hand_to_device_model() {
+            client.assign(slot.vcpu());
+        }
+    }
+
+    /// Tells the hypervisor about a completion, if it wants to be told.
+    fn notify(&self, completed: Option<Completed>) {
+        if let Some(Completed::Notify(vcpu)) = completed {
+            // It can only fail for a VM or vCPU that is not there, and then nobody waits.
+            let _ = hypercall::notify_request_finish(self.vm, vcpu.into());
+        }
+    }
+
+    /// Makes the device model a client (CREATE_IOREQ_CLIENT), and gives it what is already pending.
+    ///
+    /// `EEXIST` if it is one. Process context.
+    pub(crate) fn create_client(&self) -> Result {
+        let client = Client::new()?;
+        let mut state = self.state.lock();
+        if state.client.is_some() {
+            return Err(EEXIST);
+        }
+        state.client = Some(client);
+        self.scan(&mut state);
+        Ok(())
+    }
+
+    /// The client, for waiting on it (ATTACH_IOREQ_CLIENT); `ENODEV` if there is none.
+    pub(crate) fn client(&self) -> Result<Arc<Client>> {
+        self.state.lock().client.clone().ok_or(ENODEV)
+    }
+
+    /// Ends the client (DESTROY_IOREQ_CLIENT): who waits on it gets `ENODEV`, and what it had not
+    /// finished is answered as if no device were there. Without a client it does nothing.
+    pub(crate) fn destroy_client(&self) {
+        let mut state = self.state.lock();
+        let Some(client) = state.client.take() else {
+            return;
+        };
+        for vcpu in client.take_all(self.vcpus) {
+            self.notify(self.page.slot(vcpu).abandon());
+        }
+        drop(state);
+        client.close();
+    }
+
+    /// The device model answered the request of `vcpu` (NOTIFY_REQUEST_FINISH).
+    ///
+    /// `EINVAL` if there is no such vCPU, or its request is not with the device model. Without a
+    /// client it does nothing: a device model that shuts down may be late.
+    pub(crate) fn finish(&self, vcpu: u32) -> Result {
+        let vcpu = self.vcpus.id(vcpu).ok_or(EINVAL)?;
+        let state = self.state.lock();
+        let Some(client) = &state.client else {
+            return Ok(());
+        };
+        if !client.take(vcpu) {
+            return Err(EINVAL);
+        }
+        let completed = self.page.slot(vcpu).complete_processing();
+        drop(state);
+        if let Completed::Notify(vcpu) = completed.ok_or(EINVAL)? {
+            hypercall::notify_request_finish(self.vm, vcpu.into())?;
+        }
+        Ok(())
+    }
+
+    /// Answers all requests as if no device were there (CLEAR_VM_IOREQ).
+    pub(crate) fn clear(&self) {
+        let state = self.state.lock();
+        for vcpu in self.vcpus.ids() {
+            let slot = self.page.slot(vcpu);
+            let assigned = match &state.client {
+                Some(client) => client.take(vcpu),
+                None => false,
+            };
+            if assigned || slot.is_pending() {
+                self.notify(slot.abandon());
+            }
+        }
+    }
+
+    /// Runs `reset`, after which the hypervisor has all slots FREE, with dispatch held off.
+    pub(crate) fn reset_with(&self, reset: impl FnOnce() -> Result) -> Result {
+        let mut state = self.held(reset)?;
+        state.pci_address = AddressRegister::default();
+        if let Some(client) = &state.client {
+            client.take_all(self.vcpus).for_each(drop);
+        }
+        state.gate = Gate::Open;
+        Ok(())
+    }
+
+    /// Runs `destroy`, after which the hypervisor may give the VM's id to another, with dispatch held
+    /// off for good. Who waits on the client gets `ENODEV`.
+    pub(crate) fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
+        let client = self.held(destroy)?.client.take();
+        if let Some(client) = client {
+            client.close();
+        }
+        Ok(())
+    }
+
+    /// Runs `change` with dispatch held off. If it fails, dispatch goes on where it was.
+    fn held(&self, change: impl FnOnce() -> Result) -> Result<SpinLockIrqGuard<'_, State>> {
+        self.state.lock().gate = Gate::Held;
+        let result = change();
+        let mut state = self.state.lock();
+        if let Err(error) = result {
+            state.gate = Gate::Open;
+            self.scan(&mut state);
+            return Err(error);
+        }
+        Ok(state)
+    }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PCI configuration mechanism #1: ports 0xCF8 and 0xCFC made into PCI configuration requests.
+//!
+//! The guest latches an address with a 4-byte write to 0xCF8, and reaches the register behind it at
+//! 0xCFC to 0xCFF (PCI Local Bus Specification 3.0, 3.2.2.3.2). ACRN passes both on as port I/O.
+
+use super::request_page::{
+    Direction,
+    PciConfigAddress,
+    PortAccess, //
+};
+
+const ADDRESS_PORT: u64 = 0xCF8;
+const DATA_PORT: u64 = 0xCFC;
+const DATA_END: u64 = DATA_PORT + 4;
+
+/// What a port access means under configuration mechanism #1.
+pub(super) enum Meaning {
+    /// Nothing: the access goes on as it is.
+    Other,
+    /// Done here. A read returns the value, a write took effect.
+    Done(Option<u32>),
+    /// An access to configuration space.
+    Config(PciConfigAddress),
+}
+
+/// The address register at port 0xCF8.
+#[derive(Default)]
+pub(super) struct AddressRegister(u32);
+
+impl AddressRegister {
+    const ENABLE: u32 = 1 << 31;
+
+    /// Interprets an access. A narrow access to 0xCF8 is not for this register: chipsets have others
+    /// there (reset control at 0xCF9).
+    pub(super) fn access(&mut self, access: PortAccess) -> Meaning {
+        match (access.port, access.size) {
+            (ADDRESS_PORT, 4) => Meaning::Done(match access.direction {
+                Direction::Read => Some(self.0),
+                Direction::Write(value) => {
+                    self.0 = value;
+                    None
+                }
+            }),
+            (port @ DATA_PORT..DATA_END, 1..=4) if access.size <= DATA_END - port => {
+                // Less than 4, by the pattern.
+                self.data((port - DATA_PORT) as u32, access.direction)
+            }
+            _ => Meaning::Other,
+        }
+    }
+
+    fn data(&self, offset: u32, direction: Direction) -> Meaning {
+        if self.0 & Self::ENABLE == 0 {
+            return Meaning::Done((direction == Direction::Read).then_some(u32::MAX));
+        }
+        Meaning::Config(PciConfigAddress {
+            bus: self.0 >> 16 & 0xFF,
+            device: self.0 >> 11 & 0x1F,
+            function: self.0 >> 8 & 0x7,
+            // Bits 27:24 extend the register number beyond the first 256 bytes (AMD APM-style
+            // extended configuration, as ACRN's device model expects).
+            register: (self.0 & 0xFC | self.0 >> 16 & 0xF00) + offset,
+        })
+    }
+}
