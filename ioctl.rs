@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/acrn_hsm`: one open file is one place for a VM, and a table of commands.
+
+use crate::{
+    abstractions::{
+        contiguous::Contiguous,
+        rw_semaphore::RwSemaphore, //
+    },
+    mm::Segment,
+    uapi::{
+        self,
+        command, //
+    },
+    vm::Vm,
+};
+use kernel::{
+    c_str,
+    fs::File,
+    miscdevice::{
+        MiscDevice,
+        MiscDeviceRegistration, //
+    },
+    prelude::*,
+    static_lock_class,
+    sync::Arc,
+    transmute::FromBytes,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
+};
+
+/// What stands behind an open file.
+enum Place {
+    /// No VM: before CREATE_VM, and after DESTROY_VM.
+    Empty,
+    /// A VM.
+    Taken(Arc<Vm>),
+}
+
+/// An open file of the device.
+///
+/// Commands hold `place` shared while they run, so that the VM does not go away under them; what
+/// changes the VM as a whole holds it alone. Waiting for requests holds nothing.
+#[pin_data]
+pub(crate) struct HsmFile {
+    #[pin]
+    place: RwSemaphore<Place>,
+}
+
+/// The argument of a command: a number, or the address of a structure.
+#[derive(Clone, Copy)]
+struct Argument(usize);
+
+impl Argument {
+    fn slice<T>(self) -> UserSlice {
+        UserSlice::new(UserPtr::from_addr(self.0), size_of::<T>())
+    }
+
+    fn copy<T: FromBytes>(self) -> Result<T> {
+        self.slice::<T>().reader().read()
+    }
+
+    fn contiguous<T: FromBytes>(self) -> Result<Contiguous<T>> {
+        Contiguous::from_user(self.slice::<T>().reader())
+    }
+
+    fn segment(self) -> Result<Segment> {
+        self.copy::<uapi::acrn_vm_memmap>()?.try_into()
+    }
+}
+
+#[vtable]
+impl MiscDevice for HsmFile {
+    type Ptr = Pin<KBox<Self>>;
+
+    fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
+        KBox::pin_init(
+            pin_init!(Self {
+                place <- RwSemaphore::new(
+                    Place::Empty,
+                    c_str!("acrn_hsm_file"),
+                    static_lock_class!(),
+                ),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn release(mut device: Self::Ptr, _file: &File) {
+        let place = RwSemaphore::get_mut(device.as_mut().project().place);
+        if let Place::Taken(vm) = core::mem::replace(place, Place::Empty) {
+            vm.release();
+        }
+    }
+
+    fn ioctl(device: Pin<&Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        let argument = Argument(arg);
+        match cmd {
+            command::CREATE_VM => device.create(argument),
+            command::DESTROY_VM => device.destroy(),
+            command::RESET_VM => device.exclusively(Vm::reset),
+            command::ATTACH_IOREQ_CLIENT => {
+                // Not under the lock: DESTROY_VM must be able to end the wait.
+                let client = device.with_vm(|vm| vm.requests().client())?;
+                client.wait()
+            }
+            _ => device.with_vm(|vm| vm_command(vm, cmd, argument)),
+        }?;
+        Ok(0)
+    }
+}
+
+/// Commands for a VM that exists and that do not change whether it does.
+fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
+    match cmd {
+        command::START_VM => vm.start(),
+        command::PAUSE_VM => vm.pause(),
+        command::SET_VCPU_REGS => vm.set_vcpu_regs(&argument.contiguous()?),
+        command::INJECT_MSI => vm.inject_msi(&argument.contiguous()?),
+        command::SET_IRQLINE => vm.set_irqline(argument.0 as u64),
+        command::SET_MEMSEG => vm.set_memory_segment(argument.segment()?),
+        command::UNSET_MEMSEG => vm.unset_memory_segment(argument.segment()?),
+        command::CREATE_IOREQ_CLIENT => vm.requests().create_client(),
+        command::DESTROY_IOREQ_CLIENT => {
+            vm.requests().destroy_client();
+            Ok(())
+        }
+        command::NOTIFY_REQUEST_FINISH => {
+            let notify: uapi::acrn_ioreq_notify = argument.copy()?;
+            if notify.reserved != 0 {
+                return Err(EINVAL);
+            }
+            vm.requests().finish(notify.vcpu)
+        }
+        command::CLEAR_VM_IOREQ => {
+            vm.requests().clear();
+            Ok(())
+        }
+        _ => Err(ENOTTY),
+    }
+}
+
+impl HsmFile {
+    /// CREATE_VM: `EEXIST` while there is a VM.
+    fn create(&self, argument: Argument) -> Result {
+        let mut place = self.place.write();
+        if let Place::Taken(_) = *place {
+            return Err(EEXIST);
+        }
+        let mut parameter = argument.contiguous::<uapi::acrn_vm_creation>()?;
+        let vm = Vm::create(&mut parameter)?;
+        let written = argument
+            .slice::<uapi::acrn_vm_creation>()
+            .writer()
+            .write(&*parameter);
+        if written.is_err() {
+            vm.release();
+            return written;
+        }
+        *place = Place::Taken(vm);
+        Ok(())
+    }
+
+    /// DESTROY_VM: the place is empty after success only.
+    fn destroy(&self) -> Result {
+        let mut place = self.place.write();
+        let Place::Taken(vm) = &*place else {
+            return Err(EINVAL);
+        };
+        vm.destroy()?;
+        *place = Place::Empty;
+        Ok(())
+    }
+
+    /// Runs `command` on the VM, beside others; `EINVAL` without a VM.
+    fn with_vm<T>(&self, command: impl FnOnce(&Vm) -> Result<T>) -> Result<T> {
+        match &*self.place.read() {
+            Place::Taken(vm) => command(vm),
+            Place::Empty => Err(EINVAL),
+        }
+    }
+
+    /// Runs `command` on the VM, with no other beside it; `EINVAL` without a VM.
+    fn exclusively(&self, command: impl FnOnce(&Vm) -> Result) -> Result {
+        match &*self.place.write() {
+            Place::Taken(vm) => command(vm),
+            Place::Empty => Err(EINVAL),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A User VM, from CREATE_VM to DESTROY_VM.
+
+use crate::{
+    abstractions::contiguous::Contiguous,
+    hypercall::{
+        self,
+        VmId, //
+    },
+    ioreq::{
+        IoRequests,
+        RequestPage,
+        VcpuCount, //
+    },
+    mm::{
+        self,
+        GuestMemory,
+        PinnedSegment,
+        Segment, //
+    },
+    uapi, vm_list,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+
+/// A VM that the hypervisor has, and what of the Service VM it may use.
+///
+/// May be dropped only when the hypervisor has destroyed the VM: its memory is unpinned then.
+/// [`Vm::destroy`], [`Vm::release`] and [`vm_list`] see to that.
+#[pin_data]
+pub(crate) struct Vm {
+    id: VmId,
+    #[pin]
+    requests: IoRequests,
+    #[pin]
+    memory: Mutex<GuestMemory>,
+}
+
+/// A VM that the hypervisor just made and that has nothing of ours yet. Destroyed on drop.
+struct Fresh(Option<VmId>);
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if let Some(id) = self.0 {
+            if let Err(error) = pause_and_destroy(id) {
+                pr_err!("VM {}: cannot be destroyed: {:?}\n", id, error);
+            }
+        }
+    }
+}
+
+/// The hypervisor destroys paused VMs only; PAUSE does nothing to one that is paused.
+fn pause_and_destroy(id: VmId) -> Result {
+    // If it fails, DESTROY tells what is wrong.
+    let _ = hypercall::pause_vm(id);
+    hypercall::destroy_vm(id)
+}
+
+impl Vm {
+    /// Makes a VM (CREATE_VM), and writes its id and number of vCPUs to `parameter`.
+    ///
+    /// As upstream does, fails with `EINVAL` whatever the hypervisor's reason is.
+    pub(crate) fn create(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> Result<Arc<Self>> {
+        if parameter.reserved0 != 0 || parameter.reserved1 != 0 {
+            return Err(EINVAL);
+        }
+        vm_list::bury_orphans();
+        let user_page = parameter.ioreq_buf;
+        let created = hypercall::create_vm(parameter).map_err(|error| {
+            pr_debug!("the hypervisor does not create a VM: {:?}\n", error);
+            EINVAL
+        })?;
+        let mut fresh = Fresh(Some(created.vm));
+        let vcpus = VcpuCount::new(created.vcpus)?;
+        let page = RequestPage::pin(user_page).map_err(|_| EINVAL)?;
+
+        let id = created.vm;
+        let vm = Arc::pin_init(
+            pin_init!(Self {
+                id,
+                requests <- IoRequests::new(created.vm, vcpus, page),
+                memory <- new_mutex!(GuestMemory::default()),
+            }),
+            GFP_KERNEL,
+        )?;
+        let address = Contiguous::new(vm.requests.page_phys())?;
+        vm_list::add(vm.clone())?;
+        // From here on the list owns it.
+        fresh.0 = None;
+        if hypercall::set_ioreq_buffer(id, &address).is_err() {
+            vm.release();
+            return Err(EINVAL);
+        }
+        Ok(vm)
+    }
+
+    /// The hypervisor's id.
+    pub(crate) fn id(&self) -> VmId {
+        self.id
+    }
+
+    /// Its I/O requests.
+    pub(crate) fn requests(&self) -> &IoRequests {
+        &self.requests
+    }
+
+    /// Destroys the VM (DESTROY_VM), which must be paused: `EPERM`, and it stays as it was.
+    pub(crate) fn destroy(self: &Arc<Self>) -> Result {
+        self.requests.end_with(|| hypercall::destroy_vm(self.id))?;
+        vm_list::remove(self);
+        Ok(())
+    }
+
+    /// Gives the VM up in whatever state it is. If the hypervisor will not destroy it, it stays
+    /// listed with all its pins, and is tried again when the next VM is made.
+    pub(crate) fn release(self: Arc<Self>) {
+        match self.pause_and_destroy() {
+            Ok(()) => vm_list::remove(&self),
+            Err(error) => {
+                pr_err!("VM {}: cannot be destroyed: {:?}\n", self.id, error);
+                self.requests.destroy_client();
+                vm_list::adopt(self);
+            }
+        }
+    }
+
+    /// Pauses and destroys the VM; after success the caller takes it off the list.
+    pub(crate) fn pause_and_destroy(&self) -> Result {
+        self.requests.end_with(|| pause_and_destroy(self.id))
+    }
+
+    /// START_VM.
+    pub(crate) fn start(&self) -> Result {
+        hypercall::start_vm(self.id)
+    }
+
+    /// PAUSE_VM.
+    pub(crate) fn pause(&self) -> Result {
+        hypercall::pause_vm(self.id)
+    }
+
+    /// RESET_VM. The caller sees to it that no other command for the VM is under way.
+    pub(crate) fn reset(&self) -> Result {
+        self.requests.reset_with(|| hypercall::reset_vm(self.id))
+    }
+
+    /// SET_VCPU_REGS.
+    pub(crate) fn set_vcpu_regs(&self, registers: &Contiguous<uapi::acrn_vcpu_regs>) -> Result {
+        if !registers.reserved_is_zero() {
+            return Err(EINVAL);
+        }
+        hypercall::set_vcpu_regs(self.id, registers)
+    }
+
+    /// INJECT_MSI.
+    pub(crate) fn inject_msi(&self, msi: &Contiguous<uapi::acrn_msi_entry>) -> Result {
+        hypercall::inject_msi(self.id, msi)
+    }
+
+    /// SET_IRQLINE.
+    pub(crate) fn set_irqline(&self, line: u64) -> Result {
+        hypercall::set_irqline(self.id, line)
+    }
+
+    /// SET_MEMSEG.
+    pub(crate) fn set_memory_segment(&self, segment: Segment) -> Result {
+        match segment {
+            Segment::Ram {
+                user,
+                guest,
+                len,
+                access,
+            } => {
+                // Outside of the lock: it may sleep for long.
+                let pinned = PinnedSegment::new(user, guest, len, access)?;
+                self.memory.lock().map_ram(self.id, pinned)
+            }
+            Segment::Mmio {
+                phys,
+                guest,
+                len,
+                access,
+            } => mm::map_mmio(self.id, phys, guest, len, access),
+        }
+    }
+
+    /// UNSET_MEMSEG.
+    pub(crate) fn unset_memory_segment(&self, segment: Segment) -> Result {
+        match segment {
+            Segment::Ram { guest, len, .. } => {
+                let unmapped = self.memory.lock().unmap_ram(self.id, guest, len)?;
+                // Unpins, outside of the lock.
+                drop(unmapped);
+                Ok(())
+            }
+            Segment::Mmio { guest, len, .. } => mm::unmap_mmio(self.id, guest, len),
+        }
+    }
+}
