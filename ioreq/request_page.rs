@@ -266,9 +266,11 @@ impl Slot<'_> {
         self.complete_from(uapi::ACRN_IOREQ_STATE_PENDING)
     }
 
-    /// PROCESSING -> COMPLETE, with the value that the device model wrote.
+    /// PROCESSING -> COMPLETE, with the value that the device model wrote. A device model may have
+    /// made the slot COMPLETE itself: with upstream's driver that works.
     pub(crate) fn complete_processing(self) -> Option<Completed> {
         self.complete_from(uapi::ACRN_IOREQ_STATE_PROCESSING)
+            .or_else(|| self.complete_from(uapi::ACRN_IOREQ_STATE_COMPLETE))
     }
 
     /// PENDING or PROCESSING -> COMPLETE, as if no device were there: reads return all ones.
