@@ -1,0 +1,1 @@
+checks() { :; }; checks_debug() { :; }

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The test-bed's kernel, which is also the KDIR that our modules are built for.
+# Upstream's C driver is built with it, as a module.
+
+# Steps ("  CC      mm/memory.o") of a whole build, for the estimate.
+kernel_steps=1700
+kernel_steps_debug=1800
+
+# kernel_stage [debug]: sets kernel_build.
+kernel_stage() {
+	local variant=${1:-} fragments=("$top/testbed/kernel/service-vm.config") steps=$kernel_steps key
+	if [ "$variant" = debug ]; then
+		fragments+=("$top/testbed/kernel/debug.config")
+		steps=$kernel_steps_debug
+	fi
+	kernel_make_flags
+	key=$(kernel_ingredients "${fragments[@]}" | short_hash)
+	kernel_build=$cache/kernel/$linux_version-$key${variant:+-$variant}
+	if [ -e "$kernel_build/finished" ]; then
+		say "kernel${variant:+ ($variant)}: $linux_version, $kernel_build"
+		return
+	fi
+
+	mkdir -p "$kernel_build"
+	if [ ! -e "$kernel_build/configured" ]; then
+		say "kernel${variant:+ ($variant)}: configuring"
+		with_progress "kernel configuration" "$cache/log/kernel-config.log" 0 . 0 \
+			kernel_configure "${fragments[@]}"
+		kernel_check_config "${fragments[@]}"
+		kernel_ingredients "${fragments[@]}" >"$kernel_build/ingredients"
+		: >"$kernel_build/configured"
+	fi
+	with_progress "kernel's check of the Rust tools" "$cache/log/rustavailable.log" 0 . 0 \
+		make -C "$kernel_build" "${kernel_flags[@]}" rustavailable
+	say "kernel${variant:+ ($variant)}: building Linux $linux_version (some minutes, once)"
+	with_progress "kernel${variant:+ ($variant)}" "$cache/log/kernel$variant.log" "$steps" \
+		'^  [A-Z]' "$(find "$kernel_build" -name '.*.cmd' 2>/dev/null | wc -l)" \
+		nice make -C "$kernel_build" "${kernel_flags[@]}" -j"$(nproc)" bzImage modules
+	for product in arch/x86/boot/bzImage rust/libkernel.rmeta Module.symvers \
+		drivers/virt/acrn/acrn.ko; do
+		[ -s "$kernel_build/$product" ] || die "the kernel's build made no $product"
+	done
+	: >"$kernel_build/finished.new"
+	mv "$kernel_build/finished.new" "$kernel_build/finished"
+}
+
+# gcc for the C part: a third faster than clang here.
+kernel_make_flags() {
+	kernel_flags=(
+		CC=gcc
+		RUSTC="$kernel_rustc" HOSTRUSTC="$kernel_rustc" RUSTDOC="$kernel_rustdoc"
+		CLIPPY_DRIVER="$kernel_clippy" RUSTFMT=rustfmt BINDGEN="$bindgen"
+	)
+}
+
+# What a built kernel depends on. Comments in a fragment do not count.
+kernel_ingredients() {
+	echo "linux $linux_version"
+	"$kernel_rustc" --version
+	"$bindgen" --version
+	gcc --version | head -n 1
+	ld --version | head -n 1
+	kernel_options "$@"
+}
+
+# kernel_options FRAGMENT...: the lines that say something.
+kernel_options() {
+	grep -hE '^(CONFIG_|# CONFIG_[A-Z0-9_]+ is not set)' "$@"
+}
+
+kernel_configure() {
+	make -C "$linux_tree" O="$kernel_build" "${kernel_flags[@]}" tinyconfig
+	(cd "$kernel_build" && "$linux_tree/scripts/kconfig/merge_config.sh" -m .config "$@")
+	make -C "$kernel_build" "${kernel_flags[@]}" olddefconfig
+}
+
+# Kconfig drops in silence what it cannot satisfy: not here.
+kernel_check_config() {
+	local line option lost=()
+	while read -r line; do
+		case $line in
+		CONFIG_*)
+			grep -qxF -- "$line" "$kernel_build/.config" || lost+=("$line")
+			;;
+		*)
+			option=${line#\# }
+			! grep -q "^${option%% *}=" "$kernel_build/.config" || lost+=("$line")
+			;;
+		esac
+	done < <(kernel_options "$@")
+	[ ${#lost[@]} -eq 0 ] || {
+		printf '  %s\n' "${lost[@]}" >&2
+		die "these lines of the kernel's configuration fragment did not take" \
+			"(a dependency is missing, or something selects the option):" \
+			"see $kernel_build/.config"
+	}
+}

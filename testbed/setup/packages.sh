@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Debian's packages.
+
+# C compiler and what the kernel's build calls.
+packages_build=(make gcc libc6-dev flex bison bc libelf-dev pkg-config kmod xz-utils lz4)
+# What bindgen loads at run time, and the headers that belong to it.
+packages_libclang=(libclang1-19 libclang-common-19-dev)
+packages_run=(qemu-system-x86)
+# The kernel's Rust: a compiler and the source of the library that came with it.
+packages_rust_pair=(rustc-web rust-web-src rust-web-clippy)
+# Where there is no cargo that is new enough.
+packages_cargo=(cargo-web rustfmt-web)
+
+# packages_need PACKAGE...: installs those that are missing.
+packages_need() {
+	local missing=() package fresh
+	for package; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+			missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+
+	say "packages: ${missing[*]}"
+	[ "$(id -u)" = 0 ] ||
+		die "these packages are missing, and only root can install them:" \
+			"apt-get install ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	if [ -z "${packages_updated:-}" ]; then
+		with_progress "package lists" "$cache/log/apt-update.log" 0 '^(Get|Hit):' 0 \
+			apt-get -q -o DPkg::Lock::Timeout=300 update
+		packages_updated=yes
+	fi
+	# --no-remove: a package of the user's that is in the way is the user's to remove.
+	local install=(apt-get -q -y --no-install-recommends --no-remove
+		-o DPkg::Lock::Timeout=300 -o APT::Keep-Downloaded-Packages=false install)
+	fresh=$("${install[@]}" -s "${missing[@]}" | grep -c '^Inst' || :)
+	with_progress "packages" "$cache/log/apt-install.log" $((fresh * 3)) \
+		'^(Get:|Unpacking |Setting up )' 0 "${install[@]}" "${missing[@]}"
+}

@@ -1,0 +1,2 @@
+products_stage() { :; }
+demo() { :; }

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Two Rusts. The kernel wants a compiler with the source of the very library
+# that came with it, which rustup has only as a component of its own: Debian's
+# rustc-web and rust-web-src are such a pair. User space and the hypervisor want
+# cargo and a compiler as new as Cargo.toml asks for: rustup's, mostly.
+
+bindgen_version=0.72.1
+
+# rust_tools_stage: sets kernel_rustc, kernel_rustdoc, kernel_clippy, puts cargo
+# first on PATH.
+rust_tools_stage() {
+	kernel_rust_find || {
+		packages_need "${packages_rust_pair[@]}"
+		kernel_rust_find || die "no rustc with the source of its library, even now"
+	}
+	cargo_find || {
+		packages_need "${packages_cargo[@]}"
+		cargo_find || die "no cargo with a rustc >= $(rust_wanted)"
+	}
+	say "rust: kernel $("$kernel_rustc" --version | cut -d' ' -f2)," \
+		"user space $(rustc --version | cut -d' ' -f2)"
+}
+
+# Is there rustc's library source beside it?
+rust_has_source() {
+	local sysroot
+	sysroot=$("$1" --print sysroot 2>/dev/null) &&
+		[ -f "$sysroot/lib/rustlib/src/rust/library/core/src/lib.rs" ]
+}
+
+kernel_rust_find() {
+	local rustc folder
+	for rustc in "${ACRN_HSM_KERNEL_RUSTC:-}" /usr/bin/rustc "$(command -v rustc || :)"; do
+		[ -n "$rustc" ] && rust_has_source "$rustc" || continue
+		folder=$(dirname "$rustc")
+		kernel_rustc=$rustc
+		kernel_rustdoc=$folder/rustdoc
+		kernel_clippy=$folder/clippy-driver
+		return 0
+	done
+	return 1
+}
+
+rust_wanted() {
+	sed -n 's/^rust-version = "\(.*\)"/\1/p' "$top/Cargo.toml"
+}
+
+cargo_find() {
+	local folder version
+	for folder in "$(dirname "$(command -v cargo || echo /nowhere/cargo)")" \
+		"${CARGO_HOME:-$HOME/.cargo}/bin" /usr/bin; do
+		[ -x "$folder/cargo" ] && [ -x "$folder/rustc" ] || continue
+		version=$("$folder/rustc" --version 2>/dev/null | cut -d' ' -f2) || continue
+		[ -n "$version" ] && dpkg --compare-versions "$version" ge "$(rust_wanted)" || continue
+		PATH=$folder:$PATH
+		return 0
+	done
+	return 1
+}
+
+# bindgen_stage: sets bindgen, exports LIBCLANG_PATH.
+bindgen_stage() {
+	local key home
+	bindgen_libclang
+	key=$bindgen_version-$(rustc --version | short_hash)
+	home=$cache/bindgen/$key
+	bindgen=$home/bin/bindgen
+	if [ ! -x "$bindgen" ]; then
+		say "bindgen: building $bindgen_version"
+		mkdir -p "$cache/bindgen"
+		# It runs for seconds and would take minutes to optimise. What cargo has
+		# compiled stays where an interrupted run finds it.
+		with_progress bindgen "$cache/log/bindgen.log" 46 '^ *Compiling ' 0 \
+			env -u RUSTFLAGS CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
+			CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+			CARGO_PROFILE_RELEASE_DEBUG=false \
+			CARGO_TARGET_DIR="$cache/bindgen/target" CARGO_TERM_COLOR=never \
+			cargo install --locked --root "$home.partial" --no-track --force \
+			bindgen-cli --version "$bindgen_version"
+		mv "$home.partial" "$home"
+		rm -rf "$cache/bindgen/target"
+	fi
+	say "bindgen: $("$bindgen" --version)"
+}
+
+# The newest libclang there is, unless the user has named one.
+bindgen_libclang() {
+	local folder
+	if [ -z "${LIBCLANG_PATH:-}" ]; then
+		for folder in $(printf '%s\n' /usr/lib/llvm-*/lib | sort -V); do
+			[ -e "$folder/libclang.so.1" ] || [ -e "$folder"/libclang-*.so.1 ] || continue
+			LIBCLANG_PATH=$folder
+		done
+		[ -n "${LIBCLANG_PATH:-}" ] || die "no libclang below /usr/lib/llvm-*/lib"
+	fi
+	export LIBCLANG_PATH
+}

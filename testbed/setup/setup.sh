@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# From a bare Debian machine to a running test-bed. The Makefile calls this:
+#
+#   setup.sh setup         every stage of the set-up that is not there yet
+#   setup.sh run           the same, then the demo
+#   setup.sh check         the same, then every test; last line: N passed, N failed, N skipped
+#   setup.sh check-debug   the same on the debug kernel
+#   setup.sh clean         removes the cache
+set -eu -o pipefail
+
+top=$(cd "$(dirname "$0")/../.." && pwd -P)
+for part in cache progress packages linux-source rust-tools kernel products checks; do
+	# shellcheck source=/dev/null
+	. "$top/testbed/setup/$part.sh"
+done
+
+# make's own flags are for the make that called us, cargo's are not for kernels.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS RUSTFLAGS CARGO_TARGET_DIR
+unset ARCH CROSS_COMPILE KBUILD_OUTPUT
+export LC_ALL=C.UTF-8
+
+stages() {
+	packages_need "${packages_build[@]}" "${packages_libclang[@]}" "${packages_run[@]}"
+	rust_tools_stage
+	linux_source_stage
+	bindgen_stage
+	kernel_stage "$@"
+	products_stage
+}
+
+main() {
+	case ${1:-} in
+	setup)
+		cache_open
+		stages
+		say "set up: $(duration $SECONDS), cache $(du -sh "$cache" | cut -f1) in $cache"
+		;;
+	run)
+		cache_open
+		stages
+		demo
+		;;
+	check)
+		cache_open
+		stages
+		checks
+		;;
+	check-debug)
+		cache_open
+		stages debug
+		checks_debug
+		;;
+	clean)
+		cache_open
+		say "removing $cache"
+		rm -rf "$cache"
+		;;
+	*)
+		die "usage: setup.sh setup|run|check|check-debug|clean"
+		;;
+	esac
+}
+
+main "$@"
