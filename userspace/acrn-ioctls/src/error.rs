@@ -21,7 +21,7 @@ pub enum Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Operation::Open => f.write_str("open of the HSM device"),
+            Operation::Open => f.write_str("open"),
             Operation::MapRequestPage => f.write_str("mmap of the I/O request page"),
             Operation::Ioctl(number) => match ioctl::ALL.iter().find(|(n, _)| *n == number) {
                 Some((_, name)) => f.write_str(name),

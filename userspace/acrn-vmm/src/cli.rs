@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The command line.
+
+use std::path::PathBuf;
+
+use acrn_ioctls::VmName;
+use clap::{ArgGroup, Parser};
+
+use crate::memory::HUGE_PAGE;
+
+/// What the guest kernel is told unless `--cmdline` says otherwise: the serial port is the console, and
+/// there is no PIT whose interrupt could be tested.
+const DEFAULT_CMDLINE: &str = "console=ttyS0 no_timer_check";
+
+/// Runs a User VM of ACRN: creates it through the HSM driver, loads a Linux kernel or a flat binary into it,
+/// and plays its devices. The guest's serial port is standard input and output; on a terminal, Ctrl-A x ends
+/// the VM.
+#[derive(Parser, Debug)]
+#[command(name = "acrn-vmm", version)]
+#[command(group(ArgGroup::new("payload").required(true).args(["kernel", "flat"])))]
+#[command(
+    after_help = "Exit status: 0 when the guest powered off, or on SIGTERM, SIGINT or Ctrl-A x; \
+    1 on failure; 2 on wrong usage."
+)]
+pub struct Args {
+    /// Linux kernel to boot, a bzImage
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+
+    /// Initial RAM disk for the kernel
+    #[arg(long, value_name = "FILE", conflicts_with = "flat")]
+    pub initramfs: Option<PathBuf>,
+
+    /// Command line for the kernel
+    #[arg(long, value_name = "TEXT", conflicts_with = "flat", default_value = DEFAULT_CMDLINE)]
+    pub cmdline: String,
+
+    /// Binary to load as it is and start in real mode
+    #[arg(long, value_name = "FILE")]
+    pub flat: Option<PathBuf>,
+
+    /// Where the flat binary is loaded and started, below 1 MiB
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "kernel", default_value = "0x7c00",
+        value_parser = parse_flat_address)]
+    pub flat_address: u32,
+
+    /// Guest memory, with suffix K, M or G
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_memory)]
+    pub memory: u64,
+
+    /// Take guest memory from 2 MiB huge pages
+    #[arg(long)]
+    pub hugepages: bool,
+
+    /// Number of vCPUs, on the physical CPUs from 2 up
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "cpu_affinity",
+        value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub cpus: u32,
+
+    /// Physical CPUs for the VM, bit n for CPU n, one a vCPU
+    #[arg(long, value_name = "MASK", value_parser = parse_mask)]
+    pub cpu_affinity: Option<u64>,
+
+    /// By what the hypervisor knows the VM, 1 to 15 bytes
+    #[arg(long, default_value = "acrn-vmm", value_parser = parse_name)]
+    pub name: VmName,
+
+    /// End when the guest resets, instead of starting it again
+    #[arg(long)]
+    pub no_reboot: bool,
+
+    /// Report each port and address that the guest uses and nothing backs, once
+    #[arg(long)]
+    pub report_unbacked: bool,
+
+    /// The driver's device
+    #[arg(long, value_name = "FILE", default_value = "/dev/acrn_hsm")]
+    pub device: PathBuf,
+}
+
+impl Args {
+    /// The physical CPUs for the VM.
+    pub fn affinity(&self) -> u64 {
+        self.cpu_affinity.unwrap_or(((1 << self.cpus) - 1) << 2)
+    }
+}
+
+fn parse_number(text: &str) -> Result<u64, String> {
+    let (digits, radix) = match text.get(..2) {
+        Some("0x" | "0X") => (&text[2..], 16),
+        Some("0b" | "0B") => (&text[2..], 2),
+        _ => (text, 10),
+    };
+    u64::from_str_radix(digits, radix).map_err(|error| error.to_string())
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let size = parse_number(digits)?
+        .checked_mul(1 << shift)
+        .ok_or("too large")?;
+    if !size.is_multiple_of(HUGE_PAGE) || size == 0 {
+        return Err("not a multiple of 2 MiB".into());
+    }
+    if size > 1 << 40 {
+        return Err("more than 1 TiB".into());
+    }
+    Ok(size)
+}
+
+fn parse_mask(text: &str) -> Result<u64, String> {
+    match parse_number(text)? {
+        0 => Err("names no CPU".into()),
+        mask if mask.count_ones() > 16 => Err("names more than 16 CPUs".into()),
+        mask => Ok(mask),
+    }
+}
+
+fn parse_flat_address(text: &str) -> Result<u32, String> {
+    let address = parse_number(text)?;
+    if address >= 1 << 20 {
+        return Err("not below 1 MiB".into());
+    }
+    Ok(address as u32)
+}
+
+fn parse_name(text: &str) -> Result<VmName, String> {
+    VmName::new(text).ok_or_else(|| "not 1 to 15 bytes".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn clap_finds_nothing_wrong() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_sizes() {
+        assert_eq!(parse_memory("256M"), Ok(256 << 20));
+        assert_eq!(parse_memory("4g"), Ok(4 << 30));
+        assert_eq!(parse_memory("2048K"), Ok(2 << 20));
+        assert_eq!(parse_memory("0x200000"), Ok(2 << 20));
+        for wrong in ["", "M", "1M", "0", "5T", "99999999999G", "2000G", "-2M"] {
+            assert!(parse_memory(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn cpus() {
+        assert_eq!(parse_mask("0b1100"), Ok(12));
+        assert!(parse_mask("0").is_err());
+        assert!(parse_mask("0x1ffff").is_err());
+        let args = |more: &[&str]| {
+            Args::try_parse_from([&["acrn-vmm", "--kernel", "k"], more].concat())
+                .map(|args| args.affinity())
+        };
+        assert_eq!(args(&[]).unwrap(), 4);
+        assert_eq!(args(&["--cpus", "2"]).unwrap(), 0b1100);
+        assert_eq!(args(&["--cpu-affinity", "0x30"]).unwrap(), 0x30);
+        assert!(args(&["--cpus", "17"]).is_err());
+        assert!(args(&["--cpus", "2", "--cpu-affinity", "4"]).is_err());
+    }
+
+    #[test]
+    fn one_payload() {
+        assert!(Args::try_parse_from(["acrn-vmm"]).is_err());
+        assert!(Args::try_parse_from(["acrn-vmm", "--kernel", "k", "--flat", "f"]).is_err());
+        assert!(Args::try_parse_from(["acrn-vmm", "--flat", "f", "--initramfs", "i"]).is_err());
+        assert!(
+            Args::try_parse_from(["acrn-vmm", "--flat", "f", "--flat-address", "0x100000"])
+                .is_err()
+        );
+    }
+}

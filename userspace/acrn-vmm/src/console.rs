@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Standard input to the serial port.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::devices::serial::SerialPort;
+use crate::supervisor::Stop;
+
+/// Ctrl-A.
+const ESCAPE: u8 = 0x01;
+
+/// Sorts what the user typed into what is for the guest and what is for us.
+#[derive(Default)]
+struct Keys {
+    escaped: bool,
+}
+
+impl Keys {
+    /// Appends what is for the guest; true if the user wants to end. Ctrl-A x ends, Ctrl-A Ctrl-A is a
+    /// Ctrl-A for the guest, and behind a Ctrl-A all else is for the guest together with it.
+    fn sort(&mut self, typed: &[u8], guest: &mut VecDeque<u8>) -> bool {
+        for &key in typed {
+            match (self.escaped, key) {
+                (true, b'x') => return true,
+                (false, ESCAPE) => {
+                    self.escaped = true;
+                    continue;
+                }
+                (true, ESCAPE) => guest.push_back(ESCAPE),
+                (true, key) => guest.extend([ESCAPE, key]),
+                (false, key) => guest.push_back(key),
+            }
+            self.escaped = false;
+        }
+        false
+    }
+}
+
+/// Reads standard input while the serial port takes it.
+pub struct Console {
+    serial: Arc<Mutex<SerialPort>>,
+    /// Signalled when the guest has read all that the port had.
+    drained: EventFd,
+    /// Only on a terminal.
+    keys: Option<Keys>,
+    /// Read, but not yet taken by the port.
+    waiting: VecDeque<u8>,
+    listening: bool,
+    stop: Rc<Cell<Option<Stop>>>,
+}
+
+impl Console {
+    pub fn new(
+        serial: Arc<Mutex<SerialPort>>,
+        drained: EventFd,
+        is_terminal: bool,
+        stop: Rc<Cell<Option<Stop>>>,
+    ) -> Self {
+        let keys = is_terminal.then(Keys::default);
+        Console {
+            serial,
+            drained,
+            keys,
+            waiting: VecDeque::new(),
+            listening: false,
+            stop,
+        }
+    }
+
+    fn stdin_events() -> Events {
+        Events::new_raw(libc::STDIN_FILENO, EventSet::IN)
+    }
+
+    fn listen(&mut self, ops: &mut EventOps) {
+        // Fails for a regular file or /dev/null, which the guest then does without.
+        self.listening = self.listening || ops.add(Self::stdin_events()).is_ok();
+    }
+
+    fn ignore(&mut self, ops: &mut EventOps) {
+        if self.listening && ops.remove(Self::stdin_events()).is_ok() {
+            self.listening = false;
+        }
+    }
+
+    fn read(&mut self, ops: &mut EventOps) {
+        let mut typed = [0; 64];
+        match io::stdin().lock().read(&mut typed) {
+            Ok(0) | Err(_) => self.ignore(ops),
+            Ok(count) => {
+                let typed = &typed[..count];
+                match &mut self.keys {
+                    Some(keys) => {
+                        if keys.sort(typed, &mut self.waiting) {
+                            self.stop.set(Some(Stop::User));
+                        }
+                    }
+                    None => self.waiting.extend(typed),
+                }
+            }
+        }
+    }
+
+    /// Hands over what the port takes; true if that was all.
+    fn feed(&mut self) -> bool {
+        let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = serial.feed(self.waiting.make_contiguous());
+        self.waiting.drain(..taken);
+        self.waiting.is_empty()
+    }
+}
+
+impl MutEventSubscriber for Console {
+    fn process(&mut self, events: Events, ops: &mut EventOps) {
+        if events.fd() == libc::STDIN_FILENO {
+            self.read(ops);
+            if !self.feed() {
+                self.ignore(ops);
+            }
+        } else {
+            // Only wakes us up.
+            let _ = self.drained.read();
+            if !self.waiting.is_empty() && self.feed() {
+                self.listen(ops);
+            }
+        }
+    }
+
+    fn init(&mut self, ops: &mut EventOps) {
+        if let Err(error) = ops.add(Events::new(&self.drained, EventSet::IN)) {
+            eprintln!("acrn-vmm: no console input: {error}");
+            return;
+        }
+        self.listen(ops);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sort(keys: &mut Keys, typed: &[u8]) -> (Vec<u8>, bool) {
+        let mut guest = VecDeque::new();
+        let end = keys.sort(typed, &mut guest);
+        (guest.into(), end)
+    }
+
+    #[test]
+    fn escape_sequences() {
+        let keys = &mut Keys::default();
+        assert_eq!(sort(keys, b"ab"), (b"ab".to_vec(), false));
+        assert_eq!(sort(keys, b"\x01\x01"), (b"\x01".to_vec(), false));
+        assert_eq!(sort(keys, b"\x01y"), (b"\x01y".to_vec(), false));
+        assert_eq!(sort(keys, b"c\x01"), (b"c".to_vec(), false));
+        assert_eq!(sort(keys, b"x"), (vec![], true));
+    }
+}

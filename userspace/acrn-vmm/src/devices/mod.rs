@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The devices that this program plays, and who answers what.
+//!
+//! All of them have 8-bit registers, or registers that may be accessed in parts, so a wide access to ports is
+//! a row of narrow ones. What nobody answers reads as all ones, and takes any write.
+
+pub mod cmos;
+pub mod pci;
+pub mod pm;
+pub mod reset;
+pub mod serial;
+mod unbacked;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use acrn_ioctls::{Direction, Request, Target, Width};
+
+use cmos::Cmos;
+use pm::PowerManagement;
+use serial::SerialPort;
+use unbacked::Unbacked;
+
+/// What the guest wants to happen to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    PowerOff,
+    Reset,
+}
+
+/// What a request comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A read, and its value.
+    Value(u64),
+    /// A write.
+    Done,
+    /// A write that ends this run of the guest, which must not go on behind it.
+    Demand(Demand),
+}
+
+/// All devices of the VM.
+pub struct Devices {
+    serial: Arc<Mutex<SerialPort>>,
+    cmos: Cmos,
+    pm: PowerManagement,
+    unbacked: Unbacked,
+}
+
+impl Devices {
+    /// Devices as after power-on. The serial port is shared with whoever feeds it.
+    pub fn new(serial: Arc<Mutex<SerialPort>>, report_unbacked: bool) -> Self {
+        Devices {
+            serial,
+            cmos: Cmos::default(),
+            pm: PowerManagement::default(),
+            unbacked: Unbacked::new(report_unbacked),
+        }
+    }
+
+    /// Puts all but the serial port back to the state after power-on.
+    pub fn reset(&mut self) {
+        self.cmos = Cmos::default();
+        self.pm = PowerManagement::default();
+    }
+
+    /// Serves a request.
+    pub fn serve(&mut self, request: &Request) -> Outcome {
+        match request.target {
+            Target::Port(port) => self.serve_port(port, request),
+            Target::Memory(address) => {
+                self.unbacked.report("address", address);
+                nothing(request)
+            }
+            Target::PciConfig {
+                bus,
+                device,
+                function,
+                register,
+            } => match request.direction {
+                Direction::Read => {
+                    Outcome::Value(pci::read(bus, device, function, register, request.width))
+                }
+                Direction::Write => Outcome::Done,
+            },
+        }
+    }
+
+    fn serve_port(&mut self, first: u16, request: &Request) -> Outcome {
+        let ports = (0..request.width.bytes() as u16).map(|offset| first.wrapping_add(offset));
+        match request.direction {
+            Direction::Read => {
+                let mut value = [0; 8];
+                for (byte, port) in value.iter_mut().zip(ports) {
+                    *byte = self.read_port(port);
+                }
+                Outcome::Value(u64::from_le_bytes(value))
+            }
+            Direction::Write => {
+                for (port, byte) in ports.zip(request.value.to_le_bytes()) {
+                    if let Some(demand) = self.write_port(port, byte) {
+                        return Outcome::Demand(demand);
+                    }
+                }
+                Outcome::Done
+            }
+        }
+    }
+
+    fn read_port(&mut self, port: u16) -> u8 {
+        match port {
+            serial::FIRST..=serial::LAST => {
+                self.serial_port(|serial| serial.read(port - serial::FIRST))
+            }
+            cmos::INDEX | cmos::DATA => self.cmos.read(port, cmos::now),
+            pm::FIRST..=pm::LAST => self.pm.read(port),
+            reset::KEYBOARD_DATA | reset::KEYBOARD_COMMAND | reset::RESET_CONTROL => {
+                reset::read(port)
+            }
+            _ => {
+                self.unbacked.report("port", port.into());
+                0xff
+            }
+        }
+    }
+
+    fn write_port(&mut self, port: u16, value: u8) -> Option<Demand> {
+        match port {
+            serial::FIRST..=serial::LAST => {
+                self.serial_port(|serial| serial.write(port - serial::FIRST, value));
+                None
+            }
+            cmos::INDEX | cmos::DATA => {
+                self.cmos.write(port, value);
+                None
+            }
+            pm::FIRST..=pm::LAST => self.pm.write(port, value),
+            reset::KEYBOARD_DATA | reset::KEYBOARD_COMMAND | reset::RESET_CONTROL => {
+                reset::write(port, value)
+            }
+            _ => {
+                self.unbacked.report("port", port.into());
+                None
+            }
+        }
+    }
+
+    fn serial_port<T>(&self, access: impl FnOnce(&mut SerialPort) -> T) -> T {
+        access(&mut self.serial.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What a request comes to that nobody answers.
+pub fn nothing(request: &Request) -> Outcome {
+    match request.direction {
+        Direction::Read => Outcome::Value(all_ones(request.width)),
+        Direction::Write => Outcome::Done,
+    }
+}
+
+fn all_ones(width: Width) -> u64 {
+    width.mask()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn devices() -> Devices {
+        let line = Box::new(|| Ok(()));
+        let serial = SerialPort::new(line, Box::new(io::sink()), Box::new(|| ()));
+        Devices::new(Arc::new(Mutex::new(serial)), false)
+    }
+
+    fn read(target: Target, width: Width) -> Request {
+        Request {
+            target,
+            direction: Direction::Read,
+            width,
+            value: 0,
+        }
+    }
+
+    fn write(target: Target, width: Width, value: u64) -> Request {
+        Request {
+            target,
+            direction: Direction::Write,
+            width,
+            value,
+        }
+    }
+
+    #[test]
+    fn nothing_reads_as_ones_in_every_width() {
+        let mut devices = devices();
+        for (width, ones) in [
+            (Width::One, 0xff),
+            (Width::Two, 0xffff),
+            (Width::Four, 0xffff_ffff),
+        ] {
+            let outcome = devices.serve(&read(Target::Port(0x1234), width));
+            assert_eq!(outcome, Outcome::Value(ones));
+        }
+        let outcome = devices.serve(&read(Target::Memory(0xd000_0000), Width::Eight));
+        assert_eq!(outcome, Outcome::Value(u64::MAX));
+        assert_eq!(
+            devices.serve(&write(Target::Memory(u64::MAX), Width::Eight, 1)),
+            Outcome::Done
+        );
+    }
+
+    #[test]
+    fn every_port_takes_every_width() {
+        let mut devices = devices();
+        for port in 0..=u16::MAX {
+            for width in [Width::One, Width::Two, Width::Four] {
+                let _ = devices.serve(&read(Target::Port(port), width));
+                let _ = devices.serve(&write(Target::Port(port), width, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn wide_reads_are_rows_of_narrow_ones() {
+        let mut devices = devices();
+        // The last two ports are nobody's.
+        let outcome = devices.serve(&read(Target::Port(serial::FIRST + 6), Width::Four));
+        let Outcome::Value(value) = outcome else {
+            panic!()
+        };
+        assert_eq!(value >> 16, 0xffff);
+        assert_ne!(value & 0xff, 0xff);
+    }
+
+    #[test]
+    fn power_off_and_reset_are_demands() {
+        let mut devices = devices();
+        let off = u64::from(pm::SLEEP_TYPE_S5) << 10 | 1 << 13;
+        let outcome = devices.serve(&write(Target::Port(pm::CONTROL_BLOCK), Width::Two, off));
+        assert_eq!(outcome, Outcome::Demand(Demand::PowerOff));
+        let outcome = devices.serve(&write(Target::Port(reset::RESET_CONTROL), Width::One, 6));
+        assert_eq!(outcome, Outcome::Demand(Demand::Reset));
+        let outcome = devices.serve(&write(
+            Target::Port(reset::KEYBOARD_COMMAND),
+            Width::One,
+            0xfe,
+        ));
+        assert_eq!(outcome, Outcome::Demand(Demand::Reset));
+    }
+
+    #[test]
+    fn host_bridge_answers() {
+        let bridge = Target::PciConfig {
+            bus: 0,
+            device: 0,
+            function: 0,
+            register: 0,
+        };
+        assert_eq!(
+            devices().serve(&read(bridge, Width::Four)),
+            Outcome::Value(0x1237_8086)
+        );
+    }
+}

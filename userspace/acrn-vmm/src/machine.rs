@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The VM as a whole: created, started, reset, taken down.
+
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use acrn_ioctls::{Hsm, IrqLine, RequestPage, Vm, VmConfig};
+use vm_memory::GuestMemoryMmap;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
+
+use crate::boot::Payload;
+use crate::cli::Args;
+use crate::console::Console;
+use crate::devices::serial::{self, SerialPort};
+use crate::devices::{Demand, Devices};
+use crate::error::{Context, Error, Result};
+use crate::ioreq::{self, End};
+use crate::memory;
+use crate::supervisor::{Signals, Stop, Supervisor};
+
+/// How the whole thing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The guest powered off.
+    PowerOff,
+    /// The guest reset, and is not to be started again.
+    NoReboot,
+    /// A signal, or the user.
+    Stopped,
+}
+
+/// The thread that serves I/O requests gives the devices back.
+type Server = JoinHandle<(Devices, Result<End>)>;
+
+struct Machine {
+    vm: Arc<Vm>,
+    page: Arc<RequestPage>,
+    memory: GuestMemoryMmap,
+    payload: Payload,
+    /// Tells the server to end.
+    stop: Arc<AtomicBool>,
+    /// Signalled by the server when it ends.
+    served: EventFd,
+}
+
+/// Only there to interrupt a system call.
+extern "C" fn wake(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+
+/// Creates the VM, runs it to its end and takes it down.
+pub fn run(args: &Args) -> Result<Ending> {
+    let signals = Signals::block().context(|| "blocking signals")?;
+    register_signal_handler(SIGRTMIN(), wake).context(|| "handling signals")?;
+    let payload = Payload::open(args)?;
+    let memory = memory::create(args.memory, args.hugepages)?;
+    let page = RequestPage::new().context(|| "preparing the VM")?;
+    let hsm =
+        Hsm::open_path(&args.device).context(|| format!("device {}", args.device.display()))?;
+    let config = VmConfig::new(args.name, args.affinity());
+    let vm = hsm.create_vm(&config, &page).context(|| {
+        format!(
+            "creating the VM on physical CPUs {:#x}",
+            config.cpu_affinity
+        )
+    })?;
+    let (served, watched) = event_pair()?;
+    let machine = Machine {
+        vm: Arc::new(vm),
+        page: Arc::new(page),
+        memory,
+        payload,
+        stop: Arc::default(),
+        served,
+    };
+    let mut supervisor = Supervisor::new(signals, watched)?;
+    machine.run_and_destroy(args, &mut supervisor)
+}
+
+/// An event counter, twice.
+fn event_pair() -> Result<(EventFd, EventFd)> {
+    let doing = || "making an eventfd";
+    let event = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).context(doing)?;
+    let twin = event.try_clone().context(doing)?;
+    Ok((event, twin))
+}
+
+impl Machine {
+    fn run_and_destroy(mut self, args: &Args, supervisor: &mut Supervisor) -> Result<Ending> {
+        let result = self.run(args, supervisor);
+        // The VM goes down also after a failure, which then is the one to tell of.
+        let destroyed = self.destroy();
+        let ending = result?;
+        destroyed?;
+        Ok(ending)
+    }
+
+    fn run(&mut self, args: &Args, supervisor: &mut Supervisor) -> Result<Ending> {
+        memory::map(&self.vm, &self.memory)?;
+        let (serial, drained) = self.serial_port()?;
+        let mut devices = Devices::new(serial.clone(), args.report_unbacked);
+        let is_terminal = io::stdin().is_terminal();
+        supervisor.add(|stop| Console::new(serial, drained, is_terminal, stop));
+        self.vm
+            .create_ioreq_client()
+            .context(|| "asking for I/O requests")?;
+        loop {
+            self.start()?;
+            let end;
+            (devices, end) = self.serve(devices, supervisor)?;
+            match end? {
+                End::Stopped => return Ok(Ending::Stopped),
+                End::Demand(Demand::PowerOff) => return Ok(Ending::PowerOff),
+                End::Demand(Demand::Reset) if args.no_reboot => return Ok(Ending::NoReboot),
+                End::Demand(Demand::Reset) => self.reset()?,
+            }
+            devices.reset();
+        }
+    }
+
+    fn serial_port(&self) -> Result<(Arc<Mutex<SerialPort>>, EventFd)> {
+        let (drained, watched) = event_pair()?;
+        // Weak, so that the VM can be destroyed while the port is still about.
+        let vm = Arc::downgrade(&self.vm);
+        let serial = SerialPort::new(
+            Box::new(move || match vm.upgrade() {
+                Some(vm) => Ok(vm.set_irqline(serial::GSI, IrqLine::RisingPulse)?),
+                None => Ok(()),
+            }),
+            Box::new(io::stdout()),
+            Box::new(move || {
+                // Fails only if it is signalled already, many times over.
+                let _ = drained.write(1);
+            }),
+        );
+        Ok((Arc::new(Mutex::new(serial)), watched))
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let vcpus = u8::try_from(self.vm.vcpu_count())
+            .unwrap_or(u8::MAX)
+            .min(16);
+        let regs = self.payload.load(&self.memory, vcpus)?;
+        self.vm
+            .set_vcpu_regs(&regs)
+            .context(|| "setting the registers of vCPU 0")?;
+        self.vm.start().context(|| "starting the VM")
+    }
+
+    /// Serves I/O requests on a thread of its own until the run ends. Only failures of this thread are errors
+    /// of the function; the server's are in what it returns.
+    fn serve(
+        &self,
+        devices: Devices,
+        supervisor: &mut Supervisor,
+    ) -> Result<(Devices, Result<End>)> {
+        self.stop.store(false, Ordering::Release);
+        let server = self.spawn_server(devices)?;
+        let stop = supervisor.wait();
+        if !matches!(stop, Ok(Stop::Server)) {
+            // A guest that has no one to serve it any more should not go on.
+            let paused = self.vm.pause().context(|| "pausing the VM");
+            let (devices, end) = self.stop_server(server)?;
+            stop?;
+            paused?;
+            return Ok((devices, end.map(|_| End::Stopped)));
+        }
+        join(server)
+    }
+
+    fn spawn_server(&self, mut devices: Devices) -> Result<Server> {
+        let served = self.served.try_clone().context(|| "making an eventfd")?;
+        let (vm, page, stop) = (self.vm.clone(), self.page.clone(), self.stop.clone());
+        thread::Builder::new()
+            .name("ioreq".into())
+            .spawn(move || {
+                let end = ioreq::serve(&vm, &page, &mut devices, &stop);
+                // Fails only if it is signalled already, many times over.
+                let _ = served.write(1);
+                (devices, end)
+            })
+            .context(|| "starting the thread that serves I/O requests")
+    }
+
+    /// Interrupts the server's wait. Once would not do: the signal may come just before it waits.
+    fn stop_server(&self, server: Server) -> Result<(Devices, Result<End>)> {
+        self.stop.store(true, Ordering::Release);
+        while !server.is_finished() {
+            server
+                .kill(SIGRTMIN())
+                .context(|| "stopping the thread that serves I/O requests")?;
+            thread::sleep(Duration::from_millis(5));
+        }
+        join(server)
+    }
+
+    /// Back to where the VM was before the start.
+    fn reset(&self) -> Result<()> {
+        let doing = || "resetting the VM";
+        self.vm.pause().context(doing)?;
+        self.vm.clear_vm_ioreq().context(doing)?;
+        self.vm.reset().context(doing)
+    }
+
+    fn destroy(self) -> Result<()> {
+        let doing = || "destroying the VM";
+        let vm = Arc::into_inner(self.vm).ok_or_else(|| Error::new("the VM is still in use"))?;
+        vm.pause().context(doing)?;
+        match vm.destroy_ioreq_client() {
+            // There never was one.
+            Err(error) if error.errno() == libc::ENODEV => {}
+            result => result.context(doing)?,
+        }
+        vm.destroy()
+            .map_err(acrn_ioctls::Error::from)
+            .context(doing)?;
+        Ok(())
+    }
+}
+
+fn join(server: Server) -> Result<(Devices, Result<End>)> {
+    server
+        .join()
+        .map_err(|_| Error::new("the thread that serves I/O requests panicked"))
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The main thread while the guest runs: it feeds the console, and waits for whatever ends the run.
+
+use std::cell::Cell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
+
+use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::error::{Context, Result};
+
+/// What ended a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// SIGTERM, SIGINT or SIGHUP.
+    Signal,
+    /// The user, by Ctrl-A x.
+    User,
+    /// The thread that serves I/O requests has something to say.
+    Server,
+}
+
+/// The signals that end the VM, as a file to wait on.
+pub struct Signals(OwnedFd);
+
+impl Signals {
+    /// Blocks the signals in this thread and in those that it makes.
+    pub fn block() -> io::Result<Self> {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: the call writes a set there.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            // SAFETY: the set was written above.
+            unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+        }
+        // SAFETY: as above.
+        let set: libc::sigset_t = unsafe { set.assume_init() };
+        // SAFETY: reads the set, and does not write the old one anywhere.
+        let errno = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+        if errno != 0 {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        // SAFETY: reads the set.
+        let fd = unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new descriptor, which nobody else owns.
+        Ok(Signals(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+}
+
+/// Turns an event on a file into a [`Stop`].
+struct Watch {
+    fd: i32,
+    reason: Stop,
+    stop: Rc<Cell<Option<Stop>>>,
+}
+
+impl MutEventSubscriber for Watch {
+    fn process(&mut self, _events: Events, _ops: &mut EventOps) {
+        self.stop.set(Some(self.reason));
+    }
+
+    fn init(&mut self, ops: &mut EventOps) {
+        if let Err(error) = ops.add(Events::new_raw(self.fd, EventSet::IN)) {
+            eprintln!("acrn-vmm: can't wait for {:?}: {error}", self.reason);
+            self.stop.set(Some(self.reason));
+        }
+    }
+}
+
+/// Waits for events.
+pub struct Supervisor {
+    manager: EventManager<Box<dyn MutEventSubscriber>>,
+    stop: Rc<Cell<Option<Stop>>>,
+    served: EventFd,
+    _signals: Signals,
+}
+
+impl Supervisor {
+    /// `served` is what the thread that serves I/O requests signals when it ends.
+    pub fn new(signals: Signals, served: EventFd) -> Result<Self> {
+        let stop = Rc::new(Cell::new(None));
+        let mut manager: EventManager<Box<dyn MutEventSubscriber>> =
+            EventManager::new().context(|| "making the event loop")?;
+        for (fd, reason) in [
+            (signals.0.as_raw_fd(), Stop::Signal),
+            (served.as_raw_fd(), Stop::Server),
+        ] {
+            manager.add_subscriber(Box::new(Watch {
+                fd,
+                reason,
+                stop: stop.clone(),
+            }));
+        }
+        Ok(Supervisor {
+            manager,
+            stop,
+            served,
+            _signals: signals,
+        })
+    }
+
+    /// Adds somebody who may stop the run.
+    pub fn add<S: MutEventSubscriber + 'static>(
+        &mut self,
+        subscriber: impl FnOnce(Rc<Cell<Option<Stop>>>) -> S,
+    ) {
+        self.manager
+            .add_subscriber(Box::new(subscriber(self.stop.clone())));
+    }
+
+    /// Handles events until one ends the run.
+    pub fn wait(&mut self) -> Result<Stop> {
+        loop {
+            if let Some(stop) = self.stop.take() {
+                if stop == Stop::Server {
+                    // Armed again for the next run.
+                    let _ = self.served.read();
+                }
+                return Ok(stop);
+            }
+            self.manager.run().context(|| "waiting for events")?;
+        }
+    }
+}
