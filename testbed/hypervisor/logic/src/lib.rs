@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The parts of mini-ACRN that need no hardware: tables, page tables, decoders, state machines.
+//!
+//! Nothing here touches memory it was not given, so all of it runs under `cargo test` on a host.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod acpi;
+pub mod alu;
+pub mod bzimage;
+pub mod cpuid;
+pub mod decode;
+pub mod e820;
+pub mod errno;
+pub mod npt;
+pub mod regs;
+pub mod vmcb;
+pub mod walk;
