@@ -2,8 +2,9 @@
 
 //! The ACPI tables: what CPUs and interrupt controllers there are, and how to power off and to reset.
 
+mod dsdt;
+
 use acpi_tables::Aml;
-use acpi_tables::aml::{Name, Package};
 use acpi_tables::facs::FACS;
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
@@ -29,8 +30,14 @@ const IO_APIC_ADDRESS: u32 = 0xFEC0_0000;
 /// The interrupt that ACPI events would come by. None do.
 const SCI: u8 = 9;
 
+/// The timer's interrupt, and the IOAPIC pin where every PC has it.
+const TIMER: u8 = 0;
+const TIMER_PIN: u32 = 2;
+
 /// MADT flag: there are two 8259s as well.
 const PCAT_COMPAT: u32 = 1;
+/// MADT, interrupt source override: as the bus has it.
+const BUS_DEFAULT: u16 = 0;
 /// MADT, interrupt source override: active high, level triggered.
 const ACTIVE_HIGH_LEVEL: u16 = 1 | 3 << 2;
 
@@ -55,17 +62,8 @@ fn madt(vcpus: u8) -> Vec<u8> {
         table.append_slice(apic.as_bytes());
     }
     table.append_slice(IoApic::new(vcpus, IO_APIC_ADDRESS, 0).as_bytes());
+    table.append_slice(&isa_override(TIMER, TIMER_PIN, BUS_DEFAULT));
     table.append_slice(&isa_override(SCI, SCI.into(), ACTIVE_HIGH_LEVEL));
-    table.as_slice().to_vec()
-}
-
-fn dsdt() -> Vec<u8> {
-    let sleep_type = pm::SLEEP_TYPE_S5;
-    let s5 = Package::new(vec![&sleep_type, &sleep_type, &0u8, &0u8]);
-    let mut aml = Vec::new();
-    Name::new("_S5_".into(), &s5).to_aml_bytes(&mut aml);
-    let mut table = Sdt::new(*b"DSDT", 36, 2, OEM_ID, OEM_TABLE_ID, OEM_REVISION);
-    table.append_slice(&aml);
     table.as_slice().to_vec()
 }
 
@@ -127,7 +125,7 @@ pub fn tables(vcpus: u8) -> Vec<u8> {
         bytes: rsdp_space,
     };
     let facs = blob.push(&to_bytes(&FACS::new()));
-    let dsdt = blob.push(&dsdt());
+    let dsdt = blob.push(&dsdt::table());
     let fadt = blob.push(&fadt(facs, dsdt));
     let madt = blob.push(&madt(vcpus));
     let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
@@ -171,16 +169,8 @@ mod tests {
         assert_eq!(u32_at(fadt, 140), u32_at(fadt, 40));
         let madt = table(&blob, u32_at(xsdt, 44));
         assert_eq!((&madt[..4], sum(madt)), (&b"APIC"[..], 0));
-        assert_eq!(madt.len(), 44 + 2 * 8 + 12 + 10);
+        assert_eq!(madt.len(), 44 + 2 * 8 + 12 + 2 * 10);
         assert_eq!(madt[44 + 8..][..4], [0, 8, 1, 1]);
-    }
-
-    #[test]
-    fn dsdt_has_s5() {
-        assert_eq!(
-            dsdt()[36..],
-            *b"\x08_S5_\x12\x08\x04\x0a\x05\x0a\x05\x00\x00"
-        );
     }
 
     #[test]
