@@ -72,6 +72,14 @@ impl Vm {
     }
 
     /// `ACRN_IOCTL_IOEVENTFD`: undoes it.
+    ///
+    /// ```no_run
+    /// # use acrn_ioctls::*;
+    /// # fn f(vm: Vm, eventfd: std::os::fd::OwnedFd, doorbell: IoEvent) -> Result<()> {
+    /// vm.deassign_ioeventfd(&eventfd, &doorbell)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deassign_ioeventfd(&self, eventfd: &impl AsRawFd, event: &IoEvent) -> Result<()> {
         self.ioeventfd(event.argument(eventfd, ACRN_IOEVENTFD_FLAG_DEASSIGN))
     }
@@ -101,6 +109,13 @@ impl Vm {
     }
 
     /// `ACRN_IOCTL_IRQFD`: undoes it.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm, eventfd: std::os::fd::OwnedFd) -> acrn_ioctls::Result<()> {
+    /// vm.deassign_irqfd(&eventfd)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn deassign_irqfd(&self, eventfd: &impl AsRawFd) -> Result<()> {
         self.irqfd(eventfd, ACRN_IRQFD_FLAG_DEASSIGN, 0, 0)
     }

@@ -86,6 +86,15 @@ impl Vm {
     /// it to delay some.
     ///
     /// `EINVAL`: a command or a count that the hypervisor does not know.
+    ///
+    /// ```no_run
+    /// # use acrn_ioctls::*;
+    /// # fn f(vm: Vm) -> Result<()> {
+    /// let mut page = InterruptMonitor::new();
+    /// vm.monitor_interrupts(&mut page)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn monitor_interrupts(&self, page: &mut InterruptMonitor) -> Result<()> {
         // SAFETY: this request reads and writes the page that holds its argument's address. `page` is one
         // page, whole and aligned, of which any bytes will do, and ours alone for the call; the hypervisor

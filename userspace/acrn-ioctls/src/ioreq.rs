@@ -16,6 +16,14 @@ impl Vm {
     /// itself.
     ///
     /// `EEXIST`: there is a client.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
+    /// vm.create_ioreq_client()?;
+    /// vm.start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn create_ioreq_client(&self) -> Result<()> {
         self.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
     }
@@ -44,6 +52,14 @@ impl Vm {
 
     /// `ACRN_IOCTL_DESTROY_IOREQ_CLIENT`: the caller gets no more requests. A thread that waits in
     /// [`attach_ioreq_client`](Self::attach_ioreq_client) returns.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
+    /// vm.pause()?;
+    /// vm.destroy_ioreq_client()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn destroy_ioreq_client(&self) -> Result<()> {
         self.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
     }
@@ -51,6 +67,14 @@ impl Vm {
     /// `ACRN_IOCTL_NOTIFY_REQUEST_FINISH`: the request in this vCPU's slot is served, the vCPU may run on.
     ///
     /// `EINVAL`: no such vCPU.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
+    /// vm.attach_ioreq_client()?;
+    /// vm.notify_request_finish(0)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn notify_request_finish(&self, vcpu: u32) -> Result<()> {
         let notify = acrn_ioreq_notify {
             vmid: self.vmid(),
@@ -62,6 +86,15 @@ impl Vm {
     }
 
     /// `ACRN_IOCTL_CLEAR_VM_IOREQ`: completes whatever requests are open, before a reset.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
+    /// vm.pause()?;
+    /// vm.clear_vm_ioreq()?;
+    /// vm.reset()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn clear_vm_ioreq(&self) -> Result<()> {
         self.plain(ACRN_IOCTL_CLEAR_VM_IOREQ)
     }

@@ -102,6 +102,13 @@ impl Vm {
     /// `ACRN_IOCTL_UNSET_MEMSEG` of RAM: undoes [`set_memory`](Self::set_memory).
     ///
     /// `EINVAL`: not such a range. Linux's C driver knows of no such thing and always says that.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm, shared_mapping: u64) -> acrn_ioctls::Result<()> {
+    /// vm.unset_memory(0, shared_mapping, 64 << 20)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unset_memory(&self, user_vm_pa: u64, vma_base: u64, len: u64) -> Result<()> {
         self.memseg(
             ACRN_IOCTL_UNSET_MEMSEG,
@@ -121,6 +128,15 @@ impl Vm {
     /// # Safety
     ///
     /// The guest may do with that device, or with whatever is there, what the attributes allow.
+    ///
+    /// ```no_run
+    /// # use acrn_ioctls::*;
+    /// # fn f(vm: Vm) -> Result<()> {
+    /// // SAFETY: the Service VM does not use this device.
+    /// unsafe { vm.set_mmio(0xd000_0000, 0xfe00_0000, 0x1000, MemoryAttributes::DEVICE)? };
+    /// # Ok(())
+    /// # }
+    /// ```
     pub unsafe fn set_mmio(
         &self,
         user_vm_pa: u64,
@@ -141,6 +157,13 @@ impl Vm {
     }
 
     /// `ACRN_IOCTL_UNSET_MEMSEG` of device memory: undoes [`set_mmio`](Self::set_mmio).
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
+    /// vm.unset_mmio(0xd000_0000, 0xfe00_0000, 0x1000)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unset_mmio(&self, user_vm_pa: u64, service_vm_pa: u64, len: u64) -> Result<()> {
         self.memseg(
             ACRN_IOCTL_UNSET_MEMSEG,

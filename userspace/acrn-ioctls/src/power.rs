@@ -37,21 +37,55 @@ fn command(kind: u32, state: u8, vcpu: u8, vmid: u16) -> u64 {
 /// `EINVAL`: it has no such data.
 impl Vm {
     /// `ACRN_IOCTL_PM_GET_CPU_STATE`: how many P-states a vCPU's CPU has.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
+    /// for state in 0..vm.px_count(0)? {
+    ///     let data = vm.px_data(0, state as u8)?;
+    ///     println!("{} MHz", data.core_frequency);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn px_count(&self, vcpu: u8) -> Result<u64> {
         self.pm(ACRN_PMCMD_GET_PX_CNT, 0, vcpu)
     }
 
     /// `ACRN_IOCTL_PM_GET_CPU_STATE`: one P-state, counted from 0.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
+    /// let fastest = vm.px_data(0, 0)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn px_data(&self, vcpu: u8, state: u8) -> Result<acrn_pstate_data> {
         self.pm(ACRN_PMCMD_GET_PX_DATA, state, vcpu)
     }
 
     /// `ACRN_IOCTL_PM_GET_CPU_STATE`: how many C-states a vCPU's CPU has.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
+    /// for state in 1..=vm.cx_count(0)? {
+    ///     let data = vm.cx_data(0, state as u8)?;
+    ///     println!("C{}: {} us", data.type_, data.latency);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cx_count(&self, vcpu: u8) -> Result<u64> {
         self.pm(ACRN_PMCMD_GET_CX_CNT, 0, vcpu)
     }
 
     /// `ACRN_IOCTL_PM_GET_CPU_STATE`: one C-state, counted from 1.
+    ///
+    /// ```no_run
+    /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
+    /// let shallowest = vm.cx_data(0, 1)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cx_data(&self, vcpu: u8, state: u8) -> Result<acrn_cstate_data> {
         self.pm(ACRN_PMCMD_GET_CX_DATA, state, vcpu)
     }

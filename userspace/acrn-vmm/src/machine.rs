@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acrn_ioctls::{Hsm, IrqLine, RequestPage, Vm, VmConfig};
 use vm_memory::GuestMemoryMmap;
@@ -22,6 +22,9 @@ use crate::error::{Context, Error, Result};
 use crate::ioreq::{self, End};
 use crate::memory;
 use crate::supervisor::{Signals, Stop, Supervisor};
+
+/// How long the thread that serves I/O requests may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the whole thing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,7 +191,14 @@ impl Machine {
     /// Interrupts the server's wait. Once would not do: the signal may come just before it waits.
     fn stop_server(&self, server: Server) -> Result<(Devices, Result<End>)> {
         self.stop.store(true, Ordering::Release);
+        let deadline = Instant::now() + STOP_TIMEOUT;
         while !server.is_finished() {
+            if Instant::now() > deadline {
+                // It may be writing to a pipe that nobody reads. Our exit ends it, and the VM.
+                return Err(Error::new(
+                    "the thread that serves I/O requests does not stop",
+                ));
+            }
             server
                 .kill(SIGRTMIN())
                 .context(|| "stopping the thread that serves I/O requests")?;
