@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Runs the programs in /selftests on a driver, and reports in KTAP on the second serial port: a
+//! subtest for each program, and one for the driver's own coming and going.
+
+use std::{
+    fs,
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use crate::{command_line::CommandLine, kernel_log::KernelLog, modules};
+
+/// Where KTAP goes.
+const REPORT: &str = "/dev/ttyS1";
+/// A program is killed when it has said nothing for so long.
+const SILENCE: Duration = Duration::from_secs(180);
+/// Huge pages of 2 MiB for the programs.
+const HUGE_PAGES: &str = "64";
+
+/// Runs all programs, or the one that `testbed.only` names.
+pub fn run(command_line: &CommandLine) -> io::Result<()> {
+    let mut report = OpenOptions::new().write(true).open(REPORT)?;
+    let mut log = KernelLog::open()?;
+    fs::write("/proc/sys/vm/nr_hugepages", HUGE_PAGES)?;
+
+    let programs = programs(command_line.get("only"))?;
+    writeln!(report, "KTAP version 1\n1..{}", programs.len() + 2)?;
+
+    let driver = command_line.driver();
+    let loaded = modules::insmod("/modules/acrn_probe.ko").and_then(|()| modules::insmod(&driver));
+    conclude(&mut report, 1, "load", as_failures(loaded))?;
+
+    for (number, program) in (2..).zip(&programs) {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        eprintln!("testbed: {name}");
+        let mut failures = run_program(program, &mut report)
+            .unwrap_or_else(|error| vec![format!("{name}: {error}")]);
+        failures.extend(log.complaints());
+        conclude(&mut report, number, &name, failures)?;
+    }
+
+    let mut failures = as_failures(unload());
+    failures.extend(log.complaints());
+    conclude(&mut report, programs.len() + 2, "unload", failures)?;
+    report.flush()
+}
+
+/// Nothing may use the driver any more, and it goes and comes again.
+fn unload() -> io::Result<()> {
+    let users = modules::use_count("acrn")?;
+    if users != 0 {
+        return Err(io::Error::other(format!("acrn is in use {users} times")));
+    }
+    modules::rmmod("acrn")
+}
+
+fn as_failures(outcome: io::Result<()>) -> Vec<String> {
+    outcome.err().iter().map(io::Error::to_string).collect()
+}
+
+fn conclude(report: &mut File, number: usize, name: &str, failures: Vec<String>) -> io::Result<()> {
+    for failure in &failures {
+        writeln!(report, "# {failure}")?;
+    }
+    let result = if failures.is_empty() { "ok" } else { "not ok" };
+    writeln!(report, "{result} {number} {name}")
+}
+
+fn programs(only: Option<&str>) -> io::Result<Vec<PathBuf>> {
+    let mut programs = Vec::new();
+    for entry in fs::read_dir("/selftests")? {
+        let path = entry?.path();
+        if only.is_none_or(|only| path.ends_with(only)) {
+            programs.push(path);
+        }
+    }
+    programs.sort();
+    Ok(programs)
+}
+
+/// Runs a program with its KTAP as a subtest; returns what is wrong beside failed tests.
+fn run_program(program: &Path, report: &mut File) -> io::Result<Vec<String>> {
+    let mut child = Command::new(program).stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+
+    let mut failures = Vec::new();
+    loop {
+        match lines.recv_timeout(SILENCE) {
+            Ok(line) => writeln!(report, "    {line}")?,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                failures.push(format!("silent for {} s, killed", SILENCE.as_secs()));
+                child.kill()?;
+                break;
+            }
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        failures.push(format!("{status}"));
+    }
+    Ok(failures)
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! PID 1. The kernel command line says which job it has; `testbed/README.md` lists them.
+
+mod check;
+mod command_line;
+mod demo;
+mod filesystems;
+mod guest;
+mod kernel_log;
+mod modules;
+
+use std::{fs::OpenOptions, io, os::fd::AsFd, process::Command, thread, time::Duration};
+
+use command_line::{CommandLine, Job};
+use nix::sys::reboot::{RebootMode, reboot};
+
+fn main() {
+    if let Err(error) = filesystems::mount_all().and_then(|()| use_console()) {
+        eprintln!("testbed: {error}");
+    }
+    let command_line = CommandLine::of_kernel();
+    let outcome = match command_line.job() {
+        Job::Check => check::run(&command_line),
+        Job::Demo => demo::run(&command_line),
+        Job::Guest => guest::run(&command_line),
+        Job::Shell => Command::new("/bin/sh").status().map(|_| ()),
+        Job::Unknown(job) => Err(io::Error::other(format!("no job '{job}'"))),
+    };
+    if let Err(error) = outcome {
+        eprintln!("testbed: {error}");
+    }
+    // What is on the way to the serial ports should get there.
+    thread::sleep(Duration::from_millis(100));
+    let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+    eprintln!("testbed: power-off: {error}");
+    loop {
+        thread::park();
+    }
+}
+
+/// The initramfs has no /dev, so the kernel starts PID 1 without standard input and output.
+fn use_console() -> io::Result<()> {
+    let console = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/console")?;
+    nix::unistd::dup2_stdin(console.as_fd())?;
+    nix::unistd::dup2_stdout(console.as_fd())?;
+    nix::unistd::dup2_stderr(console.as_fd())?;
+    Ok(())
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Kernel modules: insmod, rmmod, and what the kernel says of them.
+
+use std::{fs, fs::File, io};
+
+use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
+
+/// Loads the module in a file.
+pub fn insmod(path: &str) -> io::Result<()> {
+    let failed = |error: io::Error| io::Error::new(error.kind(), format!("insmod {path}: {error}"));
+    let file = File::open(path).map_err(failed)?;
+    finit_module(file, c"", ModuleInitFlags::empty()).map_err(|error| failed(error.into()))
+}
+
+/// Unloads a module; fails if something uses it.
+pub fn rmmod(name: &str) -> io::Result<()> {
+    let c_name = std::ffi::CString::new(name)?;
+    delete_module(&c_name, DeleteModuleFlags::O_NONBLOCK)
+        .map_err(|error| io::Error::other(format!("rmmod {name}: {error}")))
+}
+
+/// How often a loaded module is in use.
+pub fn use_count(name: &str) -> io::Result<u32> {
+    fs::read_to_string(format!("/sys/module/{name}/refcnt"))?
+        .trim()
+        .parse()
+        .map_err(io::Error::other)
+}
