@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs the test-bed: QEMU, mini-ACRN, the Service VM, the driver, User VMs.
+#[derive(Parser)]
+#[command(name = "testbed-runner")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub job: Job,
+}
+
+#[derive(Subcommand)]
+pub enum Job {
+    /// A Linux User VM with its console on this terminal
+    Demo {
+        #[command(flatten)]
+        machine: Machine,
+
+        #[command(flatten)]
+        limits: Limits,
+
+        /// Keep the User VM up until a line `poweroff` is typed
+        #[arg(long)]
+        interactive: bool,
+    },
+    /// The selftests; the last line counts passed, failed and skipped tests
+    Check {
+        #[command(flatten)]
+        machine: Machine,
+
+        #[command(flatten)]
+        limits: Limits,
+
+        /// Run this program of the selftests only
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+
+        /// Print a table of the results and succeed whatever they are
+        #[arg(long)]
+        report_only: bool,
+
+        /// Count the results in this file too: KTAP lines `ok NAME`, `not ok NAME`, `ok NAME # SKIP`
+        #[arg(long, value_name = "FILE")]
+        add_results: Vec<PathBuf>,
+    },
+}
+
+/// What the machine is made of.
+#[derive(Args)]
+pub struct Machine {
+    /// mini-ACRN, as a 32-bit ELF
+    #[arg(long, value_name = "FILE")]
+    pub hypervisor: PathBuf,
+
+    /// Linux for the Service VM and the User VM, a bzImage
+    #[arg(long, value_name = "FILE")]
+    pub kernel: PathBuf,
+
+    /// PID 1 of both, static
+    #[arg(long, value_name = "FILE")]
+    pub init: PathBuf,
+
+    /// The device model, static
+    #[arg(long, value_name = "FILE")]
+    pub vmm: PathBuf,
+
+    /// The driver, acrn.ko
+    #[arg(long, value_name = "FILE")]
+    pub rust_driver: PathBuf,
+
+    /// Upstream's driver, acrn.ko
+    #[arg(long, value_name = "FILE")]
+    pub c_driver: Option<PathBuf>,
+
+    /// Which of the two is loaded
+    #[arg(long, value_name = "WHICH", default_value = "rust")]
+    pub driver: Driver,
+
+    /// The test-only module acrn_probe.ko
+    #[arg(long, value_name = "FILE")]
+    pub probe: Option<PathBuf>,
+
+    /// A program of the selftests, static; may be given several times
+    #[arg(long = "selftest", value_name = "FILE")]
+    pub selftests: Vec<PathBuf>,
+
+    /// Where initramfs and logs go
+    #[arg(long, value_name = "FOLDER")]
+    pub work: PathBuf,
+
+    /// QEMU
+    #[arg(long, value_name = "PROGRAM", default_value = "qemu-system-x86_64")]
+    pub qemu: String,
+
+    /// More for the Service VM's kernel command line
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub append: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Driver {
+    Rust,
+    C,
+}
+
+impl Driver {
+    /// As `testbed.driver` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::C => "c",
+        }
+    }
+}
+
+/// When a run counts as hung.
+#[derive(Args)]
+pub struct Limits {
+    /// Seconds for the whole run
+    #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds)]
+    pub timeout: Duration,
+
+    /// Seconds without a byte of output
+    #[arg(long, value_name = "SECONDS", default_value = "240", value_parser = seconds)]
+    pub silence: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_secs)
+}

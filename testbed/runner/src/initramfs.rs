@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The initramfs of the Service VM, with that of the User VM in it.
+
+use std::{collections::BTreeSet, fs, io, path::Path};
+
+use cpio::newc::{Builder, ModeFileType, trailer};
+
+use crate::cli::Machine;
+
+/// Makes the archive. `testbed/README.md` lists what is where.
+pub fn build(machine: &Machine) -> io::Result<Vec<u8>> {
+    let init = read(&machine.init)?;
+    let mut archive = Archive::default();
+    archive.add("init", &init)?;
+    archive.add("bin/acrn-vmm", &read(&machine.vmm)?)?;
+    archive.add("modules/rust/acrn.ko", &read(&machine.rust_driver)?)?;
+    if let Some(driver) = &machine.c_driver {
+        archive.add("modules/c/acrn.ko", &read(driver)?)?;
+    }
+    if let Some(probe) = &machine.probe {
+        archive.add("modules/acrn_probe.ko", &read(probe)?)?;
+    }
+    archive.add_folder("selftests")?;
+    for program in &machine.selftests {
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        archive.add(&format!("selftests/{name}"), &read(program)?)?;
+    }
+    archive.add("guest/bzImage", &read(&machine.kernel)?)?;
+
+    let mut guest = Archive::default();
+    guest.add("init", &init)?;
+    archive.add("guest/initramfs.cpio", &guest.finish()?)?;
+    archive.finish()
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
+}
+
+#[derive(Default)]
+struct Archive {
+    bytes: Vec<u8>,
+    folders: BTreeSet<String>,
+    entries: u32,
+}
+
+impl Archive {
+    /// Adds an executable file and the folders that it is in.
+    fn add(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+        for (slash, _) in name.match_indices('/') {
+            self.add_folder(&name[..slash])?;
+        }
+        self.entry(name, ModeFileType::Regular, content)
+    }
+
+    fn add_folder(&mut self, name: &str) -> io::Result<()> {
+        if self.folders.insert(name.to_owned()) {
+            self.entry(name, ModeFileType::Directory, &[])?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, name: &str, kind: ModeFileType, content: &[u8]) -> io::Result<()> {
+        self.entries += 1;
+        let size = u32::try_from(content.len()).map_err(io::Error::other)?;
+        let mut writer = Builder::new(name)
+            .ino(self.entries)
+            .mode(0o755)
+            .set_mode_file_type(kind)
+            .write(&mut self.bytes, size);
+        io::Write::write_all(&mut writer, content)?;
+        writer.finish()?;
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<Vec<u8>> {
+        trailer(&mut self.bytes)?;
+        Ok(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cpio::newc::Reader;
+
+    #[test]
+    fn folders_come_before_files_and_once() {
+        let mut archive = Archive::default();
+        archive.add("a/b/one", b"1").unwrap();
+        archive.add("a/b/two", b"22").unwrap();
+        let bytes = archive.finish().unwrap();
+
+        let mut names = Vec::new();
+        let mut rest = bytes.as_slice();
+        loop {
+            let reader = Reader::new(rest).unwrap();
+            if reader.entry().is_trailer() {
+                break;
+            }
+            names.push((reader.entry().name().to_owned(), reader.entry().file_size()));
+            rest = reader.finish().unwrap();
+        }
+        let expected = [("a", 0), ("a/b", 0), ("a/b/one", 1), ("a/b/two", 2)];
+        assert_eq!(names, expected.map(|(name, size)| (name.to_owned(), size)));
+    }
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! KTAP, read line by line as it comes: a result at top level for each program, with the program's own
+//! results indented before it.
+
+use std::fmt;
+
+/// Counted results.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Totals {
+    pub passed: usize,
+    pub failed: usize,
+    pub skipped: usize,
+}
+
+impl Totals {
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Passed => self.passed += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Skipped => self.skipped += 1,
+        }
+    }
+
+    /// Both together.
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+/// A result line, `ok 3 name # SKIP why`; the number may be missing.
+fn result(line: &str) -> Option<(Outcome, &str)> {
+    let (passed, rest) = match line.strip_prefix("ok ") {
+        Some(rest) => (true, rest),
+        None => (false, line.strip_prefix("not ok ")?),
+    };
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit()).trim();
+    let (name, directive) = rest.split_once('#').unwrap_or((rest, ""));
+    let outcome = if directive.trim_start().starts_with("SKIP") {
+        Outcome::Skipped
+    } else if passed {
+        Outcome::Passed
+    } else {
+        Outcome::Failed
+    };
+    Some((outcome, name.trim()))
+}
+
+/// A plan line, `1..N`.
+fn plan(line: &str) -> Option<usize> {
+    line.strip_prefix("1..")?.split(' ').next()?.parse().ok()
+}
+
+/// Results and plan of one level.
+#[derive(Default)]
+struct Level {
+    planned: Option<usize>,
+    seen: usize,
+    totals: Totals,
+}
+
+impl Level {
+    /// What is wrong with the number of results, if anything.
+    fn mismatch(&self) -> Option<String> {
+        match self.planned {
+            Some(planned) if planned == self.seen => None,
+            Some(planned) => Some(format!("{planned} tests planned, {} seen", self.seen)),
+            None => Some("no plan".to_owned()),
+        }
+    }
+}
+
+/// Reader of a whole report.
+#[derive(Default)]
+pub struct Report {
+    top: Level,
+    program: Level,
+    totals: Totals,
+    /// Diagnostics since the last result.
+    diagnostics: Vec<String>,
+    /// Failed and skipped tests in words.
+    remarks: Vec<String>,
+    /// `program: totals`.
+    summary: Vec<String>,
+}
+
+impl Report {
+    /// Takes the next line.
+    pub fn line(&mut self, line: &str) {
+        let text = line.trim();
+        let nested = line.starts_with("    ");
+        if let Some(diagnostic) = text.strip_prefix('#') {
+            self.diagnostics.push(diagnostic.trim().to_owned());
+        } else if let Some(planned) = plan(text) {
+            let level = if nested {
+                &mut self.program
+            } else {
+                &mut self.top
+            };
+            level.planned = Some(planned);
+        } else if let Some((outcome, name)) = result(text) {
+            if nested {
+                self.program.seen += 1;
+                self.program.totals.count(outcome);
+                self.remark(outcome, text);
+            } else {
+                self.conclude(outcome, name, text);
+            }
+        }
+    }
+
+    fn remark(&mut self, outcome: Outcome, text: &str) {
+        let diagnostics = std::mem::take(&mut self.diagnostics);
+        if outcome != Outcome::Passed {
+            self.remarks.push(text.to_owned());
+        }
+        if outcome == Outcome::Failed {
+            self.remarks
+                .extend(diagnostics.iter().map(|line| format!("  # {line}")));
+        }
+    }
+
+    /// A program ended. Its own result counts where its tests do not tell the same.
+    fn conclude(&mut self, outcome: Outcome, name: &str, text: &str) {
+        let mut program = std::mem::take(&mut self.program);
+        self.top.seen += 1;
+        if program.planned.is_none() && program.seen == 0 {
+            program.totals.count(outcome);
+        } else {
+            let mismatch = program.mismatch();
+            let untold = outcome == Outcome::Failed && program.totals.failed == 0;
+            if untold || mismatch.is_some() {
+                self.diagnostics.extend(mismatch);
+                program.totals.count(Outcome::Failed);
+            }
+        }
+        let remarked = if program.totals.failed > 0 {
+            Outcome::Failed
+        } else {
+            outcome
+        };
+        self.remark(remarked, &format!("{text} (the program)"));
+        self.summary.push(format!("{name}: {}", program.totals));
+        self.totals.add(program.totals);
+    }
+
+    /// Whether every program that was planned has a result.
+    pub fn is_complete(&self) -> bool {
+        self.top.mismatch().is_none()
+    }
+
+    /// Counts a failure that no line tells.
+    pub fn fail(&mut self, why: &str) {
+        self.totals.failed += 1;
+        self.remarks.push(format!("not ok {why}"));
+    }
+
+    /// Ends the report: failed and skipped tests, a line a program, and the totals.
+    pub fn finish(mut self) -> (String, Totals) {
+        if self.program.seen > 0 {
+            let unfinished = std::mem::take(&mut self.program);
+            self.totals.add(unfinished.totals);
+            self.remarks
+                .extend(self.diagnostics.drain(..).map(|line| format!("  # {line}")));
+            self.fail("a program did not end");
+        }
+        if let Some(mismatch) = self.top.mismatch() {
+            self.fail(&mismatch);
+        }
+        let mut text = self.remarks;
+        text.extend(self.summary);
+        (text.join("\n"), self.totals)
+    }
+}
+
+/// Results without plan or nesting, as `--add-results` takes them.
+pub fn flat(text: &str) -> Totals {
+    let mut totals = Totals::default();
+    for (outcome, _) in text.lines().filter_map(result) {
+        totals.count(outcome);
+    }
+    totals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals_of(text: &str) -> (String, Totals) {
+        let mut report = Report::default();
+        text.lines().for_each(|line| report.line(line));
+        report.finish()
+    }
+
+    fn totals(passed: usize, failed: usize, skipped: usize) -> Totals {
+        Totals {
+            passed,
+            failed,
+            skipped,
+        }
+    }
+
+    #[test]
+    fn leaves_are_counted_once() {
+        let (_, counted) = totals_of(
+            "KTAP version 1\n1..3\nok 1 load\n    KTAP version 1\n    1..3\n    ok 1 a\n    \
+             # why\n    not ok 2 b\n    ok 3 c # SKIP no probe\nnot ok 2 io\nok 3 unload\n",
+        );
+        assert_eq!(counted, totals(3, 1, 1));
+    }
+
+    #[test]
+    fn failed_tests_are_told_with_their_diagnostics() {
+        let (text, _) = totals_of("1..1\n    1..1\n    # got 3\n    not ok 1 b\nnot ok 1 io\n");
+        assert!(text.contains("not ok 1 b\n  # got 3"), "{text}");
+        assert!(text.contains("io: 0 passed, 1 failed, 0 skipped"), "{text}");
+    }
+
+    #[test]
+    fn a_program_that_fails_without_a_failed_test_counts() {
+        let text = "1..1\n    1..1\n    ok 1 a\n# WARNING: at mm/gup.c\nnot ok 1 io\n";
+        assert_eq!(totals_of(text).1, totals(1, 1, 0));
+    }
+
+    #[test]
+    fn missing_tests_are_failures() {
+        assert_eq!(
+            totals_of("1..1\n    1..2\n    ok 1 a\nok 1 io\n").1,
+            totals(1, 1, 0)
+        );
+        assert_eq!(
+            totals_of("1..2\n    1..1\n    ok 1 a\nok 1 io\n").1,
+            totals(1, 1, 0)
+        );
+        assert_eq!(totals_of("1..1\n    1..2\n    ok 1 a\n").1, totals(1, 2, 0));
+        assert_eq!(totals_of("").1, totals(0, 1, 0));
+    }
+
+    #[test]
+    fn flat_results() {
+        assert_eq!(
+            flat("ok a\nnot ok b\nrubbish\nok c # SKIP x\n"),
+            totals(1, 1, 1)
+        );
+    }
+}

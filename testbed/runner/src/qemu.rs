@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! A run of QEMU, watched.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    io::{Read, Write},
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::cli::{Limits, Machine};
+
+/// Lines on a console that no good run has.
+const FATAL: [&str; 6] = [
+    "mini-ACRN: PANIC",
+    "Kernel panic",
+    "kernel BUG",
+    "BUG:",
+    "Oops:",
+    "WARNING:",
+];
+/// Lines of the console shown of a run that hung.
+const LAST_LINES: usize = 40;
+/// After these a run gets this long to say the rest.
+const AFTER_FATAL: Duration = Duration::from_secs(5);
+
+/// How a run ended.
+pub struct Outcome {
+    /// What went wrong, one thing a line; empty after a good run.
+    pub faults: Vec<String>,
+    /// The last lines of the Service VM's console.
+    pub last_lines: Vec<String>,
+    /// mini-ACRN's log.
+    pub hypervisor_log: PathBuf,
+}
+
+/// Where output of the machine came from.
+enum Event {
+    Console(Vec<u8>),
+    Report(String),
+    Closed,
+}
+
+/// Receives what the machine says.
+pub trait Listener {
+    /// A line of the second serial port.
+    fn report(&mut self, line: &str);
+    /// A line of the Service VM's console.
+    fn console(&mut self, line: &str);
+}
+
+/// Runs the machine with the kernel parameters `parameters` until it powers off, hangs or panics.
+/// The Service VM's console is copied to standard output if `show` is set.
+pub fn run(
+    machine: &Machine,
+    limits: &Limits,
+    parameters: &str,
+    show: bool,
+    listener: &mut dyn Listener,
+) -> io::Result<Outcome> {
+    fs::create_dir_all(&machine.work)?;
+    let initramfs = machine.work.join("initramfs.cpio");
+    fs::write(&initramfs, crate::initramfs::build(machine)?)?;
+    let socket = machine.work.join("report.socket");
+    let _ = fs::remove_file(&socket);
+    let report = UnixListener::bind(&socket)?;
+    let hypervisor_log = machine.work.join("mini-acrn.log");
+    let console_log = fs::File::create(machine.work.join("console.log"))?;
+
+    let mut qemu = command(machine, parameters, &initramfs, &socket, &hypervisor_log)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| io::Error::other(format!("{}: {error}", machine.qemu)))?;
+    let (sender, events) = mpsc::channel();
+    if let Some(console) = qemu.stdout.take() {
+        let sender = sender.clone();
+        thread::spawn(move || read_console(console, &sender));
+    }
+    thread::spawn(move || {
+        if let Ok((stream, _)) = report.accept() {
+            read_report(stream, &sender);
+        }
+    });
+
+    let mut watch = Watch {
+        show,
+        console_log,
+        line: Vec::new(),
+        last_lines: VecDeque::new(),
+        faults: Vec::new(),
+    };
+    let started = Instant::now();
+    let mut deadline = started + limits.timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            if watch.faults.is_empty() {
+                watch.faults.push(format!(
+                    "not done after {} s, killed",
+                    limits.timeout.as_secs()
+                ));
+            }
+            break;
+        }
+        match events.recv_timeout(left.min(limits.silence)) {
+            Ok(Event::Console(bytes)) => {
+                if watch.console(&bytes, listener)? {
+                    deadline = deadline.min(Instant::now() + AFTER_FATAL);
+                }
+            }
+            Ok(Event::Report(line)) => listener.report(&line),
+            Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if left > limits.silence => {
+                watch
+                    .faults
+                    .push(format!("silent for {} s, killed", limits.silence.as_secs()));
+                break;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    end(&mut qemu, &mut watch.faults)?;
+    // What was on its way when the console closed.
+    while let Ok(event) = events.recv_timeout(Duration::from_millis(200)) {
+        if let Event::Report(line) = event {
+            listener.report(&line);
+        }
+    }
+    Ok(Outcome {
+        faults: watch.faults,
+        last_lines: watch.last_lines.into(),
+        hypervisor_log,
+    })
+}
+
+fn command(
+    machine: &Machine,
+    parameters: &str,
+    initramfs: &Path,
+    report: &Path,
+    hypervisor_log: &Path,
+) -> Command {
+    // In -initrd a comma separates modules and stands for itself when doubled.
+    let escape = |text: String| text.replace(',', ",,");
+    let kernel = escape(format!(
+        "{} console=ttyS0 panic=-1 {parameters} testbed.driver={} {}",
+        machine.kernel.display(),
+        machine.driver.name(),
+        machine.append,
+    ));
+    let mut command = Command::new(&machine.qemu);
+    command
+        .args([
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "max",
+            "-machine",
+            "pc",
+        ])
+        .args([
+            "-smp",
+            "8",
+            "-m",
+            "3G",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
+        .arg("-kernel")
+        .arg(&machine.hypervisor)
+        .arg("-initrd")
+        .arg(format!(
+            "{kernel},{}",
+            escape(initramfs.display().to_string())
+        ))
+        .args(["-serial", "stdio"])
+        .args([
+            "-chardev",
+            &format!("socket,id=report,path={}", report.display()),
+        ])
+        .args(["-serial", "chardev:report"])
+        .arg("-debugcon")
+        .arg(format!("file:{}", hypervisor_log.display()));
+    command
+}
+
+/// Ends QEMU; by itself it has ended with status 0.
+fn end(qemu: &mut Child, faults: &mut Vec<String>) -> io::Result<()> {
+    for _ in 0..20 {
+        if let Some(status) = qemu.try_wait()? {
+            if !status.success() {
+                faults.push(format!("QEMU: {status}"));
+            }
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    qemu.kill()?;
+    qemu.wait()?;
+    if faults.is_empty() {
+        faults.push("QEMU did not end, killed".to_owned());
+    }
+    Ok(())
+}
+
+fn read_console(mut console: impl Read, sender: &Sender<Event>) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = console.read(&mut buffer) {
+        if sender
+            .send(Event::Console(buffer[..length].to_vec()))
+            .is_err()
+        {
+            return;
+        }
+    }
+    let _ = sender.send(Event::Closed);
+}
+
+fn read_report(report: impl Read, sender: &Sender<Event>) {
+    use io::BufRead;
+    for line in io::BufReader::new(report).lines().map_while(Result::ok) {
+        if sender.send(Event::Report(line)).is_err() {
+            return;
+        }
+    }
+}
+
+struct Watch {
+    show: bool,
+    console_log: fs::File,
+    line: Vec<u8>,
+    last_lines: VecDeque<String>,
+    faults: Vec<String>,
+}
+
+impl Watch {
+    /// Takes output of the console; whether it has a fatal line.
+    fn console(&mut self, bytes: &[u8], listener: &mut dyn Listener) -> io::Result<bool> {
+        self.console_log.write_all(bytes)?;
+        if self.show {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes)?;
+            out.flush()?;
+        }
+        let mut fatal = false;
+        for &byte in bytes {
+            if byte != b'\n' {
+                self.line.push(byte);
+                continue;
+            }
+            let line = String::from_utf8_lossy(&self.line).trim_end().to_owned();
+            self.line.clear();
+            if FATAL.iter().any(|sign| line.contains(sign)) {
+                self.faults.push(format!("console: {line}"));
+                fatal |= !line.contains("WARNING:");
+            }
+            listener.console(&line);
+            if self.last_lines.len() == LAST_LINES {
+                self.last_lines.pop_front();
+            }
+            self.last_lines.push_back(line);
+        }
+        Ok(fatal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ktap::Report;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// Runs a script in QEMU's place.
+    fn run_script(script: &str) -> Outcome {
+        let folder = tempfile::tempdir().unwrap();
+        let qemu = folder.path().join("qemu");
+        fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+        let machine = Machine {
+            hypervisor: qemu.clone(),
+            kernel: qemu.clone(),
+            init: qemu.clone(),
+            vmm: qemu.clone(),
+            rust_driver: qemu.clone(),
+            c_driver: None,
+            driver: crate::cli::Driver::Rust,
+            probe: None,
+            selftests: Vec::new(),
+            work: folder.path().join("work"),
+            qemu: qemu.to_string_lossy().into_owned(),
+            append: String::new(),
+        };
+        let limits = Limits {
+            timeout: Duration::from_secs(20),
+            silence: Duration::from_secs(1),
+        };
+        run(&machine, &limits, "", false, &mut Report::default()).unwrap()
+    }
+
+    #[test]
+    fn a_good_run_has_no_faults() {
+        assert!(run_script("echo all is well").faults.is_empty());
+    }
+
+    #[test]
+    fn a_silent_run_is_killed_and_its_last_line_kept() {
+        let outcome = run_script("echo last words; exec sleep 60");
+        assert_eq!(outcome.faults, ["silent for 1 s, killed"]);
+        assert_eq!(outcome.last_lines, ["last words"]);
+    }
+
+    #[test]
+    fn panics_and_bad_ends_are_faults() {
+        assert_eq!(
+            run_script("echo 'Kernel panic - not syncing: x'").faults,
+            ["console: Kernel panic - not syncing: x"]
+        );
+        assert_eq!(run_script("exit 3").faults, ["QEMU: exit status: 3"]);
+    }
+}
