@@ -1,1 +1,111 @@
-checks() { :; }; checks_debug() { :; }
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# `make check`: what can be known without a machine first, then the runs in QEMU.
+# Every check counts, and what they count is added up in $results.
+
+# result ok|'not ok' NAME [SECONDS]: one check, in the words of KTAP.
+result() {
+	printf '%s %s\n' "$1" "$2" >>"$results"
+	say "$1 $2${3:+ ($(duration "$3"))}"
+}
+
+# check NAME COMMAND...: one test, which passes if COMMAND does.
+check() {
+	local name=$1 log=$cache/log/check-${1//[^A-Za-z-]/_}.log began=$SECONDS
+	shift
+	if in_background "$log" "$@"; then
+		result ok "$name" $((SECONDS - began))
+	else
+		tail -n 40 "$log" | sed 's/^/  | /'
+		result 'not ok' "$name" $((SECONDS - began))
+	fi
+}
+
+# check_cargo_test NAME COMMAND...: as many tests as cargo ran.
+check_cargo_test() {
+	local name=$1 log=$cache/log/check-${1//[^A-Za-z-]/_}.log began=$SECONDS status=0 ran
+	shift
+	in_background "$log" "$@" || status=$?
+	sed -nE \
+		-e "s/^test (.*) \.\.\. ok\$/ok $name: \1/p" \
+		-e "s/^test (.*) \.\.\. FAILED\$/not ok $name: \1/p" \
+		-e "s/^test (.*) \.\.\. ignored.*/ok $name: \1 # SKIP ignored/p" \
+		"$log" >"$log.ktap"
+	cat "$log.ktap" >>"$results"
+	ran=$(wc -l <"$log.ktap")
+	if [ "$status" -eq 0 ]; then
+		say "ok $name: $ran tests ($(duration $((SECONDS - began))))"
+		return
+	fi
+	grep -vE '^test .* \.\.\. ok$|^ *(Compiling|Running|Doc-tests) ' "$log" |
+		tail -n 60 | sed 's/^/  | /'
+	# What does not build, or dies, has no result of its own.
+	grep -q '^not ok' "$log.ktap" || result 'not ok' "$name: build and run"
+	say "not ok $name: $(grep -c '^not ok' "$log.ktap" || :) of $ran tests"
+}
+
+# in_background LOG COMMAND...: so that an interrupt is heard at once.
+in_background() {
+	local log=$1 status=0
+	shift
+	set -m
+	"$@" >"$log" 2>&1 </dev/null {cache_lock}>&- &
+	running=$!
+	set +m
+	wait "$running" || status=$?
+	running=
+	return "$status"
+}
+
+checks_host() {
+	local bare_metal=$top/testbed/hypervisor
+	cd "$top"
+	say "checks that need no machine:"
+	if cargo fmt --version >/dev/null 2>&1; then
+		check 'format: user space' cargo fmt --all --check
+		check 'format: mini-ACRN' cargo fmt --all --check --manifest-path "$bare_metal/Cargo.toml"
+		check 'format: driver' make -C "$top" rustfmtcheck
+	else
+		result ok 'format # SKIP this cargo has no rustfmt'
+	fi
+	check 'uapi: the bindings are those of acrn.h' \
+		env BINDGEN="$bindgen" "$top/uapi/regenerate.sh" --check
+	mkdir -p "$driver_build-clippy"
+	check 'lint: driver' driver_make "$driver_build-clippy" clippy
+	if cargo clippy --version >/dev/null 2>&1; then
+		check 'lint: user space' \
+			cargo_host "$cargo_target" clippy --locked --workspace --all-targets -- -D warnings
+		check 'lint: mini-ACRN' \
+			cargo_host "$cargo_target-hypervisor" clippy --locked --workspace \
+			--manifest-path "$bare_metal/Cargo.toml" -- -D warnings
+	else
+		result ok 'lint # SKIP this cargo has no clippy'
+	fi
+	check_cargo_test 'user space' cargo_host "$cargo_target" test --locked --workspace --no-fail-fast
+	check_cargo_test 'mini-ACRN' cargo_host "$cargo_target-hypervisor" test --locked --no-fail-fast \
+		--workspace --exclude mini-acrn --manifest-path "$bare_metal/Cargo.toml"
+}
+
+# cargo_host TARGET_DIR ARGUMENT...: for this machine.
+cargo_host() {
+	local target=$1
+	shift
+	CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=never cargo "$@"
+}
+
+# `make check`: fails if any check did; its last line counts them all.
+checks() {
+	results=$checkout_cache/results.ktap
+	: >"$results"
+	checks_host
+	say "selftests on upstream's C driver, for comparison:"
+	runner check c --report-only || say "the C driver's run did not end well"
+	say "selftests on our driver:"
+	runner check rust --add-results "$results"
+}
+
+checks_debug() {
+	say "selftests on our driver, debug kernel:"
+	runner check rust --timeout 5400 --silence 600
+}

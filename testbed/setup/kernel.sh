@@ -5,8 +5,8 @@
 # Upstream's C driver is built with it, as a module.
 
 # Steps ("  CC      mm/memory.o") of a whole build, for the estimate.
-kernel_steps=1700
-kernel_steps_debug=1800
+kernel_steps=1690
+kernel_steps_debug=1750
 
 # kernel_stage [debug]: sets kernel_build.
 kernel_stage() {
@@ -35,9 +35,11 @@ kernel_stage() {
 	with_progress "kernel's check of the Rust tools" "$cache/log/rustavailable.log" 0 . 0 \
 		make -C "$kernel_build" "${kernel_flags[@]}" rustavailable
 	say "kernel${variant:+ ($variant)}: building Linux $linux_version (some minutes, once)"
+	slow_steps='^  (RUSTC|BINDGEN) ' slow_expected=19
 	with_progress "kernel${variant:+ ($variant)}" "$cache/log/kernel$variant.log" "$steps" \
 		'^  [A-Z]' "$(find "$kernel_build" -name '.*.cmd' 2>/dev/null | wc -l)" \
 		nice make -C "$kernel_build" "${kernel_flags[@]}" -j"$(nproc)" bzImage modules
+	slow_steps=''
 	for product in arch/x86/boot/bzImage rust/libkernel.rmeta Module.symvers \
 		drivers/virt/acrn/acrn.ko; do
 		[ -s "$kernel_build/$product" ] || die "the kernel's build made no $product"

@@ -132,9 +132,9 @@ linux_fetch() {
 }
 
 linux_download() {
-	cd "$1"
-	apt_private apt-get -q -o APT::Get::List-Cleanup=false download \
-		"$found_package=$found_version"
+	cd "$1" &&
+		apt_private apt-get -q -o APT::Get::List-Cleanup=false download \
+			"$found_package=$found_version"
 }
 
 # linux_unpack DEB FOLDER

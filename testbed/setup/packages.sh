@@ -4,7 +4,7 @@
 # Debian's packages.
 
 # C compiler and what the kernel's build calls.
-packages_build=(make gcc libc6-dev flex bison bc libelf-dev pkg-config kmod xz-utils lz4)
+packages_build=(make gcc libc6-dev ca-certificates flex bison bc libelf-dev pkg-config kmod xz-utils lz4)
 # What bindgen loads at run time, and the headers that belong to it.
 packages_libclang=(libclang1-19 libclang-common-19-dev)
 packages_run=(qemu-system-x86)

@@ -31,13 +31,16 @@ interrupted() {
 }
 trap interrupted INT TERM HUP
 
+# Steps that take as long as 14 others, for the estimate: a pattern, and how many.
+slow_steps='' slow_expected=0
+
 # with_progress LABEL LOG EXPECTED PATTERN DONE COMMAND...
 #
 # Runs COMMAND with its output in LOG and says how far it is: of EXPECTED steps,
 # DONE were there before and every line of LOG that matches PATTERN is one more.
 # EXPECTED 0: not known. If COMMAND fails, the end of LOG is shown.
 with_progress() {
-	local label=$1 log=$2 expected=$3 pattern=$4 before=$5 began=$SECONDS status=0 every line
+	local label=$1 log=$2 expected=$3 pattern=$4 before=$5 began=$SECONDS status=0 every tick=0
 	shift 5
 	if [ -t 1 ]; then every=1; else every=20; fi
 
@@ -47,15 +50,13 @@ with_progress() {
 	"$@" >"$log" 2>&1 </dev/null {cache_lock}>&- &
 	running=$!
 	set +m
-	local tick=0
 	while kill -0 "$running" 2>/dev/null; do
 		sleep 0.2
 		tick=$((tick + 1))
 		[ $((tick % (every * 5))) -eq 0 ] || continue
-		line=$(progress_line "$label" "$expected" \
-			"$(($(grep -cE -- "$pattern" "$log" || :) + before))" "$before" \
-			$((SECONDS - began)))
-		if [ -t 1 ]; then printf '\r\033[K  %s' "$line"; else say "  $line"; fi
+		if [ -t 1 ]; then printf '\r\033[K  '; else printf '  '; fi
+		progress_line
+		[ -t 1 ] || echo
 	done
 	wait "$running" || status=$?
 	running=
@@ -68,15 +69,18 @@ with_progress() {
 	say "  $label: done in $(duration $((SECONDS - began)))"
 }
 
+# One line on the command of with_progress, whose variables it reads.
 progress_line() {
-	local label=$1 expected=$2 done=$3 before=$4 elapsed=$5 left=
+	local now slow=0 elapsed=$((SECONDS - began)) weighed left
+	now=$(grep -cE -- "$pattern" "$log" || :)
 	if [ "$expected" -eq 0 ]; then
-		printf '%s: %d steps, %s' "$label" "$done" "$(duration "$elapsed")"
+		printf '%s: %d steps, %s' "$label" "$now" "$(duration "$elapsed")"
 		return
 	fi
-	[ "$done" -le "$expected" ] || done=$expected
-	if [ "$done" -gt "$before" ] && [ "$elapsed" -gt 2 ]; then
-		left=", about $(duration $((elapsed * (expected - done) / (done - before)))) left"
-	fi
-	printf '%s: %d of %d, %s%s' "$label" "$done" "$expected" "$(duration "$elapsed")" "$left"
+	[ -z "$slow_steps" ] || slow=$(grep -cE -- "$slow_steps" "$log" || :)
+	printf '%s: %d of %d, %s' "$label" $((before + now)) "$expected" "$(duration "$elapsed")"
+	weighed=$((now + slow * 13))
+	left=$((expected - before - now + (before < 100 ? slow_expected - slow : 0) * 13))
+	[ "$weighed" -eq 0 ] || [ "$left" -le 0 ] || [ "$elapsed" -lt 3 ] ||
+		printf ', about %s left' "$(duration $((elapsed * left / weighed)))"
 }

@@ -90,8 +90,7 @@ bindgen_libclang() {
 	local folder
 	if [ -z "${LIBCLANG_PATH:-}" ]; then
 		for folder in $(printf '%s\n' /usr/lib/llvm-*/lib | sort -V); do
-			[ -e "$folder/libclang.so.1" ] || [ -e "$folder"/libclang-*.so.1 ] || continue
-			LIBCLANG_PATH=$folder
+			! compgen -G "$folder/libclang*.so.1" >/dev/null || LIBCLANG_PATH=$folder
 		done
 		[ -n "${LIBCLANG_PATH:-}" ] || die "no libclang below /usr/lib/llvm-*/lib"
 	fi
