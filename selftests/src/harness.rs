@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs the tests of a program, each in a process of its own, and prints KTAP.
+//!
+//! A test is a function that panics when it fails. It may leave anything behind that ends with its process;
+//! what is left in the driver or in the hypervisor after that makes it fail ([`crate::leaks`]).
+//!
+//! `PROGRAM` runs all tests, `PROGRAM NAME...` those, `PROGRAM --list` shows their names.
+
+use std::{
+    env,
+    io::{self, Read},
+    process::{Command, ExitCode, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::leaks::Snapshot;
+
+/// Exit status of a test that was skipped, as kselftests have it.
+const SKIPPED: u8 = 4;
+/// Marks the process of a single test.
+const SINGLE: &str = "--single";
+/// How long a test may take if it says nothing else. Emulated machines on loaded hosts are slow.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A test.
+pub struct Test {
+    name: &'static str,
+    body: fn() -> Outcome,
+    timeout: Duration,
+}
+
+/// How a test ended that did not panic.
+pub enum Outcome {
+    /// It passed.
+    Passed,
+    /// Something that it needs is not there.
+    Skipped(String),
+}
+
+impl From<()> for Outcome {
+    fn from((): ()) -> Self {
+        Self::Passed
+    }
+}
+
+impl Test {
+    /// A test called `name`.
+    pub const fn new(name: &'static str, body: fn() -> Outcome) -> Self {
+        Self {
+            name,
+            body,
+            timeout: TIMEOUT,
+        }
+    }
+
+    /// The same with another time limit.
+    pub const fn within(self, seconds: u64) -> Self {
+        Self {
+            timeout: Duration::from_secs(seconds),
+            ..self
+        }
+    }
+}
+
+/// Ends the test as skipped.
+#[macro_export]
+macro_rules! skip {
+    ($($reason:tt)*) => {
+        return $crate::harness::Outcome::Skipped(format!($($reason)*))
+    };
+}
+
+/// The value, or a skipped test.
+#[macro_export]
+macro_rules! need {
+    ($value:expr) => {
+        match $value {
+            Ok(value) => value,
+            Err(reason) => $crate::skip!("{reason}"),
+        }
+    };
+}
+
+/// The `main` of a program.
+pub fn main(tests: &[Test]) -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some(SINGLE) => single(tests, arguments.get(1).map_or("", String::as_str)),
+        Some("--list") => {
+            for test in tests {
+                println!("{}", test.name);
+            }
+            ExitCode::SUCCESS
+        }
+        Some(_) => {
+            let wanted: Vec<_> = tests
+                .iter()
+                .filter(|test| arguments.iter().any(|name| name == test.name))
+                .collect();
+            all(&wanted)
+        }
+        None => all(&tests.iter().collect::<Vec<_>>()),
+    }
+}
+
+/// The process of one test.
+fn single(tests: &[Test], name: &str) -> ExitCode {
+    let Some(test) = tests.iter().find(|test| test.name == name) else {
+        println!("no test {name}");
+        return ExitCode::FAILURE;
+    };
+    match (test.body)() {
+        Outcome::Passed => ExitCode::SUCCESS,
+        Outcome::Skipped(reason) => {
+            println!("{reason}");
+            ExitCode::from(SKIPPED)
+        }
+    }
+}
+
+fn all(tests: &[&Test]) -> ExitCode {
+    println!("KTAP version 1\n1..{}", tests.len());
+    let mut failed = false;
+    for (number, test) in (1..).zip(tests) {
+        let name = test.name;
+        let before = Snapshot::take();
+        let (mut problems, skipped) = match run(test) {
+            Ok(Verdict { problems, skipped }) => (problems, skipped),
+            Err(error) => (vec![error.to_string()], None),
+        };
+        problems.extend(before.leaks());
+        for line in problems.iter().flat_map(|problem| problem.lines()) {
+            println!("# {line}");
+        }
+        match (problems.is_empty(), skipped) {
+            (false, _) => {
+                println!("not ok {number} {name}");
+                failed = true;
+            }
+            (true, Some(reason)) => println!("ok {number} {name} # SKIP {reason}"),
+            (true, None) => println!("ok {number} {name}"),
+        }
+    }
+    // Init takes a failed test from the KTAP lines, but whoever runs this by hand looks here.
+    ExitCode::from(u8::from(failed))
+}
+
+/// What came of a test's process.
+struct Verdict {
+    problems: Vec<String>,
+    skipped: Option<String>,
+}
+
+fn run(test: &Test) -> io::Result<Verdict> {
+    let (mut reader, writer) = io::pipe()?;
+    let mut child = Command::new("/proc/self/exe")
+        .args([SINGLE, test.name])
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .spawn()?;
+    // A grandchild may hold the pipe open: its end is not waited for.
+    let (sender, output) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = reader.read(&mut buffer) {
+            if sender.send(buffer[..length].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+
+    let deadline = Instant::now() + test.timeout;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            break None;
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let mut said = Vec::new();
+    while let Ok(bytes) = output.recv_timeout(Duration::from_millis(200)) {
+        said.extend(bytes);
+    }
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    Ok(judge(test, status, said))
+}
+
+fn judge(test: &Test, status: Option<ExitStatus>, said: String) -> Verdict {
+    let mut problems = Vec::new();
+    match status {
+        Some(status) if status.success() => {
+            return Verdict {
+                problems,
+                skipped: None,
+            };
+        }
+        Some(status) if status.code() == Some(SKIPPED.into()) => {
+            return Verdict {
+                problems,
+                skipped: Some(said.lines().last().unwrap_or("no reason").to_owned()),
+            };
+        }
+        Some(status) => problems.extend([said, status.to_string()]),
+        None => {
+            let limit = test.timeout.as_secs();
+            problems.extend([said, format!("not done after {limit} s, killed")]);
+        }
+    }
+    problems.retain(|problem| !problem.is_empty());
+    Verdict {
+        problems,
+        skipped: None,
+    }
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the test programs of the ACRN HSM driver share. Each program in `src/bin` is one area; it prints
+//! KTAP and can be run by hand in any Service VM, with any driver behind `/dev/acrn_hsm`.
+//!
+//! What only mini-ACRN can tell or do (the [`trace`], scripted faults, the list of VMs) goes through the
+//! [`probe`]; where that is missing, the tests that need it are skipped.
+
+pub mod harness;
+pub mod hypercall;
+pub mod leaks;
+pub mod probe;

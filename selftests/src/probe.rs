@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/acrn_probe`: hypercalls from user space, and with them mini-ACRN's trace and script channel
+//! (`testbed/README.md`).
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::fd::AsRawFd,
+};
+
+use mini_acrn_channel as channel;
+use mini_acrn_channel::{
+    Fault, GuestAccess, MappingQuery, RaiseRequest, TraceRead, VmInfo, VmList,
+};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
+use crate::hypercall;
+
+/// `struct acrn_probe_call`.
+#[repr(C)]
+#[derive(Default)]
+struct ProbeCall {
+    id: u32,
+    page_is_p2: u32,
+    p1: u64,
+    p2: u64,
+    buf: u64,
+    result: i64,
+}
+
+/// `_IOWR(0xA3, 0x01, struct acrn_probe_call)`.
+const PROBE_CALL: libc::Ioctl = 0xC028_A301;
+
+/// A page of parameters.
+#[repr(C, align(4096))]
+struct Page([u8; channel::PAGE_SIZE]);
+
+/// The open device.
+pub struct Probe(File);
+
+impl Probe {
+    /// Opens the device. The error says why the test has to be skipped.
+    pub fn open() -> Result<Self, String> {
+        let path = "/dev/acrn_probe";
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        file.map(Self)
+            .map_err(|error| format!("no mini-ACRN to ask ({path}: {error})"))
+    }
+
+    /// Makes a hypercall with two numbers.
+    pub fn call(&self, id: u32, p1: u64, p2: u64) -> i64 {
+        let mut call = ProbeCall {
+            id,
+            p1,
+            p2,
+            ..Default::default()
+        };
+        self.ioctl(&mut call)
+    }
+
+    /// Makes a hypercall whose first parameter is a structure, in and out.
+    fn call_with<T: IntoBytes + FromBytes + Immutable>(&self, id: u64, value: &mut T) -> i64 {
+        let mut page = Page([0; channel::PAGE_SIZE]);
+        page.0[..size_of::<T>()].copy_from_slice(value.as_bytes());
+        let result = self.call_with_page(id, &mut page);
+        if let Ok((changed, _)) = T::read_from_prefix(&page.0) {
+            *value = changed;
+        }
+        result
+    }
+
+    fn call_with_page(&self, id: u64, page: &mut Page) -> i64 {
+        let mut call = ProbeCall {
+            // The channel's ids are 32 bits wide.
+            id: id as u32,
+            buf: page.0.as_mut_ptr() as u64,
+            ..Default::default()
+        };
+        self.ioctl(&mut call)
+    }
+
+    fn ioctl(&self, call: &mut ProbeCall) -> i64 {
+        // SAFETY: the request reads and writes a `ProbeCall`, and the page at `buf`, which is 0 or
+        // that of a `Page` that our caller borrows mutably. Hypercalls with addresses of other memory are
+        // not made: `call` is used for those that take numbers.
+        let status = unsafe { libc::ioctl(self.0.as_raw_fd(), PROBE_CALL, call as *mut ProbeCall) };
+        assert_eq!(status, 0, "/dev/acrn_probe: {}", io::Error::last_os_error());
+        call.result
+    }
+
+    fn must<T: IntoBytes + FromBytes + Immutable>(&self, id: u64, value: &mut T) {
+        let result = self.call_with(id, value);
+        assert_eq!(result, 0, "mini-ACRN's channel, call {id:#x}");
+    }
+
+    /// All User VMs.
+    pub fn vms(&self) -> Vec<VmInfo> {
+        let list = self.list();
+        list.vms[..list.count as usize].to_vec()
+    }
+
+    /// One VM.
+    pub fn vm(&self, vmid: u16) -> Option<VmInfo> {
+        self.vms().into_iter().find(|vm| vm.vmid == vmid)
+    }
+
+    /// Physical CPUs that a User VM can have.
+    pub fn free_cpus(&self) -> u64 {
+        self.list().free_cpus.into()
+    }
+
+    fn list(&self) -> VmList {
+        let mut list = VmList::new_zeroed();
+        self.must(channel::VM_LIST, &mut list);
+        list
+    }
+
+    /// What is behind a User VM's address.
+    pub fn mapping(&self, vmid: u16, user_vm_pa: u64) -> MappingQuery {
+        let mut query = MappingQuery::new_zeroed();
+        query.vmid = vmid;
+        query.user_vm_pa = user_vm_pa;
+        self.must(channel::MAPPING_QUERY, &mut query);
+        query
+    }
+
+    /// Reads a User VM's memory through its nested page tables; `None` where nothing is mapped.
+    pub fn read_guest(&self, vmid: u16, user_vm_pa: u64, len: usize) -> Option<Vec<u8>> {
+        let mut access = GuestAccess::new_zeroed();
+        access.vmid = vmid;
+        access.user_vm_pa = user_vm_pa;
+        access.len = len as u32;
+        match self.call_with(channel::GUEST_ACCESS, &mut access) {
+            0 => Some(access.data[..len].to_vec()),
+            error => {
+                assert_eq!(error, -i64::from(libc::EFAULT), "GUEST_ACCESS");
+                None
+            }
+        }
+    }
+
+    /// Writes to a User VM's memory as the VM would.
+    pub fn write_guest(&self, vmid: u16, user_vm_pa: u64, bytes: &[u8]) {
+        let mut access = GuestAccess::new_zeroed();
+        access.vmid = vmid;
+        access.write = 1;
+        access.user_vm_pa = user_vm_pa;
+        access.len = bytes.len() as u32;
+        access.data[..bytes.len()].copy_from_slice(bytes);
+        self.must(channel::GUEST_ACCESS, &mut access);
+    }
+
+    /// Scripts the result of hypercalls to come.
+    pub fn push_fault(&self, mut fault: Fault) {
+        self.must(channel::FAULT_PUSH, &mut fault);
+    }
+
+    /// Forgets all faults that wait.
+    pub fn clear_faults(&self) {
+        assert_eq!(self.call(channel::FAULT_CLEAR as u32, 0, 0), 0);
+    }
+
+    /// Raises a request as if a vCPU had; the result of the call.
+    pub fn raise(&self, mut request: RaiseRequest) -> i64 {
+        self.call_with(channel::RAISE_REQUEST, &mut request)
+    }
+
+    /// Fires the upcall with no request behind it.
+    pub fn upcall(&self) {
+        assert_eq!(self.call(channel::RAISE_UPCALL as u32, 0, 0), 0);
+    }
+
+    /// Reads up to [`channel::RECORDS_PER_READ`] records from `seq`; `None` for no newer ones.
+    pub(crate) fn trace(&self, seq: u64) -> Option<(TraceRead, Vec<channel::Record>)> {
+        let mut page = Page([0; channel::PAGE_SIZE]);
+        page.0[..8].copy_from_slice(&seq.to_le_bytes());
+        assert_eq!(self.call_with_page(channel::TRACE_READ, &mut page), 0);
+        let (header, rest) = TraceRead::read_from_prefix(&page.0).ok()?;
+        let size = size_of::<channel::Record>();
+        let records = rest
+            .chunks_exact(size)
+            .take(header.count as usize)
+            .filter_map(|bytes| channel::Record::read_from_bytes(bytes).ok())
+            .collect();
+        Some((header, records))
+    }
+
+    /// Ends a VM behind the driver's back, to clean up after a test.
+    pub fn destroy(&self, vmid: u16) {
+        self.call(hypercall::PAUSE_VM, vmid.into(), 0);
+        self.call(hypercall::DESTROY_VM, vmid.into(), 0);
+    }
+}
