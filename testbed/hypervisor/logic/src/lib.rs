@@ -14,6 +14,7 @@ pub mod cpuid;
 pub mod decode;
 pub mod e820;
 pub mod errno;
+pub mod msrpm;
 pub mod npt;
 pub mod regs;
 pub mod vmcb;

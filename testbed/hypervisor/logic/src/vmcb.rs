@@ -306,10 +306,12 @@ pub const CR4_PKE: u64 = 1 << 22;
 pub const EFER_LME: u64 = 1 << 8;
 /// EFER.LMA.
 pub const EFER_LMA: u64 = 1 << 10;
+/// EFER.NXE.
+pub const EFER_NXE: u64 = 1 << 11;
 /// EFER.SVME, set while the CPU is under mini-ACRN and hidden from every guest.
 pub const EFER_SVME: u64 = 1 << 12;
 /// Bits of EFER that a guest may set: SCE, LME, NXE, FFXSR.
-pub const EFER_GUEST: u64 = 1 | EFER_LME | 1 << 11 | 1 << 14;
+pub const EFER_GUEST: u64 = 1 | EFER_LME | EFER_NXE | 1 << 14;
 /// PAT after reset.
 pub const PAT_RESET: u64 = 0x0007_0406_0007_0406;
 

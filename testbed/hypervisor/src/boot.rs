@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! From the loader to the Service VM.
+
+use crate::multiboot::{self, Info};
+use crate::phys::{self, Firmware};
+use crate::{cpu, frames, handoff, log, panic, service, time};
+use alloc::string::String;
+use core::sync::atomic::Ordering;
+use mini_acrn_logic::{acpi, bzimage, npt::PAGE};
+
+/// What the Service VM's kernel has to know; appended to its command line.
+/// Broadcast IPIs would reach the CPUs of User VMs.
+const CMDLINE_EXTRA: &str = "no_ipi_broadcast=1";
+
+/// Where CPU 0 arrives.
+#[unsafe(no_mangle)]
+extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
+    frames::init_heap();
+    cpu::init_idt();
+    cpu::init_boot_cpu();
+    log!("mini-ACRN {}", env!("CARGO_PKG_VERSION"));
+    if magic != multiboot::MAGIC {
+        panic!("not started by a multiboot loader");
+    }
+    let info = multiboot::parse(info).expect("multiboot gives a memory map and modules");
+    phys::init(&info.map);
+
+    let rsdt_addr = acpi::find_rsdt(&Firmware).expect("ACPI RSDP is there");
+    let rsdt = acpi::table(&Firmware, rsdt_addr).expect("ACPI RSDT is there");
+    let fadt = acpi::find(&Firmware, rsdt, b"FACP").expect("ACPI FADT is there");
+    let madt_addr = acpi::entries(rsdt)
+        .find(|a| acpi::table(&Firmware, *a).is_some_and(|t| t.starts_with(b"APIC")))
+        .expect("ACPI MADT is there");
+    let madt = acpi::table(&Firmware, madt_addr).expect("found above");
+    if let Some(port) = acpi::pm1a_control_port(fadt) {
+        panic::PM1A_CONTROL.store(port, Ordering::Relaxed);
+    }
+    time::calibrate(acpi::pm_timer_port(fadt).expect("ACPI PM timer is there"));
+    let cpus = acpi::lapic_ids(madt);
+    cpu::start_others(&cpus);
+    log!("TSC {} kHz, {} CPUs, free for User VMs: {:#x}", time::tsc_khz(), cpus.len(), cpu::free_mask());
+
+    let tables = handoff::Tables { rsdt, madt, madt_addr };
+    service::run_boot(load_linux(&info, &tables))
+}
+
+/// Puts the Service VM's kernel where it wants to be; returns its entry point.
+fn load_linux(info: &Info, tables: &handoff::Tables) -> u64 {
+    let [kernel, rest @ ..] = info.modules.as_slice() else { panic!("no kernel: -initrd KERNEL,INITRAMFS") };
+    let header = bzimage::parse(kernel.bytes).unwrap_or_else(|e| panic!("kernel image: {e:?}"));
+    let payload = &kernel.bytes[header.payload.clone()];
+    let size = header.init_size.max(payload.len() as u64);
+    let end = header.load_address + size;
+    if !phys::is_service_ram(header.load_address, size) {
+        panic!("kernel wants {:#x} to {end:#x}, which is not free", header.load_address);
+    }
+    for m in &info.modules {
+        if u64::from(m.start) < end && u64::from(m.start) + m.bytes.len() as u64 > header.load_address {
+            panic!("module at {:#x} is where the kernel wants to be", m.start);
+        }
+    }
+    phys::write_bytes(header.load_address, payload).expect("checked above");
+
+    let mut cmdline = String::from(kernel.args);
+    if !cmdline.is_empty() {
+        cmdline.push(' ');
+    }
+    cmdline.push_str(CMDLINE_EXTRA);
+    if cmdline.len() as u64 >= PAGE {
+        panic!("kernel command line is longer than a page");
+    }
+    let (ramdisk, ramdisk_size) = rest.first().map_or((0, 0), |m| (m.start, m.bytes.len() as u32));
+    handoff::fill(tables, &cmdline, |page, cmdline, rsdp| {
+        let boot = bzimage::Boot { cmdline, ramdisk, ramdisk_size, rsdp, map: &phys::space().map };
+        bzimage::zero_page(kernel.bytes, &header, &boot, page)
+            .unwrap_or_else(|e| panic!("kernel image: {e:?}"));
+    });
+    log!(
+        "kernel {} bytes at {:#x}, initramfs {ramdisk_size} bytes at {ramdisk:#x}",
+        payload.len(),
+        header.load_address
+    );
+    log!("command line: {cmdline}");
+    header.load_address + bzimage::ENTRY_64
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Physical CPUs: who has which, starting them, waking them.
+
+use crate::{lapic, log, phys, service, svm, time};
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use mini_acrn_logic::npt::PAGE;
+
+/// CPUs that mini-ACRN can deal with; LAPIC ids are below it.
+pub const MAX: usize = 16;
+/// CPUs of the Service VM have LAPIC ids below this.
+pub const SERVICE: usize = 2;
+/// Page of low memory where CPUs start.
+const TRAMPOLINE_PAGE: u8 = 8;
+
+/// Who has a CPU.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// It does not exist.
+    None,
+    /// The Service VM.
+    Service,
+    /// Nobody: a User VM may have it.
+    Free,
+    /// A User VM.
+    User,
+}
+
+struct Cpu {
+    online: AtomicBool,
+    owner: AtomicU8,
+    /// What it is to run: 0 for nothing, otherwise a vCPU as the `vcpu` module numbers them.
+    task: AtomicU32,
+}
+
+static CPUS: [Cpu; MAX] = [const {
+    Cpu { online: AtomicBool::new(false), owner: AtomicU8::new(Owner::None as u8), task: AtomicU32::new(0) }
+}; MAX];
+
+/// Whether CPU `id` belongs to `owner`.
+pub fn is(id: usize, owner: Owner) -> bool {
+    CPUS.get(id).is_some_and(|c| c.owner.load(Ordering::Acquire) == owner as u8)
+}
+
+/// Gives CPU `id` to `owner`.
+pub fn set_owner(id: usize, owner: Owner) {
+    CPUS[id].owner.store(owner as u8, Ordering::Release);
+}
+
+/// CPUs free for User VMs, bit n for LAPIC id n.
+pub fn free_mask() -> u32 {
+    (0..MAX).filter(|i| is(*i, Owner::Free)).fold(0, |m, i| m | 1 << i)
+}
+
+/// Makes CPU `id` look at what there is to do.
+pub fn kick(id: usize) {
+    lapic::send_nmi(id as u8);
+}
+
+/// Has CPU `id` run `task`, which is not 0.
+pub fn assign(id: usize, task: u32) {
+    CPUS[id].task.store(task, Ordering::Release);
+    kick(id);
+}
+
+/// Runs what is assigned to CPU `id`, for ever.
+fn idle(id: usize) -> ! {
+    loop {
+        match CPUS[id].task.swap(0, Ordering::AcqRel) {
+            0 => svm::sleep(),
+            _task => {}
+        }
+    }
+}
+
+/// Readies CPU 0, which runs already.
+pub fn init_boot_cpu() {
+    svm::enable(0);
+    CPUS[0].online.store(true, Ordering::Release);
+    set_owner(0, Owner::Service);
+}
+
+unsafe extern "C" {
+    static trampoline_start: u8;
+    static trampoline_end: u8;
+    static idt: [u128; 256];
+    static gate_targets: [u64; 256];
+}
+
+/// Fills the interrupt descriptor table that all CPUs use. Called once, before other CPUs run.
+pub fn init_idt() {
+    // SAFETY: `gate_targets` is a constant table of 256 addresses in `interrupt.s`.
+    let targets = unsafe { &gate_targets };
+    for (i, target) in targets.iter().enumerate() {
+        let t = u128::from(*target);
+        // Selector 8, interrupt gate, present.
+        let gate = (t & 0xFFFF) | 0x8 << 16 | 0x8E00 << 32 | (t >> 16 & 0xFFFF) << 48 | (t >> 32) << 64;
+        // SAFETY: entry `i` of the table that `interrupt.s` reserves; no other CPU runs yet.
+        unsafe { (&raw const idt).cast_mut().cast::<u128>().add(i).write(gate) };
+    }
+}
+
+/// Starts all CPUs in `ids` except the one that runs this.
+pub fn start_others(ids: &[u8]) {
+    let (start, end) = (&raw const trampoline_start, &raw const trampoline_end);
+    // SAFETY: both symbols delimit the trampoline in `boot.s`.
+    let code = unsafe { core::slice::from_raw_parts(start, end as usize - start as usize) };
+    phys::write_bytes(u64::from(TRAMPOLINE_PAGE) * PAGE, code).expect("low memory is RAM");
+    let me = lapic::id();
+    for &id in ids.iter().filter(|id| **id != me && usize::from(**id) < MAX) {
+        lapic::send_init(id);
+        time::delay_us(1000);
+        lapic::send_sipi(id, TRAMPOLINE_PAGE);
+        // Seconds, because on a busy machine the thread that runs this CPU may have to wait.
+        let end = time::now() + 10_000 * u64::from(time::tsc_khz());
+        while !CPUS[usize::from(id)].online.load(Ordering::Acquire) {
+            if time::now() > end {
+                log!("CPU {id} does not start");
+                break;
+            }
+            spin_loop();
+        }
+    }
+}
+
+/// Where all CPUs but the first arrive.
+#[unsafe(no_mangle)]
+extern "C" fn ap_main(id: u32) -> ! {
+    let n = id as usize;
+    svm::enable(id as u8);
+    lapic::quiesce();
+    set_owner(n, if n < SERVICE { Owner::Service } else { Owner::Free });
+    CPUS[n].online.store(true, Ordering::Release);
+    if n < SERVICE {
+        service::run_secondary(n);
+        set_owner(n, Owner::Free);
+    }
+    idle(n)
+}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+#
+# World switch. AT&T syntax.
+#
+# vcpu_enter(vmcb: %rdi, state: %rsi): runs the guest until its next #VMEXIT. `state` is `GuestState`: 16
+# general registers (RAX and RSP live in the VMCB), then the FXSAVE area. Upper halves of YMM registers are
+# not touched by mini-ACRN and need no saving.
+
+.text
+.global vcpu_enter
+vcpu_enter:
+    pushq %rbx
+    pushq %rbp
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    pushq %rsi
+    movq %rdi, %rax
+    fxrstor64 128(%rsi)
+    movq 8(%rsi), %rcx
+    movq 16(%rsi), %rdx
+    movq 24(%rsi), %rbx
+    movq 40(%rsi), %rbp
+    movq 56(%rsi), %rdi
+    movq 64(%rsi), %r8
+    movq 72(%rsi), %r9
+    movq 80(%rsi), %r10
+    movq 88(%rsi), %r11
+    movq 96(%rsi), %r12
+    movq 104(%rsi), %r13
+    movq 112(%rsi), %r14
+    movq 120(%rsi), %r15
+    movq 48(%rsi), %rsi
+    vmrun %rax
+    xchgq %rsi, (%rsp)
+    movq %rcx, 8(%rsi)
+    movq %rdx, 16(%rsi)
+    movq %rbx, 24(%rsi)
+    movq %rbp, 40(%rsi)
+    movq %rdi, 56(%rsi)
+    movq %r8, 64(%rsi)
+    movq %r9, 72(%rsi)
+    movq %r10, 80(%rsi)
+    movq %r11, 88(%rsi)
+    movq %r12, 96(%rsi)
+    movq %r13, 104(%rsi)
+    movq %r14, 112(%rsi)
+    movq %r15, 120(%rsi)
+    popq %rcx
+    movq %rcx, 48(%rsi)
+    fxsave64 128(%rsi)
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbp
+    popq %rbx
+    ret

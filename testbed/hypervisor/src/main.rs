@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! mini-ACRN: a bare-metal hypervisor with ACRN's guest ABI, for AMD SVM with nested paging as QEMU's TCG
+//! emulates it. It runs Linux as the Service VM on CPUs 0 and 1, with all devices passed through, and
+//! User VMs on the other CPUs, one CPU a vCPU.
+//!
+//! All Rust code runs with interrupts and the global interrupt flag off; a CPU that waits sleeps until
+//! another one sends it an NMI. So no lock is ever taken in an interrupt.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod boot;
+mod console;
+mod cpu;
+mod cpuid;
+mod frames;
+mod handoff;
+mod hypercall;
+mod lapic;
+mod msr;
+mod multiboot;
+mod panic;
+mod phys;
+mod service;
+mod svm;
+mod time;
+
+core::arch::global_asm!(include_str!("boot.s"), options(att_syntax));
+core::arch::global_asm!(include_str!("interrupt.s"), options(att_syntax));
+core::arch::global_asm!(include_str!("mem.s"), options(att_syntax));
+core::arch::global_asm!(include_str!("enter.s"), options(att_syntax));

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! RDMSR and WRMSR exits.
+
+use crate::svm::Context;
+use mini_acrn_logic::msrpm::{APIC_BASE, EFER, Map, PAT, TSC, VM_CR, VM_HSAVE_PA};
+use mini_acrn_logic::regs::{RAX, RCX, RDX};
+use mini_acrn_logic::vmcb::{Event, GP};
+
+/// Permission map of the Service VM.
+pub static SERVICE_MAP: Map = Map::service();
+/// Permission map of User VMs.
+pub static USER_MAP: Map = Map::user();
+
+const MTRR_CAP: u32 = 0xFE;
+const MTRR_DEF_TYPE: u32 = 0x2FF;
+/// SVM is disabled and locked.
+const VM_CR_LOCKED: u64 = 1 << 3 | 1 << 4;
+
+fn value(cx: &mut Context) -> u64 {
+    let r = cx.gprs().0;
+    (r[RDX] << 32) | (r[RAX] & 0xFFFF_FFFF)
+}
+
+fn finish(cx: &mut Context, read: Option<u64>) {
+    if let Some(v) = read {
+        cx.gprs().0[RAX] = v & 0xFFFF_FFFF;
+        cx.gprs().0[RDX] = v >> 32;
+    }
+    cx.skip(2);
+}
+
+/// What both kinds of VM share. `Some(None)`: a write that was carried out.
+fn common(cx: &mut Context, msr: u32, write: bool) -> Option<Option<u64>> {
+    let new = value(cx);
+    let save = &mut cx.vmcb.save;
+    match (msr, write) {
+        (EFER, false) => return Some(Some(save.guest_efer())),
+        (EFER, true) => save.set_guest_efer(new),
+        (PAT, false) => return Some(Some(save.g_pat)),
+        (PAT, true) => save.g_pat = new,
+        (VM_CR, false) => return Some(Some(VM_CR_LOCKED)),
+        (VM_HSAVE_PA, false) => return Some(Some(0)),
+        (VM_CR | VM_HSAVE_PA, true) => {}
+        _ => return None,
+    }
+    Some(None)
+}
+
+/// Carries out the access of the Service VM that stopped `cx`.
+pub fn service_exit(cx: &mut Context) {
+    let (msr, write) = (cx.gprs().0[RCX] as u32, cx.vmcb.control.exit_info1 & 1 != 0);
+    match common(cx, msr, write) {
+        Some(read) => finish(cx, read),
+        // Outside the ranges that a map covers: no such MSR.
+        None => cx.inject(Event::fault_with_code(GP, 0)),
+    }
+}
+
+/// Carries out the access of a User VM's vCPU that stopped `cx`. MSRs that mini-ACRN does not know read as
+/// zero and ignore writes.
+pub fn user_exit(cx: &mut Context, boot_cpu: bool) {
+    let (msr, write) = (cx.gprs().0[RCX] as u32, cx.vmcb.control.exit_info1 & 1 != 0);
+    let read = common(cx, msr, write).unwrap_or_else(|| {
+        (!write).then(|| match msr {
+            // Enabled, at its usual place.
+            APIC_BASE => crate::lapic::BASE | 1 << 11 | u64::from(boot_cpu) << 8,
+            TSC => crate::time::now(),
+            // Write combining, no ranges of either kind.
+            MTRR_CAP => 1 << 10,
+            // Enabled, write back.
+            MTRR_DEF_TYPE => 1 << 11 | 6,
+            _ => 0,
+        })
+    });
+    finish(cx, read);
+}

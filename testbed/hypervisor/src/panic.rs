@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The end: says why and switches the machine off.
+
+use crate::{console, lapic};
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use x86_64::instructions::{hlt, interrupts, port::Port};
+
+/// PM1a control register, from the FADT; where QEMU's PIIX4 has it until then.
+pub static PM1A_CONTROL: AtomicU16 = AtomicU16::new(0x604);
+
+#[panic_handler]
+fn panic(info: &PanicInfo) -> ! {
+    static FIRST: AtomicBool = AtomicBool::new(true);
+    if FIRST.swap(false, Ordering::Relaxed) {
+        match info.location() {
+            Some(at) => console::last_words(format_args!("cpu {} {} ({at})", lapic::id(), info.message())),
+            None => console::last_words(format_args!("cpu {} {}", lapic::id(), info.message())),
+        }
+    }
+    power_off()
+}
+
+/// Switches the machine off by ACPI: SLP_EN with sleep type 0, which is S5 on PIIX4.
+pub fn power_off() -> ! {
+    // SAFETY: the PM1a control register; this write ends QEMU, nothing runs after it.
+    unsafe { Port::<u16>::new(PM1A_CONTROL.load(Ordering::Relaxed)).write(1 << 13) };
+    loop {
+        interrupts::disable();
+        hlt();
+    }
+}
+
+#[repr(C)]
+struct ExceptionFrame {
+    vector: u64,
+    code: u64,
+    rip: u64,
+    cs: u64,
+    rflags: u64,
+    rsp: u64,
+}
+
+/// Called by `interrupt.s` for every exception in mini-ACRN itself.
+#[unsafe(no_mangle)]
+extern "C" fn exception_panic(frame: &ExceptionFrame) -> ! {
+    let cr2 = x86_64::registers::control::Cr2::read_raw();
+    panic!(
+        "exception {} code {:#x} at {:#x} rsp {:#x} cr2 {cr2:#x}",
+        frame.vector, frame.code, frame.rip, frame.rsp
+    );
+}
+
+/// The prebuilt core refers to it; with `panic=abort` nothing calls it.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The Service VM: Linux on CPUs 0 and 1, with everything passed through but mini-ACRN's own memory.
+
+use crate::cpu::SERVICE;
+use crate::handoff::{self, Command};
+use crate::phys::ServiceMemory;
+use crate::svm::Context;
+use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, svm};
+use core::sync::atomic::{AtomicBool, Ordering};
+use mini_acrn_logic::cpuid::Viewer;
+use mini_acrn_logic::decode::{self, MAX_LEN};
+use mini_acrn_logic::npt::{Attr, Npt, PAGE};
+use mini_acrn_logic::regs::RSI;
+use mini_acrn_logic::vmcb::{
+    CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SVME, Event, GP, Intercept1,
+    Intercept2, Segment, UD, exit, npf,
+};
+use mini_acrn_logic::walk;
+use spin::{Mutex, Once};
+
+const ASID: u32 = 1;
+/// Read, write, execute; write back.
+const OPEN: Attr = Attr(0x47);
+/// Read only; write back.
+const READ_ONLY: Attr = Attr(0x41);
+
+static NESTED_ROOT: Once<u64> = Once::new();
+static CONTEXTS: [Mutex<Context>; SERVICE] = [const { Mutex::new(Context::zeroed()) }; SERVICE];
+/// Set when the Service VM gives up the CPU for good.
+static REMOVED: [AtomicBool; SERVICE] = [const { AtomicBool::new(false) }; SERVICE];
+
+/// The Service VM's nested page tables: one to one, less mini-ACRN's memory.
+fn nested_root() -> u64 {
+    *NESTED_ROOT.call_once(|| {
+        let pool = &mut *frames::POOL.lock();
+        let build = |pool: &mut frames::Pool| {
+            let (own, top) = (phys::image(), phys::space().top);
+            let (open, open_len) = handoff::open_pages();
+            let mut npt = Npt::new(pool)?;
+            npt.map(pool, 0, 0, own.start, OPEN, 3)?;
+            npt.map(pool, own.end, own.end, top - own.end, OPEN, 3)?;
+            npt.map(pool, open, open, open_len, OPEN, 1)?;
+            npt.map(pool, handoff::mailbox(), handoff::mailbox(), PAGE, READ_ONLY, 1)?;
+            Ok::<_, mini_acrn_logic::npt::OutOfTables>(npt.root())
+        };
+        build(pool).expect("the pool is fresh")
+    })
+}
+
+/// Puts `cx` at `rip` in long mode, with the first 4 GiB mapped one to one.
+fn start_state(cx: &mut Context, rip: u64) {
+    let more = Intercept1::NMI;
+    cx.init(more, ASID, nested_root(), (&raw const msr::SERVICE_MAP) as u64, 0);
+    cx.vmcb.control.intercept2 |= Intercept2::VMMCALL.bits();
+    cx.vmcb.control.intercept2 &= !(Intercept2::MONITOR | Intercept2::MWAIT).bits();
+    let save = &mut cx.vmcb.save;
+    save.reset(Segment { selector: 0x10, attributes: 0xA9B, limit: u32::MAX, base: 0 }, rip);
+    let data = Segment { selector: 0x18, attributes: 0xC93, limit: u32::MAX, base: 0 };
+    (save.ds, save.es, save.ss) = (data, data, data);
+    (save.gdtr.base, save.gdtr.limit) = handoff::gdt();
+    save.cr0 = CR0_PG | CR0_PE | CR0_ET;
+    save.cr4 = CR4_PAE;
+    save.cr3 = handoff::page_tables();
+    // Linux's code for secondary CPUs switches to page tables with no-execute bits at once.
+    save.efer = EFER_SVME | EFER_LMA | EFER_LME | EFER_NXE;
+}
+
+/// Runs the Service VM's first CPU from the kernel's entry point.
+pub fn run_boot(entry: u64) -> ! {
+    let mut cx = CONTEXTS[0].lock();
+    start_state(&mut cx, entry);
+    cx.gprs().0[RSI] = handoff::zero_page();
+    log!("Service VM starts at {entry:#x}");
+    run(&mut cx, 0);
+    log!("Service VM halted");
+    panic::power_off()
+}
+
+/// Runs CPU `id` of the Service VM whenever that wants it; returns when it is given up for good.
+pub fn run_secondary(id: usize) {
+    let mut cx = CONTEXTS[id].lock();
+    loop {
+        if REMOVED[id].load(Ordering::Acquire) {
+            return;
+        }
+        match handoff::mailbox_take(id) {
+            Some(Command::Wake(vector)) => {
+                start_state(&mut cx, vector);
+                run(&mut cx, id);
+                lapic::quiesce();
+            }
+            Some(Command::Test) => {}
+            None => svm::sleep(),
+        }
+    }
+}
+
+/// Takes CPU `id` away from the Service VM. Returns when it is parked.
+pub fn remove_cpu(id: usize) {
+    REMOVED[id].store(true, Ordering::Release);
+    while cpu::is(id, cpu::Owner::Service) {
+        cpu::kick(id);
+        core::hint::spin_loop();
+    }
+}
+
+/// Runs a vCPU until it parks itself or is taken away.
+fn run(cx: &mut Context, id: usize) {
+    cx.load();
+    loop {
+        cx.enter();
+        match cx.vmcb.control.exit_code {
+            exit::CPUID => cpuid::exit(cx, Viewer::Service),
+            exit::MSR => msr::service_exit(cx),
+            exit::UD => undefined(cx),
+            exit::NPF => nested_fault(cx),
+            exit::VMMCALL if cx.vmcb.save.rip == handoff::park_vector() => return,
+            exit::NMI => {
+                svm::acknowledge_nmi();
+                if REMOVED[id].load(Ordering::Acquire) {
+                    return;
+                }
+                cx.inject(Event::NMI);
+            }
+            exit::SHUTDOWN => panic!("Service VM: triple fault on CPU {id} at {:#x}", cx.vmcb.save.rip),
+            exit::INVALID => panic!("Service VM: the control block of CPU {id} is refused"),
+            // SVM's own instructions: the Service VM's CPUs have none.
+            _ => cx.inject(Event::fault(UD)),
+        }
+    }
+}
+
+/// The instruction at RIP, as much as is readable, and its length.
+fn fetch(cx: &Context) -> ([u8; MAX_LEN], usize) {
+    let (save, mut out) = (&cx.vmcb.save, [0; MAX_LEN]);
+    let start = save.linear_rip();
+    let mut n = 0;
+    while n < MAX_LEN {
+        let linear = start.wrapping_add(n as u64);
+        let step = (PAGE - (linear & (PAGE - 1))).min((MAX_LEN - n) as u64) as usize;
+        let Ok(gpa) = walk::translate(save, &ServiceMemory, linear) else { break };
+        if !phys::is_service_ram(gpa, step as u64) || phys::read_bytes(gpa, &mut out[n..n + step]).is_none() {
+            break;
+        }
+        n += step;
+    }
+    (out, n)
+}
+
+/// #UD: a VMCALL is a hypercall, anything else is the guest's own business.
+fn undefined(cx: &mut Context) {
+    let (code, len) = fetch(cx);
+    if len < 3 || code[..3] != [0x0F, 0x01, 0xC1] {
+        cx.inject(Event::fault(UD));
+    } else if cx.vmcb.save.cpl != 0 {
+        cx.inject(Event::fault_with_code(GP, 0));
+    } else {
+        hypercall::exit(cx);
+        cx.skip(3);
+    }
+}
+
+/// An access that the nested page tables refuse: a write to the mailbox, or nothing the Service VM may do.
+fn nested_fault(cx: &mut Context) {
+    let gpa = cx.vmcb.control.exit_info2;
+    let write = cx.vmcb.control.exit_info1 & npf::WRITE != 0;
+    let offset = gpa.wrapping_sub(handoff::mailbox());
+    if write && offset < PAGE {
+        let (code, len) = fetch(cx);
+        let insn = decode::decode(&code[..len], cx.vmcb.save.mode().bits).filter(|i| !i.is_string());
+        if let Some((insn, value)) = insn.and_then(|i| Some((i, i.stored(cx.gprs())?))) {
+            let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
+            if let Some(id) = target.filter(|id| (1..SERVICE).contains(id)) {
+                cpu::kick(id);
+            }
+            return cx.skip(insn.len);
+        }
+    }
+    log!(
+        "Service VM: access to {gpa:#x} at {:#x} refused (code {:#x})",
+        cx.vmcb.save.rip,
+        cx.vmcb.control.exit_info1
+    );
+    cx.inject(Event::fault_with_code(GP, 0));
+}
