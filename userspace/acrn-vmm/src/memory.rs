@@ -75,7 +75,7 @@ fn allocate(file: &File, size: u64) -> io::Result<()> {
 /// Shared memory for `size` bytes of RAM, at the addresses of [`layout`].
 pub fn create(size: u64, hugepages: bool) -> Result<GuestMemoryMmap> {
     let pages = if hugepages {
-        "2 MiB huge pages"
+        "2 MiB huge pages (/proc/sys/vm/nr_hugepages)"
     } else {
         "pages"
     };

@@ -140,6 +140,9 @@ impl Linux {
         };
         let doing = || format!("initramfs {}", path.display());
         let size = file.seek(SeekFrom::End(0)).context(doing)?;
+        if size == 0 {
+            return Err(Error::new(format!("{}: empty, or not a file", doing())));
+        }
         file.rewind().context(doing)?;
         let ceiling = low_end(memory).min(u64::from(header.initrd_addr_max) + 1);
         let address = initramfs_address(size, ceiling, run_end(header)).ok_or_else(|| {
