@@ -66,7 +66,10 @@ pub fn pinned_pages() -> Option<i64> {
 
 /// Huge pages of the default size that nobody uses.
 pub fn free_huge_pages() -> Option<i64> {
-    field(&fs::read_to_string("/proc/meminfo").ok()?, "HugePages_Free:")
+    field(
+        &fs::read_to_string("/proc/meminfo").ok()?,
+        "HugePages_Free:",
+    )
 }
 
 /// How often the driver's module is in use.

@@ -6,7 +6,13 @@
 //! What only mini-ACRN can tell or do (the [`trace`], scripted faults, the list of VMs) goes through the
 //! [`probe`]; where that is missing, the tests that need it are skipped.
 
+pub mod area;
+pub mod cpus;
+pub mod device;
+pub mod guest;
 pub mod harness;
 pub mod hypercall;
 pub mod leaks;
 pub mod probe;
+pub mod program;
+pub mod trace;

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! I/O requests: what a guest does to ports and addresses that nothing backs, and what it gets for it.
+
+use std::process::ExitCode;
+
+use acrn_selftests::harness::{self, Test};
+
+mod clients;
+mod pci_config;
+mod slots;
+mod values;
+
+fn main() -> ExitCode {
+    harness::main(&[
+        Test::new("port_io_of_each_width", values::port_io_of_each_width),
+        Test::new("port_io_in_real_mode", values::port_io_in_real_mode),
+        Test::new("mmio_of_each_width", values::mmio_of_each_width),
+        Test::new("two_vms_two_vcpus_each", values::two_vms_two_vcpus_each),
+        Test::new("many_requests_in_a_row", values::many_requests_in_a_row),
+        Test::new("config_address_latches", pci_config::address_latches),
+        Test::new("config_access_folds", pci_config::access_folds),
+        Test::new(
+            "config_disabled_is_all_ones",
+            pci_config::disabled_is_all_ones,
+        ),
+        Test::new(
+            "config_narrow_address_passes",
+            pci_config::narrow_address_passes,
+        ),
+        Test::new("config_of_two_vms_apart", pci_config::two_vms_apart),
+        Test::new("request_before_client", clients::request_before_client),
+        Test::new(
+            "destroy_client_frees_vcpu",
+            clients::destroy_client_frees_vcpu,
+        ),
+        Test::new(
+            "clear_completes_requests",
+            clients::clear_completes_requests,
+        ),
+        Test::new("next_client_serves", clients::next_client_serves),
+        Test::new(
+            "attach_returns_while_unserved",
+            clients::attach_returns_while_unserved,
+        ),
+        Test::new("notify_twice", slots::notify_twice),
+        Test::new("notify_free_slot", slots::notify_free_slot),
+        Test::new("notify_unknown_vcpu", slots::notify_unknown_vcpu),
+        Test::new("notify_without_client", slots::notify_without_client),
+        Test::new("completion_polling", slots::completion_polling),
+        Test::new("spurious_upcall", slots::spurious_upcall),
+        Test::new("repeated_upcall", slots::repeated_upcall),
+        Test::new(
+            "silent_request_found_later",
+            slots::silent_request_found_later,
+        ),
+        Test::new("hostile_page", slots::hostile_page),
+    ])
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Single slots of the request page, raised by script: what is told to the hypervisor, and how often.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use acrn_ioctls::{Vm, uapi::*};
+use acrn_selftests::{
+    cpus,
+    device::{Argument, Device},
+    guest::{Guest, create_raw},
+    harness::Outcome,
+    hypercall::NOTIFY_REQUEST_FINISH,
+    need,
+    probe::Probe,
+    trace::Trace,
+};
+use acrn_uapi::ioctl::*;
+use mini_acrn_channel::RaiseRequest;
+use nix::errno::Errno;
+use zerocopy::FromZeros;
+
+const PENDING: u32 = ACRN_IOREQ_STATE_PENDING;
+const PROCESSING: u32 = ACRN_IOREQ_STATE_PROCESSING;
+const COMPLETE: u32 = ACRN_IOREQ_STATE_COMPLETE;
+
+/// A write of 4 bytes to a port, as a vCPU of `vmid` would ask for it.
+fn request(vmid: u16, vcpu: u16) -> RaiseRequest {
+    let mut request = RaiseRequest::new_zeroed();
+    request.vmid = vmid;
+    request.vcpu = vcpu;
+    set(&mut request, 0, ACRN_IOREQ_TYPE_PORTIO);
+    set(&mut request, 64, ACRN_IOREQ_DIR_WRITE);
+    set(&mut request, 72, 0x510);
+    set(&mut request, 80, 4);
+    set(&mut request, 88, 0x1234_5678);
+    request
+}
+
+/// Sets 4 bytes of the slot.
+fn set(request: &mut RaiseRequest, offset: usize, value: u32) {
+    request.slot[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+const COMPLETION_POLLING: usize = 4;
+const PROCESSED: usize = 136;
+
+/// A VM that does not run: its requests are made by script.
+struct Bench {
+    probe: Probe,
+    guest: Guest,
+}
+
+impl Bench {
+    fn new(vcpus: usize) -> Result<Self, String> {
+        let probe = Probe::open()?;
+        let guest = Guest::new(cpus::pick(vcpus)?);
+        Ok(Self { probe, guest })
+    }
+
+    fn vm(&self) -> &Vm {
+        &self.guest.vm
+    }
+
+    fn raise(&self, request: RaiseRequest) {
+        assert_eq!(self.probe.raise(request), 0, "RAISE_REQUEST");
+    }
+
+    fn state(&self, vcpu: u32) -> u32 {
+        self.guest.page.slot(vcpu).expect("a slot").state()
+    }
+
+    /// NOTIFY_REQUEST_FINISH hypercalls since `trace` began.
+    fn notified(&self, trace: &Trace<'_>) -> Vec<u64> {
+        let calls = trace.calls(NOTIFY_REQUEST_FINISH);
+        calls.iter().map(|record| record.p2).collect()
+    }
+
+    fn notify(&self, vcpu: u32) -> Result<(), i32> {
+        self.vm()
+            .notify_request_finish(vcpu)
+            .map_err(|error| error.errno())
+    }
+}
+
+/// The second NOTIFY_REQUEST_FINISH for a request is refused and not passed on (A13).
+pub fn notify_twice() -> Outcome {
+    let bench = need!(Bench::new(1));
+    let trace = Trace::start(&bench.probe);
+    bench.raise(request(bench.vm().vmid(), 0));
+    bench
+        .vm()
+        .attach_ioreq_client()
+        .expect("ATTACH_IOREQ_CLIENT");
+    assert_eq!(bench.state(0), PROCESSING);
+    bench.notify(0).expect("the first");
+    assert_eq!(bench.notify(0), Err(libc::EINVAL));
+    assert_eq!(bench.notified(&trace), [0]);
+    trace.assert_sane();
+    Outcome::Passed
+}
+
+/// A slot that nobody asked for cannot be finished (A13).
+pub fn notify_free_slot() -> Outcome {
+    let bench = need!(Bench::new(2));
+    let trace = Trace::start(&bench.probe);
+    for vcpu in [0, 1] {
+        assert_eq!(bench.notify(vcpu), Err(libc::EINVAL));
+    }
+    assert_eq!(bench.notified(&trace), []);
+    Outcome::Passed
+}
+
+/// vCPUs that the VM does not have, also those whose low 16 bits name one (A13).
+pub fn notify_unknown_vcpu() -> Outcome {
+    let bench = need!(Bench::new(2));
+    let trace = Trace::start(&bench.probe);
+    bench.raise(request(bench.vm().vmid(), 0));
+    bench
+        .vm()
+        .attach_ioreq_client()
+        .expect("ATTACH_IOREQ_CLIENT");
+    for vcpu in [2, 15, 16, 0xffff, 0x1_0000, 0x1_0001, 0x8000_0000, u32::MAX] {
+        assert_eq!(bench.notify(vcpu), Err(libc::EINVAL), "vCPU {vcpu:#x}");
+    }
+    assert_eq!(bench.state(0), PROCESSING);
+    assert_eq!(bench.notified(&trace), []);
+    bench.notify(0).expect("the right one");
+    assert_eq!(bench.notified(&trace), [0]);
+    Outcome::Passed
+}
+
+/// A device model that shuts down may be late: harmless, and nothing is passed on.
+pub fn notify_without_client() -> Outcome {
+    let bench = need!(Bench::new(1));
+    bench.raise(request(bench.vm().vmid(), 0));
+    bench
+        .vm()
+        .attach_ioreq_client()
+        .expect("ATTACH_IOREQ_CLIENT");
+    bench
+        .vm()
+        .destroy_ioreq_client()
+        .expect("DESTROY_IOREQ_CLIENT");
+    let trace = Trace::start(&bench.probe);
+    assert_eq!(bench.notify(0), Ok(()));
+    assert_eq!(bench.notified(&trace), []);
+    Outcome::Passed
+}
+
+/// A hypervisor that polls the slot is not notified.
+pub fn completion_polling() -> Outcome {
+    let bench = need!(Bench::new(1));
+    let trace = Trace::start(&bench.probe);
+    let mut polled = request(bench.vm().vmid(), 0);
+    set(&mut polled, COMPLETION_POLLING, 1);
+    bench.raise(polled);
+    bench
+        .vm()
+        .attach_ioreq_client()
+        .expect("ATTACH_IOREQ_CLIENT");
+    bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
+    assert_eq!(bench.state(0), COMPLETE);
+    assert_eq!(bench.notified(&trace), []);
+    Outcome::Passed
+}
+
+/// An upcall with nothing behind it wakes nobody.
+pub fn spurious_upcall() -> Outcome {
+    let bench = need!(Bench::new(1));
+    let trace = Trace::start(&bench.probe);
+    for _ in 0..10 {
+        bench.probe.upcall();
+    }
+    bench.raise(request(bench.vm().vmid(), 0));
+    bench
+        .vm()
+        .attach_ioreq_client()
+        .expect("ATTACH_IOREQ_CLIENT");
+    assert_eq!(bench.state(0), PROCESSING);
+    bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
+    assert_eq!(bench.notified(&trace), [0]);
+    Outcome::Passed
+}
+
+/// Two upcalls for one request make one request.
+pub fn repeated_upcall() -> Outcome {
+    let bench = need!(Bench::new(1));
+    let trace = Trace::start(&bench.probe);
+    for _ in 0..5 {
+        let mut twice = request(bench.vm().vmid(), 0);
+        twice.upcall = 2;
+        bench.raise(twice);
+        bench
+            .vm()
+            .attach_ioreq_client()
+            .expect("ATTACH_IOREQ_CLIENT");
+        bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
+        bench.probe.upcall();
+    }
+    assert_eq!(bench.notified(&trace), [0; 5]);
+    assert_eq!(bench.notify(0), Err(libc::EINVAL));
+    Outcome::Passed
+}
+
+/// Upcalls coalesce: a request whose own upcall was lost is found by the next one, of another VM too.
+pub fn silent_request_found_later() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[2, 1]));
+    let first = Guest::new(masks[0]);
+    let second = Guest::new(masks[1]);
+    for vcpu in [0, 1] {
+        let mut silent = request(first.vm.vmid(), vcpu);
+        silent.upcall = 1;
+        assert_eq!(probe.raise(silent), 0);
+    }
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(probe.raise(request(second.vm.vmid(), 0)), 0);
+    for guest in [&first, &second] {
+        guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
+    }
+    for (guest, vcpu) in [(&first, 0), (&first, 1), (&second, 0)] {
+        assert_eq!(guest.page.slot(vcpu).expect("a slot").state(), PROCESSING);
+        guest
+            .vm
+            .notify_request_finish(vcpu)
+            .expect("NOTIFY_REQUEST_FINISH");
+    }
+    Outcome::Passed
+}
+
+/// Slots that the VM has no vCPUs for, and states and types that there are not, touch nobody (R11).
+pub fn hostile_page() -> Outcome {
+    let probe = need!(Probe::open());
+    let (device, page, vmid) = create_raw(need!(cpus::pick(1)));
+    let device = Arc::new(device);
+    device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("CREATE_IOREQ_CLIENT");
+    let trace = Trace::start(&probe);
+    for vcpu in 1..16 {
+        assert_eq!(probe.raise(request(vmid, vcpu)), 0);
+    }
+    for state in [4, 77, u32::MAX] {
+        let mut odd = request(vmid, 0);
+        odd.force = 1;
+        set(&mut odd, PROCESSED, state);
+        assert_eq!(probe.raise(odd), 0);
+        assert_eq!(page.slot(0).expect("slot 0").state(), state);
+    }
+    // Nothing of this is a request: whoever waits goes on waiting.
+    let waiter = waiting(&device);
+    thread::sleep(Duration::from_millis(100));
+    assert!(!waiter.is_finished(), "ATTACH_IOREQ_CLIENT returned");
+    assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
+
+    // A type that there is not goes to the device model, which knows what to do.
+    let mut strange = request(vmid, 0);
+    strange.force = 1;
+    set(&mut strange, 0, 99);
+    set(&mut strange, PROCESSED, PENDING);
+    assert_eq!(probe.raise(strange), 0);
+    assert_eq!(waiter.join().expect("the waiter"), Ok(()));
+    let mut notify = acrn_ioreq_notify::default();
+    assert_eq!(
+        device.with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut notify),
+        Ok(())
+    );
+    assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 1);
+    Outcome::Passed
+}
+
+fn waiting(device: &Arc<Device>) -> thread::JoinHandle<Result<(), Errno>> {
+    let device = device.clone();
+    thread::spawn(move || device.ioctl(ACRN_IOCTL_ATTACH_IOREQ_CLIENT, Argument::NULL))
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/acrn_hsm` without a safety net: any request with any argument.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use acrn_ioctls::{Hsm, RequestPage};
+use acrn_uapi::{acrn_vm_creation, ioctl::ACRN_IOCTL_CREATE_VM};
+use nix::errno::Errno;
+use zerocopy::FromBytes;
+
+use crate::area::Area;
+
+/// The argument of a request.
+pub enum Argument<'a> {
+    /// The byte with this offset in a mapping.
+    At(&'a Area, usize),
+    /// A number, or an address where no user memory can be: below 64 KiB or beyond user space.
+    Number(u64),
+}
+
+impl Argument<'static> {
+    /// The first page is never mapped.
+    pub const NULL: Self = Self::Number(0);
+    /// Beyond user space, and mapped by the kernel.
+    pub const KERNEL: Self = Self::Number(0xffff_8880_0000_1000);
+}
+
+/// The open device.
+pub struct Device(File);
+
+impl Device {
+    /// Opens it. The error says why the test has to be skipped.
+    pub fn open() -> Result<Self, String> {
+        let path = "/dev/acrn_hsm";
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        file.map(Self).map_err(|error| format!("{path}: {error}"))
+    }
+
+    /// Makes a request.
+    pub fn ioctl(&self, request: u32, argument: Argument<'_>) -> Result<(), Errno> {
+        let argument = match argument {
+            Argument::At(area, offset) => area.address() + offset as u64,
+            Argument::Number(number) => number,
+        };
+        // SAFETY: whatever the driver reads or writes there is no memory of Rust's: a mapping that is only
+        // accessed by volatile reads and writes, or none at all, as `Number` has it.
+        unsafe { self.call(request, argument) }
+    }
+
+    /// # Safety
+    ///
+    /// The driver may read and write what the number of the request says at `argument`.
+    unsafe fn call(&self, request: u32, argument: u64) -> Result<(), Errno> {
+        // SAFETY: by the contract of this function.
+        let status = unsafe { libc::ioctl(self.0.as_raw_fd(), request as libc::Ioctl, argument) };
+        Errno::result(status).map(drop)
+    }
+
+    /// Makes a request without an argument.
+    pub fn plain(&self, request: u32) -> Result<(), Errno> {
+        self.ioctl(request, Argument::NULL)
+    }
+
+    /// Makes a request with a structure.
+    pub fn with<T: FromBytes>(&self, request: u32, value: &mut T) -> Result<(), Errno> {
+        assert!(size_of::<T>() >= (request >> 16 & 0x3fff) as usize);
+        // SAFETY: the value is borrowed mutably, is as large as the request says, and any bytes make one.
+        unsafe { self.call(request, (&raw mut *value) as u64) }
+    }
+
+    /// CREATE_VM on the physical CPUs `cpus`.
+    pub fn create(&self, page: &RequestPage, cpus: u64) -> Result<acrn_vm_creation, Errno> {
+        let mut creation = creation(page, cpus);
+        self.with(ACRN_IOCTL_CREATE_VM, &mut creation)?;
+        Ok(creation)
+    }
+
+    /// Another descriptor of the same open file.
+    pub fn duplicate(&self) -> Self {
+        match self.0.try_clone() {
+            Ok(file) => Self(file),
+            Err(error) => panic!("dup: {error}"),
+        }
+    }
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<Device> for Hsm {
+    fn from(device: Device) -> Self {
+        Hsm::from(OwnedFd::from(device.0))
+    }
+}
+
+/// Parameter of CREATE_VM for a VM on the physical CPUs `cpus`. Its name tells this process's VMs apart from
+/// others, and one VM of this process from the next.
+pub fn creation(page: &RequestPage, cpus: u64) -> acrn_vm_creation {
+    let mut creation = acrn_vm_creation {
+        ioreq_buf: page.address(),
+        cpu_affinity: cpus,
+        ..Default::default()
+    };
+    let name = format!("selftest-{cpus:x}");
+    creation.uuid[..name.len()].copy_from_slice(name.as_bytes());
+    creation
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A User VM with memory and a program.
+
+use acrn_ioctls::{Direction, Hsm, MemoryAttributes, Request, RequestPage, Target, Vm};
+use acrn_uapi::{acrn_descriptor_ptr, acrn_gp_regs, acrn_regs, acrn_vcpu_regs};
+
+use crate::{
+    area::Area,
+    device::{self, Device},
+    program::{DONE_PORT, ENTRY, REAL_MODE_ENTRY},
+};
+
+/// Guest memory, from address 0.
+pub const MEMORY: usize = 2 << 20;
+
+const GDT: u64 = 0x500;
+/// PML4, PDPT, and a page directory for each of the first 4 GiB.
+const PAGE_TABLES: u64 = 0x1000;
+const STACK_TOP: u64 = 0x7ff0;
+/// Where a program may put its interrupt descriptor table.
+pub const IDT: u64 = 0x9000;
+/// Selector of 64-bit code.
+pub const CODE: u16 = 0x08;
+const DATA: u16 = 0x10;
+
+const PRESENT_WRITABLE: u64 = 3;
+const LARGE: u64 = 1 << 7;
+const CR0_LONG_MODE: u64 = 1 << 31 | 1 << 5 | 1 << 4 | 1;
+const CR0_REAL_MODE: u64 = 1 << 5 | 1 << 4;
+const CR4_PAE: u64 = 1 << 5;
+const EFER_LONG_MODE: u64 = 1 << 10 | 1 << 8;
+/// Code, readable, accessed, present, as VMX has it; and with the bits for 64-bit code in pages.
+const CODE_ACCESS: u32 = 0x9b;
+const CODE_ACCESS_64: u32 = 0xa09b;
+
+/// A VM, its request page and its memory. What is still there when this is dropped, the driver has to end.
+pub struct Guest {
+    /// The VM.
+    pub vm: Vm,
+    /// Its requests.
+    pub page: RequestPage,
+    /// Its memory.
+    pub memory: Area,
+}
+
+impl Guest {
+    /// A VM on the physical CPUs `cpus`, with memory and a client.
+    pub fn new(cpus: u64) -> Self {
+        let guest = Self::without_client(cpus);
+        guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
+        guest
+    }
+
+    /// The same without a client.
+    pub fn without_client(cpus: u64) -> Self {
+        let page = RequestPage::new().expect("a request page");
+        let hsm = Hsm::open().expect("/dev/acrn_hsm");
+        let vm = create(hsm, &page, cpus);
+        let memory = Area::anonymous(MEMORY);
+        // SAFETY: the memory is only accessed by volatile reads and writes, see `Area`.
+        unsafe { vm.set_memory(0, memory.address(), MEMORY as u64, MemoryAttributes::RAM) }
+            .expect("SET_MEMSEG");
+        Self { vm, page, memory }
+    }
+
+    /// A VM whose vCPU 0 runs `program` in long mode once it is started.
+    pub fn long_mode(cpus: u64, program: &[u8]) -> Self {
+        let guest = Self::new(cpus);
+        guest.load_long_mode(program);
+        guest
+    }
+
+    /// Puts `program` where vCPU 0 starts in long mode.
+    pub fn load_long_mode(&self, program: &[u8]) {
+        self.memory.write_bytes(ENTRY as usize, program);
+        self.write_tables();
+        self.vm.set_vcpu_regs(&long_mode()).expect("SET_VCPU_REGS");
+    }
+
+    /// Puts `program` where vCPU 0 starts in real mode.
+    pub fn load_real_mode(&self, program: &[u8]) {
+        self.memory.write_bytes(REAL_MODE_ENTRY as usize, program);
+        self.vm.set_vcpu_regs(&real_mode()).expect("SET_VCPU_REGS");
+    }
+
+    fn write_tables(&self) {
+        let write = |address: u64, value: u64| self.memory.write::<u64>(address as usize, value);
+        write(GDT + u64::from(CODE), 0x00af_9b00_0000_ffff);
+        write(GDT + u64::from(DATA), 0x00cf_9300_0000_ffff);
+        let directories = PAGE_TABLES + 0x1000;
+        write(PAGE_TABLES, directories | PRESENT_WRITABLE);
+        for directory in 0..4 {
+            let table = directories + 0x1000 * (1 + directory);
+            write(directories + 8 * directory, table | PRESENT_WRITABLE);
+            for entry in 0..512 {
+                let page = (directory * 512 + entry) << 21;
+                write(table + 8 * entry, page | LARGE | PRESENT_WRITABLE);
+            }
+        }
+    }
+
+    /// Serves requests until as many vCPUs as `done` have said that they are done. `answer` gives the answers
+    /// to reads. Returns what was asked, without the words that they are done.
+    pub fn serve(
+        &self,
+        done: usize,
+        answer: impl FnMut(u32, Request) -> u64,
+    ) -> Vec<(u32, Request)> {
+        let mut left = done;
+        self.serve_until(answer, |_, request| {
+            if request.target == Target::Port(DONE_PORT) {
+                left -= 1;
+            }
+            left == 0
+        })
+    }
+
+    /// Serves requests until `last` says that one was the last.
+    pub fn serve_until(
+        &self,
+        mut answer: impl FnMut(u32, Request) -> u64,
+        mut last: impl FnMut(u32, Request) -> bool,
+    ) -> Vec<(u32, Request)> {
+        let mut asked = Vec::new();
+        loop {
+            self.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
+            for (vcpu, slot) in self.page.slots().filter(|(_, slot)| slot.is_ours()) {
+                let request = slot.request().expect("a request that makes sense");
+                if request.direction == Direction::Read {
+                    slot.answer(answer(vcpu, request));
+                }
+                let ends = last(vcpu, request);
+                if request.target != Target::Port(DONE_PORT) {
+                    asked.push((vcpu, request));
+                }
+                self.vm
+                    .notify_request_finish(vcpu)
+                    .expect("NOTIFY_REQUEST_FINISH");
+                if ends {
+                    return asked;
+                }
+            }
+        }
+    }
+}
+
+/// Creates a VM on the physical CPUs `cpus`.
+pub fn create(hsm: Hsm, page: &RequestPage, cpus: u64) -> Vm {
+    let creation = device::creation(page, cpus);
+    let config = acrn_ioctls::VmConfig {
+        name: acrn_ioctls::VmName::from_bytes(creation.uuid),
+        cpu_affinity: cpus,
+        flags: 0,
+    };
+    hsm.create_vm(&config, page).expect("CREATE_VM")
+}
+
+/// A VM on the physical CPUs `cpus`, to be used by raw requests. The page must live as long.
+pub fn create_raw(cpus: u64) -> (Device, RequestPage, u16) {
+    let page = RequestPage::new().expect("a request page");
+    let device = Device::open().expect("the device");
+    let created = device.create(&page, cpus).expect("CREATE_VM");
+    (device, page, created.vmid)
+}
+
+/// vCPU 0 at [`ENTRY`] in long mode, the first 4 GiB mapped one to one, interrupts off.
+fn long_mode() -> acrn_vcpu_regs {
+    vcpu0(acrn_regs {
+        gprs: acrn_gp_regs {
+            rsp: STACK_TOP,
+            ..Default::default()
+        },
+        gdt: acrn_descriptor_ptr {
+            limit: DATA + 7,
+            base: GDT,
+            ..Default::default()
+        },
+        idt: acrn_descriptor_ptr {
+            limit: 0xfff,
+            base: IDT,
+            ..Default::default()
+        },
+        rip: ENTRY,
+        cr0: CR0_LONG_MODE,
+        cr4: CR4_PAE,
+        cr3: PAGE_TABLES,
+        ia32_efer: EFER_LONG_MODE,
+        rflags: 2,
+        cs_ar: CODE_ACCESS_64,
+        cs_limit: u32::MAX,
+        cs_sel: CODE,
+        ss_sel: DATA,
+        ds_sel: DATA,
+        es_sel: DATA,
+        fs_sel: DATA,
+        gs_sel: DATA,
+        ..Default::default()
+    })
+}
+
+/// vCPU 0 at [`REAL_MODE_ENTRY`] in real mode, interrupts off.
+fn real_mode() -> acrn_vcpu_regs {
+    vcpu0(acrn_regs {
+        gprs: acrn_gp_regs {
+            rsp: STACK_TOP,
+            ..Default::default()
+        },
+        idt: acrn_descriptor_ptr {
+            limit: 0x3ff,
+            ..Default::default()
+        },
+        rip: REAL_MODE_ENTRY,
+        cr0: CR0_REAL_MODE,
+        rflags: 2,
+        cs_ar: CODE_ACCESS,
+        cs_limit: 0xffff,
+        ..Default::default()
+    })
+}
+
+fn vcpu0(vcpu_regs: acrn_regs) -> acrn_vcpu_regs {
+    acrn_vcpu_regs {
+        vcpu_regs,
+        ..Default::default()
+    }
+}

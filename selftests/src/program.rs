@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Programs for User VMs that consist of accesses to ports and addresses, assembled when a test runs.
+
+use acrn_ioctls::{Target, Width};
+use iced_x86::{IcedError, code_asm::*};
+
+/// Where the program of vCPU 0 lies.
+pub const ENTRY: u64 = 0x1_0000;
+/// Where a program in real mode lies, that of a second vCPU for example: SIPI vector 8.
+pub const REAL_MODE_ENTRY: u64 = 0x8000;
+/// Where the answers to reads of vCPU 0 are stored, 8 bytes each.
+pub const RESULTS: u64 = 0xa000;
+/// The same for a second vCPU.
+pub const SECOND_RESULTS: u64 = 0xb000;
+/// A write of one byte to this port says that a program is done.
+pub const DONE_PORT: u16 = 0xe0;
+/// What registers hold before a read.
+pub const PATTERN: u64 = 0x1122_3344_5566_7788;
+
+/// Interrupt command register.
+const ICR_LOW: u64 = 0xfee0_0300;
+const ICR_HIGH: u64 = 0xfee0_0310;
+const ICR_INIT: u32 = 0x4500;
+const ICR_STARTUP: u32 = 0x4600;
+
+/// What one instruction does.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Where: a port or an address.
+    pub target: Target,
+    /// How many bytes.
+    pub width: Width,
+    /// What is written; a read without.
+    pub value: Option<u64>,
+}
+
+/// A read.
+pub const fn read(target: Target, width: Width) -> Access {
+    Access {
+        target,
+        width,
+        value: None,
+    }
+}
+
+/// A write.
+pub const fn write(target: Target, width: Width, value: u64) -> Access {
+    Access {
+        target,
+        width,
+        value: Some(value),
+    }
+}
+
+/// How wide the registers are that a program stores.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Operand {
+    /// Real mode: EAX.
+    Bits32,
+    /// Long mode: RAX.
+    Bits64,
+}
+
+/// The register after a read that was answered with `answer`.
+pub fn register_after_read(width: Width, answer: u64, operand: Operand) -> u64 {
+    let old = match operand {
+        Operand::Bits32 => PATTERN & Width::Four.mask(),
+        Operand::Bits64 => PATTERN,
+    };
+    match width {
+        // Writes to the lower half of a register clear the upper half in long mode.
+        Width::Four | Width::Eight => answer & width.mask(),
+        Width::One | Width::Two => old & !width.mask() | answer & width.mask(),
+    }
+}
+
+fn build(
+    bits: u32,
+    address: u64,
+    emit: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
+) -> Vec<u8> {
+    let mut code = CodeAssembler::new(bits).expect("an assembler");
+    emit(&mut code).expect("a program that assembles");
+    code.assemble(address).expect("a program that assembles")
+}
+
+/// A real mode program for [`REAL_MODE_ENTRY`]: port accesses, answers to `results`, done.
+pub fn real_mode(results: u64, accesses: &[Access]) -> Vec<u8> {
+    build(16, REAL_MODE_ENTRY, |code| {
+        let mut slot = results as u32;
+        for access in accesses {
+            let Target::Port(port) = access.target else {
+                panic!("real mode programs have port accesses only");
+            };
+            code.mov(eax, access.value.unwrap_or(PATTERN) as u32)?;
+            port_access(code, port, *access)?;
+            if access.value.is_none() {
+                code.mov(bx, slot)?;
+                code.mov(dword_ptr(bx), eax)?;
+                slot += 8;
+            }
+        }
+        done(code)
+    })
+}
+
+/// A long mode program for [`ENTRY`]: accesses, answers to [`RESULTS`], done.
+pub fn long_mode(accesses: &[Access]) -> Vec<u8> {
+    build(64, ENTRY, |code| long_mode_accesses(code, accesses))
+}
+
+/// The same, which starts a second vCPU at [`REAL_MODE_ENTRY`] first.
+pub fn long_mode_with_second_vcpu(accesses: &[Access]) -> Vec<u8> {
+    build(64, ENTRY, |code| {
+        start_second_vcpu(code)?;
+        long_mode_accesses(code, accesses)
+    })
+}
+
+/// A program for [`ENTRY`] that says it is there, and then never leaves the guest.
+pub fn greet_and_spin() -> Vec<u8> {
+    build(64, ENTRY, |code| {
+        greet(code)?;
+        let mut again = code.create_label();
+        code.set_label(&mut again)?;
+        code.pause()?;
+        code.jmp(again)
+    })
+}
+
+/// A program for [`ENTRY`] that makes a request, and when it was answered the next one, and so on.
+pub fn chatter(port: u16) -> Vec<u8> {
+    build(64, ENTRY, |code| {
+        let mut again = code.create_label();
+        code.xor(eax, eax)?;
+        code.mov(dx, u32::from(port))?;
+        code.set_label(&mut again)?;
+        code.out(dx, eax)?;
+        code.inc(eax)?;
+        code.jmp(again)
+    })
+}
+
+fn long_mode_accesses(code: &mut CodeAssembler, accesses: &[Access]) -> Result<(), IcedError> {
+    let mut slot = RESULTS;
+    for access in accesses {
+        code.mov(rax, access.value.unwrap_or(PATTERN))?;
+        match access.target {
+            Target::Port(port) => port_access(code, port, *access)?,
+            Target::Memory(address) => memory_access(code, address, *access)?,
+            Target::PciConfig { .. } => panic!("guests use ports for this"),
+        }
+        if access.value.is_none() {
+            code.mov(rbx, slot)?;
+            code.mov(qword_ptr(rbx), rax)?;
+            slot += 8;
+        }
+    }
+    done(code)
+}
+
+fn port_access(code: &mut CodeAssembler, port: u16, access: Access) -> Result<(), IcedError> {
+    code.mov(dx, u32::from(port))?;
+    match (access.value, access.width) {
+        (None, Width::One) => code.in_(al, dx),
+        (None, Width::Two) => code.in_(ax, dx),
+        (None, _) => code.in_(eax, dx),
+        (Some(_), Width::One) => code.out(dx, al),
+        (Some(_), Width::Two) => code.out(dx, ax),
+        (Some(_), _) => code.out(dx, eax),
+    }
+}
+
+fn memory_access(code: &mut CodeAssembler, address: u64, access: Access) -> Result<(), IcedError> {
+    code.mov(rbx, address)?;
+    match (access.value, access.width) {
+        (None, Width::One) => code.mov(al, byte_ptr(rbx)),
+        (None, Width::Two) => code.mov(ax, word_ptr(rbx)),
+        (None, Width::Four) => code.mov(eax, dword_ptr(rbx)),
+        (None, Width::Eight) => code.mov(rax, qword_ptr(rbx)),
+        (Some(_), Width::One) => code.mov(byte_ptr(rbx), al),
+        (Some(_), Width::Two) => code.mov(word_ptr(rbx), ax),
+        (Some(_), Width::Four) => code.mov(dword_ptr(rbx), eax),
+        (Some(_), Width::Eight) => code.mov(qword_ptr(rbx), rax),
+    }
+}
+
+fn greet(code: &mut CodeAssembler) -> Result<(), IcedError> {
+    code.mov(dx, u32::from(DONE_PORT))?;
+    code.out(dx, al)
+}
+
+fn done(code: &mut CodeAssembler) -> Result<(), IcedError> {
+    greet(code)?;
+    let mut again = code.create_label();
+    code.set_label(&mut again)?;
+    code.cli()?;
+    code.hlt()?;
+    code.jmp(again)
+}
+
+/// INIT, then SIPI, to the vCPU with APIC id 1.
+fn start_second_vcpu(code: &mut CodeAssembler) -> Result<(), IcedError> {
+    let startup = ICR_STARTUP | (REAL_MODE_ENTRY >> 12) as u32;
+    for command in [ICR_INIT, startup] {
+        code.mov(rbx, ICR_HIGH)?;
+        code.mov(dword_ptr(rbx), 1u32 << 24)?;
+        code.mov(rbx, ICR_LOW)?;
+        code.mov(dword_ptr(rbx), command)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_mode_bytes() {
+        let access = [write(Target::Port(0x60), Width::One, 0x5a)];
+        let code = real_mode(SECOND_RESULTS, &access);
+        // mov eax, 5ah; mov dx, 60h; out dx, al; mov dx, e0h; out dx, al; cli; hlt; jmp -4
+        let expected = [
+            0x66, 0xb8, 0x5a, 0, 0, 0, 0xba, 0x60, 0, 0xee, 0xba, 0xe0, 0, 0xee, 0xfa, 0xf4, 0xeb,
+            0xfc,
+        ];
+        assert_eq!(code, expected);
+    }
+
+    #[test]
+    fn all_programs_assemble() {
+        let mut accesses = Vec::new();
+        for width in [Width::One, Width::Two, Width::Four, Width::Eight] {
+            accesses.push(read(Target::Memory(0xd000_0000), width));
+            accesses.push(write(Target::Memory(0xd000_0000), width, 1));
+        }
+        assert!(!long_mode_with_second_vcpu(&accesses).is_empty());
+        assert!(!greet_and_spin().is_empty() && !chatter(1).is_empty());
+    }
+
+    #[test]
+    fn registers_after_reads() {
+        let answer = 0xaabb_ccdd_eeff_0011;
+        let after = |width| register_after_read(width, answer, Operand::Bits64);
+        assert_eq!(after(Width::One), 0x1122_3344_5566_7711);
+        assert_eq!(after(Width::Two), 0x1122_3344_5566_0011);
+        assert_eq!(after(Width::Four), 0xeeff_0011);
+        assert_eq!(after(Width::Eight), answer);
+        let narrow = register_after_read(Width::One, 0, Operand::Bits32);
+        assert_eq!(narrow, 0x5566_7700);
+    }
+}
