@@ -4,7 +4,8 @@
 # The test-bed's kernel, which is also the KDIR that our modules are built for.
 # Upstream's C driver is built with it, as a module.
 
-# Steps ("  CC      mm/memory.o") of a whole build, for the estimate.
+# A step of the build ("  CC      mm/memory.o"), and how many there are.
+kernel_step='^  [A-Z]'
 kernel_steps=1690
 kernel_steps_debug=1750
 
@@ -36,8 +37,8 @@ kernel_stage() {
 		make -C "$kernel_build" "${kernel_flags[@]}" rustavailable
 	say "kernel${variant:+ ($variant)}: building Linux $linux_version (some minutes, once)"
 	slow_steps='^  (RUSTC|BINDGEN) ' slow_expected=19
-	with_progress "kernel${variant:+ ($variant)}" "$cache/log/kernel$variant.log" "$steps" \
-		'^  [A-Z]' "$(find "$kernel_build" -name '.*.cmd' 2>/dev/null | wc -l)" \
+	with_progress "kernel${variant:+ ($variant)}" "$kernel_build/log" "$steps" \
+		"$kernel_step" "$(kernel_steps_done)" \
 		nice make -C "$kernel_build" "${kernel_flags[@]}" -j"$(nproc)" bzImage modules
 	slow_steps=''
 	for product in arch/x86/boot/bzImage rust/libkernel.rmeta Module.symvers \
@@ -46,6 +47,14 @@ kernel_stage() {
 	done
 	: >"$kernel_build/finished.new"
 	mv "$kernel_build/finished.new" "$kernel_build/finished"
+}
+
+# How many steps the runs before this one have done.
+kernel_steps_done() {
+	local before=$kernel_build/steps-done log=$kernel_build/log steps=0
+	[ ! -s "$before" ] || steps=$(cat "$before")
+	[ ! -s "$log" ] || steps=$((steps + $(grep -cE "$kernel_step" "$log")))
+	echo "$steps" | tee "$before"
 }
 
 # gcc for the C part: a third faster than clang here.
