@@ -14,7 +14,7 @@ mod unbacked;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use acrn_ioctls::{Direction, Request, Target, Width};
+use acrn_ioctls::{Direction, Request, Target};
 
 use cmos::Cmos;
 use pm::PowerManagement;
@@ -153,18 +153,15 @@ impl Devices {
 /// What a request comes to that nobody answers.
 pub fn nothing(request: &Request) -> Outcome {
     match request.direction {
-        Direction::Read => Outcome::Value(all_ones(request.width)),
+        Direction::Read => Outcome::Value(request.width.mask()),
         Direction::Write => Outcome::Done,
     }
-}
-
-fn all_ones(width: Width) -> u64 {
-    width.mask()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use acrn_ioctls::Width;
     use std::io;
 
     fn devices() -> Devices {
