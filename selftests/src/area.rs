@@ -122,7 +122,7 @@ impl Area {
     }
 
     /// Takes a part out of the mapping: no access to it is allowed any more.
-    pub fn punch(&self, offset: usize, len: usize) {
+    pub fn unmap(&self, offset: usize, len: usize) {
         assert!(offset + len <= self.len);
         // SAFETY: replaces a part of our mapping, to which nobody holds a reference.
         let hole = unsafe {
@@ -150,7 +150,7 @@ impl Area {
             )
         };
         moved.expect("mremap");
-        source.punch(from, PAGE);
+        source.unmap(from, PAGE);
     }
 
     /// `madvise` on all of it. What the kernel does not know is not done.

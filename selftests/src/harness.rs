@@ -30,6 +30,14 @@ pub struct Test {
     name: &'static str,
     body: fn() -> Outcome,
     timeout: Duration,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Test,
+    /// Run by a test, not by itself.
+    Helper,
 }
 
 /// How a test ended that did not panic.
@@ -53,6 +61,15 @@ impl Test {
             name,
             body,
             timeout: TIMEOUT,
+            kind: Kind::Test,
+        }
+    }
+
+    /// Something that a test runs in another process by [`helper`].
+    pub const fn helper(name: &'static str, body: fn() -> Outcome) -> Self {
+        Self {
+            kind: Kind::Helper,
+            ..Self::new(name, body)
         }
     }
 
@@ -84,13 +101,20 @@ macro_rules! need {
     };
 }
 
+/// The process of [`Test::helper`] `name`, with its standard output in a pipe.
+pub fn helper(name: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args([SINGLE, name]).stdout(Stdio::piped());
+    command
+}
+
 /// The `main` of a program.
 pub fn main(tests: &[Test]) -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some(SINGLE) => single(tests, arguments.get(1).map_or("", String::as_str)),
         Some("--list") => {
-            for test in tests {
+            for test in tests.iter().filter(|test| test.kind == Kind::Test) {
                 println!("{}", test.name);
             }
             ExitCode::SUCCESS
@@ -102,7 +126,10 @@ pub fn main(tests: &[Test]) -> ExitCode {
                 .collect();
             all(&wanted)
         }
-        None => all(&tests.iter().collect::<Vec<_>>()),
+        None => {
+            let tests = tests.iter().filter(|test| test.kind == Kind::Test);
+            all(&tests.collect::<Vec<_>>())
+        }
     }
 }
 

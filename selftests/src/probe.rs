@@ -192,3 +192,13 @@ impl Probe {
         self.call(hypercall::DESTROY_VM, vmid.into(), 0);
     }
 }
+
+/// The next hypercall `id` returns `result` and does nothing.
+pub fn fault(id: u32, result: i64) -> Fault {
+    let mut fault = Fault::new_zeroed();
+    fault.id = id;
+    fault.vmid = channel::ANY_VM;
+    fault.count = 1;
+    fault.result = result;
+    fault
+}

@@ -1,5 +1,66 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! To come.
+//! Lifecycle of a User VM: what is allowed when, and what is left when it ends.
+//!
+//! That nothing is left is checked after each test by the harness, in whatever state a test ends.
 
-fn main() {}
+use std::process::ExitCode;
+
+use acrn_selftests::harness::{self, Test};
+
+mod clients;
+mod create;
+mod destroy;
+mod ending;
+mod order;
+
+fn main() -> ExitCode {
+    harness::main(&[
+        Test::new("before_create", order::before_create),
+        Test::new("after_destroy", order::after_destroy),
+        Test::new("start_twice", order::start_twice),
+        Test::new("registers_while_running", order::registers_while_running),
+        Test::new("pause_twice", order::pause_twice),
+        Test::new("reset_needs_pause", order::reset_needs_pause),
+        Test::new("reset_and_start_again", order::reset_and_start_again),
+        Test::new("unknown_command", order::unknown_command),
+        Test::new("create_twice", create::twice),
+        Test::new("create_from_two_threads", create::from_two_threads),
+        Test::new("create_tells_vmid_and_vcpus", create::tells_vmid_and_vcpus),
+        Test::new("create_read_only_argument", create::read_only_argument),
+        Test::new("create_refused", create::refused),
+        Test::new(
+            "create_refused_without_error",
+            create::refused_without_error,
+        ),
+        Test::new("create_with_17_vcpus", create::with_17_vcpus),
+        Test::new("create_without_request_page", create::without_request_page),
+        Test::new("create_request_page_refused", create::request_page_refused),
+        Test::new("destroy_then_create", destroy::then_create),
+        Test::new("destroy_needs_pause", destroy::needs_pause),
+        Test::new("destroy_refused", destroy::refused),
+        Test::new("destroy_refused_at_close", destroy::refused_at_close),
+        Test::new("destroy_gives_memory_back", destroy::gives_memory_back),
+        Test::new("close_empty", ending::close_empty),
+        Test::new("close_created", ending::close_created),
+        Test::new("close_running", ending::close_running),
+        Test::new("close_spinning", ending::close_spinning),
+        Test::new("close_with_request", ending::close_with_request),
+        Test::new("close_paused", ending::close_paused),
+        Test::new("close_by_last_descriptor", ending::close_by_last_descriptor),
+        Test::new(
+            "exit_with_attached_thread",
+            ending::exit_with_attached_thread,
+        ),
+        Test::new("killed_while_running", ending::killed_while_running),
+        Test::helper("victim", ending::victim),
+        Test::new("file_holds_module", ending::file_holds_module),
+        Test::new("create_client_twice", clients::create_twice),
+        Test::new("attach_without_client", clients::attach_without_client),
+        Test::new("destroy_client_twice", clients::destroy_twice),
+        Test::new("destroy_client_ends_attach", clients::destroy_ends_attach),
+        Test::new("destroy_vm_ends_attach", clients::destroy_vm_ends_attach),
+        Test::new("signal_ends_attach", clients::signal_ends_attach),
+        Test::new("clients_come_and_go", clients::come_and_go),
+    ])
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Clients that come and go, and threads that wait on them.
+
+use std::{
+    os::unix::thread::JoinHandleExt,
+    sync::Arc,
+    thread,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use acrn_selftests::{cpus, device::Device, guest::create_raw, harness::Outcome, need};
+use acrn_uapi::ioctl::*;
+use nix::{
+    errno::Errno,
+    sys::{
+        pthread::pthread_kill,
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    },
+};
+
+/// How soon a waiting thread must notice.
+const PROMPT: Duration = Duration::from_secs(10);
+
+fn with_client() -> Result<(Arc<Device>, acrn_ioctls::RequestPage), String> {
+    let (device, page, _) = create_raw(cpus::pick(1)?);
+    device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("CREATE_IOREQ_CLIENT");
+    Ok((Arc::new(device), page))
+}
+
+fn attach(device: &Arc<Device>) -> JoinHandle<Result<(), Errno>> {
+    let device = device.clone();
+    thread::spawn(move || device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT))
+}
+
+/// What the waiter got, if it gets something soon.
+fn soon(waiter: JoinHandle<Result<(), Errno>>) -> Result<(), Errno> {
+    let began = Instant::now();
+    while !waiter.is_finished() {
+        assert!(began.elapsed() < PROMPT, "ATTACH_IOREQ_CLIENT still waits");
+        thread::sleep(Duration::from_millis(2));
+    }
+    waiter.join().expect("the waiter")
+}
+
+/// A VM has one client.
+pub fn create_twice() -> Outcome {
+    let (device, _page) = need!(with_client());
+    assert_eq!(
+        device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT),
+        Err(Errno::EEXIST)
+    );
+    Outcome::Passed
+}
+
+/// Nothing to wait for.
+pub fn attach_without_client() -> Outcome {
+    let (device, _page, _) = create_raw(need!(cpus::pick(1)));
+    assert_eq!(
+        device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT),
+        Err(Errno::ENODEV)
+    );
+    Outcome::Passed
+}
+
+/// Destroying what is not there is no error: a device model does it when it cleans up.
+pub fn destroy_twice() -> Outcome {
+    let (device, _page) = need!(with_client());
+    for _ in 0..3 {
+        assert_eq!(device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT), Ok(()));
+    }
+    assert_eq!(
+        device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT),
+        Err(Errno::ENODEV)
+    );
+    Outcome::Passed
+}
+
+/// A device model's normal shutdown (R1).
+pub fn destroy_ends_attach() -> Outcome {
+    let (device, _page) = need!(with_client());
+    for _ in 0..5 {
+        let waiters = [attach(&device), attach(&device)];
+        thread::sleep(Duration::from_millis(20));
+        assert!(
+            !waiters[0].is_finished(),
+            "ATTACH_IOREQ_CLIENT without a request"
+        );
+        device
+            .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
+            .expect("DESTROY_IOREQ_CLIENT");
+        for waiter in waiters {
+            assert_eq!(soon(waiter), Err(Errno::ENODEV));
+        }
+        device
+            .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+            .expect("CREATE_IOREQ_CLIENT");
+    }
+    Outcome::Passed
+}
+
+/// A device model that is in a hurry.
+pub fn destroy_vm_ends_attach() -> Outcome {
+    let (device, _page) = need!(with_client());
+    let waiter = attach(&device);
+    thread::sleep(Duration::from_millis(20));
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+    assert_eq!(soon(waiter), Err(Errno::ENODEV));
+    Outcome::Passed
+}
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+/// A signal whose handler does not ask for a restart (A18).
+pub fn signal_ends_attach() -> Outcome {
+    let action = SigAction::new(
+        SigHandler::Handler(nothing),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
+    let (device, _page) = need!(with_client());
+    let waiter = attach(&device);
+    thread::sleep(Duration::from_millis(50));
+    pthread_kill(waiter.as_pthread_t(), Signal::SIGUSR1).expect("pthread_kill");
+    assert_eq!(soon(waiter), Err(Errno::EINTR));
+    Outcome::Passed
+}
+
+/// Threads that attach against one that destroys and creates (R1, R2).
+pub fn come_and_go() -> Outcome {
+    let (device, _page) = need!(with_client());
+    let end = Instant::now() + Duration::from_secs(2);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while Instant::now() < end {
+                    let attached = device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
+                    assert_eq!(attached, Err(Errno::ENODEV));
+                }
+            });
+            scope.spawn(|| {
+                while Instant::now() < end {
+                    device
+                        .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
+                        .expect("DESTROY_IOREQ_CLIENT");
+                    let created = device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT);
+                    assert!(
+                        matches!(created, Ok(()) | Err(Errno::EEXIST)),
+                        "{created:?}"
+                    );
+                }
+            });
+        }
+        // Whoever waits at the end is sent away: nobody creates any more.
+        thread::sleep(Duration::from_secs(3));
+        device
+            .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
+            .expect("DESTROY_IOREQ_CLIENT");
+    });
+    Outcome::Passed
+}

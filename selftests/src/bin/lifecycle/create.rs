@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! CREATE_VM, and everything that can go wrong with it.
+
+use std::{sync::Barrier, thread};
+
+use acrn_ioctls::RequestPage;
+use acrn_selftests::{
+    area::{Area, PAGE},
+    cpus,
+    device::{Argument, Device, creation},
+    guest::create_raw,
+    harness::Outcome,
+    hypercall, leaks, need,
+    probe::{Probe, fault},
+    trace::Trace,
+};
+use acrn_uapi::{acrn_vm_creation, ioctl::*};
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+use zerocopy::IntoBytes;
+
+/// An error of the hypervisor that no driver makes up.
+const REFUSAL: i64 = -5;
+
+fn page() -> RequestPage {
+    RequestPage::new().expect("a request page")
+}
+
+/// The second CREATE_VM on a file is refused, and the first VM does not notice (A3).
+pub fn twice() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (device, _page, vmid) = create_raw(masks[0]);
+    let probe = Probe::open();
+    let trace = probe.as_ref().ok().map(Trace::start);
+    let other = page();
+    assert_eq!(device.create(&other, masks[1]).err(), Some(Errno::EEXIST));
+    if let (Some(trace), Ok(probe)) = (trace, &probe) {
+        assert_eq!(trace.ids(), []);
+        assert_eq!(probe.vms().len(), 1);
+        assert!(probe.vm(vmid).is_some());
+    }
+    device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("the VM is there");
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+    Outcome::Passed
+}
+
+/// Of several threads that create at once, one wins.
+pub fn from_two_threads() -> Outcome {
+    const THREADS: usize = 4;
+    let cpus = need!(cpus::pick(1));
+    for _ in 0..10 {
+        let device = need!(Device::open());
+        let barrier = Barrier::new(THREADS);
+        let pages: Vec<_> = (0..THREADS).map(|_| page()).collect();
+        let results = thread::scope(|scope| {
+            let create = |page| {
+                barrier.wait();
+                device.create(page, cpus).map(|_| ())
+            };
+            let threads: Vec<_> = pages
+                .iter()
+                .map(|page| scope.spawn(move || create(page)))
+                .collect();
+            let results = threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a thread"));
+            results.collect::<Vec<_>>()
+        });
+        let made = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!(made, 1, "{results:?}");
+        let refused = results
+            .iter()
+            .filter(|result| **result == Err(Errno::EEXIST))
+            .count();
+        assert_eq!(refused, THREADS - 1, "{results:?}");
+        if let Ok(probe) = Probe::open() {
+            assert_eq!(probe.vms().len(), 1);
+        }
+    }
+    Outcome::Passed
+}
+
+/// The hypervisor's id and number of vCPUs are written back, and nothing else.
+pub fn tells_vmid_and_vcpus() -> Outcome {
+    let cpus = need!(cpus::pick(2));
+    let device = need!(Device::open());
+    let page = page();
+    let asked = creation(&page, cpus);
+    let got = device.create(&page, cpus).expect("CREATE_VM");
+    assert_eq!(got.vcpu_num, 2);
+    assert_eq!(
+        (got.uuid, got.vm_flag, got.cpu_affinity),
+        (asked.uuid, asked.vm_flag, cpus)
+    );
+    assert_eq!((got.reserved0, got.reserved1), (0, 0));
+    let probe = need!(Probe::open());
+    let vm = probe.vm(got.vmid).expect("the VM in mini-ACRN's list");
+    assert_eq!(
+        (vm.vcpu_num, vm.cpu_affinity, vm.name),
+        (2, cpus, asked.uuid)
+    );
+    assert_eq!(vm.has_request_page, 1);
+    Outcome::Passed
+}
+
+/// The result cannot be written: no VM stays behind (A4).
+pub fn read_only_argument() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let device = need!(Device::open());
+    let page = page();
+    let argument = Area::anonymous(PAGE);
+    argument.write_bytes(0, creation(&page, cpus).as_bytes());
+    argument.protect();
+    let pins = leaks::pinned_pages();
+    let created = device.ioctl(ACRN_IOCTL_CREATE_VM, Argument::At(&argument, 0));
+    assert_eq!(created, Err(Errno::EFAULT));
+    assert_eq!(leaks::pinned_pages(), pins);
+    if let Ok(probe) = Probe::open() {
+        assert_eq!(probe.vms().len(), 0);
+    }
+    // The file has its place again.
+    device.create(&page, cpus).expect("CREATE_VM");
+    Outcome::Passed
+}
+
+/// Runs CREATE_VM under a scripted fault, which must fail, leave nothing, and work when repeated.
+fn create_under(fault: Fault, expected: Errno) -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let device = need!(Device::open());
+    let page = page();
+    let pins = leaks::pinned_pages();
+    probe.push_fault(fault);
+    assert_eq!(device.create(&page, cpus).err(), Some(expected));
+    assert_eq!(probe.vms().len(), 0, "VMs");
+    assert_eq!(leaks::pinned_pages(), pins);
+    assert_eq!(
+        device.plain(ACRN_IOCTL_START_VM),
+        Err(Errno::EINVAL),
+        "there is no VM"
+    );
+    device.create(&page, cpus).expect("CREATE_VM afterwards");
+    Outcome::Passed
+}
+
+/// The hypervisor refuses. As upstream's, the driver says EINVAL whatever the reason.
+pub fn refused() -> Outcome {
+    create_under(fault(hypercall::CREATE_VM, REFUSAL), Errno::EINVAL)
+}
+
+/// The hypervisor reports success, but there is no VM (A14).
+pub fn refused_without_error() -> Outcome {
+    let invalid = Fault {
+        patch: 2,
+        value: 0xffff,
+        ..fault(hypercall::CREATE_VM, 0)
+    };
+    create_under(invalid, Errno::EINVAL)
+}
+
+/// The hypervisor claims more vCPUs than the request page has slots (A14).
+pub fn with_17_vcpus() -> Outcome {
+    let too_many = Fault {
+        after: 1,
+        patch: 1,
+        value: 17,
+        ..fault(hypercall::CREATE_VM, 0)
+    };
+    create_under(too_many, Errno::EINVAL)
+}
+
+/// The hypervisor does not take the request page.
+pub fn request_page_refused() -> Outcome {
+    create_under(fault(hypercall::SET_IOREQ_BUFFER, REFUSAL), Errno::EINVAL)
+}
+
+/// Request pages that there are not.
+pub fn without_request_page() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let device = need!(Device::open());
+    let good = page();
+    let read_only = Area::anonymous(PAGE);
+    read_only.protect();
+    let hole = Area::anonymous(PAGE);
+    hole.unmap(0, PAGE);
+    let wrong = [
+        0,
+        read_only.address(),
+        hole.address(),
+        good.address() + 8,
+        0xffff_8880_0000_1000,
+        u64::MAX - 0xfff,
+    ];
+    for address in wrong {
+        let mut creation = acrn_vm_creation {
+            ioreq_buf: address,
+            ..creation(&good, cpus)
+        };
+        let created = device.with(ACRN_IOCTL_CREATE_VM, &mut creation);
+        assert_eq!(created, Err(Errno::EINVAL), "request page at {address:#x}");
+        if let Ok(probe) = Probe::open() {
+            assert_eq!(probe.vms().len(), 0);
+        }
+    }
+    device.create(&good, cpus).expect("CREATE_VM");
+    Outcome::Passed
+}

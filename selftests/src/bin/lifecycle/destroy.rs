@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! DESTROY_VM, refused and not, and what is given back when.
+
+use acrn_ioctls::RequestPage;
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    guest::{Guest, MEMORY, create_raw},
+    harness::Outcome,
+    hypercall, leaks, need,
+    probe::{Probe, fault},
+    program,
+    trace::Trace,
+};
+use acrn_uapi::ioctl::*;
+use mini_acrn_channel::vm_state;
+use nix::errno::Errno;
+
+/// A file may have one VM after the other (A2).
+pub fn then_create() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let device = need!(Device::open());
+    let page = RequestPage::new().expect("a request page");
+    for _ in 0..4 {
+        device.create(&page, cpus).expect("CREATE_VM");
+        device
+            .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+            .expect("CREATE_IOREQ_CLIENT");
+        device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+        device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+        if let Ok(probe) = Probe::open() {
+            assert_eq!(probe.vms().len(), 0);
+        }
+    }
+    // The last one is left to close.
+    device.create(&page, cpus).expect("CREATE_VM");
+    Outcome::Passed
+}
+
+/// The hypervisor destroys paused VMs only; a refusal changes nothing.
+pub fn needs_pause() -> Outcome {
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
+    guest.vm.start().expect("START_VM");
+    let vm = match guest.vm.destroy() {
+        Err(failed) => {
+            assert_eq!(failed.error.errno(), libc::EPERM);
+            failed.value
+        }
+        Ok(_) => panic!("DESTROY_VM of a running VM"),
+    };
+    vm.attach_ioreq_client().expect("the VM goes on");
+    vm.notify_request_finish(0).expect("the VM goes on");
+    vm.pause().expect("PAUSE_VM");
+    vm.destroy().expect("DESTROY_VM");
+    Outcome::Passed
+}
+
+/// A refusal of the hypervisor's is passed on, and the VM can still be destroyed later.
+pub fn refused() -> Outcome {
+    let probe = need!(Probe::open());
+    let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    probe.push_fault(fault(hypercall::DESTROY_VM, -5));
+    assert_eq!(device.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::EIO));
+    assert!(probe.vm(vmid).is_some());
+    device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("the VM is there");
+    device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+    assert_eq!(probe.vms().len(), 0);
+    Outcome::Passed
+}
+
+/// At close there is nobody to tell. The VM keeps its memory, which the hypervisor may still write to, and
+/// goes at the next opportunity (A1).
+pub fn refused_at_close() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let before = leaks::pinned_pages().expect("/proc/vmstat");
+    let guest = Guest::long_mode(masks[0], &program::greet_and_spin());
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    let vmid = guest.vm.vmid();
+    let pinned = leaks::pinned_pages().expect("/proc/vmstat");
+    assert_eq!(
+        pinned - before,
+        1 + MEMORY as i64 / 4096,
+        "pins of a request page and memory"
+    );
+
+    probe.push_fault(fault(hypercall::DESTROY_VM, -1));
+    drop(guest);
+    let left = probe.vm(vmid).expect("the VM that was not destroyed");
+    assert_eq!(left.state, vm_state::PAUSED);
+    assert_eq!(
+        leaks::pinned_pages(),
+        Some(pinned),
+        "pins of a VM that is still there"
+    );
+
+    // The next VM is the opportunity.
+    let trace = Trace::start(&probe);
+    let (_device, _page, _) = create_raw(masks[1]);
+    assert_eq!(trace.calls(hypercall::DESTROY_VM).len(), 1);
+    assert_eq!(probe.vms().len(), 1);
+    assert_eq!(
+        leaks::pinned_pages(),
+        Some(before + 1),
+        "pins of the new VM"
+    );
+    Outcome::Passed
+}
+
+/// DESTROY_VM, not close, gives memory back.
+pub fn gives_memory_back() -> Outcome {
+    let before = leaks::pinned_pages().expect("/proc/vmstat");
+    let guest = Guest::new(need!(cpus::pick(1)));
+    assert_ne!(leaks::pinned_pages(), Some(before));
+    guest.vm.pause().expect("PAUSE_VM");
+    let _hsm = guest.vm.destroy().expect("DESTROY_VM");
+    assert_eq!(leaks::pinned_pages(), Some(before));
+    Outcome::Passed
+}

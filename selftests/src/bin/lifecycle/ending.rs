@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ways in which the process of a device model ends. What is left then is for the harness to find out; where
+//! a test goes on, it looks by itself.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::process::ExitStatusExt,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    guest::{Guest, create_raw},
+    harness::{self, Outcome},
+    hypercall,
+    leaks::{self, Snapshot},
+    need,
+    probe::Probe,
+    program::{self, read},
+    trace::Trace,
+};
+use acrn_uapi::ioctl::*;
+
+/// Runs `end`, and checks that nothing is left, and that the hypervisor was told to pause and to destroy.
+fn ends_well(end: impl FnOnce() -> Result<(), String>) -> Outcome {
+    let before = Snapshot::take();
+    let probe = Probe::open();
+    let trace = probe.as_ref().ok().map(Trace::start);
+    need!(end());
+    assert_eq!(before.leaks(), [""; 0]);
+    if let Some(trace) = trace {
+        let ids = trace.ids();
+        let end = &ids[ids.len().saturating_sub(2)..];
+        assert_eq!(
+            end,
+            [hypercall::PAUSE_VM, hypercall::DESTROY_VM],
+            "{ids:#x?}"
+        );
+        assert_eq!(trace.calls(hypercall::DESTROY_VM).len(), 1);
+        trace.assert_sane();
+    }
+    Outcome::Passed
+}
+
+/// A file that never had a VM.
+pub fn close_empty() -> Outcome {
+    let probe = Probe::open();
+    let trace = probe.as_ref().ok().map(Trace::start);
+    drop(need!(Device::open()));
+    if let Some(trace) = trace {
+        assert_eq!(trace.ids(), []);
+    }
+    Outcome::Passed
+}
+
+/// A VM that was never started.
+pub fn close_created() -> Outcome {
+    ends_well(|| {
+        drop(Guest::new(cpus::pick(1)?));
+        Ok(())
+    })
+}
+
+/// A VM whose vCPU halts.
+pub fn close_running() -> Outcome {
+    ends_well(|| {
+        let guest = Guest::long_mode(cpus::pick(1)?, &program::long_mode(&[]));
+        guest.vm.start().expect("START_VM");
+        guest.serve(1, |_, _| 0);
+        Ok(())
+    })
+}
+
+/// A VM whose vCPU never leaves the guest by itself.
+pub fn close_spinning() -> Outcome {
+    ends_well(|| {
+        let guest = Guest::long_mode(cpus::pick(1)?, &program::greet_and_spin());
+        guest.vm.start().expect("START_VM");
+        guest.serve(1, |_, _| 0);
+        thread::sleep(Duration::from_millis(20));
+        Ok(())
+    })
+}
+
+/// A VM whose vCPU waits for an answer.
+pub fn close_with_request() -> Outcome {
+    ends_well(|| {
+        let access = [read(Target::Port(0x510), Width::One)];
+        let guest = Guest::long_mode(cpus::pick(1)?, &program::long_mode(&access));
+        guest.vm.start().expect("START_VM");
+        guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
+        Ok(())
+    })
+}
+
+/// A VM that a device model paused, but did not destroy.
+pub fn close_paused() -> Outcome {
+    ends_well(|| {
+        let guest = Guest::long_mode(cpus::pick(1)?, &program::greet_and_spin());
+        guest.vm.start().expect("START_VM");
+        guest.serve(1, |_, _| 0);
+        guest.vm.pause().expect("PAUSE_VM");
+        Ok(())
+    })
+}
+
+/// The VM lives as long as any descriptor of its file.
+pub fn close_by_last_descriptor() -> Outcome {
+    let probe = need!(Probe::open());
+    let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
+    let other = device.duplicate();
+    drop(device);
+    assert!(probe.vm(vmid).is_some());
+    other.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    drop(other);
+    assert!(probe.vm(vmid).is_none());
+    Outcome::Passed
+}
+
+/// The process ends while a thread of it waits for requests.
+pub fn exit_with_attached_thread() -> Outcome {
+    let (device, _page, _) = create_raw(need!(cpus::pick(1)));
+    device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("CREATE_IOREQ_CLIENT");
+    let device = Arc::new(device);
+    let waiter = device.clone();
+    thread::spawn(move || waiter.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT));
+    thread::sleep(Duration::from_millis(50));
+    Outcome::Passed
+}
+
+/// SIGKILL of a device model with memory, a spinning guest, and a thread that waits for requests.
+pub fn killed_while_running() -> Outcome {
+    ends_well(|| {
+        let mut victim = harness::helper("victim").spawn().expect("a process");
+        let mut word = String::new();
+        let output = victim.stdout.take().expect("a pipe");
+        BufReader::new(output)
+            .read_line(&mut word)
+            .expect("a word of the victim");
+        if word != "ready\n" {
+            victim.wait().expect("the victim");
+            return Err(word);
+        }
+        thread::sleep(Duration::from_millis(50));
+        victim.kill().expect("SIGKILL");
+        let status = victim.wait().expect("the victim");
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        Ok(())
+    })
+}
+
+/// The process that [`killed_while_running`] kills.
+pub fn victim() -> Outcome {
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    println!("ready");
+    std::io::stdout().flush().expect("stdout");
+    let ended = guest.vm.attach_ioreq_client();
+    panic!("ATTACH_IOREQ_CLIENT: {ended:?}");
+}
+
+/// The module cannot go while a file is open.
+pub fn file_holds_module() -> Outcome {
+    let Some(before) = leaks::module_users() else {
+        acrn_selftests::skip!("the driver is not a module");
+    };
+    let device = need!(Device::open());
+    assert_eq!(leaks::module_users(), Some(before + 1));
+    drop(device);
+    assert_eq!(leaks::module_users(), Some(before));
+    Outcome::Passed
+}
