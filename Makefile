@@ -21,7 +21,9 @@ help:
 	@echo
 	@echo 'The test-bed, on any x86-64 Debian machine:'
 	@echo '  run              boot ACRN, its Service VM and a Linux User VM, on this terminal'
-	@echo '  check            run every test'
+	@echo '                   (INTERACTIVE=1: the User VM stays up until you type poweroff)'
+	@echo '  check            run every test (ONLY=NAME: that program of selftests/, nothing else;'
+	@echo '                   DRIVER=c with it: on the C driver of upstream)'
 	@echo '  check-debug      the same on a kernel with lockdep and more (slow)'
 	@echo '  setup            only what the other three do first'
 	@echo '  distclean-cache  remove all that the set-up has made'

@@ -23,6 +23,8 @@ packages_need() {
 	[ ${#missing[@]} -gt 0 ] || return 0
 
 	say "packages: ${missing[*]}"
+	command -v apt-get >/dev/null ||
+		die "this set-up knows Debian's packages only; see $top/testbed/setup/packages.sh"
 	[ "$(id -u)" = 0 ] ||
 		die "these packages are missing, and only root can install them:" \
 			"apt-get install ${missing[*]}"

@@ -16,9 +16,10 @@ for part in cache progress packages linux-source rust-tools kernel products chec
 	. "$top/testbed/setup/$part.sh"
 done
 
-# make's own flags are for the make that called us, cargo's are not for kernels.
-unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS RUSTFLAGS CARGO_TARGET_DIR
-unset ARCH CROSS_COMPILE KBUILD_OUTPUT
+# What the caller's make, cargo or kernel builds are told is not for ours.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS KDIR MO
+unset RUSTC RUSTDOC RUSTFMT BINDGEN RUSTFLAGS CARGO_TARGET_DIR CARGO_BUILD_TARGET
+unset ARCH CROSS_COMPILE LLVM KBUILD_OUTPUT
 export LC_ALL=C.UTF-8
 
 stages() {
