@@ -2,7 +2,7 @@
 
 //! Physical CPUs: who has which, starting them, waking them.
 
-use crate::{lapic, log, phys, service, svm, time};
+use crate::{lapic, log, phys, service, svm, time, vcpu};
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use mini_acrn_logic::npt::PAGE;
@@ -70,7 +70,7 @@ fn idle(id: usize) -> ! {
     loop {
         match CPUS[id].task.swap(0, Ordering::AcqRel) {
             0 => svm::sleep(),
-            _task => {}
+            task => vcpu::run_task(task),
         }
     }
 }

@@ -88,6 +88,14 @@ fn any(first: u64) -> bool {
     (0..8).any(|i| read(first + i * 0x10) != 0)
 }
 
+/// The interrupt that is being served: the highest in service.
+pub fn in_service() -> Option<u8> {
+    (0..8u8).rev().find_map(|i| {
+        let bits = read(ISR + u64::from(i) * 0x10);
+        (bits != 0).then(|| i * 32 + 31 - bits.leading_zeros() as u8)
+    })
+}
+
 /// Brings the local APIC to where INIT leaves it: nothing in service or pending, all sources masked.
 pub fn quiesce() {
     for entry in [LVT_TIMER, 0x330, 0x340, 0x350, 0x360, 0x370] {

@@ -104,6 +104,12 @@ pub fn write<T: IntoBytes + Immutable>(addr: u64, value: &T) -> Option<()> {
     write_bytes(addr, value.as_bytes())
 }
 
+/// Copies `data` to the Service VM's RAM.
+pub fn write_bytes_checked(addr: u64, data: &[u8]) -> Option<()> {
+    is_service_ram(addr, data.len() as u64).then_some(())?;
+    write_bytes(addr, data)
+}
+
 /// The Service VM's memory, for page-table walks.
 pub struct ServiceMemory;
 

@@ -6,17 +6,17 @@ use crate::cpu::SERVICE;
 use crate::handoff::{self, Command};
 use crate::phys::ServiceMemory;
 use crate::svm::Context;
+use crate::user_memory::{self, Code};
 use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, svm};
 use core::sync::atomic::{AtomicBool, Ordering};
 use mini_acrn_logic::cpuid::Viewer;
-use mini_acrn_logic::decode::{self, MAX_LEN};
+use mini_acrn_logic::decode;
 use mini_acrn_logic::npt::{Attr, Npt, PAGE};
 use mini_acrn_logic::regs::RSI;
 use mini_acrn_logic::vmcb::{
     CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SVME, Event, GP, Intercept1,
     Intercept2, Segment, UD, exit, npf,
 };
-use mini_acrn_logic::walk;
 use spin::{Mutex, Once};
 
 const ASID: u32 = 1;
@@ -99,8 +99,8 @@ pub fn run_secondary(id: usize) {
 /// Takes CPU `id` away from the Service VM. Returns when it is parked.
 pub fn remove_cpu(id: usize) {
     REMOVED[id].store(true, Ordering::Release);
+    cpu::kick(id);
     while cpu::is(id, cpu::Owner::Service) {
-        cpu::kick(id);
         core::hint::spin_loop();
     }
 }
@@ -131,27 +131,17 @@ fn run(cx: &mut Context, id: usize) {
     }
 }
 
-/// The instruction at RIP, as much as is readable, and its length.
-fn fetch(cx: &Context) -> ([u8; MAX_LEN], usize) {
-    let (save, mut out) = (&cx.vmcb.save, [0; MAX_LEN]);
-    let start = save.linear_rip();
-    let mut n = 0;
-    while n < MAX_LEN {
-        let linear = start.wrapping_add(n as u64);
-        let step = (PAGE - (linear & (PAGE - 1))).min((MAX_LEN - n) as u64) as usize;
-        let Ok(gpa) = walk::translate(save, &ServiceMemory, linear) else { break };
-        if !phys::is_service_ram(gpa, step as u64) || phys::read_bytes(gpa, &mut out[n..n + step]).is_none() {
-            break;
-        }
-        n += step;
-    }
-    (out, n)
+/// The instruction at RIP, as much as is readable.
+fn fetch(cx: &Context) -> Code {
+    user_memory::fetch_with(&cx.vmcb.save, &ServiceMemory, |gpa, out| {
+        phys::is_service_ram(gpa, out.len() as u64).then_some(())?;
+        phys::read_bytes(gpa, out)
+    })
 }
 
 /// #UD: a VMCALL is a hypercall, anything else is the guest's own business.
 fn undefined(cx: &mut Context) {
-    let (code, len) = fetch(cx);
-    if len < 3 || code[..3] != [0x0F, 0x01, 0xC1] {
+    if !fetch(cx).bytes().starts_with(&[0x0F, 0x01, 0xC1]) {
         cx.inject(Event::fault(UD));
     } else if cx.vmcb.save.cpl != 0 {
         cx.inject(Event::fault_with_code(GP, 0));
@@ -167,8 +157,7 @@ fn nested_fault(cx: &mut Context) {
     let write = cx.vmcb.control.exit_info1 & npf::WRITE != 0;
     let offset = gpa.wrapping_sub(handoff::mailbox());
     if write && offset < PAGE {
-        let (code, len) = fetch(cx);
-        let insn = decode::decode(&code[..len], cx.vmcb.save.mode().bits).filter(|i| !i.is_string());
+        let insn = decode::decode(fetch(cx).bytes(), cx.vmcb.save.mode().bits).filter(|i| !i.is_string());
         if let Some((insn, value)) = insn.and_then(|i| Some((i, i.stored(cx.gprs())?))) {
             let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
             if let Some(id) = target.filter(|id| (1..SERVICE).contains(id)) {

@@ -5,7 +5,9 @@
 use core::cell::UnsafeCell;
 use mini_acrn_logic::regs::{Gprs, RAX, RSP};
 use mini_acrn_logic::vmcb::{Event, Intercept1, Intercept2, Vmcb};
+use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
+use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 
 const VM_HSAVE_PA: u32 = 0xC001_0117;
 const CPUS: usize = 16;
@@ -31,6 +33,21 @@ pub fn enable(id: u8) {
         Efer::update(|f| *f |= EferFlags::SECURE_VIRTUAL_MACHINE_ENABLE | EferFlags::NO_EXECUTE_ENABLE);
         Msr::new(VM_HSAVE_PA).write(page);
         core::arch::asm!("clgi", options(nomem, nostack));
+    }
+}
+
+fn has_xsave() -> bool {
+    core::arch::x86_64::__cpuid(1).ecx & 1 << 26 != 0
+}
+
+/// Sets XCR0 as after reset: a guest on this CPU may have changed it.
+pub fn reset_extended_state() {
+    if has_xsave() {
+        // SAFETY: the CPU has XSAVE, hence CR4.OSXSAVE; mini-ACRN itself uses FXSAVE only.
+        unsafe {
+            Cr4::update(|f| *f |= Cr4Flags::OSXSAVE);
+            XCr0::write(XCr0Flags::X87);
+        }
     }
 }
 

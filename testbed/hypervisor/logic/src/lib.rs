@@ -9,13 +9,18 @@ extern crate alloc;
 
 pub mod acpi;
 pub mod alu;
+pub mod apic;
 pub mod bzimage;
 pub mod cpuid;
 pub mod decode;
 pub mod e820;
 pub mod errno;
+pub mod ioapic;
 pub mod msrpm;
 pub mod npt;
 pub mod regs;
+pub mod script;
+pub mod trace;
+pub mod vcpu_state;
 pub mod vmcb;
 pub mod walk;

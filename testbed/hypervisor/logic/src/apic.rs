@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Interrupt messages among the vCPUs of a VM: who a destination means, what an ICR write asks for (AMD
+//! APM vol. 2, 16.5 and 16.6).
+
+/// First vector that an interrupt may have.
+pub const FIRST_VECTOR: u8 = 16;
+
+/// A set of vCPUs, bit n for vCPU n.
+pub type Targets = u32;
+
+/// The registers of a vCPU's local APIC that address it in logical mode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Logical {
+    /// Logical destination register.
+    pub ldr: u32,
+    /// Destination format register.
+    pub dfr: u32,
+}
+
+impl Default for Logical {
+    fn default() -> Self {
+        Self { ldr: 0, dfr: u32::MAX }
+    }
+}
+
+impl Logical {
+    fn matches(self, dest: u8) -> bool {
+        let own = (self.ldr >> 24) as u8;
+        match self.dfr >> 28 {
+            // Cluster: high nibble is a number, low nibble a set.
+            0 => own >> 4 == dest >> 4 && own & dest & 0xF != 0,
+            _ => own & dest != 0,
+        }
+    }
+}
+
+/// The vCPUs that `dest` means among those whose logical registers are `vcpus`.
+pub fn resolve(dest: u8, logical: bool, vcpus: &[Logical]) -> Targets {
+    let all = vcpus.iter().enumerate();
+    match (dest, logical) {
+        (0xFF, _) => all.fold(0, |m, (i, _)| m | 1 << i),
+        (_, true) => all.filter(|(_, l)| l.matches(dest)).fold(0, |m, (i, _)| m | 1 << i),
+        (_, false) => all.filter(|(i, _)| *i == usize::from(dest)).fold(0, |m, (i, _)| m | 1 << i),
+    }
+}
+
+/// What a write to the ICR asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ipi {
+    /// An interrupt to all targets.
+    Fixed(u8),
+    /// An interrupt to one of the targets.
+    Lowest(u8),
+    /// An NMI.
+    Nmi,
+    /// INIT.
+    Init,
+    /// Start-up at that page.
+    Startup(u8),
+}
+
+/// Takes the ICR apart for vCPU `me`; `None` for what does nothing (INIT level de-assert, reserved modes,
+/// vectors below 16).
+pub fn ipi(low: u32, high: u32, me: usize, vcpus: &[Logical]) -> Option<(Ipi, Targets)> {
+    let everyone = resolve(0xFF, false, vcpus);
+    let targets = match low >> 18 & 3 {
+        0 => resolve((high >> 24) as u8, low & 1 << 11 != 0, vcpus),
+        1 => 1 << me,
+        2 => everyone,
+        _ => everyone & !(1 << me),
+    };
+    let vector = low as u8;
+    let kind = match low >> 8 & 7 {
+        0 if vector >= FIRST_VECTOR => Ipi::Fixed(vector),
+        1 if vector >= FIRST_VECTOR => Ipi::Lowest(vector),
+        4 => Ipi::Nmi,
+        // Level-triggered and not asserted: the second half of INIT on old machines.
+        5 if low & (1 << 15) != 0 && low & (1 << 14) == 0 => return None,
+        5 => Ipi::Init,
+        6 => Ipi::Startup(vector),
+        _ => return None,
+    };
+    Some((kind, targets))
+}
+
+/// An interrupt on its way to a VM, from an MSI or an I/O APIC pin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// Vector.
+    pub vector: u8,
+    /// Destination.
+    pub dest: u8,
+    /// Destination is logical.
+    pub logical: bool,
+    /// Delivery mode: 0 fixed, 1 lowest priority, 7 ExtINT, ...
+    pub mode: u8,
+}
+
+impl Message {
+    /// From an MSI; `None` if the address is none of an MSI's.
+    pub fn from_msi(addr: u64, data: u64) -> Option<Self> {
+        (addr >> 20 & 0xFFF == 0xFEE).then_some(Self {
+            vector: data as u8,
+            dest: (addr >> 12) as u8,
+            logical: addr & 4 != 0,
+            mode: (data >> 8) as u8 & 7,
+        })
+    }
+
+    /// Whether it is an interrupt that a vCPU takes.
+    pub fn is_interrupt(self) -> bool {
+        matches!(self.mode, 0 | 1 | 7) && self.vector >= FIRST_VECTOR
+    }
+
+    /// The vCPUs that get it: one only for lowest priority.
+    pub fn targets(self, vcpus: &[Logical]) -> Targets {
+        let all = resolve(self.dest, self.logical, vcpus);
+        if self.mode == 1 { all & all.wrapping_neg() } else { all }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLAT: [Logical; 3] = [
+        Logical { ldr: 1 << 24, dfr: u32::MAX },
+        Logical { ldr: 2 << 24, dfr: u32::MAX },
+        Logical { ldr: 4 << 24, dfr: u32::MAX },
+    ];
+
+    #[test]
+    fn destinations() {
+        assert_eq!(resolve(1, false, &FLAT), 2);
+        assert_eq!(resolve(5, false, &FLAT), 0);
+        assert_eq!(resolve(5, true, &FLAT), 5);
+        assert_eq!(resolve(0xFF, true, &FLAT), 7);
+        let cluster = [Logical { ldr: 0x11 << 24, dfr: 0 }, Logical { ldr: 0x21 << 24, dfr: 0 }];
+        assert_eq!(resolve(0x21, true, &cluster), 2);
+    }
+
+    #[test]
+    fn commands() {
+        assert_eq!(ipi(0x4030, 2 << 24, 0, &FLAT), Some((Ipi::Fixed(0x30), 4)));
+        assert_eq!(ipi(0xC_4030, 0, 1, &FLAT), Some((Ipi::Fixed(0x30), 5)));
+        assert_eq!(ipi(0x4_4030, 0, 1, &FLAT), Some((Ipi::Fixed(0x30), 2)));
+        assert_eq!(ipi(0xC500, 1 << 24, 0, &FLAT), Some((Ipi::Init, 2)));
+        assert_eq!(ipi(0x8500, 1 << 24, 0, &FLAT), None);
+        assert_eq!(ipi(0x4699, 1 << 24, 0, &FLAT), Some((Ipi::Startup(0x99), 2)));
+        assert_eq!(ipi(0x4003, 0, 0, &FLAT), None, "vectors below 16 are illegal");
+    }
+
+    #[test]
+    fn messages() {
+        assert_eq!(Message::from_msi(0xFED0_0000, 0x40), None);
+        let m = Message::from_msi(0xFEE0_3004, 0x0141).unwrap();
+        assert_eq!(m, Message { vector: 0x41, dest: 3, logical: true, mode: 1 });
+        assert_eq!(m.targets(&FLAT), 1);
+        assert!(m.is_interrupt());
+        assert!(!Message { mode: 4, ..m }.is_interrupt());
+        assert!(!Message { vector: 3, ..m }.is_interrupt());
+    }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The trace: a ring of records, of which the oldest are lost when it is full.
+
+use mini_acrn_channel::{RECORD_DATA, Record};
+use zerocopy::FromZeros;
+
+/// The last `N` records.
+pub struct Ring<const N: usize> {
+    records: [Record; N],
+    next: u64,
+}
+
+const EMPTY: Record = Record {
+    seq: 0,
+    time: 0,
+    kind: 0,
+    vmid: 0,
+    id: 0,
+    p1: 0,
+    p2: 0,
+    result: 0,
+    data_len: 0,
+    scripted: 0,
+    data: [0; RECORD_DATA],
+};
+
+impl<const N: usize> Ring<N> {
+    /// Nothing recorded.
+    pub const fn new() -> Self {
+        Self { records: [EMPTY; N], next: 0 }
+    }
+
+    /// Number that the next record gets.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Adds a record: `record`, with `data` cut to what fits, and a number.
+    pub fn push(&mut self, record: Record, data: &[u8]) {
+        let slot = &mut self.records[(self.next % N as u64) as usize];
+        *slot = record;
+        let len = data.len().min(RECORD_DATA);
+        slot.data[..len].copy_from_slice(&data[..len]);
+        slot.data_len = len as u32;
+        slot.seq = self.next;
+        self.next += 1;
+    }
+
+    /// The first record from `seq` on that is still there, and those after it.
+    pub fn from(&self, seq: u64) -> impl Iterator<Item = &Record> {
+        let first = seq.max(self.next.saturating_sub(N as u64));
+        (first..self.next).map(|s| &self.records[(s % N as u64) as usize])
+    }
+}
+
+impl<const N: usize> Default for Ring<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A record with everything zero but its time and kind.
+pub fn record(time: u64, kind: u16, vmid: u16) -> Record {
+    let mut r = Record::new_zeroed();
+    (r.time, r.kind, r.vmid) = (time, kind, vmid);
+    r
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_records_are_lost() {
+        let mut ring = Ring::<4>::new();
+        for i in 0..6 {
+            ring.push(record(i, 1, 0), &[i as u8; 3]);
+        }
+        let seqs: Vec<u64> = ring.from(0).map(|r| r.seq).collect();
+        assert_eq!(seqs, [2, 3, 4, 5]);
+        let last = ring.from(5).next().unwrap();
+        assert_eq!((last.data_len, &last.data[..4]), (3, &[5, 5, 5, 0][..]));
+        assert_eq!(ring.from(6).count(), 0);
+        assert_eq!(ring.next(), 6);
+    }
+
+    #[test]
+    fn long_data_is_cut() {
+        let mut ring = Ring::<2>::new();
+        ring.push(record(0, 1, 0), &[1; 1000]);
+        assert_eq!(ring.from(0).next().unwrap().data_len as usize, RECORD_DATA);
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! CREATE, START, PAUSE, RESET, DESTROY, SET_VCPU_REGS, and taking CPUs from the Service VM.
+
+use crate::{cpu, log, phys, service, vm};
+use acrn_uapi::{acrn_vcpu_regs, acrn_vm_creation};
+use mini_acrn_channel::{ANY_VM, Fault, vm_state};
+use mini_acrn_logic::errno::{Errno, Result};
+use mini_acrn_logic::vcpu_state::control_registers_valid;
+
+/// `vmid` of a VM that could not be made.
+const INVALID_VMID: u16 = ANY_VM;
+
+pub fn offline_cpu(lapic_id: u64) -> Result {
+    match usize::try_from(lapic_id) {
+        Ok(0) => return Err(Errno::GENERIC),
+        Ok(id) if id < cpu::SERVICE && cpu::is(id, cpu::Owner::Service) => {
+            service::remove_cpu(id);
+            log!("CPU {id} is free for User VMs");
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
+    let mut cv: acrn_vm_creation = phys::read(gpa).ok_or(Errno::GENERIC)?;
+    if !phys::is_service_ram(gpa, size_of_val(&cv) as u64) {
+        return Err(Errno::GENERIC);
+    }
+    let vm = vm::slot_for(&cv.uuid)?;
+    (cv.vmid, cv.vcpu_num) = match vm.create(cv.uuid, cv.vm_flag, cv.cpu_affinity) {
+        Some(()) => (vm.id, vm.vcpus().len() as u16),
+        None => {
+            log!("CREATE_VM: CPUs {:#x} can't be had, free are {:#x}", cv.cpu_affinity, cpu::free_mask());
+            (INVALID_VMID, 0)
+        }
+    };
+    *vmid = cv.vmid;
+    match fault.map(|f| (f.patch, f.value as u16)) {
+        Some((1, value)) => cv.vcpu_num = value,
+        Some((2, value)) => cv.vmid = value,
+        _ => {}
+    }
+    phys::write(gpa, &cv).ok_or(Errno::GENERIC)
+}
+
+pub fn destroy(vmid: u64) -> Result {
+    let vm = vm::get(vmid)?;
+    vm.destroy()?;
+    log!("VM {} destroyed, {} table pages in use", vm.id, vm::table_pages());
+    Ok(())
+}
+
+pub fn start(vmid: u64) -> Result {
+    vm::get(vmid)?.start()
+}
+
+pub fn pause(vmid: u64) -> Result {
+    vm::get(vmid)?.pause()
+}
+
+pub fn reset(vmid: u64) -> Result {
+    vm::get(vmid)?.reset()
+}
+
+pub fn set_vcpu_regs(vmid: u64, gpa: u64) -> Result {
+    let vm = vm::get(vmid)?;
+    vm.require(&[vm_state::CREATED, vm_state::PAUSED])?;
+    let set: acrn_vcpu_regs = phys::read(gpa).ok_or(Errno::GENERIC)?;
+    let vcpu = vm.vcpus().get(usize::from(set.vcpu_id)).ok_or(Errno::GENERIC)?;
+    let regs = &set.vcpu_regs;
+    if !control_registers_valid(regs.cr0, regs.cr4, regs.ia32_efer) {
+        return Err(Errno::GENERIC);
+    }
+    vcpu.set_regs(regs);
+    Ok(())
+}

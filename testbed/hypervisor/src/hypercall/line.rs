@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! INJECT_MSI, SET_IRQLINE, VM_INTR_MONITOR.
+
+use crate::{interrupt, phys, vm};
+use acrn_uapi::acrn_msi_entry;
+use mini_acrn_logic::apic::Message;
+use mini_acrn_logic::errno::{Errno, Result};
+use mini_acrn_logic::ioapic::{Line, PINS};
+use mini_acrn_logic::npt::PAGE;
+
+/// Entries of the buffer of VM_INTR_MONITOR.
+const MONITOR_ENTRIES: u32 = 48;
+const MONITOR_GET: u32 = 0;
+const MONITOR_DELAY: u32 = 1;
+
+pub fn inject_msi(vmid: u64, gpa: u64) -> Result {
+    let vm = vm::get(vmid)?;
+    vm.require_on()?;
+    let msi: acrn_msi_entry = phys::read(gpa).ok_or(Errno::GENERIC)?;
+    let message = Message::from_msi(msi.msi_addr, msi.msi_data).ok_or(Errno::GENERIC)?;
+    interrupt::deliver(vm, message);
+    Ok(())
+}
+
+pub fn set_irqline(vmid: u64, value: u64) -> Result {
+    let vm = vm::get(vmid)?;
+    vm.require_on()?;
+    let (gsi, op) = (value as u32 as usize, (value >> 32) as u32);
+    if gsi >= PINS {
+        return Err(Errno::GENERIC);
+    }
+    // Operations that ACRN does not know do nothing.
+    let message = Line::from_op(op).and_then(|line| vm.ioapic.lock().set_line(gsi, line));
+    message.into_iter().for_each(|m| interrupt::deliver(vm, m));
+    Ok(())
+}
+
+/// Counts interrupts of passed-through devices, of which there are none.
+pub fn monitor(vmid: u64, gpa: u64) -> Result {
+    let vm = vm::get(vmid)?;
+    vm.require_on()?;
+    if !phys::is_service_ram(gpa, PAGE) {
+        return Err(Errno::GENERIC);
+    }
+    let [cmd, count]: [u32; 2] = phys::read(gpa).ok_or(Errno::GENERIC)?;
+    match cmd {
+        _ if count > MONITOR_ENTRIES => Err(Errno::INVAL),
+        MONITOR_GET => phys::write(gpa, &[cmd, 0]).ok_or(Errno::GENERIC),
+        MONITOR_DELAY => Ok(()),
+        _ => Err(Errno::INVAL),
+    }
+}

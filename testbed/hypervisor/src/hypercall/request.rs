@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! SET_CALLBACK_VECTOR, SET_IOREQ_BUFFER, NOTIFY_REQUEST_FINISH.
+
+use crate::ioreq::{self, SLOTS, Slot};
+use crate::{phys, vm};
+use core::sync::atomic::Ordering;
+use mini_acrn_channel::vm_state;
+use mini_acrn_logic::errno::{Errno, Result};
+use mini_acrn_logic::npt::PAGE;
+
+pub fn set_callback_vector(vector: u64) -> Result {
+    let vector = u8::try_from(vector).ok().filter(|v| *v >= 0x20).ok_or(Errno::INVAL)?;
+    ioreq::set_vector(vector);
+    Ok(())
+}
+
+pub fn set_buffer(vmid: u64, gpa: u64) -> Result {
+    let vm = vm::get(vmid)?;
+    vm.require(&[vm_state::CREATED])?;
+    let page: u64 = phys::read(gpa).ok_or(Errno::GENERIC)?;
+    if !page.is_multiple_of(PAGE) || !phys::is_service_ram(page, PAGE) {
+        return Err(Errno::GENERIC);
+    }
+    vm.request_page.store(page, Ordering::Release);
+    ioreq::free_all(vm);
+    Ok(())
+}
+
+pub fn notify(vmid: u64, vcpu: u64) -> Result {
+    let vm = vm::get(vmid)?;
+    vm.require_on()?;
+    let index = usize::try_from(vcpu).map_err(|_| Errno::GENERIC)?;
+    let target = vm.vcpus().get(index);
+    if vm.request_page.load(Ordering::Acquire) == 0 {
+        return Err(Errno::GENERIC);
+    }
+    // A request that a test raised: no vCPU waits for it.
+    if index < SLOTS && vm.raised.fetch_and(!(1 << index), Ordering::AcqRel) & 1 << index != 0 {
+        if let Some(slot) = Slot::of(vm, index) {
+            ioreq::consume(vm, index, &slot);
+        }
+        return target.map(|_| ()).ok_or(Errno::GENERIC);
+    }
+    let vcpu = target.ok_or(Errno::GENERIC)?;
+    if !vm.polling.load(Ordering::Acquire) {
+        vcpu.finish_request();
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Interrupts on their way to User VMs: a vCPU has its CPU's local APIC, so they travel as IPIs.
+
+use crate::vm::Vm;
+use crate::{lapic, trace};
+use mini_acrn_channel::kind;
+use mini_acrn_logic::apic::{Logical, Message, Targets};
+
+/// The logical addresses of the VM's vCPUs.
+pub fn logical(vm: &Vm) -> ([Logical; crate::vm::MAX_VCPUS], usize) {
+    (*vm.logical.lock(), vm.vcpus().len())
+}
+
+/// Sends `vector` to the vCPUs in `targets` that run.
+pub fn send(vm: &Vm, targets: Targets, vector: u8) {
+    for (_, vcpu) in vm.vcpus().iter().enumerate().filter(|(i, v)| targets & 1 << i != 0 && v.is_running()) {
+        lapic::send(vcpu.cpu() as u8, vector);
+    }
+}
+
+/// Delivers a message from outside, with a record of it.
+pub fn deliver(vm: &Vm, message: Message) {
+    if !message.is_interrupt() {
+        return;
+    }
+    let (table, count) = logical(vm);
+    let targets = message.targets(&table[..count]);
+    for id in (0..count).filter(|i| targets & 1 << i != 0) {
+        trace::push(kind::INTERRUPT, vm.id, &[], |r| (r.p1, r.p2) = (id as u64, message.vector.into()));
+    }
+    send(vm, targets, message.vector);
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! String instructions with a device at one end (AMD APM vol. 3): one element an exit. While elements are
+//! left RIP stays, and the CPU runs the instruction again.
+
+use crate::svm::Context;
+use crate::user_memory::{self, LinearError};
+use crate::vcpu::{Next, Vcpu};
+use crate::vm::Vm;
+use crate::{mmio, pio};
+use mini_acrn_logic::decode::{Insn, Op};
+use mini_acrn_logic::regs::{RAX, RCX, RDI, RSI, Reg, mask};
+use mini_acrn_logic::vmcb::{Event, PF};
+
+const DIRECTION: u64 = 1 << 10;
+const ES: usize = 0;
+
+/// Linear address of the element at RSI or RDI.
+fn linear(cx: &mut Context, insn: &Insn, index: usize) -> u64 {
+    cx.save_segments();
+    let offset = cx.gprs().0[index] & mask(insn.address_size);
+    let save = &cx.vmcb.save;
+    let segment = if index == RDI { ES } else { insn.segment };
+    let base = [save.es, save.cs, save.ss, save.ds, save.fs, save.gs][segment % 6].base;
+    match save.mode().bits {
+        // In 64-bit mode only FS and GS have a base.
+        64 if segment < 4 => offset,
+        64 => base.wrapping_add(offset),
+        _ => base.wrapping_add(offset) & 0xFFFF_FFFF,
+    }
+}
+
+/// A page fault of the guest's own, or an element where no memory is.
+fn fault(cx: &mut Context, error: LinearError, at: u64, write: bool) -> Next {
+    match error {
+        LinearError::NotMapped => {
+            let user = u32::from(cx.vmcb.save.cpl == 3) << 2;
+            cx.vmcb.save.cr2 = at;
+            cx.inject(Event::fault_with_code(PF, user | u32::from(write) << 1));
+            Next::Run
+        }
+        LinearError::NoMemory => Next::Fail,
+    }
+}
+
+/// Moves on to the next element.
+fn step(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Next {
+    let size = insn.size as i64;
+    let delta = if cx.vmcb.save.rflags & DIRECTION != 0 { -size } else { size };
+    for &index in indices {
+        cx.gprs().advance(index, delta, insn.address_size);
+    }
+    if insn.rep {
+        cx.gprs().advance(RCX, -1, insn.address_size);
+    }
+    if !insn.rep || cx.gprs().0[RCX] & mask(insn.address_size) == 0 {
+        cx.skip(insn.len);
+    }
+    Next::Run
+}
+
+/// INS and OUTS.
+pub fn port(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context, insn: &Insn, port: u16) -> Next {
+    if insn.rep && cx.gprs().0[RCX] & mask(insn.address_size) == 0 {
+        cx.skip(insn.len);
+        return Next::Run;
+    }
+    match insn.op {
+        Op::Outs => {
+            let at = linear(cx, insn, RSI);
+            let value = match user_memory::read_linear(vm, &cx.vmcb.save, at, insn.size) {
+                Ok(v) => v,
+                Err(e) => return fault(cx, e, at, false),
+            };
+            match pio::access(vm, vcpu, id, port, insn.size, Some(value)) {
+                Ok(_) => step(cx, insn, &[RSI]),
+                Err(next) => next,
+            }
+        }
+        Op::Ins => {
+            let at = linear(cx, insn, RDI);
+            // What can't be stored is not read: a device may change by being read.
+            if let Err(e) = user_memory::read_linear(vm, &cx.vmcb.save, at, insn.size) {
+                return fault(cx, e, at, true);
+            }
+            match pio::access(vm, vcpu, id, port, insn.size, None) {
+                Ok(value) => match user_memory::write_linear(vm, &cx.vmcb.save, at, value, insn.size) {
+                    Ok(()) => step(cx, insn, &[RDI]),
+                    Err(e) => fault(cx, e, at, true),
+                },
+                Err(next) => next,
+            }
+        }
+        _ => Next::Fail,
+    }
+}
+
+/// STOS, LODS and MOVS, where the element at `gpa` is a device's; `write` tells which end.
+pub fn memory(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context, insn: &Insn, gpa: u64, write: bool) -> Next {
+    let size = insn.size;
+    match (insn.op, write) {
+        (Op::Stos, true) => {
+            let value = cx.gprs().0[RAX] & mask(size);
+            match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
+                Ok(_) => step(cx, insn, &[RDI]),
+                Err(next) => next,
+            }
+        }
+        (Op::Lods, false) => match mmio::access(vm, vcpu, id, gpa, size, None) {
+            Ok(value) => {
+                cx.gprs().set(Reg { index: RAX, size, high: false }, value);
+                step(cx, insn, &[RSI])
+            }
+            Err(next) => next,
+        },
+        (Op::Movs, true) => {
+            let at = linear(cx, insn, RSI);
+            let value = match user_memory::read_linear(vm, &cx.vmcb.save, at, size) {
+                Ok(v) => v,
+                Err(e) => return fault(cx, e, at, false),
+            };
+            match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
+                Ok(_) => step(cx, insn, &[RSI, RDI]),
+                Err(next) => next,
+            }
+        }
+        (Op::Movs, false) => {
+            let at = linear(cx, insn, RDI);
+            if let Err(e) = user_memory::read_linear(vm, &cx.vmcb.save, at, size) {
+                return fault(cx, e, at, true);
+            }
+            match mmio::access(vm, vcpu, id, gpa, size, None) {
+                Ok(value) => match user_memory::write_linear(vm, &cx.vmcb.save, at, value, size) {
+                    Ok(()) => step(cx, insn, &[RSI, RDI]),
+                    Err(e) => fault(cx, e, at, true),
+                },
+                Err(next) => next,
+            }
+        }
+        _ => Next::Fail,
+    }
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! mini-ACRN's one trace, which tests read through the channel.
+
+use crate::time;
+use mini_acrn_channel::{Record, TRACE_CAPACITY};
+use mini_acrn_logic::trace::{Ring, record};
+use spin::Mutex;
+
+/// The trace.
+pub static TRACE: Mutex<Ring<TRACE_CAPACITY>> = Mutex::new(Ring::new());
+
+/// Adds a record of `kind` about `vmid`, which `fill` completes.
+pub fn push(kind: u16, vmid: u16, data: &[u8], fill: impl FnOnce(&mut Record)) {
+    let mut r = record(time::now(), kind, vmid);
+    fill(&mut r);
+    TRACE.lock().push(r, data);
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! A User VM's view of its CPU's local APIC: most registers are the real ones; identity, interrupt commands
+//! and sources other than the timer are not.
+
+use crate::vm::Vm;
+use crate::{interrupt, lapic};
+use mini_acrn_logic::apic::{FIRST_VECTOR, Ipi, ipi};
+
+const ID: u64 = 0x20;
+const VERSION: u64 = 0x30;
+const TPR: u64 = 0x80;
+const LDR: u64 = 0xD0;
+const DFR: u64 = 0xE0;
+const SVR: u64 = 0xF0;
+const ESR: u64 = 0x280;
+const ICR: u64 = 0x300;
+const ICR_HIGH: u64 = 0x310;
+const LVT_TIMER: u64 = 0x320;
+const TIMER_INITIAL: u64 = 0x380;
+const TIMER_CURRENT: u64 = 0x390;
+const TIMER_DIVIDE: u64 = 0x3E0;
+const MASKED: u32 = 1 << 16;
+
+/// Registers that the guest writes and reads back, and that do nothing.
+#[derive(Clone, Copy)]
+pub struct Shadow {
+    icr_high: u32,
+    icr: u32,
+    /// Thermal, performance counter, LINT0, LINT1, error.
+    lvt: [u32; 5],
+}
+
+impl Shadow {
+    /// As after reset.
+    pub const RESET: Self = Self { icr_high: 0, icr: 0, lvt: [MASKED; 5] };
+
+    fn lvt(&mut self, offset: u64) -> Option<&mut u32> {
+        self.lvt.get_mut((offset.checked_sub(0x330)? / 0x10) as usize)
+    }
+}
+
+/// Reads (`write` is `None`) or writes the register at `offset` for vCPU `id`, on its CPU.
+pub fn access(vm: &Vm, id: usize, offset: u64, write: Option<u32>) -> u32 {
+    match write {
+        Some(value) => {
+            write_register(vm, id, offset, value);
+            0
+        }
+        None => read_register(vm, id, offset),
+    }
+}
+
+fn read_register(vm: &Vm, id: usize, offset: u64) -> u32 {
+    let shadow = &mut *vm.vcpus()[id].apic.lock();
+    match offset {
+        ID => (id as u32) << 24,
+        LDR => vm.logical.lock()[id].ldr,
+        DFR => vm.logical.lock()[id].dfr,
+        ICR => shadow.icr,
+        ICR_HIGH => shadow.icr_high,
+        0x330..=0x370 => shadow.lvt(offset).map_or(0, |l| *l),
+        VERSION
+        | TPR
+        | 0x90..=0xA0
+        | SVR
+        | 0x100..=ESR
+        | LVT_TIMER
+        | TIMER_INITIAL
+        | TIMER_CURRENT
+        | TIMER_DIVIDE => lapic::read(offset),
+        _ => 0,
+    }
+}
+
+fn write_register(vm: &Vm, id: usize, offset: u64, value: u32) {
+    let vcpu = &vm.vcpus()[id];
+    match offset {
+        LDR => vm.logical.lock()[id].ldr = value & 0xFF00_0000,
+        DFR => vm.logical.lock()[id].dfr = value | 0x0FFF_FFFF,
+        lapic::EOI => end_of_interrupt(vm),
+        ICR_HIGH => vcpu.apic.lock().icr_high = value,
+        ICR => {
+            let high = {
+                let shadow = &mut *vcpu.apic.lock();
+                // Delivery status is read-only, and always idle.
+                shadow.icr = value & !(1 << 12);
+                shadow.icr_high
+            };
+            command(vm, id, value, high);
+        }
+        // An illegal vector would raise what mini-ACRN takes for an exception of its own.
+        LVT_TIMER if (value as u8) < FIRST_VECTOR => lapic::write(offset, value | MASKED | 0x10),
+        0x330..=0x370 => {
+            if let Some(l) = vcpu.apic.lock().lvt(offset) {
+                *l = value;
+            }
+        }
+        TPR | SVR | ESR | LVT_TIMER | TIMER_INITIAL | TIMER_DIVIDE => lapic::write(offset, value),
+        _ => {}
+    }
+}
+
+fn end_of_interrupt(vm: &Vm) {
+    let ended = lapic::in_service();
+    lapic::write(lapic::EOI, 0);
+    if let Some(vector) = ended {
+        let again = vm.ioapic.lock().end_of_interrupt(vector);
+        again.into_iter().for_each(|m| interrupt::deliver(vm, m));
+    }
+}
+
+fn command(vm: &Vm, id: usize, low: u32, high: u32) {
+    let (table, count) = interrupt::logical(vm);
+    let Some((what, targets)) = ipi(low, high, id, &table[..count]) else { return };
+    let each = || vm.vcpus().iter().enumerate().filter(|(i, _)| targets & 1 << i != 0).map(|(_, v)| v);
+    match what {
+        Ipi::Fixed(vector) => interrupt::send(vm, targets, vector),
+        Ipi::Lowest(vector) => interrupt::send(vm, targets & targets.wrapping_neg(), vector),
+        Ipi::Nmi => each().for_each(|v| v.send_nmi()),
+        Ipi::Init => each().for_each(|v| v.send_init()),
+        Ipi::Startup(page) => each().for_each(|v| v.send_startup(page)),
+    }
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! A User VM's vCPU, and the loop in which its CPU runs it.
+
+use crate::svm::{self, Context};
+use crate::vapic::Shadow;
+use crate::vm::{self, Vm};
+use crate::{cpu, cpuid, ioreq, lapic, log, mmio, msr, pio, trace, user_memory};
+use acrn_uapi::acrn_regs;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use mini_acrn_channel::kind;
+use mini_acrn_logic::cpuid::Viewer;
+use mini_acrn_logic::regs::{Gprs, RDX};
+use mini_acrn_logic::vcpu_state;
+use mini_acrn_logic::vmcb::{Event, GP, Intercept1, UD, exit};
+use spin::{Mutex, MutexGuard};
+
+/// Signals to a vCPU.
+const FLUSH: u32 = 1 << 0;
+const NMI: u32 = 1 << 1;
+const INIT: u32 = 1 << 2;
+const SIPI: u32 = 1 << 3;
+const SIPI_PAGE_SHIFT: u32 = 8;
+/// All User VMs' address spaces have the same id: a CPU runs one at a time and flushes its TLB at entry.
+const ASID: u32 = 2;
+/// Processor signature in EDX after reset (APM vol. 2, 14.1.3); what QEMU has.
+const RESET_EDX: u64 = 0x60FB1;
+
+/// The I/O permission map of User VMs: every port stops the guest.
+#[repr(C, align(4096))]
+struct AllPorts([u8; 3 * 4096]);
+static ALL_PORTS: AllPorts = AllPorts([0xFF; 3 * 4096]);
+
+/// A vCPU.
+pub struct Vcpu {
+    cpu: AtomicU8,
+    context: Mutex<Context>,
+    /// A CPU runs it, or is told to; cleared by that CPU.
+    active: AtomicBool,
+    stop: AtomicBool,
+    /// Waits for a start-up IPI.
+    parked: AtomicBool,
+    signals: AtomicU32,
+    /// NOTIFY_REQUEST_FINISH came. Latched: also if no request is under way.
+    finished: AtomicBool,
+    /// APIC registers that are not the real ones.
+    pub apic: Mutex<Shadow>,
+}
+
+/// What follows from an exit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Go on.
+    Run,
+    /// The vCPU is to stop; the instruction was not carried out.
+    Stop,
+    /// mini-ACRN can't carry the instruction out.
+    Fail,
+}
+
+impl Vcpu {
+    /// Of no VM.
+    pub const fn new() -> Self {
+        Self {
+            cpu: AtomicU8::new(0),
+            context: Mutex::new(Context::zeroed()),
+            active: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+            signals: AtomicU32::new(0),
+            finished: AtomicBool::new(false),
+            apic: Mutex::new(Shadow::RESET),
+        }
+    }
+
+    /// Puts the vCPU on a CPU.
+    pub fn place(&self, cpu: usize) {
+        self.cpu.store(cpu as u8, Ordering::Release);
+    }
+
+    /// Its CPU.
+    pub fn cpu(&self) -> usize {
+        usize::from(self.cpu.load(Ordering::Acquire))
+    }
+
+    /// Whether a CPU runs it.
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Whether it takes interrupts.
+    pub fn is_running(&self) -> bool {
+        self.is_active() && !self.parked.load(Ordering::Acquire)
+    }
+
+    fn context(&self) -> MutexGuard<'_, Context> {
+        assert!(!self.is_active(), "the vCPU runs");
+        self.context.lock()
+    }
+
+    /// Power-on state. The vCPU must not run.
+    pub fn reset(&self, nested_root: u64) {
+        let mut cx = self.context();
+        cx.init(
+            Intercept1::NMI | Intercept1::IOIO,
+            ASID,
+            nested_root,
+            (&raw const msr::USER_MAP) as u64,
+            (&raw const ALL_PORTS.0) as u64,
+        );
+        power_on(&mut cx);
+        for flag in [&self.stop, &self.parked, &self.finished] {
+            flag.store(false, Ordering::Release);
+        }
+        self.signals.store(0, Ordering::Release);
+        *self.apic.lock() = Shadow::RESET;
+    }
+
+    /// Takes registers from SET_VCPU_REGS. The vCPU must not run.
+    pub fn set_regs(&self, regs: &acrn_regs) {
+        let cx = &mut *self.context();
+        let mut gprs = Gprs::default();
+        vcpu_state::from_regs(regs, &mut cx.vmcb.save, &mut gprs);
+        *cx.gprs() = gprs;
+    }
+
+    /// Has its CPU run it. vCPUs but the first wait for a start-up IPI.
+    pub fn start(&self, vmid: u16, id: usize) {
+        self.parked.store(id != 0, Ordering::Release);
+        self.stop.store(false, Ordering::Release);
+        self.active.store(true, Ordering::Release);
+        cpu::assign(self.cpu(), 1 << 31 | u32::from(vmid) << 8 | id as u32);
+    }
+
+    /// Tells it to stop, wherever it is.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        if self.is_active() {
+            cpu::kick(self.cpu());
+        }
+    }
+
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn signal(&self, bits: u32) {
+        self.signals.fetch_or(bits, Ordering::AcqRel);
+        if self.is_active() {
+            cpu::kick(self.cpu());
+        }
+    }
+
+    /// Sends an NMI.
+    pub fn send_nmi(&self) {
+        self.signal(NMI);
+    }
+
+    /// Sends INIT.
+    pub fn send_init(&self) {
+        self.signal(INIT);
+    }
+
+    /// Sends a start-up IPI.
+    pub fn send_startup(&self, page: u8) {
+        self.signal(SIPI | u32::from(page) << SIPI_PAGE_SHIFT);
+    }
+
+    /// Asks for one exit.
+    pub fn request_flush(&self) {
+        if self.is_active() {
+            self.signal(FLUSH);
+        }
+    }
+
+    /// Whether an exit that was asked for is still to come.
+    pub fn is_flush_pending(&self) -> bool {
+        self.is_active() && self.signals.load(Ordering::Acquire) & FLUSH != 0
+    }
+
+    /// NOTIFY_REQUEST_FINISH.
+    pub fn finish_request(&self) {
+        self.finished.store(true, Ordering::Release);
+        if self.is_active() {
+            cpu::kick(self.cpu());
+        }
+    }
+
+    /// Takes the latched NOTIFY_REQUEST_FINISH.
+    pub fn take_finished(&self) -> bool {
+        self.finished.swap(false, Ordering::AcqRel)
+    }
+
+    /// Sleeps until something is to be looked at; requests to leave the guest are met by being here.
+    pub fn sleep(&self) {
+        self.answer_flush();
+        svm::sleep();
+    }
+
+    /// Says that the vCPU is not in the guest.
+    pub fn answer_flush(&self) {
+        self.signals.fetch_and(!FLUSH, Ordering::AcqRel);
+    }
+}
+
+fn power_on(cx: &mut Context) {
+    vcpu_state::power_on(&mut cx.vmcb.save);
+    *cx.gprs() = Gprs::default();
+    cx.gprs().0[RDX] = RESET_EDX;
+    cx.reset_fpu();
+    cx.inject(Event::NONE);
+}
+
+/// Runs the vCPU that `task` names until it is stopped.
+pub fn run_task(task: u32) {
+    let id = (task & 0xFF) as usize;
+    let Ok(vm) = vm::get(u64::from(task >> 8 & 0xFFFF)) else { return };
+    let vcpu = &vm.vcpus()[id];
+    lapic::quiesce();
+    svm::reset_extended_state();
+    run(vm, vcpu, id, &mut vcpu.context.lock());
+    lapic::quiesce();
+    vcpu.active.store(false, Ordering::Release);
+}
+
+fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
+    cx.load();
+    while !vcpu.is_stopping() {
+        take_signals(vcpu, cx);
+        if vcpu.parked.load(Ordering::Acquire) {
+            vcpu.sleep();
+            continue;
+        }
+        cx.enter();
+        match handle(vm, vcpu, id, cx) {
+            Next::Run => {}
+            Next::Stop => break,
+            Next::Fail => {
+                fail(vm, id, cx);
+                while !vcpu.is_stopping() {
+                    vcpu.sleep();
+                }
+            }
+        }
+    }
+}
+
+fn take_signals(vcpu: &Vcpu, cx: &mut Context) {
+    let signals = vcpu.signals.swap(0, Ordering::AcqRel);
+    if signals & INIT != 0 {
+        power_on(cx);
+        lapic::quiesce();
+        vcpu.parked.store(true, Ordering::Release);
+    }
+    if signals & SIPI != 0 && vcpu.parked.load(Ordering::Acquire) {
+        vcpu_state::startup(&mut cx.vmcb.save, (signals >> SIPI_PAGE_SHIFT) as u8);
+        cx.load();
+        vcpu.parked.store(false, Ordering::Release);
+    }
+    if signals & NMI != 0 {
+        if cx.has_event() {
+            vcpu.signals.fetch_or(NMI, Ordering::AcqRel);
+        } else {
+            cx.inject(Event::NMI);
+        }
+    }
+}
+
+fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
+    match cx.vmcb.control.exit_code {
+        exit::NMI => svm::acknowledge_nmi(),
+        exit::CPUID => {
+            let count = vm.vcpus().len() as u32;
+            cpuid::exit(cx, Viewer::User { id: id as u32, count });
+        }
+        exit::MSR => msr::user_exit(cx, id == 0),
+        exit::IOIO => return pio::exit(vm, vcpu, id, cx),
+        exit::NPF => return mmio::exit(vm, vcpu, id, cx),
+        exit::UD => {
+            // VMCALL above ring 0 is #GP on ACRN, in whatever VM.
+            let code = user_memory::fetch(vm, &cx.vmcb.save);
+            let vmcall = code.bytes().starts_with(&[0x0F, 0x01, 0xC1]);
+            let gp = vmcall && cx.vmcb.save.cpl != 0;
+            cx.inject(if gp { Event::fault_with_code(GP, 0) } else { Event::fault(UD) });
+        }
+        exit::SHUTDOWN | exit::INVALID => return Next::Fail,
+        // SVM's own instructions, MONITOR, MWAIT: a User VM has none.
+        _ => cx.inject(Event::fault(UD)),
+    }
+    Next::Run
+}
+
+fn fail(vm: &Vm, id: usize, cx: &Context) {
+    let (control, save) = (&cx.vmcb.control, &cx.vmcb.save);
+    let code = user_memory::fetch(vm, save);
+    log!(
+        "VM {} vCPU {id} stopped: exit {:#x} ({:#x}, {:#x}) at {:#x}, code {:02x?}",
+        vm.id,
+        control.exit_code,
+        control.exit_info1,
+        control.exit_info2,
+        save.rip,
+        code.bytes()
+    );
+    trace::push(kind::VCPU_FAILED, vm.id, &[], |r| {
+        (r.p1, r.p2, r.result) = (id as u64, control.exit_code, save.rip as i64);
+    });
+}
+
+/// What became of an access to a device, and the value if it was read.
+pub fn answered(reply: ioreq::Reply) -> core::result::Result<u64, Next> {
+    match reply {
+        ioreq::Reply::Done(value) => Ok(value),
+        ioreq::Reply::Stopped => Err(Next::Stop),
+        ioreq::Reply::Refused => Err(Next::Fail),
+    }
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! User VMs: what they are made of, and their states.
+//!
+//! Locks: hypercalls are serialised by one lock (`hypercall::SERIAL`), which is taken first. Below it each
+//! VM has leaf locks that its vCPUs take as well (`npt` before `frames::POOL`; `ioapic`; `apics`), never two
+//! of them at once otherwise. A vCPU's `context` is held by its CPU for as long as it runs, and by a
+//! hypercall only while it does not.
+
+use crate::vcpu::Vcpu;
+use crate::{cpu, frames, ioreq, svm};
+use alloc::vec::Vec;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use mini_acrn_channel::vm_state;
+use mini_acrn_logic::apic::Logical;
+use mini_acrn_logic::errno::{Errno, Result};
+use mini_acrn_logic::ioapic::IoApic;
+use mini_acrn_logic::npt::{Leaf, Npt};
+use spin::Mutex;
+
+/// Slots for User VMs; their ids are 1 to this.
+pub const MAX_VMS: usize = mini_acrn_channel::MAX_VMS;
+/// vCPUs of a VM.
+pub const MAX_VCPUS: usize = 8;
+/// `vm_flag` of a VM whose vCPUs poll for completion (`GUEST_FLAG_IO_COMPLETION_POLLING`).
+const FLAG_POLLING: u64 = 1 << 2;
+
+/// A device that the VM was given, known by the first bytes of the structure that gave it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Hypercall that gave it.
+    pub id: u32,
+    /// What tells it from others.
+    pub key: Vec<u8>,
+}
+
+/// What only hypercalls look at.
+pub struct Book {
+    /// Name given at CREATE_VM.
+    pub name: [u8; 16],
+    /// Physical CPUs.
+    pub affinity: u64,
+    /// Devices given.
+    pub devices: Vec<Device>,
+}
+
+/// A User VM.
+pub struct Vm {
+    /// Its id.
+    pub id: u16,
+    state: AtomicU8,
+    /// Books.
+    pub book: Mutex<Book>,
+    /// Nested page tables, unless OFF.
+    pub npt: Mutex<Option<Npt>>,
+    /// I/O APIC.
+    pub ioapic: Mutex<IoApic>,
+    /// Logical destination registers of the vCPUs' APICs.
+    pub logical: Mutex<[Logical; MAX_VCPUS]>,
+    /// Mask registers of the two PICs.
+    pub pic_masks: [AtomicU8; 2],
+    vcpu_num: AtomicUsize,
+    /// Physical address of the request page, 0 if not set.
+    pub request_page: AtomicU64,
+    /// vCPUs poll for completion.
+    pub polling: AtomicBool,
+    /// Slots whose request was raised by a test, so that no vCPU waits for it.
+    pub raised: AtomicU16,
+    vcpus: [Vcpu; MAX_VCPUS],
+}
+
+static VMS: [Vm; MAX_VMS] = {
+    let mut vms = [const { Vm::off() }; MAX_VMS];
+    let mut i = 0;
+    while i < MAX_VMS {
+        vms[i].id = i as u16 + 1;
+        i += 1;
+    }
+    vms
+};
+
+/// The VM slot `vmid`; -ENOTTY if there is none.
+pub fn get(vmid: u64) -> Result<&'static Vm> {
+    VMS.get((vmid as u16).wrapping_sub(1) as usize).ok_or(Errno::NOTTY)
+}
+
+/// All VM slots.
+pub fn all() -> &'static [Vm] {
+    &VMS
+}
+
+/// The slot for a VM called `name`: its old one, or any that is OFF. `GENERIC` if it is there already.
+pub fn slot_for(name: &[u8; 16]) -> Result<&'static Vm> {
+    let named = |vm: &&Vm| vm.book.lock().name == *name;
+    if VMS.iter().any(|vm| !vm.is(vm_state::OFF) && named(&vm)) {
+        return Err(Errno::GENERIC);
+    }
+    let off = || VMS.iter().filter(|vm| vm.is(vm_state::OFF));
+    off().find(named).or_else(|| off().next()).ok_or(Errno::NOTTY)
+}
+
+impl Vm {
+    const fn off() -> Self {
+        Self {
+            id: 0,
+            state: AtomicU8::new(vm_state::OFF),
+            book: Mutex::new(Book { name: [0; 16], affinity: 0, devices: Vec::new() }),
+            npt: Mutex::new(None),
+            ioapic: Mutex::new(IoApic::new()),
+            logical: Mutex::new([Logical { ldr: 0, dfr: u32::MAX }; MAX_VCPUS]),
+            pic_masks: [const { AtomicU8::new(0xFF) }; 2],
+            vcpu_num: AtomicUsize::new(0),
+            request_page: AtomicU64::new(0),
+            polling: AtomicBool::new(false),
+            raised: AtomicU16::new(0),
+            vcpus: [const { Vcpu::new() }; MAX_VCPUS],
+        }
+    }
+
+    /// State, one of [`vm_state`].
+    pub fn state(&self) -> u8 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// Whether the VM is in `state`.
+    pub fn is(&self, state: u8) -> bool {
+        self.state() == state
+    }
+
+    /// -1 unless the VM is in one of `states`.
+    pub fn require(&self, states: &[u8]) -> Result {
+        states.contains(&self.state()).then_some(()).ok_or(Errno::GENERIC)
+    }
+
+    /// -1 if the VM is OFF.
+    pub fn require_on(&self) -> Result {
+        if self.is(vm_state::OFF) { Err(Errno::GENERIC) } else { Ok(()) }
+    }
+
+    fn set_state(&self, state: u8) {
+        self.state.store(state, Ordering::Release);
+    }
+
+    /// Its vCPUs.
+    pub fn vcpus(&self) -> &[Vcpu] {
+        &self.vcpus[..self.vcpu_num.load(Ordering::Acquire)]
+    }
+
+    /// What is behind a guest-physical address.
+    pub fn query(&self, gpa: u64) -> Option<Leaf> {
+        self.npt.lock().as_ref()?.query(&*frames::POOL.lock(), gpa)
+    }
+
+    /// Makes an OFF slot a VM on the CPUs of `affinity`. `None`: those can't be had.
+    pub fn create(&self, name: [u8; 16], flags: u64, affinity: u64) -> Option<()> {
+        let cpus: Vec<usize> = (0..64).filter(|i| affinity & 1 << i != 0).collect();
+        if cpus.is_empty() || cpus.len() > MAX_VCPUS || !cpus.iter().all(|c| cpu::is(*c, cpu::Owner::Free)) {
+            return None;
+        }
+        *self.npt.lock() = Some(Npt::new(&mut *frames::POOL.lock()).ok()?);
+        *self.book.lock() = Book { name, affinity, devices: Vec::new() };
+        for (vcpu, cpu) in self.vcpus.iter().zip(&cpus) {
+            cpu::set_owner(*cpu, cpu::Owner::User);
+            vcpu.place(*cpu);
+        }
+        self.vcpu_num.store(cpus.len(), Ordering::Release);
+        self.polling.store(flags & FLAG_POLLING != 0, Ordering::Release);
+        self.request_page.store(0, Ordering::Release);
+        self.reset_devices();
+        self.set_state(vm_state::CREATED);
+        Some(())
+    }
+
+    fn reset_devices(&self) {
+        self.raised.store(0, Ordering::Release);
+        *self.ioapic.lock() = IoApic::new();
+        *self.logical.lock() = [Logical::default(); MAX_VCPUS];
+        self.pic_masks.iter().for_each(|m| m.store(0xFF, Ordering::Relaxed));
+        let root = self.npt.lock().as_ref().map_or(0, Npt::root);
+        for vcpu in self.vcpus() {
+            vcpu.reset(root);
+        }
+    }
+
+    /// CREATED to RUNNING.
+    pub fn start(&self) -> Result {
+        self.require(&[vm_state::CREATED])?;
+        if self.request_page.load(Ordering::Acquire) == 0 {
+            return Err(Errno::GENERIC);
+        }
+        self.set_state(vm_state::RUNNING);
+        for (i, vcpu) in self.vcpus().iter().enumerate() {
+            vcpu.start(self.id, i);
+        }
+        Ok(())
+    }
+
+    /// Any state but OFF to PAUSED. Returns when all vCPUs stand still.
+    pub fn pause(&self) -> Result {
+        self.require_on()?;
+        self.vcpus().iter().for_each(Vcpu::stop);
+        for vcpu in self.vcpus() {
+            while vcpu.is_active() {
+                spin_loop();
+            }
+        }
+        self.set_state(vm_state::PAUSED);
+        Ok(())
+    }
+
+    /// PAUSED to CREATED.
+    pub fn reset(&self) -> Result {
+        self.require(&[vm_state::PAUSED])?;
+        ioreq::free_all(self);
+        self.reset_devices();
+        self.set_state(vm_state::CREATED);
+        Ok(())
+    }
+
+    /// PAUSED to OFF; gives everything back.
+    pub fn destroy(&self) -> Result {
+        self.require(&[vm_state::PAUSED])?;
+        self.request_page.store(0, Ordering::Release);
+        for vcpu in self.vcpus() {
+            cpu::set_owner(vcpu.cpu(), cpu::Owner::Free);
+        }
+        self.vcpu_num.store(0, Ordering::Release);
+        if let Some(npt) = self.npt.lock().take() {
+            npt.destroy(&mut *frames::POOL.lock());
+        }
+        self.book.lock().devices.clear();
+        self.set_state(vm_state::OFF);
+        Ok(())
+    }
+
+    /// Has every vCPU that runs leave the guest once, so that none uses a mapping that is gone.
+    pub fn flush(&self) {
+        self.vcpus().iter().for_each(Vcpu::request_flush);
+        for vcpu in self.vcpus() {
+            while vcpu.is_flush_pending() {
+                spin_loop();
+            }
+        }
+    }
+}
+
+/// Physical pages used by nested page tables of all VMs, the Service VM's included.
+pub fn table_pages() -> usize {
+    frames::POOL.lock().count()
+}
+
+const _: () = assert!(size_of::<svm::Context>() == 8192);
