@@ -7,6 +7,7 @@
 //! [`probe`]; where that is missing, the tests that need it are skipped.
 
 pub mod area;
+pub mod bench;
 pub mod cpus;
 pub mod device;
 pub mod guest;
@@ -16,3 +17,4 @@ pub mod leaks;
 pub mod probe;
 pub mod program;
 pub mod trace;
+pub mod waiter;

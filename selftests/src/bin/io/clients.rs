@@ -13,21 +13,11 @@ use acrn_selftests::{
     probe::Probe,
     program::{self, DONE_PORT, Operand, read},
     trace::Trace,
+    waiter::until,
 };
 use acrn_uapi::{ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PROCESSING};
 
 const PORT: Target = Target::Port(0x510);
-const WAIT: Duration = Duration::from_secs(20);
-
-/// Waits until `condition` holds.
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = std::time::Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < WAIT, "waited too long: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// A guest that reads a port and stores the answer.
 fn reader(guest: &Guest) {
     guest.load_long_mode(&program::long_mode(&[read(PORT, Width::Four)]));
@@ -44,7 +34,9 @@ pub fn request_before_client() -> Outcome {
     guest.vm.start().expect("START_VM");
     let slot = guest.page.slot(0).expect("slot 0");
     // FREE -> PENDING; without a client it stays there.
-    wait_until("a request", || slot.state() != ACRN_IOREQ_STATE_FREE);
+    until("there is a request", || {
+        slot.state() != ACRN_IOREQ_STATE_FREE
+    });
     thread::sleep(Duration::from_millis(50));
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
     let asked = guest.serve(1, |_, _| 0x77);

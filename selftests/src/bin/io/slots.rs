@@ -7,17 +7,16 @@ use std::{sync::Arc, thread, time::Duration};
 use acrn_ioctls::{Vm, uapi::*};
 use acrn_selftests::{
     cpus,
-    device::{Argument, Device},
     guest::{Guest, create_raw},
     harness::Outcome,
     hypercall::NOTIFY_REQUEST_FINISH,
     need,
     probe::Probe,
     trace::Trace,
+    waiter::Waiter,
 };
 use acrn_uapi::ioctl::*;
 use mini_acrn_channel::RaiseRequest;
-use nix::errno::Errno;
 use zerocopy::FromZeros;
 
 const PENDING: u32 = ACRN_IOREQ_STATE_PENDING;
@@ -249,9 +248,9 @@ pub fn hostile_page() -> Outcome {
         assert_eq!(page.slot(0).expect("slot 0").state(), state);
     }
     // Nothing of this is a request: whoever waits goes on waiting.
-    let waiter = waiting(&device);
+    let waiter = Waiter::start(&device);
     thread::sleep(Duration::from_millis(100));
-    assert!(!waiter.is_finished(), "ATTACH_IOREQ_CLIENT returned");
+    assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
     assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
 
     // A type that there is not goes to the device model, which knows what to do.
@@ -260,7 +259,7 @@ pub fn hostile_page() -> Outcome {
     set(&mut strange, 0, 99);
     set(&mut strange, PROCESSED, PENDING);
     assert_eq!(probe.raise(strange), 0);
-    assert_eq!(waiter.join().expect("the waiter"), Ok(()));
+    assert_eq!(waiter.result(), Ok(()));
     let mut notify = acrn_ioreq_notify::default();
     assert_eq!(
         device.with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut notify),
@@ -268,9 +267,4 @@ pub fn hostile_page() -> Outcome {
     );
     assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 1);
     Outcome::Passed
-}
-
-fn waiting(device: &Arc<Device>) -> thread::JoinHandle<Result<(), Errno>> {
-    let device = device.clone();
-    thread::spawn(move || device.ioctl(ACRN_IOCTL_ATTACH_IOREQ_CLIENT, Argument::NULL))
 }

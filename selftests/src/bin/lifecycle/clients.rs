@@ -3,47 +3,27 @@
 //! Clients that come and go, and threads that wait on them.
 
 use std::{
-    os::unix::thread::JoinHandleExt,
     sync::Arc,
     thread,
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use acrn_selftests::{cpus, device::Device, guest::create_raw, harness::Outcome, need};
+use acrn_ioctls::RequestPage;
+use acrn_selftests::{
+    cpus, device::Device, guest::create_raw, harness::Outcome, need, waiter::Waiter,
+};
 use acrn_uapi::ioctl::*;
 use nix::{
     errno::Errno,
-    sys::{
-        pthread::pthread_kill,
-        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
-    },
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
 };
 
-/// How soon a waiting thread must notice.
-const PROMPT: Duration = Duration::from_secs(10);
-
-fn with_client() -> Result<(Arc<Device>, acrn_ioctls::RequestPage), String> {
+fn with_client() -> Result<(Arc<Device>, RequestPage), String> {
     let (device, page, _) = create_raw(cpus::pick(1)?);
     device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
     Ok((Arc::new(device), page))
-}
-
-fn attach(device: &Arc<Device>) -> JoinHandle<Result<(), Errno>> {
-    let device = device.clone();
-    thread::spawn(move || device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT))
-}
-
-/// What the waiter got, if it gets something soon.
-fn soon(waiter: JoinHandle<Result<(), Errno>>) -> Result<(), Errno> {
-    let began = Instant::now();
-    while !waiter.is_finished() {
-        assert!(began.elapsed() < PROMPT, "ATTACH_IOREQ_CLIENT still waits");
-        thread::sleep(Duration::from_millis(2));
-    }
-    waiter.join().expect("the waiter")
 }
 
 /// A VM has one client.
@@ -83,17 +63,12 @@ pub fn destroy_twice() -> Outcome {
 pub fn destroy_ends_attach() -> Outcome {
     let (device, _page) = need!(with_client());
     for _ in 0..5 {
-        let waiters = [attach(&device), attach(&device)];
-        thread::sleep(Duration::from_millis(20));
-        assert!(
-            !waiters[0].is_finished(),
-            "ATTACH_IOREQ_CLIENT without a request"
-        );
+        let waiters = [Waiter::start(&device), Waiter::start(&device)];
         device
             .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
             .expect("DESTROY_IOREQ_CLIENT");
         for waiter in waiters {
-            assert_eq!(soon(waiter), Err(Errno::ENODEV));
+            assert_eq!(waiter.result(), Err(Errno::ENODEV));
         }
         device
             .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
@@ -105,11 +80,11 @@ pub fn destroy_ends_attach() -> Outcome {
 /// A device model that is in a hurry.
 pub fn destroy_vm_ends_attach() -> Outcome {
     let (device, _page) = need!(with_client());
-    let waiter = attach(&device);
-    thread::sleep(Duration::from_millis(20));
+    let waiter = Waiter::start(&device);
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    assert!(waiter.waits(), "PAUSE_VM ended ATTACH_IOREQ_CLIENT");
     device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
-    assert_eq!(soon(waiter), Err(Errno::ENODEV));
+    assert_eq!(waiter.result(), Err(Errno::ENODEV));
     Outcome::Passed
 }
 
@@ -125,10 +100,9 @@ pub fn signal_ends_attach() -> Outcome {
     // SAFETY: the handler does nothing.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
     let (device, _page) = need!(with_client());
-    let waiter = attach(&device);
-    thread::sleep(Duration::from_millis(50));
-    pthread_kill(waiter.as_pthread_t(), Signal::SIGUSR1).expect("pthread_kill");
-    assert_eq!(soon(waiter), Err(Errno::EINTR));
+    let waiter = Waiter::start(&device);
+    waiter.signal(Signal::SIGUSR1);
+    assert_eq!(waiter.result(), Err(Errno::EINTR));
     Outcome::Passed
 }
 

@@ -23,6 +23,7 @@ use acrn_selftests::{
     probe::Probe,
     program::{self, read},
     trace::Trace,
+    waiter::Waiter,
 };
 use acrn_uapi::ioctl::*;
 
@@ -129,9 +130,8 @@ pub fn exit_with_attached_thread() -> Outcome {
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
     let device = Arc::new(device);
-    let waiter = device.clone();
-    thread::spawn(move || waiter.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT));
-    thread::sleep(Duration::from_millis(50));
+    let waiter = Waiter::start(&device);
+    assert!(waiter.waits());
     Outcome::Passed
 }
 

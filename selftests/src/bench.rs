@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A VM that does not run, to map memory into.
+
+use crate::{
+    area::{Area, PAGE},
+    cpus,
+    device::Device,
+    guest::create_raw,
+    leaks,
+    probe::Probe,
+    trace::{Region, Trace},
+};
+use acrn_ioctls::RequestPage;
+use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
+
+/// Read, write and execute.
+pub const ALL_RIGHTS: u32 = ACRN_MEM_ACCESS_READ | ACRN_MEM_ACCESS_WRITE | ACRN_MEM_ACCESS_EXEC;
+/// Where tests map memory in the guest.
+pub const GUEST: u64 = 0x10_0000;
+
+/// The VM, and who can tell what the hypervisor thinks of it.
+pub struct Bench {
+    /// The hypervisor's side.
+    pub probe: Probe,
+    /// The driver's side.
+    pub device: Device,
+    /// The VM's id.
+    pub vmid: u16,
+    pins: i64,
+    _page: RequestPage,
+}
+
+/// A RAM segment: `len` bytes of `area` from `offset`.
+pub fn ram(guest: u64, area: &Area, offset: usize, len: usize) -> acrn_vm_memmap {
+    assert!(offset + len <= area.len());
+    acrn_vm_memmap {
+        type_: ACRN_MEMMAP_RAM,
+        attr: ACRN_MEM_TYPE_WB | ALL_RIGHTS,
+        user_vm_pa: guest,
+        __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
+            vma_base: area.address() + offset as u64,
+        },
+        len: len as u64,
+    }
+}
+
+/// A RAM segment of all of `area`, at [`GUEST`].
+pub fn whole(area: &Area) -> acrn_vm_memmap {
+    ram(GUEST, area, 0, area.len())
+}
+
+impl Bench {
+    /// Creates the VM; the error says why the test has to be skipped.
+    pub fn new() -> Result<Self, String> {
+        let probe = Probe::open()?;
+        let (device, page, vmid) = create_raw(cpus::pick(1)?);
+        // With the pin of the request page.
+        let pins = leaks::pinned_pages().ok_or("the kernel does not count pins")?;
+        Ok(Self {
+            probe,
+            device,
+            vmid,
+            pins,
+            _page: page,
+        })
+    }
+
+    /// SET_MEMSEG.
+    pub fn set(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
+        self.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+    }
+
+    /// UNSET_MEMSEG.
+    pub fn unset(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
+        self.device.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment)
+    }
+
+    /// PAUSE_VM and DESTROY_VM.
+    pub fn destroy(&self) {
+        self.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+        self.device
+            .plain(ACRN_IOCTL_DESTROY_VM)
+            .expect("DESTROY_VM");
+    }
+
+    /// Bytes that the hypervisor maps into the VM.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.probe.vm(self.vmid).expect("the VM").mapped_bytes
+    }
+
+    /// Pages pinned since the VM was created.
+    pub fn pinned(&self) -> i64 {
+        leaks::pinned_pages().expect("counted before") - self.pins
+    }
+
+    /// Panics if the hypervisor maps anything, or the driver has pinned anything.
+    pub fn assert_nothing_left(&self) {
+        assert_eq!(self.mapped_bytes(), 0, "bytes are still mapped");
+        assert_eq!(self.pinned(), 0, "pages are still pinned");
+    }
+
+    /// Panics unless each page at `guest` shows the first word of the page of `area` at `offset`, and the
+    /// hypervisor maps nothing else.
+    pub fn assert_shows(&self, guest: u64, area: &Area, offset: usize, len: usize) {
+        for page in (0..len).step_by(PAGE) {
+            let address = guest + page as u64;
+            let seen = self.probe.read_guest(self.vmid, address, 8);
+            let expected = area.read::<u64>(offset + page).to_le_bytes();
+            assert_eq!(seen.as_deref(), Some(&expected[..]), "at {address:#x}");
+        }
+        assert_eq!(self.mapped_bytes(), len as u64, "mapped");
+        for outside in [guest - PAGE as u64, guest + len as u64] {
+            let mapped = self.probe.mapping(self.vmid, outside).mapped;
+            assert_eq!(mapped, 0, "{outside:#x} is mapped");
+        }
+    }
+}
+
+/// Panics unless `regions` add `len` bytes at `guest`, one behind the other.
+pub fn assert_contiguous(regions: &[Region], guest: u64, len: usize) {
+    let mut next = guest;
+    for region in regions {
+        assert_eq!(region.operation, Region::ADD);
+        assert_eq!(region.user_vm_pa, next, "in {regions:#x?}");
+        assert!(region.size > 0 && region.size.is_multiple_of(PAGE as u64));
+        next += region.size;
+    }
+    assert_eq!(next - guest, len as u64, "sum of sizes of {regions:#x?}");
+}
+
+/// Maps all of `area`, and checks what the hypervisor was told and what the guest sees.
+pub fn check_mapping(bench: &Bench, area: &Area) -> Vec<Region> {
+    let trace = Trace::start(&bench.probe);
+    bench.set(whole(area)).expect("SET_MEMSEG");
+    let regions = trace.regions();
+    assert_contiguous(&regions, GUEST, area.len());
+    bench.assert_shows(GUEST, area, 0, area.len());
+    regions
+}
+
+/// `pages` pages that are, most likely, no two next to each other in physical memory: those of another
+/// mapping, backwards.
+pub fn scattered(pages: usize) -> Area {
+    let source = Area::anonymous(pages * PAGE);
+    source.number_pages(0x5ca7_0000);
+    let area = Area::anonymous(pages * PAGE);
+    for page in 0..pages {
+        area.move_page(page * PAGE, &source, (pages - 1 - page) * PAGE);
+    }
+    area
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A thread that sits in ATTACH_IOREQ_CLIENT.
+
+use std::{
+    fs,
+    os::unix::thread::JoinHandleExt,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use acrn_uapi::ioctl::ACRN_IOCTL_ATTACH_IOREQ_CLIENT;
+use nix::{
+    errno::Errno,
+    sys::{pthread::pthread_kill, signal::Signal},
+    unistd::{Pid, gettid},
+};
+
+use crate::device::Device;
+
+/// How soon a waiting thread must notice.
+const PROMPT: Duration = Duration::from_secs(15);
+
+/// The thread.
+pub struct Waiter {
+    thread: JoinHandle<Result<(), Errno>>,
+    id: Pid,
+}
+
+impl Waiter {
+    /// Starts it, and returns when it sleeps.
+    pub fn start(device: &Arc<Device>) -> Self {
+        let device = device.clone();
+        let (sender, ids) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            sender.send(gettid()).expect("somebody wants to know");
+            drop(sender);
+            device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT)
+        });
+        let id = ids.recv().expect("the waiter");
+        let waiter = Self { thread, id };
+        until("the waiter sleeps", || waiter.sleeps());
+        waiter
+    }
+
+    fn sleeps(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", self.id));
+        // The name is in parentheses, the state comes next.
+        stat.is_ok_and(|stat| {
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('S'))
+        }) && !self.thread.is_finished()
+    }
+
+    /// Whether it still waits.
+    pub fn waits(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Sends the thread a signal.
+    pub fn signal(&self, signal: Signal) {
+        pthread_kill(self.thread.as_pthread_t(), signal).expect("pthread_kill");
+    }
+
+    /// What ATTACH_IOREQ_CLIENT returned; it must do so soon.
+    pub fn result(self) -> Result<(), Errno> {
+        until("ATTACH_IOREQ_CLIENT returns", || self.thread.is_finished());
+        self.thread.join().expect("the waiter")
+    }
+}
+
+/// Waits for something that must happen soon.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < PROMPT, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
