@@ -11,7 +11,7 @@ use acrn_selftests::{
 use acrn_uapi::*;
 use nix::{errno::Errno, sys::mman::MmapAdvise};
 
-use crate::bench::{
+use acrn_selftests::bench::{
     ALL_RIGHTS, Bench, GUEST, assert_contiguous, check_mapping, ram, scattered, whole,
 };
 

@@ -15,7 +15,7 @@ use nix::{
     sys::resource::{Resource, setrlimit},
 };
 
-use crate::bench::{Bench, whole};
+use acrn_selftests::bench::{Bench, whole};
 
 /// Locked memory of this process in KiB.
 fn locked() -> u64 {

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
-mod bench;
 mod kinds;
 mod limits;
 mod undo;

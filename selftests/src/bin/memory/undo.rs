@@ -13,7 +13,7 @@ use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 use zerocopy::FromZeros;
 
-use crate::bench::{Bench, GUEST, ram, scattered, whole};
+use acrn_selftests::bench::{Bench, GUEST, ram, scattered, whole};
 
 /// The `skip + 1`th batch for `bench` fails with `result` after `entry` entries, and `count - 1` after it.
 fn fail(bench: &Bench, skip: u32, entry: u32, count: u32, result: i64) {
