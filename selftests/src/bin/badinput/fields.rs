@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reserved fields that are not zero, and values that nothing has.
+
+use acrn_ioctls::RequestPage;
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    cpus,
+    device::{Device, creation},
+    harness::Outcome,
+    hypercall, need,
+    probe::Probe,
+    trace::Trace,
+};
+use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
+
+/// SET_VCPU_REGS: each reserved field.
+pub fn registers_reserved() -> Outcome {
+    let bench = need!(Bench::new());
+    let changes: [fn(&mut acrn_vcpu_regs); 7] = [
+        |regs| regs.reserved[0] = 1,
+        |regs| regs.reserved[2] = 0x8000,
+        |regs| regs.vcpu_regs.reserved_64[0] = 1,
+        |regs| regs.vcpu_regs.reserved_64[3] = 1 << 63,
+        |regs| regs.vcpu_regs.reserved_32[2] = 1,
+        |regs| regs.vcpu_regs.gdt.reserved = [0, 1, 0],
+        |regs| regs.vcpu_regs.idt.reserved = [0, 0, 1],
+    ];
+    let trace = Trace::start(&bench.probe);
+    for (index, change) in changes.iter().enumerate() {
+        let mut regs = acrn_vcpu_regs::default();
+        regs.vcpu_regs.cr0 = 0x30;
+        change(&mut regs);
+        let refused = bench.device.with(ACRN_IOCTL_SET_VCPU_REGS, &mut regs);
+        assert_eq!(refused, Err(Errno::EINVAL), "field {index}");
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// SET_VCPU_REGS for a vCPU that the VM does not have: the hypervisor's word is passed on.
+pub fn registers_of_unknown_vcpu() -> Outcome {
+    let bench = need!(Bench::new());
+    let trace = Trace::start(&bench.probe);
+    for vcpu_id in [1, 16, u16::MAX] {
+        let mut regs = acrn_vcpu_regs {
+            vcpu_id,
+            ..Default::default()
+        };
+        regs.vcpu_regs.cr0 = 0x30;
+        let refused = bench.device.with(ACRN_IOCTL_SET_VCPU_REGS, &mut regs);
+        assert_eq!(refused, Err(Errno::EPERM), "vCPU {vcpu_id}");
+    }
+    assert_eq!(trace.ids(), [hypercall::SET_VCPU_REGS; 3]);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// NOTIFY_REQUEST_FINISH: the reserved field, and vCPUs that the VM does not have.
+pub fn notify() -> Outcome {
+    let bench = need!(Bench::new());
+    bench
+        .device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("CREATE_IOREQ_CLIENT");
+    let trace = Trace::start(&bench.probe);
+    let arguments = [
+        (1, 0),
+        (0x8000, 0),
+        (0, 1),
+        (0, 16),
+        (0, 0x1_0000),
+        (0, u32::MAX),
+    ];
+    for (reserved, vcpu) in arguments {
+        let mut argument = acrn_ioreq_notify {
+            vmid: bench.vmid,
+            reserved,
+            vcpu,
+        };
+        let refused = bench
+            .device
+            .with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut argument);
+        assert_eq!(refused, Err(Errno::EINVAL), "{argument:?}");
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// CREATE_VM: the reserved fields. No VM comes of it.
+pub fn creation_reserved() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let probe = need!(Probe::open());
+    let device = need!(Device::open());
+    let page = RequestPage::new().expect("a request page");
+    let changes: [fn(&mut acrn_vm_creation); 2] = [
+        |creation| creation.reserved0 = 1,
+        |creation| creation.reserved1 = 0x8000,
+    ];
+    let trace = Trace::start(&probe);
+    for change in changes {
+        let mut argument = creation(&page, cpus);
+        change(&mut argument);
+        let refused = device.with(ACRN_IOCTL_CREATE_VM, &mut argument);
+        assert_eq!(refused, Err(Errno::EINVAL));
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    assert!(probe.vms().is_empty());
+    Outcome::Passed
+}
+
+/// CREATE_VM with a request page that is none. No VM comes of it.
+pub fn bad_request_page() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let probe = need!(Probe::open());
+    let device = need!(Device::open());
+    let page = RequestPage::new().expect("a request page");
+    let read_only = Area::anonymous(PAGE);
+    read_only.number_pages(0);
+    read_only.protect();
+    let addresses = [
+        0,
+        page.address() + 8,
+        page.address() + 0x800,
+        read_only.address(),
+        0xffff_8880_0000_1000,
+        u64::MAX - 0xfff,
+    ];
+    for address in addresses {
+        let mut argument = creation(&page, cpus);
+        argument.ioreq_buf = address;
+        let refused = device.with(ACRN_IOCTL_CREATE_VM, &mut argument);
+        assert_eq!(refused, Err(Errno::EINVAL), "{address:#x}");
+        assert!(probe.vms().is_empty(), "{address:#x} left a VM");
+    }
+    device.create(&page, cpus).expect("CREATE_VM afterwards");
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+    Outcome::Passed
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Arguments that point nowhere, or where not all of them is, and requests that there are none of.
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    device::{Argument, Device},
+    harness::Outcome,
+    need,
+    trace::Trace,
+};
+use acrn_uapi::ioctl::*;
+use nix::errno::Errno;
+
+/// Commands on a VM that read a structure.
+const WITH_STRUCTURE: [u32; 5] = [
+    ACRN_IOCTL_SET_VCPU_REGS,
+    ACRN_IOCTL_INJECT_MSI,
+    ACRN_IOCTL_NOTIFY_REQUEST_FINISH,
+    ACRN_IOCTL_SET_MEMSEG,
+    ACRN_IOCTL_UNSET_MEMSEG,
+];
+
+fn name(request: u32) -> &'static str {
+    ALL.iter()
+        .find(|(number, _)| *number == request)
+        .map_or("unknown", |(_, name)| name)
+}
+
+/// Each bad pointer to the argument of `request`.
+fn check(device: &Device, request: u32) {
+    // The second page is no memory.
+    let area = Area::anonymous(2 * PAGE);
+    area.unmap(PAGE, PAGE);
+    let arguments = [
+        ("null", Argument::NULL),
+        ("the kernel's", Argument::KERNEL),
+        ("not canonical", Argument::Number(0x8000_0000_0000_0000)),
+        ("the last byte", Argument::Number(u64::MAX)),
+        ("unmapped", Argument::At(&area, PAGE)),
+        ("half unmapped", Argument::At(&area, PAGE - 4)),
+    ];
+    for (what, argument) in arguments {
+        let refused = device.ioctl(request, argument);
+        assert_eq!(refused, Err(Errno::EFAULT), "{}, {what}", name(request));
+    }
+}
+
+/// Commands on a VM.
+pub fn bad_pointers() -> Outcome {
+    let bench = need!(Bench::new());
+    let trace = Trace::start(&bench.probe);
+    for request in WITH_STRUCTURE {
+        check(&bench.device, request);
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// CREATE_VM.
+pub fn create_bad_pointers() -> Outcome {
+    check(&need!(Device::open()), ACRN_IOCTL_CREATE_VM);
+    Outcome::Passed
+}
+
+/// Numbers that are none of the device's: other types, other sizes, and those nobody has defined.
+pub fn unknown_requests() -> Outcome {
+    let bench = need!(Bench::new());
+    let trace = Trace::start(&bench.probe);
+    let other_type = 0xA300 | ACRN_IOCTL_START_VM & 0xff;
+    let larger = ACRN_IOCTL_SET_MEMSEG + (8 << 16);
+    let smaller = ACRN_IOCTL_INJECT_MSI - (8 << 16);
+    let other_direction = ACRN_IOCTL_SET_VCPU_REGS ^ 3 << 30;
+    for request in [
+        0,
+        u32::MAX,
+        0xA200,
+        0xA2FF,
+        other_type,
+        larger,
+        smaller,
+        other_direction,
+    ] {
+        let refused = bench.device.plain(request);
+        assert_eq!(refused, Err(Errno::ENOTTY), "{request:#x}");
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.destroy();
+    Outcome::Passed
+}
