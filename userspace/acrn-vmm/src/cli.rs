@@ -9,9 +9,8 @@ use clap::{ArgGroup, Parser};
 
 use crate::memory::HUGE_PAGE;
 
-/// What the guest kernel is told unless `--cmdline` says otherwise: the serial port is the console, and
-/// there is no PIT whose interrupt could be tested.
-const DEFAULT_CMDLINE: &str = "console=ttyS0 no_timer_check";
+/// What the guest kernel is told unless `--cmdline` says otherwise.
+const DEFAULT_CMDLINE: &str = "console=ttyS0";
 
 /// Runs a User VM of ACRN: creates it through the HSM driver, loads a Linux kernel or a flat binary into it,
 /// and plays its devices. The guest's serial port is standard input and output; on a terminal, Ctrl-A x ends
@@ -32,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "flat")]
     pub initramfs: Option<PathBuf>,
 
-    /// Command line for the kernel
+    /// Command line for the kernel, behind what the machine needs: "no_timer_check tsc=reliable"
     #[arg(long, value_name = "TEXT", conflicts_with = "flat", default_value = DEFAULT_CMDLINE)]
     pub cmdline: String,
 

@@ -15,6 +15,7 @@ use acpi_tables::xsdt::XSDT;
 use zerocopy::IntoBytes;
 
 use crate::devices::pm;
+use crate::devices::pm_timer;
 use crate::devices::reset;
 
 /// Where the tables start, RSDP first: in the range that guests without other hints scan.
@@ -84,6 +85,8 @@ fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
     table.pm1_evt_len = 4;
     table.pm1a_cnt_blk = u32::from(pm::CONTROL_BLOCK).into();
     table.pm1_cnt_len = 2;
+    table.pm_tmr_blk = u32::from(pm_timer::FIRST).into();
+    table.pm_tmr_len = 4;
     // No C2 and C3.
     table.p_lvl2_lat = 0xffff.into();
     table.p_lvl3_lat = 0xffff.into();

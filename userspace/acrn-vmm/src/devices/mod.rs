@@ -8,6 +8,7 @@
 pub mod cmos;
 pub mod pci;
 pub mod pm;
+pub mod pm_timer;
 pub mod reset;
 pub mod serial;
 mod unbacked;
@@ -18,6 +19,7 @@ use acrn_ioctls::{Direction, Request, Target};
 
 use cmos::Cmos;
 use pm::PowerManagement;
+use pm_timer::PmTimer;
 use serial::SerialPort;
 use unbacked::Unbacked;
 
@@ -44,6 +46,7 @@ pub struct Devices {
     serial: Arc<Mutex<SerialPort>>,
     cmos: Cmos,
     pm: PowerManagement,
+    pm_timer: PmTimer,
     unbacked: Unbacked,
 }
 
@@ -54,6 +57,7 @@ impl Devices {
             serial,
             cmos: Cmos::default(),
             pm: PowerManagement::default(),
+            pm_timer: PmTimer::default(),
             unbacked: Unbacked::new(report_unbacked),
         }
     }
@@ -114,6 +118,7 @@ impl Devices {
             }
             cmos::INDEX | cmos::DATA => self.cmos.read(port, cmos::now),
             pm::FIRST..=pm::LAST => self.pm.read(port),
+            pm_timer::FIRST..=pm_timer::LAST => self.pm_timer.read(port),
             reset::KEYBOARD_DATA | reset::KEYBOARD_COMMAND | reset::RESET_CONTROL => {
                 reset::read(port)
             }
@@ -135,6 +140,8 @@ impl Devices {
                 None
             }
             pm::FIRST..=pm::LAST => self.pm.write(port, value),
+            // The counter can't be set.
+            pm_timer::FIRST..=pm_timer::LAST => None,
             reset::KEYBOARD_DATA | reset::KEYBOARD_COMMAND | reset::RESET_CONTROL => {
                 reset::write(port, value)
             }
