@@ -1,5 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! To come.
+//! Interrupts that the device model sends to the guest.
 
-fn main() {}
+use std::process::ExitCode;
+
+use acrn_selftests::harness::{self, Test};
+
+mod deliver;
+mod listener;
+mod pass;
+
+fn main() -> ExitCode {
+    harness::main(&[
+        Test::new("msi_parameters", pass::msi_parameters),
+        Test::new("line_parameters", pass::line_parameters),
+        Test::new("msi_to_nowhere", pass::msi_to_nowhere),
+        Test::new("unknown_line", pass::unknown_line),
+        Test::new("errors_passed_on", pass::errors_passed_on),
+        Test::new("msi_to_halted_guest", deliver::msi_to_halted_guest),
+        Test::new("msi_to_spinning_guest", deliver::msi_to_spinning_guest),
+        Test::new("msi_many", deliver::msi_many),
+        Test::new("msi_from_two_threads", deliver::msi_from_two_threads),
+        Test::new("msi_to_two_guests", deliver::msi_to_two_guests),
+        Test::new("msi_of_other_mode", deliver::msi_of_other_mode),
+        Test::new("msi_in_trace", deliver::msi_in_trace),
+        Test::new("line_pulse", deliver::line_pulse),
+        Test::new("line_high_and_low", deliver::line_high_and_low),
+        Test::new("line_masked", deliver::line_masked),
+    ])
+}

@@ -1,5 +1,87 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! To come.
+//! Linux in a User VM, with acrn-vmm as its device model.
 
-fn main() {}
+use std::{os::unix::process::ExitStatusExt, process::ExitCode, time::Duration};
+
+use acrn_selftests::{
+    harness::{self, Outcome, Test},
+    need,
+};
+use nix::sys::signal::Signal;
+
+use crate::machine::Machine;
+
+mod machine;
+
+/// How long a boot may take. Emulated machines on loaded hosts are slow.
+const LIMIT: Duration = Duration::from_secs(120);
+/// How long a test may take: a boot, and what comes after it.
+const TEST_LIMIT: u64 = LIMIT.as_secs() + 10;
+
+/// Keeps the guest up.
+const STAY: &str = "testbed.guest=stay";
+
+fn main() -> ExitCode {
+    harness::main(&[
+        Test::new("boots_and_powers_off", boots_and_powers_off).within(TEST_LIMIT),
+        Test::new("boots_with_two_vcpus", boots_with_two_vcpus).within(TEST_LIMIT),
+        Test::new("boots_from_huge_pages", boots_from_huge_pages).within(TEST_LIMIT),
+        Test::new("ends_on_sigterm", ends_on_sigterm).within(TEST_LIMIT),
+        Test::new("killed_while_up", killed_while_up).within(TEST_LIMIT),
+        Test::new("killed_while_booting", killed_while_booting).within(TEST_LIMIT),
+    ])
+}
+
+fn boots(options: &[&str], cpus: &str) -> Outcome {
+    let mut machine = need!(Machine::start(options, "", LIMIT));
+    let word = machine.wait_until_up();
+    assert!(word.contains(cpus), "{word}");
+    machine.assert_ends_well();
+    Outcome::Passed
+}
+
+fn boots_and_powers_off() -> Outcome {
+    boots(&[], "1 CPU")
+}
+
+fn boots_with_two_vcpus() -> Outcome {
+    boots(&["--cpus", "2"], "2 CPU")
+}
+
+fn boots_from_huge_pages() -> Outcome {
+    const MEMORY: i64 = 128;
+    let free = acrn_selftests::leaks::free_huge_pages().unwrap_or(0);
+    if free < MEMORY / 2 {
+        acrn_selftests::skip!(
+            "{free} huge pages of 2 MiB are free, the test needs {}",
+            MEMORY / 2
+        );
+    }
+    boots(&["--memory", "128M", "--hugepages"], "1 CPU")
+}
+
+fn ends_on_sigterm() -> Outcome {
+    let mut machine = need!(Machine::start(&[], STAY, LIMIT));
+    machine.wait_until_up();
+    machine.signal(Signal::SIGTERM);
+    machine.assert_ends_well();
+    Outcome::Passed
+}
+
+fn killed_while_up() -> Outcome {
+    let mut machine = need!(Machine::start(&[], STAY, LIMIT));
+    machine.wait_until_up();
+    machine.signal(Signal::SIGKILL);
+    assert_eq!(machine.wait().signal(), Some(libc::SIGKILL));
+    Outcome::Passed
+}
+
+/// In the middle of a lot of I/O.
+fn killed_while_booting() -> Outcome {
+    let mut machine = need!(Machine::start(&[], STAY, LIMIT));
+    machine.wait_for("Linux version");
+    machine.signal(Signal::SIGKILL);
+    assert_eq!(machine.wait().signal(), Some(libc::SIGKILL));
+    Outcome::Passed
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A guest that counts interrupts.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use acrn_ioctls::Vm;
+use acrn_selftests::{
+    guest::{CODE, Guest, IDT},
+    program::{DONE_PORT, ENTRY},
+};
+use iced_x86::{IcedError, code_asm::*};
+
+/// Vectors that the guest has a handler for.
+pub const VECTORS: [u8; 4] = [0x31, 0x45, 0x80, 0xef];
+/// A pin of the I/O APIC, and the vector that it sends.
+pub const PIN: (u32, u8) = (5, 0x45);
+/// A pin that is masked, and the vector that it would send.
+pub const MASKED_PIN: (u32, u8) = (7, 0x80);
+
+/// How long an interrupt may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Number of interrupts of a vector: address of that of vector 0, 8 bytes each.
+const COUNTS: u64 = 0x2_0000;
+/// Address of the first handler.
+const HANDLERS: u64 = 0x1_8000;
+const HANDLER_SIZE: u64 = 64;
+
+const LAPIC_EOI: u64 = 0xfee0_00b0;
+const LAPIC_SPURIOUS: u64 = 0xfee0_00f0;
+const LAPIC_ENABLE: u32 = 0x1ff;
+const IOAPIC_SELECT: u64 = 0xfec0_0000;
+const IOAPIC_WINDOW: u64 = 0xfec0_0010;
+const IOAPIC_MASKED: u32 = 1 << 16;
+
+/// What the guest does between interrupts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// HLT.
+    Halt,
+    /// A loop.
+    Spin,
+}
+
+/// A guest that runs and has interrupts enabled.
+pub struct Listener(Guest);
+
+impl Listener {
+    /// Starts the guest and waits until it is ready.
+    pub fn start(cpus: u64, rest: Rest) -> Self {
+        let guest = Guest::long_mode(cpus, &assemble(ENTRY, |code| main(code, rest)));
+        for (vector, address) in VECTORS
+            .into_iter()
+            .zip((HANDLERS..).step_by(HANDLER_SIZE as usize))
+        {
+            let handler = assemble(address, |code| handle(code, vector));
+            assert!(handler.len() as u64 <= HANDLER_SIZE);
+            guest.memory.write_bytes(address as usize, &handler);
+            let (low, high) = gate(address);
+            let entry = (IDT + 16 * u64::from(vector)) as usize;
+            guest.memory.write::<u64>(entry, low);
+            guest.memory.write::<u64>(entry + 8, high);
+        }
+        guest.vm.start().expect("START_VM");
+        let asked = guest.serve(1, |_, _| 0);
+        assert_eq!(asked, [], "it only says that it is ready");
+        Self(guest)
+    }
+
+    /// The VM.
+    pub fn vm(&self) -> &Vm {
+        &self.0.vm
+    }
+
+    /// Interrupts with this vector up to now.
+    pub fn count(&self, vector: u8) -> u64 {
+        self.0
+            .memory
+            .read(COUNTS as usize + 8 * usize::from(vector))
+    }
+
+    /// Waits until there were `count` interrupts with this vector.
+    pub fn wait(&self, vector: u8, count: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.count(vector) < count {
+            let seen = self.count(vector);
+            assert!(
+                Instant::now() < deadline,
+                "{seen} of {count} interrupts with vector {vector:#x}"
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.assert_count(vector, count);
+    }
+
+    /// Panics unless there were `count` interrupts with this vector.
+    pub fn assert_count(&self, vector: u8, count: u64) {
+        assert_eq!(self.count(vector), count, "with vector {vector:#x}");
+    }
+}
+
+fn assemble(
+    address: u64,
+    emit: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
+) -> Vec<u8> {
+    let mut code = CodeAssembler::new(64).expect("an assembler");
+    emit(&mut code).expect("a program that assembles");
+    code.assemble(address).expect("a program that assembles")
+}
+
+/// An interrupt gate of long mode.
+fn gate(handler: u64) -> (u64, u64) {
+    const PRESENT_INTERRUPT: u64 = 0x8e00;
+    let low = handler & 0xffff | u64::from(CODE) << 16 | PRESENT_INTERRUPT << 32;
+    (low | (handler >> 16 & 0xffff) << 48, handler >> 32)
+}
+
+fn handle(code: &mut CodeAssembler, vector: u8) -> Result<(), IcedError> {
+    code.push(rax)?;
+    code.mov(rax, COUNTS + 8 * u64::from(vector))?;
+    code.inc(qword_ptr(rax))?;
+    code.mov(rax, LAPIC_EOI)?;
+    code.mov(dword_ptr(rax), 0u32)?;
+    code.pop(rax)?;
+    code.iretq()
+}
+
+fn main(code: &mut CodeAssembler, rest: Rest) -> Result<(), IcedError> {
+    code.mov(rbx, LAPIC_SPURIOUS)?;
+    code.mov(dword_ptr(rbx), LAPIC_ENABLE)?;
+    for ((pin, vector), mask) in [(PIN, 0), (MASKED_PIN, IOAPIC_MASKED)] {
+        let register = 0x10 + 2 * pin;
+        // Edge-triggered, active high, to the vCPU with APIC id 0.
+        write_ioapic(code, register + 1, 0)?;
+        write_ioapic(code, register, mask | u32::from(vector))?;
+    }
+    code.mov(dx, u32::from(DONE_PORT))?;
+    code.out(dx, al)?;
+    let mut again = code.create_label();
+    code.sti()?;
+    code.set_label(&mut again)?;
+    match rest {
+        Rest::Halt => code.hlt()?,
+        Rest::Spin => code.pause()?,
+    }
+    code.jmp(again)
+}
+
+fn write_ioapic(code: &mut CodeAssembler, register: u32, value: u32) -> Result<(), IcedError> {
+    code.mov(rbx, IOAPIC_SELECT)?;
+    code.mov(dword_ptr(rbx), register)?;
+    code.mov(rbx, IOAPIC_WINDOW)?;
+    code.mov(dword_ptr(rbx), value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates() {
+        assert_eq!(gate(0x1_2345_8040), (0x2345_8e00_0008_8040, 1));
+    }
+
+    #[test]
+    fn programs_assemble_and_fit() {
+        for vector in VECTORS {
+            let handler = assemble(HANDLERS, |code| handle(code, vector));
+            assert!(handler.len() as u64 <= HANDLER_SIZE);
+        }
+        for rest in [Rest::Halt, Rest::Spin] {
+            assert!(assemble(ENTRY, |code| main(code, rest)).len() < 0x1000);
+        }
+    }
+}

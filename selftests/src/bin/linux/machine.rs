@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! acrn-vmm with a Linux User VM, and its console.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+const VMM: &str = "/bin/acrn-vmm";
+const KERNEL: &str = "/guest/bzImage";
+const INITRAMFS: &str = "/guest/initramfs.cpio";
+const COMMAND_LINE: &str = "console=ttyS0 no_timer_check testbed.job=guest";
+/// What init of the User VM says.
+const WORD: &str = "User VM: Linux ";
+/// How many lines of the console a failed test shows.
+const SHOWN: usize = 20;
+
+/// The device model as it runs. Killed on drop.
+pub struct Machine {
+    vmm: Child,
+    lines: Receiver<String>,
+    console: Vec<String>,
+    deadline: Instant,
+}
+
+impl Machine {
+    /// Starts acrn-vmm with `options`; `more` goes to the end of the kernel's command line. The error says why
+    /// the test has to be skipped.
+    pub fn start(options: &[&str], more: &str, limit: Duration) -> Result<Self, String> {
+        for file in [VMM, KERNEL, INITRAMFS, "/dev/acrn_hsm"] {
+            if !Path::new(file).exists() {
+                return Err(format!("no {file}"));
+            }
+        }
+        let mut vmm = Command::new(VMM)
+            .args(["--kernel", KERNEL, "--initramfs", INITRAMFS])
+            .args(["--cmdline", format!("{COMMAND_LINE} {more}").trim_end()])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{VMM}: {error}"))?;
+        let output = vmm.stdout.take().ok_or("no pipe")?;
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self {
+            vmm,
+            lines,
+            console: Vec::new(),
+            deadline: Instant::now() + limit,
+        })
+    }
+
+    /// Waits for the line in which init of the User VM says that it is up, and returns it.
+    pub fn wait_until_up(&mut self) -> String {
+        self.wait_for(WORD)
+    }
+
+    /// Waits for a line with `word` in it, and returns it.
+    pub fn wait_for(&mut self, word: &str) -> String {
+        loop {
+            match self.line() {
+                Ok(line) if line.contains(word) => return line,
+                Ok(_) => {}
+                Err(error) => self.fail(&format!("no '{word}': {error}")),
+            }
+        }
+    }
+
+    /// Waits for the end of the device model.
+    pub fn wait(&mut self) -> ExitStatus {
+        // It keeps its standard output open until it ends.
+        while self.line() != Err(RecvTimeoutError::Disconnected) {
+            if Instant::now() >= self.deadline {
+                self.fail("the device model does not end");
+            }
+        }
+        match self.vmm.wait() {
+            Ok(status) => status,
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// Panics unless the device model ends, successfully.
+    pub fn assert_ends_well(&mut self) {
+        let status = self.wait();
+        if !status.success() {
+            self.fail(&status.to_string());
+        }
+    }
+
+    /// Sends a signal to the device model.
+    pub fn signal(&self, signal: Signal) {
+        let process = i32::try_from(self.vmm.id()).expect("a process id");
+        kill(Pid::from_raw(process), signal).expect("kill");
+    }
+
+    fn line(&mut self) -> Result<String, RecvTimeoutError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let line = self.lines.recv_timeout(left)?;
+        self.console.push(line.clone());
+        Ok(line)
+    }
+
+    fn fail(&self, why: &str) -> ! {
+        let start = self.console.len().saturating_sub(SHOWN);
+        let last = self.console[start..].join("\n  | ");
+        panic!("{why}; last lines of the User VM:\n  | {last}");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.vmm.kill();
+        let _ = self.vmm.wait();
+    }
+}
