@@ -26,6 +26,12 @@ const ICR_HIGH: u64 = 0x310;
 const LVT_TIMER: u64 = 0x320;
 /// Timer's initial count.
 const TIMER_COUNT: u64 = 0x380;
+/// Timer's current count.
+const TIMER_CURRENT: u64 = 0x390;
+/// Timer's divider.
+const TIMER_DIVIDE: u64 = 0x3E0;
+/// Divide by one.
+const UNDIVIDED: u32 = 0xB;
 const LVT_MASKED: u32 = 1 << 16;
 const ICR_ASSERT: u32 = 1 << 14;
 
@@ -47,6 +53,17 @@ pub fn write(offset: u64, value: u32) {
 /// LAPIC id of this CPU.
 pub fn id() -> u8 {
     (read(ID) >> 24) as u8
+}
+
+/// Has the timer count down from `count`, undivided; 0 stops it.
+pub fn start_timer(count: u32) {
+    write(TIMER_DIVIDE, UNDIVIDED);
+    write(TIMER_COUNT, count);
+}
+
+/// What the timer has still to count.
+pub fn timer_count() -> u32 {
+    read(TIMER_CURRENT)
 }
 
 fn command(dest: u8, low: u32) {

@@ -3,6 +3,8 @@
 //! RDMSR and WRMSR exits.
 
 use crate::svm::Context;
+use crate::vapic;
+use crate::vm::Vm;
 use mini_acrn_logic::msrpm::{APIC_BASE, EFER, Map, PAT, TSC, VM_CR, VM_HSAVE_PA};
 use mini_acrn_logic::regs::{RAX, RCX, RDX};
 use mini_acrn_logic::vmcb::{Event, GP};
@@ -12,6 +14,7 @@ pub static SERVICE_MAP: Map = Map::service();
 /// Permission map of User VMs.
 pub static USER_MAP: Map = Map::user();
 
+const TSC_DEADLINE: u32 = 0x6E0;
 const MTRR_CAP: u32 = 0xFE;
 const MTRR_DEF_TYPE: u32 = 0x2FF;
 /// SVM is disabled and locked.
@@ -59,12 +62,16 @@ pub fn service_exit(cx: &mut Context) {
 
 /// Carries out the access of a User VM's vCPU that stopped `cx`. MSRs that mini-ACRN does not know read as
 /// zero and ignore writes.
-pub fn user_exit(cx: &mut Context, boot_cpu: bool) {
+pub fn user_exit(cx: &mut Context, vm: &Vm, id: usize) {
     let (msr, write) = (cx.gprs().0[RCX] as u32, cx.vmcb.control.exit_info1 & 1 != 0);
     let read = common(cx, msr, write).unwrap_or_else(|| {
+        if (msr, write) == (TSC_DEADLINE, true) {
+            vapic::set_deadline(vm, id, value(cx));
+        }
         (!write).then(|| match msr {
+            TSC_DEADLINE => vapic::deadline(vm, id),
             // Enabled, at its usual place.
-            APIC_BASE => crate::lapic::BASE | 1 << 11 | u64::from(boot_cpu) << 8,
+            APIC_BASE => crate::lapic::BASE | 1 << 11 | u64::from(id == 0) << 8,
             TSC => crate::time::now(),
             // Write combining, no ranges of either kind.
             MTRR_CAP => 1 << 10,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
 //! A User VM's view of its CPU's local APIC: most registers are the real ones; identity, interrupt commands
-//! and sources other than the timer are not.
+//! and sources other than the timer are not. The timer's TSC-deadline mode is made of its one-shot mode.
 
 use crate::vm::Vm;
-use crate::{interrupt, lapic};
+use crate::{interrupt, lapic, time};
 use mini_acrn_logic::apic::{FIRST_VECTOR, Ipi, ipi};
 
 const ID: u64 = 0x20;
@@ -21,6 +21,8 @@ const TIMER_INITIAL: u64 = 0x380;
 const TIMER_CURRENT: u64 = 0x390;
 const TIMER_DIVIDE: u64 = 0x3E0;
 const MASKED: u32 = 1 << 16;
+/// Timer mode in its vector table entry: TSC deadline.
+const DEADLINE_MODE: u32 = 1 << 18;
 
 /// Registers that the guest writes and reads back, and that do nothing.
 #[derive(Clone, Copy)]
@@ -29,11 +31,15 @@ pub struct Shadow {
     icr: u32,
     /// Thermal, performance counter, LINT0, LINT1, error.
     lvt: [u32; 5],
+    /// Timer entry as the guest wrote it, if that is in TSC-deadline mode.
+    deadline_lvt: Option<u32>,
+    /// TSC_DEADLINE.
+    deadline: u64,
 }
 
 impl Shadow {
     /// As after reset.
-    pub const RESET: Self = Self { icr_high: 0, icr: 0, lvt: [MASKED; 5] };
+    pub const RESET: Self = Self { icr_high: 0, icr: 0, lvt: [MASKED; 5], deadline_lvt: None, deadline: 0 };
 
     fn lvt(&mut self, offset: u64) -> Option<&mut u32> {
         self.lvt.get_mut((offset.checked_sub(0x330)? / 0x10) as usize)
@@ -60,15 +66,10 @@ fn read_register(vm: &Vm, id: usize, offset: u64) -> u32 {
         ICR => shadow.icr,
         ICR_HIGH => shadow.icr_high,
         0x330..=0x370 => shadow.lvt(offset).map_or(0, |l| *l),
-        VERSION
-        | TPR
-        | 0x90..=0xA0
-        | SVR
-        | 0x100..=ESR
-        | LVT_TIMER
-        | TIMER_INITIAL
-        | TIMER_CURRENT
-        | TIMER_DIVIDE => lapic::read(offset),
+        LVT_TIMER => shadow.deadline_lvt.unwrap_or_else(|| lapic::read(offset)),
+        VERSION | TPR | 0x90..=0xA0 | SVR | 0x100..=ESR | TIMER_INITIAL | TIMER_CURRENT | TIMER_DIVIDE => {
+            lapic::read(offset)
+        }
         _ => 0,
     }
 }
@@ -89,16 +90,49 @@ fn write_register(vm: &Vm, id: usize, offset: u64, value: u32) {
             };
             command(vm, id, value, high);
         }
-        // An illegal vector would raise what mini-ACRN takes for an exception of its own.
-        LVT_TIMER if (value as u8) < FIRST_VECTOR => lapic::write(offset, value | MASKED | 0x10),
+        LVT_TIMER => write_timer_entry(&mut vcpu.apic.lock(), value),
+        // In TSC-deadline mode the count is not the guest's.
+        TIMER_INITIAL | TIMER_DIVIDE if vcpu.apic.lock().deadline_lvt.is_some() => {}
         0x330..=0x370 => {
             if let Some(l) = vcpu.apic.lock().lvt(offset) {
                 *l = value;
             }
         }
-        TPR | SVR | ESR | LVT_TIMER | TIMER_INITIAL | TIMER_DIVIDE => lapic::write(offset, value),
+        TPR | SVR | ESR | TIMER_INITIAL | TIMER_DIVIDE => lapic::write(offset, value),
         _ => {}
     }
+}
+
+fn write_timer_entry(shadow: &mut Shadow, value: u32) {
+    let deadline = value & DEADLINE_MODE != 0;
+    if deadline || shadow.deadline_lvt.is_some() {
+        // The mode changes: what was armed is not any more.
+        lapic::start_timer(0);
+        shadow.deadline = 0;
+    }
+    shadow.deadline_lvt = deadline.then_some(value);
+    // One-shot is mode 0. An illegal vector would raise what mini-ACRN takes for an exception of its own.
+    let real = if deadline { value & !(3 << 17) } else { value };
+    let legal = real as u8 >= FIRST_VECTOR;
+    lapic::write(LVT_TIMER, if legal { real } else { real | MASKED | u32::from(FIRST_VECTOR) });
+}
+
+/// RDMSR of TSC_DEADLINE: 0 once the timer has fired.
+pub fn deadline(vm: &Vm, id: usize) -> u64 {
+    let shadow = vm.vcpus()[id].apic.lock();
+    if shadow.deadline > time::now() { shadow.deadline } else { 0 }
+}
+
+/// WRMSR of TSC_DEADLINE on the vCPU's CPU. One that is further away than the timer counts fires early, which
+/// an OS has to expect of any timer.
+pub fn set_deadline(vm: &Vm, id: usize, tsc: u64) {
+    let shadow = &mut *vm.vcpus()[id].apic.lock();
+    if shadow.deadline_lvt.is_none() {
+        return;
+    }
+    shadow.deadline = tsc;
+    let ticks = if tsc == 0 { 0 } else { time::lapic_ticks(tsc.saturating_sub(time::now())) };
+    lapic::start_timer(ticks);
 }
 
 fn end_of_interrupt(vm: &Vm) {

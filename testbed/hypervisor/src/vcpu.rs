@@ -274,7 +274,7 @@ fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
             let count = vm.vcpus().len() as u32;
             cpuid::exit(cx, Viewer::User { id: id as u32, count });
         }
-        exit::MSR => msr::user_exit(cx, id == 0),
+        exit::MSR => msr::user_exit(cx, vm, id),
         exit::IOIO => return pio::exit(vm, vcpu, id, cx),
         exit::NPF => return mmio::exit(vm, vcpu, id, cx),
         exit::UD => {

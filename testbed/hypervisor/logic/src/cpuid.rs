@@ -72,6 +72,8 @@ pub fn answer(leaf: u32, subleaf: u32, raw: Leaf, cx: &Context) -> Leaf {
             l.ecx |= 1 << 31 | u32::from(cx.cr4 & CR4_OSXSAVE != 0) << 27;
             if let Some((id, count)) = user {
                 l.ebx = (l.ebx & 0xFFFF) | count << 16 | id << 24;
+                // TSC-deadline timer, as ACRN has it: no PIT is needed then.
+                l.ecx |= 1 << 24;
             }
         }
         7 if subleaf == 0 => {
