@@ -6,7 +6,8 @@
 #   $cache/linux-source/VERSION/   unpacked kernel source
 #   $cache/bindgen/KEY/            bindgen, built by cargo
 #   $cache/kernel/VERSION-KEY/     a built kernel: the KDIR of our modules
-#   $cache/checkout/HASH/          what is built of one checkout of this project
+#   $cache/cargo/                  cargo's target folder
+#   $cache/checkout/HASH/          what else is built of one checkout of this project
 #   $cache/log/                    the last output of every long step
 #
 # A stage works in a place of its own and is there only once its last step, a

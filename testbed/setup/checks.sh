@@ -77,13 +77,13 @@ checks_host() {
 		check 'lint: user space' \
 			cargo_host "$cargo_target" clippy --locked --workspace --all-targets -- -D warnings
 		check 'lint: mini-ACRN' \
-			cargo_host "$cargo_target-hypervisor" clippy --locked --workspace \
+			cargo_host "$cargo_target/hypervisor" clippy --locked --workspace \
 			--manifest-path "$bare_metal/Cargo.toml" -- -D warnings
 	else
 		result ok 'lint # SKIP this cargo has no clippy'
 	fi
 	check_cargo_test 'user space' cargo_host "$cargo_target" test --locked --workspace --no-fail-fast
-	check_cargo_test 'mini-ACRN' cargo_host "$cargo_target-hypervisor" test --locked --no-fail-fast \
+	check_cargo_test 'mini-ACRN' cargo_host "$cargo_target/hypervisor" test --locked --no-fail-fast \
 		--workspace --exclude mini-acrn --manifest-path "$bare_metal/Cargo.toml"
 }
 

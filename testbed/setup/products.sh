@@ -6,7 +6,8 @@
 # what is out of date; where nothing is, this takes seconds.
 
 products_stage() {
-	cargo_target=$checkout_cache/cargo
+	# All checkouts share what cargo makes of the crates they depend on.
+	cargo_target=$cache/cargo
 	driver_build=$checkout_cache/driver-$(basename "$kernel_build")
 	probe_build=$checkout_cache/probe-$(basename "$kernel_build")
 
@@ -46,7 +47,7 @@ products_hypervisor() {
 	mini_acrn=$checkout_cache/mini-acrn.elf
 	with_progress "mini-ACRN" "$cache/log/mini-acrn.log" \
 		"$(crates_in testbed/hypervisor/Cargo.lock)" '^ *Compiling ' 0 \
-		env CARGO_TARGET_DIR="$cargo_target-hypervisor" CARGO_TERM_COLOR=never \
+		env CARGO_TARGET_DIR="$cargo_target/hypervisor" CARGO_TERM_COLOR=never \
 		"$top/testbed/hypervisor/build.sh" "$mini_acrn"
 }
 
