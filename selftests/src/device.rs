@@ -4,15 +4,15 @@
 
 use std::{
     fs::{File, OpenOptions},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
-use acrn_ioctls::{Hsm, RequestPage};
+use acrn_ioctls::RequestPage;
 use acrn_uapi::{acrn_vm_creation, ioctl::ACRN_IOCTL_CREATE_VM};
 use nix::errno::Errno;
 use zerocopy::FromBytes;
 
-use crate::area::Area;
+use crate::{area::Area, manners};
 
 /// The argument of a request.
 pub enum Argument<'a> {
@@ -76,13 +76,19 @@ impl Device {
     pub fn create(&self, page: &RequestPage, cpus: u64) -> Result<acrn_vm_creation, Errno> {
         let mut creation = creation(page, cpus);
         self.with(ACRN_IOCTL_CREATE_VM, &mut creation)?;
+        manners::learn(self);
         Ok(creation)
     }
 
-    /// Another descriptor of the same open file.
-    pub fn duplicate(&self) -> Self {
-        match self.0.try_clone() {
-            Ok(file) => Self(file),
+    /// Closes it. What is left of a VM is for the driver to clean up.
+    pub fn close(self) {
+        manners::forget(&self);
+    }
+
+    /// Another descriptor of an open file.
+    pub fn sharing(file: &impl AsFd) -> Self {
+        match file.as_fd().try_clone_to_owned() {
+            Ok(file) => Self(file.into()),
             Err(error) => panic!("dup: {error}"),
         }
     }
@@ -94,9 +100,9 @@ impl AsFd for Device {
     }
 }
 
-impl From<Device> for Hsm {
-    fn from(device: Device) -> Self {
-        Hsm::from(OwnedFd::from(device.0))
+impl Drop for Device {
+    fn drop(&mut self) {
+        manners::end(self);
     }
 }
 

@@ -8,6 +8,7 @@ use acrn_uapi::{acrn_descriptor_ptr, acrn_gp_regs, acrn_regs, acrn_vcpu_regs};
 use crate::{
     area::Area,
     device::{self, Device},
+    manners,
     program::{DONE_PORT, ENTRY, REAL_MODE_ENTRY},
 };
 
@@ -34,7 +35,7 @@ const EFER_LONG_MODE: u64 = 1 << 10 | 1 << 8;
 const CODE_ACCESS: u32 = 0x9b;
 const CODE_ACCESS_64: u32 = 0xa09b;
 
-/// A VM, its request page and its memory. What is still there when this is dropped, the driver has to end.
+/// A VM, its request page and its memory.
 pub struct Guest {
     /// The VM.
     pub vm: Vm,
@@ -82,6 +83,11 @@ impl Guest {
     pub fn load_real_mode(&self, program: &[u8]) {
         self.memory.write_bytes(REAL_MODE_ENTRY as usize, program);
         self.vm.set_vcpu_regs(&real_mode()).expect("SET_VCPU_REGS");
+    }
+
+    /// Closes the file. What is left is for the driver to clean up.
+    pub fn close(self) {
+        manners::forget(&self.vm);
     }
 
     fn write_tables(&self) {
@@ -145,15 +151,23 @@ impl Guest {
     }
 }
 
+impl Drop for Guest {
+    fn drop(&mut self) {
+        manners::end(&self.vm);
+    }
+}
+
 /// Creates a VM on the physical CPUs `cpus`.
-pub fn create(hsm: Hsm, page: &RequestPage, cpus: u64) -> Vm {
+fn create(hsm: Hsm, page: &RequestPage, cpus: u64) -> Vm {
     let creation = device::creation(page, cpus);
     let config = acrn_ioctls::VmConfig {
         name: acrn_ioctls::VmName::from_bytes(creation.uuid),
         cpu_affinity: cpus,
         flags: 0,
     };
-    hsm.create_vm(&config, page).expect("CREATE_VM")
+    let vm = hsm.create_vm(&config, page).expect("CREATE_VM");
+    manners::learn(&vm);
+    vm
 }
 
 /// A VM on the physical CPUs `cpus`, to be used by raw requests. The page must live as long.

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::leaks::Snapshot;
+use crate::{leaks::Snapshot, manners};
 
 /// Exit status of a test that was skipped, as kselftests have it.
 const SKIPPED: u8 = 4;
@@ -139,6 +139,7 @@ fn single(tests: &[Test], name: &str) -> ExitCode {
         println!("no test {name}");
         return ExitCode::FAILURE;
     };
+    manners::mind_panics();
     match (test.body)() {
         Outcome::Passed => ExitCode::SUCCESS,
         Outcome::Skipped(reason) => {

@@ -14,6 +14,7 @@ pub mod guest;
 pub mod harness;
 pub mod hypercall;
 pub mod leaks;
+pub mod manners;
 pub mod probe;
 pub mod program;
 pub mod trace;

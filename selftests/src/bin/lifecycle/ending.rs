@@ -19,7 +19,7 @@ use acrn_selftests::{
     harness::{self, Outcome},
     hypercall,
     leaks::{self, Snapshot},
-    need,
+    manners, need,
     probe::Probe,
     program::{self, read},
     trace::Trace,
@@ -62,7 +62,7 @@ pub fn close_empty() -> Outcome {
 /// A VM that was never started.
 pub fn close_created() -> Outcome {
     ends_well(|| {
-        drop(Guest::new(cpus::pick(1)?));
+        Guest::new(cpus::pick(1)?).close();
         Ok(())
     })
 }
@@ -73,6 +73,7 @@ pub fn close_running() -> Outcome {
         let guest = Guest::long_mode(cpus::pick(1)?, &program::long_mode(&[]));
         guest.vm.start().expect("START_VM");
         guest.serve(1, |_, _| 0);
+        guest.close();
         Ok(())
     })
 }
@@ -84,6 +85,7 @@ pub fn close_spinning() -> Outcome {
         guest.vm.start().expect("START_VM");
         guest.serve(1, |_, _| 0);
         thread::sleep(Duration::from_millis(20));
+        guest.close();
         Ok(())
     })
 }
@@ -95,6 +97,7 @@ pub fn close_with_request() -> Outcome {
         let guest = Guest::long_mode(cpus::pick(1)?, &program::long_mode(&access));
         guest.vm.start().expect("START_VM");
         guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
+        guest.close();
         Ok(())
     })
 }
@@ -106,6 +109,7 @@ pub fn close_paused() -> Outcome {
         guest.vm.start().expect("START_VM");
         guest.serve(1, |_, _| 0);
         guest.vm.pause().expect("PAUSE_VM");
+        guest.close();
         Ok(())
     })
 }
@@ -114,8 +118,8 @@ pub fn close_paused() -> Outcome {
 pub fn close_by_last_descriptor() -> Outcome {
     let probe = need!(Probe::open());
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
-    let other = device.duplicate();
-    drop(device);
+    let other = Device::sharing(&device);
+    device.close();
     assert!(probe.vm(vmid).is_some());
     other.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     drop(other);
@@ -132,6 +136,7 @@ pub fn exit_with_attached_thread() -> Outcome {
     let device = Arc::new(device);
     let waiter = Waiter::start(&device);
     assert!(waiter.waits());
+    manners::forget(&*device);
     Outcome::Passed
 }
 
