@@ -94,24 +94,34 @@ cargo_host() {
 	CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=never cargo "$@"
 }
 
+# A kernel that no longer gets anywhere says so for ever: let it stop instead.
+hang_is_panic='rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.panic_on_rcu_stall=1
+	sysctl.kernel.hung_task_panic=1 sysctl.kernel.hung_task_timeout_secs=90'
+
+# selftests DRIVER OPTION...
+selftests() {
+	# shellcheck disable=SC2086 # its words, on one line
+	runner check "$1" --append "$(echo $hang_is_panic)" "${@:2}"
+}
+
 # `make check`: fails if any check did; its last line counts them all.
 # With ONLY=NAME it is that program of the selftests and nothing else, on the
 # driver that DRIVER names (rust or c).
 checks() {
 	if [ -n "${ONLY:-}" ]; then
-		runner check "${DRIVER:-rust}" --only "$ONLY"
+		selftests "${DRIVER:-rust}" --only "$ONLY"
 		return
 	fi
 	results=$checkout_cache/results.ktap
 	: >"$results"
 	checks_host
 	say "selftests on upstream's C driver, for comparison:"
-	runner check c --report-only || say "the C driver's run did not end well"
+	selftests c --report-only || say "the C driver's run did not end well"
 	say "selftests on our driver:"
-	runner check rust --add-results "$results"
+	selftests rust --add-results "$results"
 }
 
 checks_debug() {
 	say "selftests on our driver, debug kernel:"
-	runner check rust --timeout 5400 --silence 600
+	selftests rust --timeout 5400 --silence 600
 }
