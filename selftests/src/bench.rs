@@ -141,13 +141,15 @@ pub fn check_mapping(bench: &Bench, area: &Area) -> Vec<Region> {
 }
 
 /// `pages` pages that are, most likely, no two next to each other in physical memory: those of another
-/// mapping, backwards.
+/// mapping, in steps. Their number must not be a multiple of the step.
 pub fn scattered(pages: usize) -> Area {
+    const STEP: usize = 7;
+    assert!(!pages.is_multiple_of(STEP));
     let source = Area::anonymous(pages * PAGE);
     source.number_pages(0x5ca7_0000);
     let area = Area::anonymous(pages * PAGE);
     for page in 0..pages {
-        area.move_page(page * PAGE, &source, (pages - 1 - page) * PAGE);
+        area.move_page(page * PAGE, &source, page * STEP % pages * PAGE);
     }
     area
 }
