@@ -14,8 +14,10 @@ pub fn logical(vm: &Vm) -> ([Logical; crate::vm::MAX_VCPUS], usize) {
 
 /// Sends `vector` to the vCPUs in `targets` that run.
 pub fn send(vm: &Vm, targets: Targets, vector: u8) {
-    for (_, vcpu) in vm.vcpus().iter().enumerate().filter(|(i, v)| targets & 1 << i != 0 && v.is_running()) {
-        lapic::send(vcpu.cpu() as u8, vector);
+    for (id, vcpu) in vm.vcpus().iter().enumerate() {
+        if targets & 1 << id != 0 && vcpu.is_running() {
+            lapic::send(vcpu.cpu() as u8, vector);
+        }
     }
 }
 

@@ -147,13 +147,14 @@ pub fn publish(vm: &Vm, index: usize, slot: &Slot) {
 }
 
 /// Makes a COMPLETE slot FREE, with a record of it. Any other state is recorded as wedged and stays.
-pub fn consume(vm: &Vm, index: usize, slot: &Slot) {
-    if slot.state() == ACRN_IOREQ_STATE_COMPLETE {
-        record(kind::REQUEST_CONSUMED, vm, index, &slot.bytes());
+pub fn consume(vm: &Vm, index: usize, slot: &Slot) -> bool {
+    let complete = slot.state() == ACRN_IOREQ_STATE_COMPLETE;
+    let what = if complete { kind::REQUEST_CONSUMED } else { kind::REQUEST_WEDGED };
+    record(what, vm, index, &slot.bytes());
+    if complete {
         slot.set_state(ACRN_IOREQ_STATE_FREE);
-    } else {
-        record(kind::REQUEST_WEDGED, vm, index, &slot.bytes());
     }
+    complete
 }
 
 /// Carries `request` to the Service VM and waits for the answer.

@@ -7,7 +7,7 @@ use crate::handoff::{self, Command};
 use crate::phys::ServiceMemory;
 use crate::svm::Context;
 use crate::user_memory::{self, Code};
-use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, svm};
+use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, svm, time};
 use core::sync::atomic::{AtomicBool, Ordering};
 use mini_acrn_logic::cpuid::Viewer;
 use mini_acrn_logic::decode;
@@ -24,6 +24,9 @@ const ASID: u32 = 1;
 const OPEN: Attr = Attr(0x47);
 /// Read only; write back.
 const READ_ONLY: Attr = Attr(0x41);
+
+/// How long REMOVE_CPU waits.
+const REMOVE_MS: u64 = 2000;
 
 static NESTED_ROOT: Once<u64> = Once::new();
 static CONTEXTS: [Mutex<Context>; SERVICE] = [const { Mutex::new(Context::zeroed()) }; SERVICE];
@@ -96,11 +99,13 @@ pub fn run_secondary(id: usize) {
     }
 }
 
-/// Takes CPU `id` away from the Service VM. Returns when it is parked.
+/// Takes CPU `id` away from the Service VM. Returns when it is parked; at once if it is the caller itself, and
+/// after a while if it does not come: one that waits for this hypercall to end parks itself after that.
 pub fn remove_cpu(id: usize) {
     REMOVED[id].store(true, Ordering::Release);
     cpu::kick(id);
-    while cpu::is(id, cpu::Owner::Service) {
+    let end = time::now() + REMOVE_MS * u64::from(time::tsc_khz());
+    while cpu::is(id, cpu::Owner::Service) && usize::from(lapic::id()) != id && time::now() < end {
         core::hint::spin_loop();
     }
 }

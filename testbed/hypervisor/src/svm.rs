@@ -79,9 +79,8 @@ pub struct Context {
     state: GuestState,
 }
 
-/// Two zero-filled pages' worth of context, ready for [`Context::init`].
 impl Context {
-    /// All zeros.
+    /// All zeros, ready for [`Context::init`].
     pub const fn zeroed() -> Self {
         // SAFETY: every field is an integer or an array of integers.
         unsafe { core::mem::zeroed() }

@@ -61,7 +61,7 @@ impl Alu {
         if result & sign != 0 {
             flags |= SF;
         }
-        if (result as u8).count_ones() % 2 == 0 {
+        if (result as u8).count_ones().is_multiple_of(2) {
             flags |= PF;
         }
         (result, flags)
@@ -69,7 +69,7 @@ impl Alu {
 }
 
 fn arithmetic(carry: bool, overflow: bool, half: u64) -> u64 {
-    u64::from(carry) * CF | u64::from(overflow) * OF | (half & AF)
+    (u64::from(carry) * CF) | (u64::from(overflow) * OF) | (half & AF)
 }
 
 #[cfg(test)]

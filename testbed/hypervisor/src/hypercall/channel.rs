@@ -57,9 +57,8 @@ fn collect_raised() {
         let raised = vm.raised.load(Ordering::Acquire);
         for i in (0..SLOTS).filter(|i| raised & 1 << i != 0) {
             let Some(slot) = Slot::of(vm, i) else { continue };
-            if slot.state() == ACRN_IOREQ_STATE_COMPLETE {
+            if slot.state() == ACRN_IOREQ_STATE_COMPLETE && ioreq::consume(vm, i, &slot) {
                 vm.raised.fetch_and(!(1 << i), Ordering::AcqRel);
-                ioreq::consume(vm, i, &slot);
             }
         }
     }

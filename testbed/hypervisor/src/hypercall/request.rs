@@ -2,7 +2,7 @@
 
 //! SET_CALLBACK_VECTOR, SET_IOREQ_BUFFER, NOTIFY_REQUEST_FINISH.
 
-use crate::ioreq::{self, SLOTS, Slot};
+use crate::ioreq::{self, Slot};
 use crate::{phys, vm};
 use core::sync::atomic::Ordering;
 use mini_acrn_channel::vm_state;
@@ -36,9 +36,9 @@ pub fn notify(vmid: u64, vcpu: u64) -> Result {
         return Err(Errno::GENERIC);
     }
     // A request that a test raised: no vCPU waits for it.
-    if index < SLOTS && vm.raised.fetch_and(!(1 << index), Ordering::AcqRel) & 1 << index != 0 {
-        if let Some(slot) = Slot::of(vm, index) {
-            ioreq::consume(vm, index, &slot);
+    if let Some(slot) = Slot::of(vm, index).filter(|_| vm.raised.load(Ordering::Acquire) & 1 << index != 0) {
+        if ioreq::consume(vm, index, &slot) {
+            vm.raised.fetch_and(!(1 << index), Ordering::AcqRel);
         }
         return target.map(|_| ()).ok_or(Errno::GENERIC);
     }
