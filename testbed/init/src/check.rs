@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use nix::errno::Errno;
+
 use crate::{command_line::CommandLine, kernel_log::KernelLog, modules};
 
 /// Where KTAP goes.
@@ -48,6 +50,18 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     let mut failures = as_failures(unload());
     failures.extend(log.complaints());
     conclude(&mut report, programs.len() + 2, "unload", failures)?;
+    report.flush()
+}
+
+/// On a machine without ACRN: the driver must refuse to load.
+pub fn refuse(command_line: &CommandLine) -> io::Result<()> {
+    let mut report = OpenOptions::new().write(true).open(REPORT)?;
+    writeln!(report, "KTAP version 1\n1..1")?;
+    let failures = match modules::try_insmod(&command_line.driver()) {
+        Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Vec::new(),
+        other => vec![format!("{other:?}, not ENODEV")],
+    };
+    conclude(&mut report, 1, "refuse_off_acrn", failures)?;
     report.flush()
 }
 

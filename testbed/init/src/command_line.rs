@@ -9,6 +9,7 @@ pub enum Job {
     Check,
     Demo,
     Guest,
+    Refuse,
     Shell,
     Unknown(String),
 }
@@ -40,6 +41,7 @@ impl CommandLine {
             "check" => Job::Check,
             "demo" => Job::Demo,
             "guest" => Job::Guest,
+            "refuse" => Job::Refuse,
             "shell" => Job::Shell,
             other => Job::Unknown(other.to_owned()),
         }

@@ -4,7 +4,7 @@
 
 use std::{fs, io, thread};
 
-use crate::command_line::CommandLine;
+use crate::{command_line::CommandLine, modules};
 
 /// `testbed.guest=stay` leaves out the power-off; `testbed.guest=interactive` repeats what is typed until
 /// a line `poweroff`.
@@ -17,6 +17,12 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
         "User VM: Linux {} is up, {cpus} CPU, {memory}",
         release.trim()
     );
+
+    // A User VM may not manage others.
+    match modules::try_insmod("/modules/acrn.ko") {
+        Err(error) => println!("User VM: insmod acrn.ko: {error}"),
+        Ok(()) => println!("User VM: insmod acrn.ko: loaded"),
+    }
 
     match command_line.get("guest") {
         Some("stay") => loop {

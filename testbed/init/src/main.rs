@@ -22,6 +22,7 @@ fn main() {
     let command_line = CommandLine::of_kernel();
     let outcome = match command_line.job() {
         Job::Check => check::run(&command_line),
+        Job::Refuse => check::refuse(&command_line),
         Job::Demo => demo::run(&command_line),
         Job::Guest => guest::run(&command_line),
         Job::Shell => Command::new("/bin/sh").status().map(|_| ()),

@@ -8,9 +8,13 @@ use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module}
 
 /// Loads the module in a file.
 pub fn insmod(path: &str) -> io::Result<()> {
-    let failed = |error: io::Error| io::Error::new(error.kind(), format!("insmod {path}: {error}"));
-    let file = File::open(path).map_err(failed)?;
-    finit_module(file, c"", ModuleInitFlags::empty()).map_err(|error| failed(error.into()))
+    try_insmod(path).map_err(|error| io::Error::other(format!("insmod {path}: {error}")))
+}
+
+/// Loads the module in a file; the error is the kernel's own.
+pub fn try_insmod(path: &str) -> io::Result<()> {
+    let file = File::open(path)?;
+    Ok(finit_module(file, c"", ModuleInitFlags::empty())?)
 }
 
 /// Unloads a module; fails if something uses it.

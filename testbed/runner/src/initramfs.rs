@@ -6,11 +6,15 @@ use std::{collections::BTreeSet, fs, io, path::Path};
 
 use cpio::newc::{Builder, ModeFileType, trailer};
 
-use crate::cli::Machine;
+use crate::cli::{Driver, Machine};
 
 /// Makes the archive. `testbed/README.md` lists what is where.
 pub fn build(machine: &Machine) -> io::Result<Vec<u8>> {
     let init = read(&machine.init)?;
+    let driver = match machine.driver {
+        Driver::Rust => &machine.rust_driver,
+        Driver::C => machine.c_driver.as_ref().unwrap_or(&machine.rust_driver),
+    };
     let mut archive = Archive::default();
     archive.add("init", &init)?;
     archive.add("bin/acrn-vmm", &read(&machine.vmm)?)?;
@@ -30,6 +34,8 @@ pub fn build(machine: &Machine) -> io::Result<Vec<u8>> {
 
     let mut guest = Archive::default();
     guest.add("init", &init)?;
+    // The User VM tries to load it, and must not get it.
+    guest.add("modules/acrn.ko", &read(driver)?)?;
     archive.add("guest/initramfs.cpio", &guest.finish()?)?;
     archive.finish()
 }

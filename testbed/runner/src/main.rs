@@ -12,7 +12,7 @@ use std::{fs, io, path::PathBuf, process::ExitCode};
 use clap::Parser;
 use cli::{Cli, Job, Limits, Machine};
 use ktap::{Report, Totals};
-use qemu::{Listener, Outcome};
+use qemu::{Boot, Listener, Outcome};
 
 /// What init says when the User VM is done and nothing uses the driver any more.
 const DEMO_SUCCESS: &str = "testbed: acrn-vmm: exit status: 0; the driver is unloaded";
@@ -70,7 +70,14 @@ fn demo(machine: &Machine, limits: &Limits, interactive: bool) -> io::Result<boo
     };
     let parameters = format!("testbed.job=demo testbed.guest={guest}");
     let mut listener = DemoListener::default();
-    let outcome = qemu::run(machine, limits, &parameters, true, &mut listener)?;
+    let outcome = qemu::run(
+        machine,
+        Boot::MiniAcrn,
+        limits,
+        &parameters,
+        true,
+        &mut listener,
+    )?;
     show_faults(&outcome)?;
     if !listener.succeeded {
         println!("The User VM did not end well.");
@@ -94,19 +101,18 @@ fn check(
     report_only: bool,
     add_results: &[PathBuf],
 ) -> io::Result<bool> {
+    let mut totals = Totals::default();
+    if only.is_none() {
+        totals.add(run_report(
+            machine,
+            Boot::Linux,
+            limits,
+            "quiet testbed.job=refuse",
+        )?);
+    }
     let only = only.map_or(String::new(), |only| format!(" testbed.only={only}"));
     let parameters = format!("quiet testbed.job=check{only}");
-    let mut report = Report::default();
-    let outcome = qemu::run(machine, limits, &parameters, false, &mut report)?;
-    show_faults(&outcome)?;
-    // A WARNING in the middle of a run is also a failed program, by init's look at the kernel's log.
-    for fault in &outcome.faults {
-        if !report.is_complete() || !fault.contains("WARNING:") {
-            report.fail(fault);
-        }
-    }
-    let (text, mut totals) = report.finish();
-    println!("\nOn the {} driver:\n{text}", machine.driver.name());
+    totals.add(run_report(machine, Boot::MiniAcrn, limits, &parameters)?);
     if report_only {
         println!("{totals} (report only)");
         return Ok(true);
@@ -116,6 +122,27 @@ fn check(
     }
     println!("{totals}");
     Ok(totals.failed == 0 && totals != Totals::default())
+}
+
+/// One run of the machine, and its report in words.
+fn run_report(
+    machine: &Machine,
+    boot: Boot,
+    limits: &Limits,
+    parameters: &str,
+) -> io::Result<Totals> {
+    let mut report = Report::default();
+    let outcome = qemu::run(machine, boot, limits, parameters, false, &mut report)?;
+    show_faults(&outcome)?;
+    // A WARNING in the middle of a run is also a failed program, by init's look at the kernel's log.
+    for fault in &outcome.faults {
+        if !report.is_complete() || !fault.contains("WARNING:") {
+            report.fail(fault);
+        }
+    }
+    let (text, totals) = report.finish();
+    println!("\nOn the {} driver:\n{text}\n", machine.driver.name());
+    Ok(totals)
 }
 
 /// Shows what a bad run said last.

@@ -30,6 +30,15 @@ const LAST_LINES: usize = 40;
 /// After these a run gets this long to say the rest.
 const AFTER_FATAL: Duration = Duration::from_secs(5);
 
+/// What the machine boots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Boot {
+    /// mini-ACRN, and Linux as its Service VM.
+    MiniAcrn,
+    /// Linux, with no hypervisor.
+    Linux,
+}
+
 /// How a run ended.
 pub struct Outcome {
     /// What went wrong, one thing a line; empty after a good run.
@@ -59,6 +68,7 @@ pub trait Listener {
 /// The Service VM's console is copied to standard output if `show` is set.
 pub fn run(
     machine: &Machine,
+    boot: Boot,
     limits: &Limits,
     parameters: &str,
     show: bool,
@@ -73,10 +83,17 @@ pub fn run(
     let hypervisor_log = machine.work.join("mini-acrn.log");
     let console_log = fs::File::create(machine.work.join("console.log"))?;
 
-    let mut qemu = command(machine, parameters, &initramfs, &socket, &hypervisor_log)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| io::Error::other(format!("{}: {error}", machine.qemu)))?;
+    let mut qemu = command(
+        machine,
+        boot,
+        parameters,
+        &initramfs,
+        &socket,
+        &hypervisor_log,
+    )
+    .stdout(Stdio::piped())
+    .spawn()
+    .map_err(|error| io::Error::other(format!("{}: {error}", machine.qemu)))?;
     let (sender, events) = mpsc::channel();
     if let Some(console) = qemu.stdout.take() {
         let sender = sender.clone();
@@ -141,19 +158,17 @@ pub fn run(
 
 fn command(
     machine: &Machine,
+    boot: Boot,
     parameters: &str,
     initramfs: &Path,
     report: &Path,
     hypervisor_log: &Path,
 ) -> Command {
-    // In -initrd a comma separates modules and stands for itself when doubled.
-    let escape = |text: String| text.replace(',', ",,");
-    let kernel = escape(format!(
-        "{} console=ttyS0 panic=-1 {parameters} testbed.driver={} {}",
-        machine.kernel.display(),
+    let parameters = format!(
+        "console=ttyS0 panic=-1 {parameters} testbed.driver={} {}",
         machine.driver.name(),
         machine.append,
-    ));
+    );
     let mut command = Command::new(&machine.qemu);
     command
         .args([
@@ -173,14 +188,28 @@ fn command(
             "-display",
             "none",
             "-no-reboot",
-        ])
-        .arg("-kernel")
-        .arg(&machine.hypervisor)
-        .arg("-initrd")
-        .arg(format!(
-            "{kernel},{}",
-            escape(initramfs.display().to_string())
-        ))
+        ]);
+    match boot {
+        Boot::MiniAcrn => {
+            // In -initrd a comma separates modules and stands for itself when doubled.
+            let escape = |text: String| text.replace(',', ",,");
+            let kernel = escape(format!("{} {parameters}", machine.kernel.display()));
+            let initramfs = escape(initramfs.display().to_string());
+            command
+                .arg("-kernel")
+                .arg(&machine.hypervisor)
+                .arg("-initrd")
+                .arg(format!("{kernel},{initramfs}"))
+        }
+        Boot::Linux => command
+            .arg("-kernel")
+            .arg(&machine.kernel)
+            .arg("-initrd")
+            .arg(initramfs)
+            .arg("-append")
+            .arg(parameters),
+    };
+    command
         .args(["-serial", "stdio"])
         .args([
             "-chardev",
@@ -302,7 +331,15 @@ mod tests {
             timeout: Duration::from_secs(20),
             silence: Duration::from_secs(1),
         };
-        run(&machine, &limits, "", false, &mut Report::default()).unwrap()
+        run(
+            &machine,
+            Boot::MiniAcrn,
+            &limits,
+            "",
+            false,
+            &mut Report::default(),
+        )
+        .unwrap()
     }
 
     #[test]
