@@ -19,7 +19,7 @@ use nix::{
 const VMM: &str = "/bin/acrn-vmm";
 const KERNEL: &str = "/guest/bzImage";
 const INITRAMFS: &str = "/guest/initramfs.cpio";
-const COMMAND_LINE: &str = "console=ttyS0 no_timer_check testbed.job=guest";
+const COMMAND_LINE: &str = "console=ttyS0 quiet testbed.job=guest";
 /// What init of the User VM says.
 const WORD: &str = "User VM: Linux ";
 /// How many lines of the console a failed test shows.

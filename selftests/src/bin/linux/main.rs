@@ -25,6 +25,7 @@ const STAY: &str = "testbed.guest=stay";
 fn main() -> ExitCode {
     harness::main(&[
         Test::new("boots_and_powers_off", boots_and_powers_off).within(TEST_LIMIT),
+        Test::new("driver_refuses_user_vm", driver_refuses_user_vm).within(TEST_LIMIT),
         Test::new("boots_with_two_vcpus", boots_with_two_vcpus).within(TEST_LIMIT),
         Test::new("boots_from_huge_pages", boots_from_huge_pages).within(TEST_LIMIT),
         Test::new("ends_on_sigterm", ends_on_sigterm).within(TEST_LIMIT),
@@ -43,6 +44,15 @@ fn boots(options: &[&str], cpus: &str) -> Outcome {
 
 fn boots_and_powers_off() -> Outcome {
     boots(&[], "1 CPU")
+}
+
+/// The guest's init tries to load the driver that runs here: only the Service VM may.
+fn driver_refuses_user_vm() -> Outcome {
+    let mut machine = need!(Machine::start(&[], "", LIMIT));
+    machine.wait_until_up();
+    machine.wait_for("User VM: insmod acrn.ko: Operation not permitted");
+    machine.assert_ends_well();
+    Outcome::Passed
 }
 
 fn boots_with_two_vcpus() -> Outcome {
