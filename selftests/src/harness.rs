@@ -24,6 +24,8 @@ const SKIPPED: u8 = 4;
 const SINGLE: &str = "--single";
 /// How long a test may take if it says nothing else. Emulated machines on loaded hosts are slow.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How much later it is killed, should it not end by itself.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A test.
 pub struct Test {
@@ -140,6 +142,11 @@ fn single(tests: &[Test], name: &str) -> ExitCode {
         return ExitCode::FAILURE;
     };
     manners::mind_panics();
+    let timeout = test.timeout;
+    thread::spawn(move || {
+        thread::sleep(timeout);
+        panic!("not done after {} s", timeout.as_secs());
+    });
     match (test.body)() {
         Outcome::Passed => ExitCode::SUCCESS,
         Outcome::Skipped(reason) => {
@@ -201,7 +208,7 @@ fn run(test: &Test) -> io::Result<Verdict> {
         }
     });
 
-    let deadline = Instant::now() + test.timeout;
+    let deadline = Instant::now() + test.timeout + GRACE;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break Some(status);
@@ -218,10 +225,10 @@ fn run(test: &Test) -> io::Result<Verdict> {
         said.extend(bytes);
     }
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    Ok(judge(test, status, said))
+    Ok(judge(status, said))
 }
 
-fn judge(test: &Test, status: Option<ExitStatus>, said: String) -> Verdict {
+fn judge(status: Option<ExitStatus>, said: String) -> Verdict {
     let mut problems = Vec::new();
     match status {
         Some(status) if status.success() => {
@@ -237,10 +244,7 @@ fn judge(test: &Test, status: Option<ExitStatus>, said: String) -> Verdict {
             };
         }
         Some(status) => problems.extend([said, status.to_string()]),
-        None => {
-            let limit = test.timeout.as_secs();
-            problems.extend([said, format!("not done after {limit} s, killed")]);
-        }
+        None => problems.extend([said, "did not end, killed".to_owned()]),
     }
     problems.retain(|problem| !problem.is_empty());
     Verdict {
