@@ -10,10 +10,16 @@
 use std::{
     env,
     io::{self, Read},
+    os::unix::process::CommandExt,
     process::{Command, ExitCode, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
 };
 
 use crate::{leaks::Snapshot, manners};
@@ -196,6 +202,7 @@ fn run(test: &Test) -> io::Result<Verdict> {
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)
+        .process_group(0)
         .spawn()?;
     // A grandchild may hold the pipe open: its end is not waited for.
     let (sender, output) = mpsc::channel();
@@ -220,6 +227,10 @@ fn run(test: &Test) -> io::Result<Verdict> {
         }
         thread::sleep(Duration::from_millis(5));
     };
+    if let Ok(group) = i32::try_from(child.id()) {
+        // What a failed test started goes with it. Mostly nothing is left: ESRCH.
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
     let mut said = Vec::new();
     while let Ok(bytes) = output.recv_timeout(Duration::from_millis(200)) {
         said.extend(bytes);
