@@ -106,9 +106,7 @@ pub struct TraceRead {
     pub reserved2: u64,
 }
 // The records follow the header: `[Record; RECORDS_PER_READ]` at offset 32.
-const _: () = assert!(
-    size_of::<TraceRead>() + RECORDS_PER_READ * size_of::<Record>() <= PAGE_SIZE
-);
+const _: () = assert!(size_of::<TraceRead>() + RECORDS_PER_READ * size_of::<Record>() <= PAGE_SIZE);
 
 /// State of a VM as ACRN names it.
 pub mod vm_state {
