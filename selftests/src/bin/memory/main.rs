@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
+mod dirty;
 mod kinds;
+mod large;
 mod limits;
 mod undo;
 
@@ -36,6 +38,8 @@ fn main() -> ExitCode {
         Test::new("roll_back_fails", undo::roll_back_fails),
         Test::new("unset_fails", undo::unset_fails),
         Test::new("destroy_unpins", undo::destroy_unpins),
+        Test::new("pages_are_dirty", dirty::pages_are_dirty),
+        Test::new("many_small_pages", large::many_small_pages).within(180),
         Test::new("locked_memory_counted", limits::counted),
         Test::new("locked_memory_of_failure", limits::failure_not_counted),
         Test::new("locked_memory_limit", limits::limit_holds),
