@@ -100,7 +100,7 @@ pub struct Report {
     diagnostics: Vec<String>,
     /// Failed and skipped tests in words.
     remarks: Vec<String>,
-    /// `program: totals`.
+    /// A line a program.
     summary: Vec<String>,
 }
 
@@ -160,7 +160,15 @@ impl Report {
             outcome
         };
         self.remark(remarked, &format!("{text} (the program)"));
-        self.summary.push(format!("{name}: {}", program.totals));
+        // Not in the words of the closing line, which whoever reads the output looks for.
+        let Totals {
+            passed,
+            failed,
+            skipped,
+        } = program.totals;
+        self.summary.push(format!(
+            "{name:<12} ok {passed:>3}  not ok {failed:>3}  skipped {skipped:>3}"
+        ));
         self.totals.add(program.totals);
     }
 
@@ -233,7 +241,7 @@ mod tests {
     fn failed_tests_are_told_with_their_diagnostics() {
         let (text, _) = totals_of("1..1\n    1..1\n    # got 3\n    not ok 1 b\nnot ok 1 io\n");
         assert!(text.contains("not ok 1 b\n  # got 3"), "{text}");
-        assert!(text.contains("io: 0 passed, 1 failed, 0 skipped"), "{text}");
+        assert!(text.contains("io           ok   0  not ok   1"), "{text}");
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn check(
         totals.add(run_report(machine, Boot::MiniAcrn, limits, &parameters)?);
     }
     if report_only {
-        println!("{totals} (report only)");
+        println!("(report only: {totals})");
         return Ok(true);
     }
     for file in add_results {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use acrn_selftests::harness::{self, Test};
 
 mod clients;
+mod neighbours;
 mod pci_config;
 mod slots;
 mod values;
@@ -55,5 +56,7 @@ fn main() -> ExitCode {
             slots::silent_request_found_later,
         ),
         Test::new("hostile_page", slots::hostile_page),
+        Test::new("other_vms_come_and_go", neighbours::other_vms_come_and_go),
+        Test::new("scribbled_page", neighbours::scribbled_page),
     ])
 }

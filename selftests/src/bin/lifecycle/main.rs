@@ -13,6 +13,7 @@ mod create;
 mod destroy;
 mod ending;
 mod order;
+mod races;
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -63,5 +64,6 @@ fn main() -> ExitCode {
         Test::new("killed_while_running", ending::killed_while_running),
         Test::helper("victim", ending::victim),
         Test::new("clients_come_and_go", clients::come_and_go),
+        Test::new("everything_at_once", races::everything_at_once),
     ])
 }
