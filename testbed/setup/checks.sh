@@ -116,7 +116,7 @@ checks() {
 	: >"$results"
 	checks_host
 	say "selftests on upstream's C driver, for comparison:"
-	selftests c --report-only || say "the C driver's run did not end well"
+	selftests c --report-only --silence 140 || say "the C driver's run did not end well"
 	say "selftests on our driver:"
 	selftests rust --add-results "$results"
 }
