@@ -26,10 +26,6 @@ use kernel::{
     prelude::*,
 };
 
-// `IoRequests::state` is taken in the upcall. On PREEMPT_RT that lock sleeps.
-#[cfg(CONFIG_PREEMPT_RT)]
-compile_error!("PREEMPT_RT is not supported yet: the upcall takes a spinlock in hard-IRQ context");
-
 module! {
     type: AcrnHsm,
     name: "acrn",

@@ -17,19 +17,21 @@ pub(crate) use request_page::{
     VcpuCount, //
 };
 
-use crate::hypercall::{
-    self,
-    VmId, //
+use crate::{
+    abstractions::raw_spinlock::{
+        RawSpinLockIrq,
+        RawSpinLockIrqGuard, //
+    },
+    hypercall::{
+        self,
+        VmId, //
+    },
 };
 use kernel::{
-    interrupt::LocalInterruptDisabled,
-    new_spinlock_irq,
+    c_str,
     prelude::*,
-    sync::{
-        Arc,
-        SpinLockIrq,
-        SpinLockIrqGuard, //
-    },
+    static_lock_class,
+    sync::Arc, //
 };
 use pci_config::{
     AddressRegister,
@@ -63,7 +65,7 @@ pub(crate) struct IoRequests {
     page: RequestPage,
     /// Taken in hard-IRQ context. Serialises all changes of slots that the kernel makes.
     #[pin]
-    state: SpinLockIrq<State>,
+    state: RawSpinLockIrq<State>,
 }
 
 impl IoRequests {
@@ -73,11 +75,15 @@ impl IoRequests {
             vm,
             vcpus,
             page,
-            state <- new_spinlock_irq!(State {
-                client: None,
-                pci_address: AddressRegister::default(),
-                gate: Gate::Open,
-            }),
+            state <- RawSpinLockIrq::new(
+                State {
+                    client: None,
+                    pci_address: AddressRegister::default(),
+                    gate: Gate::Open,
+                },
+                c_str!("acrn_ioreq"),
+                static_lock_class!(),
+            ),
         })
     }
 
@@ -87,8 +93,8 @@ impl IoRequests {
     }
 
     /// Takes every pending request. Hard-IRQ context; at most one pass over the slots.
-    pub(crate) fn dispatch(&self, interrupts: &LocalInterruptDisabled) {
-        self.scan(&mut self.state.lock_with(interrupts));
+    pub(crate) fn dispatch(&self) {
+        self.scan(&mut self.state.lock());
     }
 
     fn scan(&self, state: &mut State) {
@@ -227,7 +233,7 @@ impl IoRequests {
     }
 
     /// Runs `change` with dispatch held off. If it fails, dispatch goes on where it was.
-    fn held(&self, change: impl FnOnce() -> Result) -> Result<SpinLockIrqGuard<'_, State>> {
+    fn held(&self, change: impl FnOnce() -> Result) -> Result<RawSpinLockIrqGuard<'_, State>> {
         self.state.lock().gate = Gate::Held;
         let result = change();
         let mut state = self.state.lock();

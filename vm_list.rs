@@ -14,7 +14,6 @@ use crate::{
     vm::Vm,
 };
 use kernel::{
-    interrupt::LocalInterruptDisabled,
     prelude::*,
     sync::{
         global_lock,
@@ -120,7 +119,7 @@ pub(crate) fn bury_orphans() {
 pub(crate) struct Dispatcher;
 
 impl Upcall for Dispatcher {
-    fn upcall(interrupts: &LocalInterruptDisabled) {
-        VMS.for_each(|vm| vm.requests().dispatch(interrupts));
+    fn upcall() {
+        VMS.for_each(|vm| vm.requests().dispatch());
     }
 }

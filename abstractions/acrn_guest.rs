@@ -6,10 +6,7 @@
 
 use super::bindings;
 use core::arch::x86_64::__cpuid;
-use kernel::{
-    interrupt::LocalInterruptDisabled,
-    sync::rcu, //
-};
+use kernel::sync::rcu;
 
 /// Leaf with ACRN's feature bits in EAX (`ACRN_CPUID_FEATURES`).
 const CPUID_FEATURES: u32 = 0x4000_0001;
@@ -46,7 +43,7 @@ pub(crate) trait Upcall {
     /// Called in hard-IRQ context on vector 0xF3, after the local APIC was acknowledged.
     ///
     /// Several upcalls may have been folded into one. May not sleep or allocate.
-    fn upcall(interrupts: &LocalInterruptDisabled);
+    fn upcall();
 }
 
 /// The upcall is armed for as long as this lives.
@@ -78,7 +75,5 @@ impl Drop for UpcallRegistration {
 }
 
 extern "C" fn trampoline<T: Upcall>() {
-    // SAFETY: `sysvec_acrn_hv_callback()` calls its handler with interrupts disabled.
-    let interrupts = unsafe { LocalInterruptDisabled::assume_disabled() };
-    T::upcall(interrupts);
+    T::upcall();
 }
