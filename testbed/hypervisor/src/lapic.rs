@@ -50,6 +50,13 @@ pub fn write(offset: u64, value: u32) {
     unsafe { ((BASE + offset) as *mut u32).write_volatile(value) }
 }
 
+/// Has the CPU look again for interrupts that are pending. To be called after each #VMEXIT: QEMU's (7.2 at least)
+/// changes the CPU's request flags there without a lock, and loses what another thread sets at that moment. The
+/// interrupt is in IRR then, but nobody delivers it.
+pub fn look_again() {
+    write(TPR, read(TPR));
+}
+
 /// LAPIC id of this CPU.
 pub fn id() -> u8 {
     (read(ID) >> 24) as u8

@@ -136,6 +136,7 @@ impl Context {
         // what the ABI wants saved. The guest can touch only what its nested page tables, permission maps and
         // intercepts leave to it.
         unsafe { vcpu_enter(&raw mut self.vmcb, &raw mut self.state) };
+        crate::lapic::look_again();
         self.state.gprs.0[RAX] = self.vmcb.save.rax;
         self.state.gprs.0[RSP] = self.vmcb.save.rsp;
         // An event whose delivery was cut short is delivered again.
