@@ -59,8 +59,8 @@ impl AddressRegister {
             bus: self.0 >> 16 & 0xFF,
             device: self.0 >> 11 & 0x1F,
             function: self.0 >> 8 & 0x7,
-            // Bits 27:24 extend the register number beyond the first 256 bytes (AMD APM-style
-            // extended configuration, as ACRN's device model expects).
+            // Bits 27:24 extend the register number beyond the first 256 bytes (the
+            // extended register, as ACRN's device model expects).
             register: (self.0 & 0xFC | self.0 >> 16 & 0xF00) + offset,
         })
     }

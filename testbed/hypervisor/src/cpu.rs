@@ -82,6 +82,7 @@ pub fn init_boot_cpu() {
     set_owner(0, Owner::Service);
 }
 
+// SAFETY: defined in this crate's assembly, with these signatures.
 unsafe extern "C" {
     static trampoline_start: u8;
     static trampoline_end: u8;

@@ -104,6 +104,7 @@ pub fn send_sipi(dest: u8, page: u8) {
     command(dest, ICR_ASSERT | 6 << 8 | u32::from(page));
 }
 
+// SAFETY: defined in interrupt.s, with this signature.
 unsafe extern "C" {
     fn drain_interrupts();
 }

@@ -11,6 +11,7 @@ use mini_acrn_logic::{acpi::PhysRead, e820, walk::GuestRead};
 use spin::Once;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+// SAFETY: symbols of the linker script or of assembly; only used as declared here.
 unsafe extern "C" {
     static image_start: u8;
     static image_end: u8;
