@@ -6,8 +6,9 @@
 # what is out of date; where nothing is, this takes seconds.
 
 products_stage() {
-	# All checkouts share what cargo makes of the crates they depend on.
-	cargo_target=$cache/cargo
+	# Not shared by checkouts: cargo takes the build script's path to the linker
+	# script of one for that of another.
+	cargo_target=$checkout_cache/cargo
 	driver_build=$checkout_cache/driver-$(basename "$kernel_build")
 	probe_build=$checkout_cache/probe-$(basename "$kernel_build")
 
