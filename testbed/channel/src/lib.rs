@@ -134,8 +134,8 @@ pub struct VmInfo {
     pub state: u8,
     /// 1 if the request page is set.
     pub has_request_page: u8,
-    /// Zero.
-    pub reserved: u16,
+    /// Entries in the books of devices given to it: PCI, MMIO, virtual, and interrupt lines routed.
+    pub devices: u16,
     /// Physical address of the request page.
     pub request_page: u64,
     /// Bytes of Service VM memory that the nested page tables map, not counting mini-ACRN's own devices.
@@ -191,7 +191,8 @@ pub struct Fault {
     pub vmid: u16,
     /// 1: carry the hypercall out, then return `result` in place of what it returned.
     pub after: u8,
-    /// 1: CREATE_VM writes `value` as vcpu_num; CREATE_VM with 2 writes it as vmid.
+    /// 1: CREATE_VM is carried out and writes `value` as vcpu_num. 2: CREATE_VM writes `value` as vmid; it
+    /// is carried out only if `after` is 1.
     pub patch: u8,
     /// Matching calls to let pass first.
     pub skip: u32,

@@ -49,6 +49,13 @@ pub fn set_owner(id: usize, owner: Owner) {
     CPUS[id].owner.store(owner as u8, Ordering::Release);
 }
 
+/// Gives CPU `id` back to the Service VM if nobody uses it.
+pub fn reclaim(id: usize) -> bool {
+    let (free, service) = (Owner::Free as u8, Owner::Service as u8);
+    let owner = CPUS.get(id).filter(|_| id < SERVICE).map(|c| &c.owner);
+    owner.is_some_and(|o| o.compare_exchange(free, service, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+}
+
 /// CPUs free for User VMs, bit n for LAPIC id n.
 pub fn free_mask() -> u32 {
     (0..MAX).filter(|i| is(*i, Owner::Free)).fold(0, |m, i| m | 1 << i)
@@ -65,10 +72,11 @@ pub fn assign(id: usize, task: u32) {
     kick(id);
 }
 
-/// Runs what is assigned to CPU `id`, for ever.
-fn idle(id: usize) -> ! {
+/// Runs what is assigned to CPU `id` until that is the Service VM's.
+fn idle(id: usize) {
     loop {
         match CPUS[id].task.swap(0, Ordering::AcqRel) {
+            0 if is(id, Owner::Service) => return,
             0 => svm::sleep(),
             task => vcpu::run_task(task),
         }
@@ -134,9 +142,11 @@ extern "C" fn ap_main(id: u32) -> ! {
     lapic::quiesce();
     set_owner(n, if n < SERVICE { Owner::Service } else { Owner::Free });
     CPUS[n].online.store(true, Ordering::Release);
-    if n < SERVICE {
-        service::run_secondary(n);
-        set_owner(n, Owner::Free);
+    loop {
+        if n < SERVICE {
+            service::run_secondary(n);
+            set_owner(n, Owner::Free);
+        }
+        idle(n);
     }
-    idle(n)
 }

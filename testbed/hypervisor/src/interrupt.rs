@@ -4,6 +4,7 @@
 
 use crate::vm::Vm;
 use crate::{lapic, trace};
+use core::sync::atomic::Ordering;
 use mini_acrn_channel::kind;
 use mini_acrn_logic::apic::{Logical, Message, Targets};
 
@@ -30,6 +31,9 @@ pub fn deliver(vm: &Vm, message: Message) {
     let targets = message.targets(&table[..count]);
     for id in (0..count).filter(|i| targets & 1 << i != 0) {
         trace::push(kind::INTERRUPT, vm.id, &[], |r| (r.p1, r.p2) = (id as u64, message.vector.into()));
+    }
+    if targets != 0 {
+        vm.interrupts[usize::from(message.vector)].fetch_add(1, Ordering::Relaxed);
     }
     send(vm, targets, message.vector);
 }

@@ -30,7 +30,7 @@ const REMOVE_MS: u64 = 2000;
 
 static NESTED_ROOT: Once<u64> = Once::new();
 static CONTEXTS: [Mutex<Context>; SERVICE] = [const { Mutex::new(Context::zeroed()) }; SERVICE];
-/// Set when the Service VM gives up the CPU for good.
+/// Set when the Service VM gives up the CPU.
 static REMOVED: [AtomicBool; SERVICE] = [const { AtomicBool::new(false) }; SERVICE];
 
 /// The Service VM's nested page tables: one to one, less mini-ACRN's memory.
@@ -80,9 +80,10 @@ pub fn run_boot(entry: u64) -> ! {
     panic::power_off()
 }
 
-/// Runs CPU `id` of the Service VM whenever that wants it; returns when it is given up for good.
+/// Runs CPU `id` of the Service VM whenever that wants it; returns when it is given up.
 pub fn run_secondary(id: usize) {
     let mut cx = CONTEXTS[id].lock();
+    REMOVED[id].store(false, Ordering::Release);
     loop {
         if REMOVED[id].load(Ordering::Acquire) {
             return;
@@ -166,6 +167,11 @@ fn nested_fault(cx: &mut Context) {
         if let Some((insn, value)) = insn.and_then(|i| Some((i, i.stored(cx.gprs())?))) {
             let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
             if let Some(id) = target.filter(|id| (1..SERVICE).contains(id)) {
+                // A CPU that was given up and that no User VM has may come back. Not so on ACRN; here tests
+                // that come later want it.
+                if cpu::reclaim(id) {
+                    log!("CPU {id} is the Service VM's again");
+                }
                 cpu::kick(id);
             }
             return cx.skip(insn.len);

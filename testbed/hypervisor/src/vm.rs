@@ -26,23 +26,12 @@ pub const MAX_VCPUS: usize = 8;
 /// `vm_flag` of a VM whose vCPUs poll for completion (`GUEST_FLAG_IO_COMPLETION_POLLING`).
 const FLAG_POLLING: u64 = 1 << 2;
 
-/// A device that the VM was given, known by the first bytes of the structure that gave it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Device {
-    /// Hypercall that gave it.
-    pub id: u32,
-    /// What tells it from others.
-    pub key: Vec<u8>,
-}
-
 /// What only hypercalls look at.
 pub struct Book {
     /// Name given at CREATE_VM.
     pub name: [u8; 16],
     /// Physical CPUs.
     pub affinity: u64,
-    /// Devices given.
-    pub devices: Vec<Device>,
 }
 
 /// A User VM.
@@ -58,6 +47,8 @@ pub struct Vm {
     pub ioapic: Mutex<IoApic>,
     /// Logical destination registers of the vCPUs' APICs.
     pub logical: Mutex<[Logical; MAX_VCPUS]>,
+    /// Interrupts sent to it from outside, by vector.
+    pub interrupts: [AtomicU64; 256],
     /// Mask registers of the two PICs.
     pub pic_masks: [AtomicU8; 2],
     vcpu_num: AtomicUsize,
@@ -105,10 +96,11 @@ impl Vm {
         Self {
             id: 0,
             state: AtomicU8::new(vm_state::OFF),
-            book: Mutex::new(Book { name: [0; 16], affinity: 0, devices: Vec::new() }),
+            book: Mutex::new(Book { name: [0; 16], affinity: 0 }),
             npt: Mutex::new(None),
             ioapic: Mutex::new(IoApic::new()),
             logical: Mutex::new([Logical { ldr: 0, dfr: u32::MAX }; MAX_VCPUS]),
+            interrupts: [const { AtomicU64::new(0) }; 256],
             pic_masks: [const { AtomicU8::new(0xFF) }; 2],
             vcpu_num: AtomicUsize::new(0),
             request_page: AtomicU64::new(0),
@@ -159,7 +151,7 @@ impl Vm {
             return None;
         }
         *self.npt.lock() = Some(Npt::new(&mut *frames::POOL.lock()).ok()?);
-        *self.book.lock() = Book { name, affinity, devices: Vec::new() };
+        *self.book.lock() = Book { name, affinity };
         for (vcpu, cpu) in self.vcpus.iter().zip(&cpus) {
             cpu::set_owner(*cpu, cpu::Owner::User);
             vcpu.place(*cpu);
@@ -176,6 +168,7 @@ impl Vm {
         self.raised.store(0, Ordering::Release);
         *self.ioapic.lock() = IoApic::new();
         *self.logical.lock() = [Logical::default(); MAX_VCPUS];
+        self.interrupts.iter().for_each(|n| n.store(0, Ordering::Relaxed));
         self.pic_masks.iter().for_each(|m| m.store(0xFF, Ordering::Relaxed));
         let root = self.npt.lock().as_ref().map_or(0, Npt::root);
         for vcpu in self.vcpus() {
@@ -229,7 +222,6 @@ impl Vm {
         if let Some(npt) = self.npt.lock().take() {
             npt.destroy(&mut *frames::POOL.lock());
         }
-        self.book.lock().devices.clear();
         self.set_state(vm_state::OFF);
         Ok(())
     }

@@ -13,6 +13,7 @@ pub mod apic;
 pub mod bzimage;
 pub mod cpuid;
 pub mod decode;
+pub mod devices;
 pub mod e820;
 pub mod errno;
 pub mod ioapic;

@@ -2,7 +2,7 @@
 
 //! The trace and script channel of tests (`mini-acrn-channel`).
 
-use super::{Call, ID_BASE, SCRIPT};
+use super::{Call, ID_BASE, SCRIPT, device};
 use crate::ioreq::{self, SLOTS, Slot};
 use crate::vm::{self, Vm};
 use crate::{cpu, phys, trace, user_memory};
@@ -89,7 +89,7 @@ fn vm_info(vm: &Vm) -> VmInfo {
         vcpu_num: vm.vcpus().len() as u16,
         state: vm.state(),
         has_request_page: (request_page != 0).into(),
-        reserved: 0,
+        devices: device::count(vm.id) as u16,
         request_page,
         mapped_bytes: vm.npt.lock().as_ref().map_or(0, |n| n.mapped_bytes()),
         cpu_affinity: book.affinity,

@@ -1,64 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Passed-through and virtual devices: checks and books. The machine has none to give.
+//! Passed-through and virtual devices: checks and books.
 
 use crate::phys;
-use crate::vm::{self, Device};
-use alloc::vec;
+use crate::vm;
+use acrn_uapi::{acrn_mmiodev, acrn_pcidev, acrn_ptdev_irq};
 use mini_acrn_channel::vm_state::{CREATED, PAUSED};
+use mini_acrn_logic::devices::{Device, Devices};
 use mini_acrn_logic::errno::{Errno, Result};
+use spin::Mutex;
 
-/// Devices that a VM may have.
-const MAX_DEVICES: usize = 64;
-/// `ACRN_PTDEV_IRQ_INTX`.
-const INTX: u8 = 0;
+/// Bytes that SET_PTDEV_INTR and RESET_PTDEV_INTR read: 4 more than `acrn_ptdev_irq` has.
+const INTERRUPT_SIZE: u64 = 24;
+/// Bytes of `acrn_vdev`.
+const VIRTUAL_WORDS: usize = 192 / 8;
 
-/// How a pair of hypercalls names a device.
-struct Kind {
-    /// Number of the one that adds; the next higher one removes.
-    add: u8,
-    /// Bytes of its structure.
-    size: usize,
-    /// The bytes of it that name the device.
-    key: core::ops::Range<usize>,
-    /// Structure can't be read.
-    unreadable: Errno,
-    /// Nothing to remove.
-    missing: Errno,
+/// Who has what.
+static DEVICES: Mutex<Devices> = Mutex::new(Devices::new());
+
+/// Number of the hypercall that adds; the next higher one removes.
+const INTERRUPT: u8 = 0x53;
+const PCI: u8 = 0x55;
+const MMIO: u8 = 0x57;
+
+/// The device that the structure at `gpa` names, for the hypercall that adds such devices.
+fn device(add: u8, gpa: u64) -> Result<Device> {
+    match add {
+        INTERRUPT if !phys::is_service_ram(gpa, INTERRUPT_SIZE) => Err(Errno::GENERIC),
+        INTERRUPT => Device::line(&phys::read::<acrn_ptdev_irq>(gpa).ok_or(Errno::GENERIC)?),
+        PCI => Ok(Device::pci(&phys::read::<acrn_pcidev>(gpa).ok_or(Errno::FAULT)?)),
+        MMIO => Device::mmio(&phys::read::<acrn_mmiodev>(gpa).ok_or(Errno::INVAL)?),
+        _ => {
+            let words: [u64; VIRTUAL_WORDS] = phys::read(gpa).ok_or(Errno::INVAL)?;
+            Device::virt(words[0], words[1])
+        }
+    }
 }
 
-const KINDS: [Kind; 4] = [
-    // Interrupt: type, both addresses, virtual pin.
-    Kind { add: 0x53, size: 24, key: 0..12, unreadable: Errno::GENERIC, missing: Errno::GENERIC },
-    // PCI device: both addresses.
-    Kind { add: 0x55, size: 36, key: 4..8, unreadable: Errno::FAULT, missing: Errno::NODEV },
-    // MMIO device: name.
-    Kind { add: 0x57, size: 104, key: 0..8, unreadable: Errno::INVAL, missing: Errno::INVAL },
-    // Virtual device: id and slot.
-    Kind { add: 0x59, size: 192, key: 0..16, unreadable: Errno::INVAL, missing: Errno::INVAL },
-];
-
-/// Adds or removes a device.
+/// Adds or removes a device: hypercalls 53 to 5A.
 pub fn change(number: u8, vmid: u64, gpa: u64) -> Result {
     let vm = vm::get(vmid)?;
-    let kind = KINDS.iter().rfind(|k| k.add <= number).ok_or(Errno::NOTTY)?;
-    let add = number == kind.add;
-    vm.require(if add { &[CREATED] } else { &[CREATED, PAUSED] })?;
-    let mut bytes = vec![0; kind.size];
-    if !phys::is_service_ram(gpa, kind.size as u64) || phys::read_bytes(gpa, &mut bytes).is_none() {
-        return Err(kind.unreadable);
-    }
-    if kind.add == 0x53 && bytes[0] != INTX {
-        return Err(Errno::GENERIC);
-    }
-    let device = Device { id: kind.add.into(), key: bytes[kind.key.clone()].to_vec() };
-    let devices = &mut vm.book.lock().devices;
-    let found = devices.iter().position(|d| *d == device);
-    match (add, found) {
-        (true, None) if devices.len() < MAX_DEVICES => devices.push(device),
-        (true, _) => return Err(Errno::INVAL),
-        (false, Some(i)) => drop(devices.remove(i)),
-        (false, None) => return Err(kind.missing),
-    }
-    Ok(())
+    // They come in pairs that begin with an odd number.
+    let adds = number & 1 == 1;
+    let add = if adds { number } else { number - 1 };
+    let states: &[u8] = if adds { &[CREATED] } else { &[CREATED, PAUSED] };
+    let wrong_state = if add == INTERRUPT { Errno::GENERIC } else { Errno::INVAL };
+    vm.require(states).map_err(|_| wrong_state)?;
+    let device = device(add, gpa)?;
+    let mut devices = DEVICES.lock();
+    if adds { devices.add(vm.id, device) } else { devices.remove(vm.id, &device) }
+}
+
+/// Takes all that a VM has.
+pub fn clear(vmid: u16) {
+    DEVICES.lock().clear(vmid);
+}
+
+/// How many entries a VM has.
+pub fn count(vmid: u16) -> usize {
+    DEVICES.lock().count(vmid)
 }

@@ -2,6 +2,7 @@
 
 //! CREATE, START, PAUSE, RESET, DESTROY, SET_VCPU_REGS, and taking CPUs from the Service VM.
 
+use super::device;
 use crate::{cpu, log, phys, service, vm};
 use acrn_uapi::{acrn_vcpu_regs, acrn_vm_creation};
 use mini_acrn_channel::{ANY_VM, Fault, vm_state};
@@ -28,6 +29,11 @@ pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
     if !phys::is_service_ram(gpa, size_of_val(&cv) as u64) {
         return Err(Errno::GENERIC);
     }
+    if let Some(f) = fault.filter(|f| f.patch == 2 && f.after == 0) {
+        // ACRN's way to fail without an error.
+        (cv.vmid, cv.vcpu_num) = (f.value as u16, 0);
+        return phys::write(gpa, &cv).ok_or(Errno::GENERIC);
+    }
     let vm = vm::slot_for(&cv.uuid)?;
     (cv.vmid, cv.vcpu_num) = match vm.create(cv.uuid, cv.vm_flag, cv.cpu_affinity) {
         Some(()) => (vm.id, vm.vcpus().len() as u16),
@@ -48,6 +54,7 @@ pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
 pub fn destroy(vmid: u64) -> Result {
     let vm = vm::get(vmid)?;
     vm.destroy()?;
+    device::clear(vm.id);
     log!("VM {} destroyed, {} table pages in use", vm.id, vm::table_pages());
     Ok(())
 }

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Who has which device: books, with ACRN's rules. No device stands behind an entry: any PCI address and any
+//! range of memory can be given away, once.
+
+use crate::errno::{Errno, Result};
+use crate::ioapic::PINS;
+use crate::npt::PAGE;
+use acrn_uapi::{acrn_mmiodev, acrn_pcidev, acrn_ptdev_irq};
+use alloc::vec::Vec;
+
+/// Entries that a VM may have.
+pub const MAX: usize = 64;
+/// Pins of the two PICs.
+const PIC_PINS: u32 = 16;
+/// `ACRN_PTDEV_IRQ_INTX`.
+const INTX: u32 = 0;
+/// The virtual devices there are: ivshmem, by PCI vendor and device id.
+const VIRTUAL: [u32; 1] = [0x1110_1AF4];
+
+/// A range of device memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Range {
+    /// Where it appears in the User VM.
+    pub user: u64,
+    /// Where it is.
+    pub host: u64,
+    /// Bytes; 0 for none.
+    pub size: u64,
+}
+
+/// An entry of the books.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// A PCI device: its address in the User VM, and its own.
+    Pci {
+        /// In the User VM.
+        virt: u16,
+        /// In the machine.
+        phys: u16,
+    },
+    /// The interrupt line of a PCI device.
+    Line {
+        /// The device: address in the User VM, and its own.
+        device: (u16, u16),
+        /// Pin in the User VM.
+        virt_pin: u32,
+        /// Pin in the machine.
+        phys_pin: u32,
+        /// The virtual pin is one of the PIC's.
+        pic: bool,
+    },
+    /// A device known by its memory.
+    Mmio {
+        /// Name.
+        name: [u8; 8],
+        /// Its memory.
+        ranges: [Range; 3],
+    },
+    /// A device that the hypervisor plays.
+    Virtual {
+        /// What it is.
+        id: u64,
+        /// Its address in the User VM.
+        slot: u64,
+    },
+}
+
+impl Device {
+    /// Of ASSIGN_PCIDEV and DEASSIGN_PCIDEV.
+    pub fn pci(device: &acrn_pcidev) -> Self {
+        Self::Pci { virt: device.virt_bdf, phys: device.phys_bdf }
+    }
+
+    /// Of SET_PTDEV_INTR and RESET_PTDEV_INTR, which know interrupt lines only.
+    pub fn line(irq: &acrn_ptdev_irq) -> Result<Self> {
+        if irq.type_ != INTX {
+            return Err(Errno::GENERIC);
+        }
+        let device = (irq.virt_bdf, irq.phys_bdf);
+        // ACRN looks at one byte of it.
+        let pic = irq.intx.is_pic_pin as u8 != 0;
+        Ok(Self::Line { device, virt_pin: irq.intx.virt_pin, phys_pin: irq.intx.phys_pin, pic })
+    }
+
+    /// Of ASSIGN_MMIODEV and DEASSIGN_MMIODEV.
+    pub fn mmio(device: &acrn_mmiodev) -> Result<Self> {
+        let ranges = device.res.map(|r| Range { user: r.user_vm_pa, host: r.service_vm_pa, size: r.size });
+        if ranges.iter().any(|r| [r.user, r.host, r.size].iter().any(|v| !v.is_multiple_of(PAGE))) {
+            return Err(Errno::INVAL);
+        }
+        Ok(Self::Mmio { name: device.name, ranges })
+    }
+
+    /// Of CREATE_VDEV and DESTROY_VDEV.
+    pub fn virt(id: u64, slot: u64) -> Result<Self> {
+        if !VIRTUAL.contains(&(id as u32)) {
+            return Err(Errno::INVAL);
+        }
+        Ok(Self::Virtual { id, slot })
+    }
+
+    /// Whether only one of both can be given away, whoever gets it.
+    fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pci { phys: a, .. }, Self::Pci { phys: b, .. }) => a == b,
+            (Self::Line { phys_pin: a, .. }, Self::Line { phys_pin: b, .. }) => a == b,
+            (Self::Mmio { name: a, ranges: r }, Self::Mmio { name: b, ranges: s }) => {
+                a == b || r.iter().any(|r| s.iter().any(|s| r.overlaps(s)))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a VM can't have both for other reasons.
+    fn displaces(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Line { virt_pin: a, pic: p, .. }, Self::Line { virt_pin: b, pic: q, .. }) => {
+                (a, p) == (b, q)
+            }
+            (Self::Virtual { slot: a, .. }, Self::Virtual { slot: b, .. }) => a == b,
+            _ => false,
+        }
+    }
+
+    /// What is returned if it is taken, or not there.
+    fn refusal(&self) -> Errno {
+        match self {
+            Self::Pci { .. } | Self::Line { .. } => Errno::NODEV,
+            Self::Mmio { .. } | Self::Virtual { .. } => Errno::INVAL,
+        }
+    }
+}
+
+impl Range {
+    fn overlaps(&self, other: &Self) -> bool {
+        self.host < other.host.saturating_add(other.size) && other.host < self.host.saturating_add(self.size)
+    }
+}
+
+/// The books of all User VMs: VM id and entry.
+pub struct Devices(Vec<(u16, Device)>);
+
+impl Devices {
+    /// Nobody has anything.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn of(&self, vm: u16) -> impl Iterator<Item = &Device> {
+        self.0.iter().filter(move |(owner, _)| *owner == vm).map(|(_, device)| device)
+    }
+
+    /// Entries of a VM.
+    pub fn count(&self, vm: u16) -> usize {
+        self.of(vm).count()
+    }
+
+    /// A line is one of a device that the VM has, and ends at a pin that there is.
+    fn check_line(&self, vm: u16, device: &Device) -> Result {
+        let Device::Line { device: (virt, phys), virt_pin, pic, .. } = *device else { return Ok(()) };
+        let pins = if pic { PIC_PINS } else { PINS as u32 };
+        let present = self.of(vm).any(|d| *d == Device::Pci { virt, phys });
+        (present && virt_pin < pins).then_some(()).ok_or(Errno::GENERIC)
+    }
+
+    /// Gives a device to a VM.
+    pub fn add(&mut self, vm: u16, device: Device) -> Result {
+        self.check_line(vm, &device)?;
+        if let Device::Line { phys_pin, .. } = device {
+            if phys_pin >= PINS as u32 {
+                return Err(Errno::GENERIC);
+            }
+            // ACRN takes a line that is routed as asked for no error.
+            if self.of(vm).any(|d| *d == device) {
+                return Ok(());
+            }
+        }
+        let taken = self.0.iter().any(|(_, d)| d.excludes(&device));
+        if taken || self.of(vm).any(|d| d.displaces(&device)) || self.count(vm) >= MAX {
+            return Err(device.refusal());
+        }
+        self.0.push((vm, device));
+        Ok(())
+    }
+
+    /// Takes a device from a VM.
+    pub fn remove(&mut self, vm: u16, device: &Device) -> Result {
+        self.check_line(vm, device)?;
+        match self.0.iter().position(|(owner, d)| *owner == vm && d == device) {
+            Some(i) => drop(self.0.remove(i)),
+            // A line that is not routed needs no reset.
+            None if matches!(device, Device::Line { .. }) => {}
+            None => return Err(device.refusal()),
+        }
+        Ok(())
+    }
+
+    /// Takes all that a VM has.
+    pub fn clear(&mut self, vm: u16) {
+        self.0.retain(|(owner, _)| *owner != vm);
+    }
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PCI: Device = Device::Pci { virt: 0x18, phys: 0x10 };
+
+    fn line(virt_pin: u32, phys_pin: u32, pic: bool) -> Device {
+        Device::Line { device: (0x18, 0x10), virt_pin, phys_pin, pic }
+    }
+
+    fn mmio(name: u8, host: u64, size: u64) -> Device {
+        let none = Range { user: 0, host: 0, size: 0 };
+        Device::Mmio { name: [name; 8], ranges: [Range { user: 0xD000_0000, host, size }, none, none] }
+    }
+
+    #[test]
+    fn one_owner() {
+        let mut d = Devices::new();
+        d.add(1, PCI).unwrap();
+        assert_eq!(d.add(1, PCI), Err(Errno::NODEV));
+        assert_eq!(d.add(2, Device::Pci { virt: 0x20, phys: 0x10 }), Err(Errno::NODEV));
+        assert_eq!(d.remove(2, &PCI), Err(Errno::NODEV));
+        d.remove(1, &PCI).unwrap();
+        d.add(2, PCI).unwrap();
+        d.clear(2);
+        assert_eq!((d.count(1), d.count(2)), (0, 0));
+        d.add(1, PCI).unwrap();
+    }
+
+    #[test]
+    fn lines_need_their_device() {
+        let mut d = Devices::new();
+        assert_eq!(d.add(1, line(4, 5, false)), Err(Errno::GENERIC));
+        assert_eq!(d.remove(1, &line(4, 5, false)), Err(Errno::GENERIC));
+        d.add(1, PCI).unwrap();
+        d.remove(1, &line(4, 5, false)).unwrap();
+        for _ in 0..2 {
+            d.add(1, line(4, 5, false)).unwrap();
+        }
+        assert_eq!(d.count(1), 2);
+        assert_eq!(d.add(1, line(4, 6, false)), Err(Errno::NODEV));
+        assert_eq!(d.add(1, line(6, 5, false)), Err(Errno::NODEV));
+        d.add(1, line(4, 6, true)).unwrap();
+        for bad in [line(24, 7, false), line(16, 7, true), line(7, 24, false)] {
+            assert_eq!(d.add(1, bad), Err(Errno::GENERIC));
+        }
+        d.remove(1, &line(4, 5, false)).unwrap();
+        d.add(1, line(6, 5, false)).unwrap();
+    }
+
+    #[test]
+    fn memory_does_not_overlap() {
+        let mut d = Devices::new();
+        d.add(1, mmio(1, 0x10_0000, 0x2000)).unwrap();
+        assert_eq!(d.add(2, mmio(2, 0x10_1000, 0x1000)), Err(Errno::INVAL));
+        assert_eq!(d.add(2, mmio(1, 0x20_0000, 0x1000)), Err(Errno::INVAL));
+        d.add(2, mmio(2, 0x10_2000, 0x1000)).unwrap();
+        assert_eq!(d.remove(2, &mmio(1, 0x10_0000, 0x2000)), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn virtual_devices_are_known_ones() {
+        assert_eq!(Device::virt(0x1234, 8), Err(Errno::INVAL));
+        let mut d = Devices::new();
+        let device = Device::virt(0x1110_1AF4, 8).unwrap();
+        d.add(1, device.clone()).unwrap();
+        assert_eq!(d.add(1, device.clone()), Err(Errno::INVAL));
+        d.add(2, device.clone()).unwrap();
+        d.remove(1, &device).unwrap();
+        assert_eq!(d.remove(1, &device), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn books_are_bounded() {
+        let mut d = Devices::new();
+        for phys in 0..MAX as u16 {
+            d.add(1, Device::Pci { virt: phys, phys }).unwrap();
+        }
+        assert_eq!(d.add(1, Device::Pci { virt: 0x100, phys: 0x100 }), Err(Errno::NODEV));
+        d.add(2, Device::Pci { virt: 0x100, phys: 0x100 }).unwrap();
+    }
+
+    #[test]
+    fn only_lines_and_whole_pages() {
+        let mut irq = acrn_ptdev_irq { type_: 1, ..Default::default() };
+        assert_eq!(Device::line(&irq), Err(Errno::GENERIC));
+        irq.type_ = 0x100;
+        assert_eq!(Device::line(&irq), Err(Errno::GENERIC));
+        let mut device = acrn_mmiodev::default();
+        assert!(Device::mmio(&device).is_ok());
+        device.res[2].size = 0x800;
+        assert_eq!(Device::mmio(&device), Err(Errno::INVAL));
+    }
+}
