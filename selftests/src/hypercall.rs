@@ -4,6 +4,7 @@
 
 #![allow(missing_docs, reason = "the names are ACRN's")]
 
+pub const SERVICE_VM_OFFLINE_CPU: u32 = 0x8000_0001;
 pub const CREATE_VM: u32 = 0x8000_0010;
 pub const DESTROY_VM: u32 = 0x8000_0011;
 pub const START_VM: u32 = 0x8000_0012;
@@ -11,7 +12,17 @@ pub const PAUSE_VM: u32 = 0x8000_0013;
 pub const RESET_VM: u32 = 0x8000_0015;
 pub const SET_VCPU_REGS: u32 = 0x8000_0016;
 pub const INJECT_MSI: u32 = 0x8000_0023;
+pub const VM_INTR_MONITOR: u32 = 0x8000_0024;
 pub const SET_IRQLINE: u32 = 0x8000_0025;
 pub const SET_IOREQ_BUFFER: u32 = 0x8000_0030;
 pub const NOTIFY_REQUEST_FINISH: u32 = 0x8000_0031;
 pub const SET_MEMORY_REGIONS: u32 = 0x8000_0042;
+pub const SET_PTDEV_INTR: u32 = 0x8000_0053;
+pub const RESET_PTDEV_INTR: u32 = 0x8000_0054;
+pub const ASSIGN_PCIDEV: u32 = 0x8000_0055;
+pub const DEASSIGN_PCIDEV: u32 = 0x8000_0056;
+pub const ASSIGN_MMIODEV: u32 = 0x8000_0057;
+pub const DEASSIGN_MMIODEV: u32 = 0x8000_0058;
+pub const CREATE_VDEV: u32 = 0x8000_0059;
+pub const DESTROY_VDEV: u32 = 0x8000_005a;
+pub const PM_GET_CPU_STATE: u32 = 0x8000_0080;

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands that give a User VM a device or take it back.
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    device::{Argument, Device},
+    hypercall::{self, *},
+};
+use acrn_uapi::ioctl::*;
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// A command.
+pub struct Command {
+    /// Number of the request.
+    pub request: u32,
+    /// Its hypercall.
+    pub hypercall: u32,
+    /// Bytes that the hypervisor reads.
+    pub told: usize,
+}
+
+impl Command {
+    /// Bytes of the structure in user space.
+    pub const fn size(&self) -> usize {
+        (self.request >> 16 & 0x3fff) as usize
+    }
+
+    /// Its name in the C header.
+    pub fn name(&self) -> &'static str {
+        let known = ALL.iter().find(|(request, _)| *request == self.request);
+        known.map_or("unknown", |(_, name)| name)
+    }
+
+    /// Whether it gives a device, and does not take it.
+    pub const fn gives(&self) -> bool {
+        self.hypercall & 1 == 1
+    }
+
+    /// What the hypervisor says when the VM is in the wrong state.
+    pub const fn wrong_state(&self) -> Errno {
+        match self.hypercall {
+            SET_PTDEV_INTR | RESET_PTDEV_INTR => Errno::EPERM,
+            _ => Errno::EINVAL,
+        }
+    }
+
+    /// Issues it with `bytes`, which end where memory ends.
+    pub fn issue(&self, device: &Device, bytes: &[u8]) -> Result<(), Errno> {
+        assert_eq!(bytes.len(), self.size());
+        let area = Area::anonymous(2 * PAGE);
+        area.unmap(PAGE, PAGE);
+        let offset = PAGE - bytes.len();
+        area.write_bytes(offset, bytes);
+        device.ioctl(self.request, Argument::At(&area, offset))
+    }
+
+    /// Issues it with a structure.
+    pub fn with<T: IntoBytes + zerocopy::Immutable>(
+        &self,
+        bench: &Bench,
+        value: &T,
+    ) -> Result<(), Errno> {
+        self.issue(&bench.device, value.as_bytes())
+    }
+
+    /// The next hypercall of this command fails with `errno`.
+    pub fn fail_next(&self, bench: &Bench, errno: Errno) {
+        let mut fault = Fault::new_zeroed();
+        fault.id = self.hypercall;
+        fault.vmid = bench.vmid;
+        fault.count = 1;
+        fault.result = -i64::from(errno as i32);
+        bench.probe.push_fault(fault);
+    }
+}
+
+const fn command(request: u32, hypercall: u32, told: usize) -> Command {
+    Command {
+        request,
+        hypercall,
+        told,
+    }
+}
+
+/// Routes an interrupt line. The hypervisor reads 4 bytes more than the structure has.
+pub const SET_LINE: Command = command(ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR, 24);
+/// Undoes it.
+pub const RESET_LINE: Command = command(ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR, 24);
+/// Gives a PCI device.
+pub const ASSIGN_PCI: Command = command(ACRN_IOCTL_ASSIGN_PCIDEV, hypercall::ASSIGN_PCIDEV, 36);
+/// Takes it back.
+pub const DEASSIGN_PCI: Command =
+    command(ACRN_IOCTL_DEASSIGN_PCIDEV, hypercall::DEASSIGN_PCIDEV, 36);
+/// Gives a device known by its memory.
+pub const ASSIGN_MMIO: Command = command(ACRN_IOCTL_ASSIGN_MMIODEV, ASSIGN_MMIODEV, 104);
+/// Takes it back.
+pub const DEASSIGN_MMIO: Command = command(ACRN_IOCTL_DEASSIGN_MMIODEV, DEASSIGN_MMIODEV, 104);
+/// Makes a virtual device.
+pub const CREATE_VIRTUAL: Command = command(ACRN_IOCTL_CREATE_VDEV, CREATE_VDEV, 192);
+/// Takes it away.
+pub const DESTROY_VIRTUAL: Command = command(ACRN_IOCTL_DESTROY_VDEV, DESTROY_VDEV, 192);
+
+/// All of them.
+pub const COMMANDS: [Command; 8] = [
+    SET_LINE,
+    RESET_LINE,
+    ASSIGN_PCI,
+    DEASSIGN_PCI,
+    ASSIGN_MMIO,
+    DEASSIGN_MMIO,
+    CREATE_VIRTUAL,
+    DESTROY_VIRTUAL,
+];

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices that a User VM is given, and what is counted of their interrupts.
+
+use std::process::ExitCode;
+
+use acrn_selftests::harness::{self, Test};
+
+mod books;
+mod command;
+mod monitor;
+mod pass;
+
+fn main() -> ExitCode {
+    harness::main(&[
+        Test::new("bytes_arrive", pass::bytes_arrive),
+        Test::new("bad_pointers", pass::bad_pointers),
+        Test::new("errors_passed_on", pass::errors_passed_on),
+        Test::new("given_and_taken", books::given_and_taken),
+        Test::new("line_of_a_device", books::line_of_a_device),
+        Test::new("one_owner", books::one_owner),
+        Test::new("state_matters", books::state_matters),
+        Test::new("line_is_padded", pass::line_is_padded),
+        Test::new("monitor_counts_arrive", monitor::counts_arrive),
+        Test::new("monitor_request_arrives", monitor::request_arrives),
+        Test::new("monitor_any_address", monitor::any_address_in_the_page),
+        Test::new("monitor_errors_passed_on", monitor::errors_passed_on),
+        Test::new("monitor_bad_pages", monitor::bad_pages),
+        // Upstream's driver has trouble with what follows: what comes after it may be its fault.
+        Test::new(
+            "monitor_nothing_stays_pinned",
+            monitor::nothing_stays_pinned,
+        ),
+        Test::new("monitor_two_threads", monitor::two_threads),
+        Test::new("free_after_close", books::free_after_close),
+    ])
+}

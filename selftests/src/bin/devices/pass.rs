@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The structure goes to the hypervisor as it is, and its word comes back.
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    device::Argument,
+    harness::Outcome,
+    need,
+    trace::Trace,
+};
+use nix::errno::Errno;
+
+use crate::command::{COMMANDS, Command, RESET_LINE, SET_LINE};
+
+/// `size` bytes, none of which is zero and no two rounds of which are alike.
+fn pattern(size: usize, round: usize) -> Vec<u8> {
+    let bytes = 0..size;
+    bytes
+        .map(|at| ((at * 7 + round * 31) % 255) as u8 + 1)
+        .collect()
+}
+
+/// Issues `command` with `bytes`; what the hypervisor was told.
+fn told(bench: &Bench, command: &Command, bytes: &[u8]) -> Vec<u8> {
+    let trace = Trace::start(&bench.probe);
+    // Whether it makes sense to the hypervisor is not the question.
+    let _ = command.issue(&bench.device, bytes);
+    let calls = trace.calls(command.hypercall);
+    assert_eq!(calls.len(), 1, "{}: hypercalls", command.name());
+    assert_eq!(calls[0].p1, u64::from(bench.vmid), "{}", command.name());
+    assert_eq!(calls[0].data_len as usize, command.told);
+    calls[0].data[..command.told].to_vec()
+}
+
+/// All bytes arrive, those of padding too.
+pub fn bytes_arrive() -> Outcome {
+    let bench = need!(Bench::new());
+    for command in &COMMANDS {
+        for round in 0..4 {
+            let bytes = pattern(command.size(), round);
+            let told = told(&bench, command, &bytes);
+            assert_eq!(told[..bytes.len()], bytes, "{}", command.name());
+        }
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// What the hypervisor reads beyond the structure of an interrupt line is zero, and not what the kernel's
+/// memory held before (A18).
+pub fn line_is_padded() -> Outcome {
+    let bench = need!(Bench::new());
+    for round in 0..32 {
+        for command in [SET_LINE, RESET_LINE] {
+            let bytes = pattern(command.size(), round);
+            let told = told(&bench, &command, &bytes);
+            assert_eq!(told[bytes.len()..], [0; 4], "{}", command.name());
+        }
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Pointers to nothing, or to a structure of which not all is there. No hypercall is made.
+pub fn bad_pointers() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(2 * PAGE);
+    area.unmap(PAGE, PAGE);
+    let trace = Trace::start(&bench.probe);
+    for command in &COMMANDS {
+        let arguments = [
+            Argument::NULL,
+            Argument::KERNEL,
+            Argument::Number(1 << 63),
+            Argument::Number(u64::MAX),
+            Argument::At(&area, PAGE),
+            Argument::At(&area, PAGE - 4),
+            Argument::At(&area, PAGE - command.size() + 1),
+        ];
+        for (index, argument) in arguments.into_iter().enumerate() {
+            let refused = bench.device.ioctl(command.request, argument);
+            assert_eq!(
+                refused,
+                Err(Errno::EFAULT),
+                "{}, pointer {index}",
+                command.name()
+            );
+        }
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Any error of the hypervisor.
+pub fn errors_passed_on() -> Outcome {
+    let bench = need!(Bench::new());
+    for command in &COMMANDS {
+        for errno in [
+            Errno::EPERM,
+            Errno::EINVAL,
+            Errno::ENODEV,
+            Errno::EFAULT,
+            Errno::EBUSY,
+            Errno::ENOMEM,
+            Errno::ENOTTY,
+        ] {
+            command.fail_next(&bench, errno);
+            let refused = command.issue(&bench.device, &pattern(command.size(), 0));
+            assert_eq!(refused, Err(errno), "{}", command.name());
+        }
+    }
+    bench.destroy();
+    Outcome::Passed
+}
