@@ -8,8 +8,11 @@
 mod abstractions;
 mod hypercall;
 mod ioctl;
+mod ioeventfd;
 mod ioreq;
+mod irqfd;
 mod mm;
+mod power;
 mod uapi;
 mod vm;
 mod vm_list;

@@ -3,6 +3,7 @@
 #include <asm/cpufeature.h>
 #include <asm/acrn.h>
 #include <asm/hypervisor.h>
+#include <linux/eventfd.h>
 
 #include "helpers.h"
 #include "uapi/acrn.h"

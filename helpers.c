@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/eventfd.h>
 #include <linux/io.h>
+#include <linux/irqflags.h>
 #include <linux/mm.h>
-#include <linux/spinlock.h>
+#include <linux/poll.h>
+#include <linux/sched.h>
 
 #include "helpers.h"
 
@@ -25,34 +28,24 @@ void *hsm_page_address(const void *page)
 	return page_address((const struct page *)page);
 }
 
-void hsm_raw_spin_lock_init(void *lock, const char *name, void *key)
+__poll_t hsm_vfs_poll(void *file, void *table)
 {
-#ifdef CONFIG_DEBUG_SPINLOCK
-	__raw_spin_lock_init(lock, name, key, LD_WAIT_SPIN);
-#else
-	raw_spin_lock_init((raw_spinlock_t *)lock);
-#endif
+	return vfs_poll(file, table);
 }
 
-unsigned long hsm_raw_spin_lock_irqsave(void *lock)
+u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue)
 {
+	spinlock_t *lock = &((wait_queue_head_t *)queue)->lock;
 	unsigned long flags;
+	u64 count;
 
-	raw_spin_lock_irqsave((raw_spinlock_t *)lock, flags);
-	return flags;
+	spin_lock_irqsave(lock, flags);
+	eventfd_ctx_do_read(context, &count);
+	spin_unlock_irqrestore(lock, flags);
+	return count;
 }
 
-void hsm_raw_spin_unlock_irqrestore(void *lock, unsigned long flags)
+void hsm_lockdep_hardirq_threaded(void)
 {
-	raw_spin_unlock_irqrestore((raw_spinlock_t *)lock, flags);
-}
-
-bool hsm_raw_spin_trylock_irqsave(void *lock, unsigned long *flags)
-{
-	return raw_spin_trylock_irqsave((raw_spinlock_t *)lock, *flags);
-}
-
-void hsm_raw_spin_assert_is_held(void *lock)
-{
-	lockdep_assert_held((raw_spinlock_t *)lock);
+	lockdep_hardirq_threaded();
 }

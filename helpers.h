@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the kernel offers only as a macro or inline function and the kernel
- * crate has no binding for. Pages and locks are passed as void pointers, so that the
- * generated bindings do not repeat the kernel's own types.
+ * crate has no binding for. Pages, files and queues are passed as void pointers,
+ * so that the generated bindings do not repeat the kernel's own types.
  */
 #ifndef _ACRN_HSM_HELPERS_H
 #define _ACRN_HSM_HELPERS_H
@@ -14,10 +14,12 @@ u64 hsm_page_to_pfn(const void *page);
 void *hsm_pfn_to_page(u64 pfn);
 void *hsm_page_address(const void *page);
 
-void hsm_raw_spin_lock_init(void *lock, const char *name, void *key);
-unsigned long hsm_raw_spin_lock_irqsave(void *lock);
-void hsm_raw_spin_unlock_irqrestore(void *lock, unsigned long flags);
-bool hsm_raw_spin_trylock_irqsave(void *lock, unsigned long *flags);
-void hsm_raw_spin_assert_is_held(void *lock);
+struct eventfd_ctx;
+__poll_t hsm_vfs_poll(void *file, void *table);
+/* Reads the counter, under the lock of its wait queue. */
+u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue);
+
+/* This interrupt handler would be a thread on PREEMPT_RT. */
+void hsm_lockdep_hardirq_threaded(void);
 
 #endif

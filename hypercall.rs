@@ -15,6 +15,7 @@ use crate::{
 };
 use kernel::prelude::*;
 
+const SERVICE_VM_OFFLINE_CPU: u64 = 0x8000_0001;
 const CREATE_VM: u64 = 0x8000_0010;
 const DESTROY_VM: u64 = 0x8000_0011;
 const START_VM: u64 = 0x8000_0012;
@@ -22,10 +23,20 @@ const PAUSE_VM: u64 = 0x8000_0013;
 const RESET_VM: u64 = 0x8000_0015;
 const SET_VCPU_REGS: u64 = 0x8000_0016;
 const INJECT_MSI: u64 = 0x8000_0023;
+const VM_INTR_MONITOR: u64 = 0x8000_0024;
 const SET_IRQLINE: u64 = 0x8000_0025;
 const SET_IOREQ_BUFFER: u64 = 0x8000_0030;
 const NOTIFY_REQUEST_FINISH: u64 = 0x8000_0031;
 const SET_MEMORY_REGIONS: u64 = 0x8000_0042;
+const SET_PTDEV_INTR: u64 = 0x8000_0053;
+const RESET_PTDEV_INTR: u64 = 0x8000_0054;
+const ASSIGN_PCIDEV: u64 = 0x8000_0055;
+const DEASSIGN_PCIDEV: u64 = 0x8000_0056;
+const ASSIGN_MMIODEV: u64 = 0x8000_0057;
+const DEASSIGN_MMIODEV: u64 = 0x8000_0058;
+const CREATE_VDEV: u64 = 0x8000_0059;
+const DESTROY_VDEV: u64 = 0x8000_005A;
+const PM_GET_CPU_STATE: u64 = 0x8000_0080;
 
 /// Id of a User VM, relative to the Service VM.
 ///
@@ -43,6 +54,12 @@ impl VmId {
     fn new(raw: u16) -> Option<Self> {
         // INVARIANT: Checked here.
         (raw != Self::INVALID).then_some(Self(raw))
+    }
+}
+
+impl From<VmId> for u64 {
+    fn from(vm: VmId) -> u64 {
+        vm.0.into()
     }
 }
 
@@ -132,6 +149,24 @@ unsafe fn vmcall(id: u64, p1: u64, p2: u64) -> Result {
     }
 }
 
+/// Makes a hypercall whose second parameter is a structure.
+///
+/// # Safety
+///
+/// `id` must be a hypercall that does nothing to this VM's memory but to read `*parameter`.
+unsafe fn vmcall_with<T>(id: u64, vm: VmId, parameter: &Contiguous<T>) -> Result {
+    // SAFETY: By the contract of this function.
+    unsafe { vmcall(id, vm.into(), parameter.phys()) }
+}
+
+/// Takes a CPU away from the Service VM, by the id of its local APIC, which must be offline in Linux.
+///
+/// `EPERM` for the boot CPU.
+pub(crate) fn service_vm_offline_cpu(lapic_id: u32) -> Result {
+    // SAFETY: No memory parameter.
+    unsafe { vmcall(SERVICE_VM_OFFLINE_CPU, lapic_id.into(), 0) }
+}
+
 /// A VM that the hypervisor made, and its number of vCPUs as told by the hypervisor.
 pub(crate) struct Created {
     /// The new VM's id.
@@ -155,43 +190,58 @@ pub(crate) fn create_vm(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> R
 /// Ends a VM, which must be paused (`EPERM`). After success the hypervisor uses none of its memory.
 pub(crate) fn destroy_vm(vm: VmId) -> Result {
     // SAFETY: No memory parameter; takes mappings away.
-    unsafe { vmcall(DESTROY_VM, vm.0.into(), 0) }
+    unsafe { vmcall(DESTROY_VM, vm.into(), 0) }
 }
 
 /// Starts a created VM that has a request page (`EPERM`).
 pub(crate) fn start_vm(vm: VmId) -> Result {
     // SAFETY: No memory parameter; the VM sees what was mapped into it.
-    unsafe { vmcall(START_VM, vm.0.into(), 0) }
+    unsafe { vmcall(START_VM, vm.into(), 0) }
 }
 
 /// Stops the vCPUs of a VM.
 pub(crate) fn pause_vm(vm: VmId) -> Result {
     // SAFETY: No memory parameter.
-    unsafe { vmcall(PAUSE_VM, vm.0.into(), 0) }
+    unsafe { vmcall(PAUSE_VM, vm.into(), 0) }
 }
 
 /// Puts a paused VM (`EPERM`) back to where it was created; all request slots become FREE.
 pub(crate) fn reset_vm(vm: VmId) -> Result {
     // SAFETY: No memory parameter; writes to the VM's request page, which is shared.
-    unsafe { vmcall(RESET_VM, vm.0.into(), 0) }
+    unsafe { vmcall(RESET_VM, vm.into(), 0) }
 }
 
 /// Sets the registers of a vCPU of a VM that does not run (`EPERM`).
 pub(crate) fn set_vcpu_regs(vm: VmId, registers: &Contiguous<uapi::acrn_vcpu_regs>) -> Result {
     // SAFETY: Reads `*registers`.
-    unsafe { vmcall(SET_VCPU_REGS, vm.0.into(), registers.phys()) }
+    unsafe { vmcall_with(SET_VCPU_REGS, vm, registers) }
 }
 
 /// Sends an MSI to a VM.
 pub(crate) fn inject_msi(vm: VmId, msi: &Contiguous<uapi::acrn_msi_entry>) -> Result {
     // SAFETY: Reads `*msi`.
-    unsafe { vmcall(INJECT_MSI, vm.0.into(), msi.phys()) }
+    unsafe { vmcall_with(INJECT_MSI, vm, msi) }
+}
+
+/// A command and a count of 4 bytes each, then 48 numbers.
+pub(crate) type InterruptCounts = [u64; 49];
+
+/// What VM_INTR_MONITOR reads and writes, aligned so that it does not cross a page.
+#[repr(C, align(512))]
+pub(crate) struct InterruptMonitor(pub(crate) InterruptCounts);
+
+/// Asks for interrupt counts of a VM's passed-through devices, or delays their interrupts.
+///
+/// The hypervisor keeps no pointer to `monitor`.
+pub(crate) fn vm_intr_monitor(vm: VmId, monitor: &mut Contiguous<InterruptMonitor>) -> Result {
+    // SAFETY: Reads and writes `*monitor`, which is borrowed mutably.
+    unsafe { vmcall_with(VM_INTR_MONITOR, vm, monitor) }
 }
 
 /// Drives an interrupt line of a VM: GSI in the low 32 bits, operation in the high ones.
 pub(crate) fn set_irqline(vm: VmId, line: u64) -> Result {
     // SAFETY: No memory parameter.
-    unsafe { vmcall(SET_IRQLINE, vm.0.into(), line) }
+    unsafe { vmcall(SET_IRQLINE, vm.into(), line) }
 }
 
 /// Tells the hypervisor where the request page of a VM is. `page` holds its physical address.
@@ -199,7 +249,7 @@ pub(crate) fn set_irqline(vm: VmId, line: u64) -> Result {
 /// After success the hypervisor writes to that page until the VM is destroyed.
 pub(crate) fn set_ioreq_buffer(vm: VmId, page: &Contiguous<u64>) -> Result {
     // SAFETY: Reads `*page`; the page named there is shared by the caller's intent.
-    unsafe { vmcall(SET_IOREQ_BUFFER, vm.0.into(), page.phys()) }
+    unsafe { vmcall_with(SET_IOREQ_BUFFER, vm, page) }
 }
 
 /// Wakes the vCPU `vcpu`, whose request is COMPLETE.
@@ -208,7 +258,7 @@ pub(crate) fn set_ioreq_buffer(vm: VmId, page: &Contiguous<u64>) -> Result {
 /// early: one call for one request.
 pub(crate) fn notify_request_finish(vm: VmId, vcpu: u64) -> Result {
     // SAFETY: No memory parameter.
-    unsafe { vmcall(NOTIFY_REQUEST_FINISH, vm.0.into(), vcpu) }
+    unsafe { vmcall(NOTIFY_REQUEST_FINISH, vm.into(), vcpu) }
 }
 
 /// Carries out `regions` in order, and stops at the first that fails, without a roll-back.
@@ -224,4 +274,81 @@ pub(crate) fn set_memory_regions(vm: VmId, regions: &ContiguousVec<MemoryRegion>
     })?;
     // SAFETY: Reads `*parameter` and `regions`; what is mapped is the caller's intent.
     unsafe { vmcall(SET_MEMORY_REGIONS, parameter.phys(), 0) }
+}
+
+/// Parameter of SET_PTDEV_INTR and RESET_PTDEV_INTR. The hypervisor reads 24 bytes, of which the
+/// interface to user space has 20.
+#[repr(C)]
+pub(crate) struct PtdevInterrupt {
+    interrupt: uapi::acrn_ptdev_irq,
+    reserved: u32,
+}
+static_assert!(size_of::<PtdevInterrupt>() == 24);
+
+impl From<uapi::acrn_ptdev_irq> for PtdevInterrupt {
+    fn from(interrupt: uapi::acrn_ptdev_irq) -> Self {
+        Self {
+            interrupt,
+            reserved: 0,
+        }
+    }
+}
+
+/// Connects an interrupt line of a passed-through device.
+pub(crate) fn set_ptdev_intr(vm: VmId, interrupt: &Contiguous<PtdevInterrupt>) -> Result {
+    // SAFETY: Reads `*interrupt`.
+    unsafe { vmcall_with(SET_PTDEV_INTR, vm, interrupt) }
+}
+
+/// Undoes [`set_ptdev_intr`].
+pub(crate) fn reset_ptdev_intr(vm: VmId, interrupt: &Contiguous<PtdevInterrupt>) -> Result {
+    // SAFETY: Reads `*interrupt`.
+    unsafe { vmcall_with(RESET_PTDEV_INTR, vm, interrupt) }
+}
+
+/// Passes a PCI device through to a VM. `EINVAL`, `ENODEV`, `EFAULT`.
+pub(crate) fn assign_pcidev(vm: VmId, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
+    // SAFETY: Reads `*device`.
+    unsafe { vmcall_with(ASSIGN_PCIDEV, vm, device) }
+}
+
+/// Takes a PCI device back. `EINVAL`, `ENODEV`, `EFAULT`.
+pub(crate) fn deassign_pcidev(vm: VmId, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
+    // SAFETY: Reads `*device`.
+    unsafe { vmcall_with(DEASSIGN_PCIDEV, vm, device) }
+}
+
+/// Passes a device known by its memory ranges through to a VM. `EINVAL`.
+pub(crate) fn assign_mmiodev(vm: VmId, device: &Contiguous<uapi::acrn_mmiodev>) -> Result {
+    // SAFETY: Reads `*device`.
+    unsafe { vmcall_with(ASSIGN_MMIODEV, vm, device) }
+}
+
+/// Takes a device known by its memory ranges back. `EINVAL`.
+pub(crate) fn deassign_mmiodev(vm: VmId, device: &Contiguous<uapi::acrn_mmiodev>) -> Result {
+    // SAFETY: Reads `*device`.
+    unsafe { vmcall_with(DEASSIGN_MMIODEV, vm, device) }
+}
+
+/// Makes a device that the hypervisor plays. `EINVAL`.
+pub(crate) fn create_vdev(vm: VmId, device: &Contiguous<uapi::acrn_vdev>) -> Result {
+    // SAFETY: Reads `*device`.
+    unsafe { vmcall_with(CREATE_VDEV, vm, device) }
+}
+
+/// Ends a device that the hypervisor plays. `EINVAL`.
+pub(crate) fn destroy_vdev(vm: VmId, device: &Contiguous<uapi::acrn_vdev>) -> Result {
+    // SAFETY: Reads `*device`.
+    unsafe { vmcall_with(DESTROY_VDEV, vm, device) }
+}
+
+/// Asks about idle and frequency states of a physical CPU; `question` names the VM as well.
+///
+/// Writes at most 48 bytes to `answer`, which must have room for what the question asks for.
+pub(crate) fn pm_get_cpu_state<const WORDS: usize>(
+    question: u64,
+    answer: &mut Contiguous<[u64; WORDS]>,
+) -> Result {
+    // SAFETY: Writes to `*answer`, which is borrowed mutably.
+    unsafe { vmcall(PM_GET_CPU_STATE, question, answer.phys()) }
 }

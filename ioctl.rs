@@ -7,7 +7,15 @@ use crate::{
         contiguous::Contiguous,
         rw_semaphore::RwSemaphore, //
     },
+    hypercall::{
+        self,
+        PtdevInterrupt, //
+    },
     mm::Segment,
+    power::{
+        self,
+        Layout, //
+    },
     uapi::{
         self,
         command, //
@@ -21,6 +29,7 @@ use kernel::{
         MiscDevice,
         MiscDeviceRegistration, //
     },
+    page::PAGE_MASK,
     prelude::*,
     static_lock_class,
     sync::Arc,
@@ -51,11 +60,23 @@ pub(crate) struct HsmFile {
 
 /// The argument of a command: a number, or the address of a structure.
 #[derive(Clone, Copy)]
-struct Argument(usize);
+struct Argument {
+    value: usize,
+    layout: Layout,
+}
 
 impl Argument {
+    fn bytes(self, length: usize) -> UserSlice {
+        UserSlice::new(UserPtr::from_addr(self.value), length)
+    }
+
     fn slice<T>(self) -> UserSlice {
-        UserSlice::new(UserPtr::from_addr(self.0), size_of::<T>())
+        self.bytes(size_of::<T>())
+    }
+
+    /// A structure at the start of the page that the address is in.
+    fn page_slice<T>(self) -> UserSlice {
+        UserSlice::new(UserPtr::from_addr(self.value & PAGE_MASK), size_of::<T>())
     }
 
     fn copy<T: FromBytes>(self) -> Result<T> {
@@ -68,6 +89,10 @@ impl Argument {
 
     fn segment(self) -> Result<Segment> {
         self.copy::<uapi::acrn_vm_memmap>()?.try_into()
+    }
+
+    fn ptdev_interrupt(self) -> Result<Contiguous<PtdevInterrupt>> {
+        Contiguous::new(self.copy::<uapi::acrn_ptdev_irq>()?.into())
     }
 }
 
@@ -96,19 +121,24 @@ impl MiscDevice for HsmFile {
     }
 
     fn ioctl(device: Pin<&Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
-        let argument = Argument(arg);
-        match cmd {
-            command::CREATE_VM => device.create(argument),
-            command::DESTROY_VM => device.destroy(),
-            command::RESET_VM => device.exclusively(Vm::reset),
-            command::ATTACH_IOREQ_CLIENT => {
-                // Not under the lock: DESTROY_VM must be able to end the wait.
-                let client = device.with_vm(|vm| vm.requests().client())?;
-                client.wait()
-            }
-            _ => device.with_vm(|vm| vm_command(vm, cmd, argument)),
-        }?;
-        Ok(0)
+        let argument = Argument {
+            value: arg,
+            layout: Layout::Native,
+        };
+        device.command(cmd, argument)
+    }
+
+    #[cfg(CONFIG_COMPAT)]
+    fn compat_ioctl(device: Pin<&Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        let argument = Argument {
+            value: arg,
+            layout: Layout::I386,
+        };
+        let cmd = match cmd {
+            command::VM_INTR_MONITOR_I386 => command::VM_INTR_MONITOR,
+            cmd => cmd,
+        };
+        device.command(cmd, argument)
     }
 }
 
@@ -119,7 +149,10 @@ fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
         command::PAUSE_VM => vm.pause(),
         command::SET_VCPU_REGS => vm.set_vcpu_regs(&argument.contiguous()?),
         command::INJECT_MSI => vm.inject_msi(&argument.contiguous()?),
-        command::SET_IRQLINE => vm.set_irqline(argument.0 as u64),
+        command::VM_INTR_MONITOR => {
+            vm.monitor_interrupts(argument.page_slice::<hypercall::InterruptCounts>())
+        }
+        command::SET_IRQLINE => vm.set_irqline(argument.value as u64),
         command::SET_MEMSEG => vm.set_memory_segment(argument.segment()?),
         command::UNSET_MEMSEG => vm.unset_memory_segment(argument.segment()?),
         command::CREATE_IOREQ_CLIENT => vm.requests().create_client(),
@@ -138,11 +171,41 @@ fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
             vm.requests().clear();
             Ok(())
         }
+        command::SET_PTDEV_INTR => hypercall::set_ptdev_intr(vm.id(), &argument.ptdev_interrupt()?),
+        command::RESET_PTDEV_INTR => {
+            hypercall::reset_ptdev_intr(vm.id(), &argument.ptdev_interrupt()?)
+        }
+        command::ASSIGN_PCIDEV => hypercall::assign_pcidev(vm.id(), &argument.contiguous()?),
+        command::DEASSIGN_PCIDEV => hypercall::deassign_pcidev(vm.id(), &argument.contiguous()?),
+        command::ASSIGN_MMIODEV => hypercall::assign_mmiodev(vm.id(), &argument.contiguous()?),
+        command::DEASSIGN_MMIODEV => hypercall::deassign_mmiodev(vm.id(), &argument.contiguous()?),
+        command::CREATE_VDEV => hypercall::create_vdev(vm.id(), &argument.contiguous()?),
+        command::DESTROY_VDEV => hypercall::destroy_vdev(vm.id(), &argument.contiguous()?),
+        command::PM_GET_CPU_STATE => {
+            power::get_cpu_state(vm.id(), |length| argument.bytes(length), argument.layout)
+        }
+        command::IOEVENTFD => vm.ioeventfds().configure(vm.requests(), &argument.copy()?),
+        command::IRQFD => vm.irqfds().configure(&argument.copy()?),
         _ => Err(ENOTTY),
     }
 }
 
 impl HsmFile {
+    fn command(&self, cmd: u32, argument: Argument) -> Result<isize> {
+        match cmd {
+            command::CREATE_VM => self.create(argument),
+            command::DESTROY_VM => self.destroy(),
+            command::RESET_VM => self.exclusively(Vm::reset),
+            command::ATTACH_IOREQ_CLIENT => {
+                // Not under the lock: DESTROY_VM must be able to end the wait.
+                let client = self.with_vm(|vm| vm.requests().client())?;
+                client.wait()
+            }
+            _ => self.with_vm(|vm| vm_command(vm, cmd, argument)),
+        }?;
+        Ok(0)
+    }
+
     /// CREATE_VM: `EEXIST` while there is a VM.
     fn create(&self, argument: Argument) -> Result {
         let mut place = self.place.write();

@@ -13,25 +13,28 @@ mod request_page;
 
 pub(crate) use client::Client;
 pub(crate) use request_page::{
+    Access,
+    Direction,
     RequestPage,
+    Space,
     VcpuCount, //
 };
 
 use crate::{
-    abstractions::raw_spinlock::{
-        RawSpinLockIrq,
-        RawSpinLockIrqGuard, //
-    },
     hypercall::{
         self,
         VmId, //
     },
+    ioeventfd, //
 };
 use kernel::{
-    c_str,
     prelude::*,
-    static_lock_class,
-    sync::Arc, //
+    sync::{
+        new_spinlock_irq,
+        Arc,
+        SpinLockIrq,
+        SpinLockIrqGuard, //
+    },
 };
 use pci_config::{
     AddressRegister,
@@ -55,6 +58,19 @@ struct State {
     client: Option<Arc<Client>>,
     pci_address: AddressRegister,
     gate: Gate,
+    ioeventfds: ioeventfd::Table,
+    counts: Counts,
+}
+
+/// How many requests there were, by who took them.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counts {
+    /// The device model.
+    pub(crate) device_model: u64,
+    /// An ioeventfd.
+    pub(crate) ioeventfd: u64,
+    /// The PCI configuration ports.
+    pub(crate) pci_config: u64,
 }
 
 /// The I/O requests of one VM.
@@ -65,7 +81,7 @@ pub(crate) struct IoRequests {
     page: RequestPage,
     /// Taken in hard-IRQ context. Serialises all changes of slots that the kernel makes.
     #[pin]
-    state: RawSpinLockIrq<State>,
+    state: SpinLockIrq<State>,
 }
 
 impl IoRequests {
@@ -75,14 +91,15 @@ impl IoRequests {
             vm,
             vcpus,
             page,
-            state <- RawSpinLockIrq::new(
+            state <- new_spinlock_irq!(
                 State {
                     client: None,
                     pci_address: AddressRegister::default(),
                     gate: Gate::Open,
+                    ioeventfds: ioeventfd::Table::default(),
+                    counts: Counts::default(),
                 },
-                c_str!("acrn_ioreq"),
-                static_lock_class!(),
+                "acrn_ioreq"
             ),
         })
     }
@@ -110,18 +127,23 @@ impl IoRequests {
     }
 
     fn dispatch_slot(&self, slot: Slot<'_>, state: &mut State) {
-        let meaning = match slot.port_access() {
-            Some(access) => state.pci_address.access(access),
-            None => Meaning::Other,
-        };
-        let config = match meaning {
-            Meaning::Done(value) => {
-                self.notify(slot.complete_pending(value));
-                return;
+        let mut config = None;
+        if let Some(access) = slot.access() {
+            match state.pci_address.access(&access) {
+                Meaning::Done(value) => {
+                    state.counts.pci_config += 1;
+                    self.notify(slot.complete_pending(&access, value));
+                    return;
+                }
+                Meaning::Config(address) => config = Some(address),
+                Meaning::Other if state.ioeventfds.handle(&access) => {
+                    state.counts.ioeventfd += 1;
+                    self.notify(slot.complete_pending(&access, 0));
+                    return;
+                }
+                Meaning::Other => {}
             }
-            Meaning::Config(address) => Some(address),
-            Meaning::Other => None,
-        };
+        }
 
         let Some(client) = &state.client else {
             return;
@@ -130,6 +152,7 @@ impl IoRequests {
             slot.set_pci_config(address);
         }
         if slot.hand_to_device_model() {
+            state.counts.device_model += 1;
             client.assign(slot.vcpu());
         }
     }
@@ -140,6 +163,31 @@ impl IoRequests {
             // It can only fail for a VM or vCPU that is not there, and then nobody waits.
             let _ = hypercall::notify_request_finish(self.vm, vcpu.into());
         }
+    }
+
+    /// Puts another table of ioeventfds into service. Process context.
+    pub(crate) fn replace_ioeventfds(&self, table: ioeventfd::Table) {
+        let mut state = self.state.lock();
+        let old = core::mem::replace(&mut state.ioeventfds, table);
+        self.scan(&mut state);
+        drop(state);
+        // Frees memory and lets go of eventfds: not under the lock.
+        drop(old);
+    }
+
+    /// How many requests there were.
+    pub(crate) fn counts(&self) -> Counts {
+        self.state.lock().counts
+    }
+
+    /// Whether the device model is a client.
+    pub(crate) fn has_client(&self) -> bool {
+        self.state.lock().client.is_some()
+    }
+
+    /// How many vCPUs the VM has.
+    pub(crate) fn vcpus(&self) -> VcpuCount {
+        self.vcpus
     }
 
     /// Makes the device model a client (CREATE_IOREQ_CLIENT), and gives it what is already pending.
@@ -233,7 +281,7 @@ impl IoRequests {
     }
 
     /// Runs `change` with dispatch held off. If it fails, dispatch goes on where it was.
-    fn held(&self, change: impl FnOnce() -> Result) -> Result<RawSpinLockIrqGuard<'_, State>> {
+    fn held(&self, change: impl FnOnce() -> Result) -> Result<SpinLockIrqGuard<'_, State>> {
         self.state.lock().gate = Gate::Held;
         let result = change();
         let mut state = self.state.lock();

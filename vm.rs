@@ -6,13 +6,16 @@ use crate::{
     abstractions::contiguous::Contiguous,
     hypercall::{
         self,
+        InterruptMonitor,
         VmId, //
     },
+    ioeventfd::IoEventFds,
     ioreq::{
         IoRequests,
         RequestPage,
         VcpuCount, //
     },
+    irqfd::IrqFds,
     mm::{
         self,
         GuestMemory,
@@ -28,6 +31,7 @@ use kernel::{
         Arc,
         Mutex, //
     },
+    uaccess::UserSlice, //
 };
 
 /// A VM that the hypervisor has, and what of the Service VM it may use.
@@ -40,7 +44,22 @@ pub(crate) struct Vm {
     #[pin]
     requests: IoRequests,
     #[pin]
+    ioeventfds: IoEventFds,
+    #[pin]
+    irqfds: IrqFds,
+    #[pin]
     memory: Mutex<GuestMemory>,
+    /// Held while the hypervisor is told to change it.
+    #[pin]
+    phase: Mutex<Phase>,
+}
+
+/// What the VM was last told to be. It may have stopped by itself since.
+#[derive(Clone, Copy)]
+pub(crate) enum Phase {
+    Created,
+    Running,
+    Paused,
 }
 
 /// A VM that the hypervisor just made and that has nothing of ours yet. Destroyed on drop.
@@ -86,6 +105,9 @@ impl Vm {
             pin_init!(Self {
                 id,
                 requests <- IoRequests::new(created.vm, vcpus, page),
+                ioeventfds <- IoEventFds::new(),
+                irqfds <- IrqFds::new(created.vm),
+                phase <- new_mutex!(Phase::Created),
                 memory <- new_mutex!(GuestMemory::default()),
             }),
             GFP_KERNEL,
@@ -111,9 +133,20 @@ impl Vm {
         &self.requests
     }
 
+    /// What of its memory accesses and port accesses signals an eventfd, and which interrupt it.
+    pub(crate) fn ioeventfds(&self) -> &IoEventFds {
+        &self.ioeventfds
+    }
+
+    /// What eventfds interrupt it.
+    pub(crate) fn irqfds(&self) -> &IrqFds {
+        &self.irqfds
+    }
+
     /// Destroys the VM (DESTROY_VM), which must be paused: `EPERM`, and it stays as it was.
     pub(crate) fn destroy(self: &Arc<Self>) -> Result {
-        self.requests.end_with(|| hypercall::destroy_vm(self.id))?;
+        self.irqfds
+            .end_with(|| self.requests.end_with(|| hypercall::destroy_vm(self.id)))?;
         vm_list::remove(self);
         Ok(())
     }
@@ -121,6 +154,8 @@ impl Vm {
     /// Gives the VM up in whatever state it is. If the hypervisor will not destroy it, it stays
     /// listed with all its pins, and is tried again when the next VM is made.
     pub(crate) fn release(self: Arc<Self>) {
+        self.irqfds.clear();
+        self.ioeventfds.clear(&self.requests);
         match self.pause_and_destroy() {
             Ok(()) => vm_list::remove(&self),
             Err(error) => {
@@ -138,17 +173,26 @@ impl Vm {
 
     /// START_VM.
     pub(crate) fn start(&self) -> Result {
-        hypercall::start_vm(self.id)
+        self.change(Phase::Running, || hypercall::start_vm(self.id))
     }
 
     /// PAUSE_VM.
     pub(crate) fn pause(&self) -> Result {
-        hypercall::pause_vm(self.id)
+        self.change(Phase::Paused, || hypercall::pause_vm(self.id))
     }
 
     /// RESET_VM. The caller sees to it that no other command for the VM is under way.
     pub(crate) fn reset(&self) -> Result {
-        self.requests.reset_with(|| hypercall::reset_vm(self.id))
+        self.change(Phase::Created, || {
+            self.requests.reset_with(|| hypercall::reset_vm(self.id))
+        })
+    }
+
+    fn change(&self, to: Phase, command: impl FnOnce() -> Result) -> Result {
+        let mut phase = self.phase.lock();
+        command()?;
+        *phase = to;
+        Ok(())
     }
 
     /// SET_VCPU_REGS.
@@ -167,6 +211,14 @@ impl Vm {
     /// SET_IRQLINE.
     pub(crate) fn set_irqline(&self, line: u64) -> Result {
         hypercall::set_irqline(self.id, line)
+    }
+
+    /// VM_INTR_MONITOR.
+    pub(crate) fn monitor_interrupts(&self, page: UserSlice) -> Result {
+        let (mut reader, mut writer) = page.reader_writer();
+        let mut monitor = Contiguous::new(InterruptMonitor(reader.read()?))?;
+        hypercall::vm_intr_monitor(self.id, &mut monitor)?;
+        writer.write(&monitor.0)
     }
 
     /// SET_MEMSEG.

@@ -42,7 +42,8 @@ impl Platform {
 pub(crate) trait Upcall {
     /// Called in hard-IRQ context on vector 0xF3, after the local APIC was acknowledged.
     ///
-    /// Several upcalls may have been folded into one. May not sleep or allocate.
+    /// Several upcalls may have been folded into one. May not sleep or allocate. May take a
+    /// `spinlock_t`: the module is not for PREEMPT_RT, where that sleeps.
     fn upcall();
 }
 
@@ -75,5 +76,7 @@ impl Drop for UpcallRegistration {
 }
 
 extern "C" fn trampoline<T: Upcall>() {
+    // SAFETY: This is hard-IRQ context.
+    unsafe { bindings::hsm_lockdep_hardirq_threaded() };
     T::upcall();
 }

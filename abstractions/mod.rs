@@ -8,9 +8,10 @@
 pub(crate) mod acrn_guest;
 mod bindings;
 pub(crate) mod contiguous;
+pub(crate) mod eventfd;
+pub(crate) mod eventfd_hook;
 pub(crate) mod irq_list;
 pub(crate) mod pinned_pages;
-pub(crate) mod raw_spinlock;
 pub(crate) mod rw_semaphore;
 pub(crate) mod simple_wait_queue;
 pub(crate) mod uapi_types;

@@ -4,11 +4,18 @@
 
 use super::bindings;
 pub(crate) use bindings::{
-    acrn_io_request, acrn_ioreq_notify, acrn_msi_entry, acrn_vcpu_regs, acrn_vm_creation,
-    acrn_vm_memmap, ACRN_IOREQ_DIR_READ, ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_PENDING,
+    acrn_cstate_data, acrn_io_request, acrn_ioeventfd, acrn_ioreq_notify, acrn_irqfd, acrn_mmiodev,
+    acrn_msi_entry, acrn_pcidev, acrn_pm_cmd_type_ACRN_PMCMD_GET_CX_CNT as ACRN_PMCMD_GET_CX_CNT,
+    acrn_pm_cmd_type_ACRN_PMCMD_GET_CX_DATA as ACRN_PMCMD_GET_CX_DATA,
+    acrn_pm_cmd_type_ACRN_PMCMD_GET_PX_CNT as ACRN_PMCMD_GET_PX_CNT,
+    acrn_pm_cmd_type_ACRN_PMCMD_GET_PX_DATA as ACRN_PMCMD_GET_PX_DATA, acrn_pstate_data,
+    acrn_ptdev_irq, acrn_vcpu_regs, acrn_vdev, acrn_vm_creation, acrn_vm_memmap,
+    ACRN_IOEVENTFD_FLAG_DATAMATCH, ACRN_IOEVENTFD_FLAG_DEASSIGN, ACRN_IOEVENTFD_FLAG_PIO,
+    ACRN_IOREQ_DIR_READ, ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_PENDING,
     ACRN_IOREQ_STATE_PROCESSING, ACRN_IOREQ_TYPE_MMIO, ACRN_IOREQ_TYPE_PCICFG,
-    ACRN_IOREQ_TYPE_PORTIO, ACRN_IO_REQUEST_MAX, ACRN_MEMMAP_MMIO, ACRN_MEMMAP_RAM,
-    ACRN_MEM_ACCESS_RIGHT_MASK, ACRN_MEM_TYPE_UC, ACRN_MEM_TYPE_WB,
+    ACRN_IOREQ_TYPE_PORTIO, ACRN_IO_REQUEST_MAX, ACRN_IRQFD_FLAG_DEASSIGN, ACRN_MEMMAP_MMIO,
+    ACRN_MEMMAP_RAM, ACRN_MEM_ACCESS_RIGHT_MASK, ACRN_MEM_TYPE_UC, ACRN_MEM_TYPE_WB,
+    PMCMD_TYPE_MASK,
 };
 use kernel::{
     prelude::*,
@@ -28,9 +35,15 @@ macro_rules! any_bytes_are_valid {
 }
 
 any_bytes_are_valid!(
+    acrn_ioeventfd,
     acrn_ioreq_notify,
+    acrn_irqfd,
+    acrn_mmiodev,
     acrn_msi_entry,
+    acrn_pcidev,
+    acrn_ptdev_irq,
     acrn_vcpu_regs,
+    acrn_vdev,
     acrn_vm_creation,
     acrn_vm_memmap,
 );

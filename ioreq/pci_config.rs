@@ -6,21 +6,22 @@
 //! 0xCFC to 0xCFF (PCI Local Bus Specification 3.0, 3.2.2.3.2). ACRN passes both on as port I/O.
 
 use super::request_page::{
+    Access,
     Direction,
     PciConfigAddress,
-    PortAccess, //
+    Space, //
 };
 
 const ADDRESS_PORT: u64 = 0xCF8;
 const DATA_PORT: u64 = 0xCFC;
 const DATA_END: u64 = DATA_PORT + 4;
 
-/// What a port access means under configuration mechanism #1.
+/// What an access means under configuration mechanism #1.
 pub(super) enum Meaning {
     /// Nothing: the access goes on as it is.
     Other,
-    /// Done here. A read returns the value, a write took effect.
-    Done(Option<u32>),
+    /// Done here: a write took effect, a read returns this.
+    Done(u32),
     /// An access to configuration space.
     Config(PciConfigAddress),
 }
@@ -34,26 +35,26 @@ impl AddressRegister {
 
     /// Interprets an access. A narrow access to 0xCF8 is not for this register: chipsets have others
     /// there (reset control at 0xCF9).
-    pub(super) fn access(&mut self, access: PortAccess) -> Meaning {
-        match (access.port, access.size) {
-            (ADDRESS_PORT, 4) => Meaning::Done(match access.direction {
-                Direction::Read => Some(self.0),
-                Direction::Write(value) => {
-                    self.0 = value;
-                    None
+    pub(super) fn access(&mut self, access: &Access) -> Meaning {
+        match (access.space, access.address, access.size) {
+            (Space::Port, ADDRESS_PORT, 4) => {
+                if let Direction::Write(value) = access.direction {
+                    // 4 bytes, by the pattern.
+                    self.0 = value as u32;
                 }
-            }),
-            (port @ DATA_PORT..DATA_END, 1..=4) if access.size <= DATA_END - port => {
+                Meaning::Done(self.0)
+            }
+            (Space::Port, port @ DATA_PORT..DATA_END, 1..=4) if access.size <= DATA_END - port => {
                 // Less than 4, by the pattern.
-                self.data((port - DATA_PORT) as u32, access.direction)
+                self.data((port - DATA_PORT) as u32)
             }
             _ => Meaning::Other,
         }
     }
 
-    fn data(&self, offset: u32, direction: Direction) -> Meaning {
+    fn data(&self, offset: u32) -> Meaning {
         if self.0 & Self::ENABLE == 0 {
-            return Meaning::Done((direction == Direction::Read).then_some(u32::MAX));
+            return Meaning::Done(u32::MAX);
         }
         Meaning::Config(PciConfigAddress {
             bus: self.0 >> 16 & 0xFF,

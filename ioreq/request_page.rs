@@ -160,14 +160,23 @@ mod offset {
 pub(crate) enum Direction {
     Read,
     /// With the value written.
-    Write(u32),
+    Write(u64),
 }
 
-/// A port access, copied out of a slot.
+/// What an address is an address in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Space {
+    Port,
+    Memory,
+}
+
+/// An access of a guest to a port or to memory, copied out of a slot.
 #[derive(Clone, Copy)]
-pub(crate) struct PortAccess {
+pub(crate) struct Access {
+    pub(crate) space: Space,
     pub(crate) direction: Direction,
-    pub(crate) port: u64,
+    pub(crate) address: u64,
+    /// 1 to 8 bytes.
     pub(crate) size: u64,
 }
 
@@ -225,18 +234,26 @@ impl Slot<'_> {
             == uapi::ACRN_IOREQ_STATE_PENDING
     }
 
-    /// The request, if it is a port access.
-    pub(crate) fn port_access(self) -> Option<PortAccess> {
-        if self.read(offset::TYPE) != uapi::ACRN_IOREQ_TYPE_PORTIO {
-            return None;
-        }
-        Some(PortAccess {
+    /// The request, if it is an access to a port or to memory that makes sense.
+    pub(crate) fn access(self) -> Option<Access> {
+        let space = match self.read(offset::TYPE) {
+            uapi::ACRN_IOREQ_TYPE_PORTIO => Space::Port,
+            uapi::ACRN_IOREQ_TYPE_MMIO => Space::Memory,
+            _ => return None,
+        };
+        let size = self.read_u64(offset::SIZE);
+        let value = || match space {
+            Space::Port => self.read(offset::VALUE).into(),
+            Space::Memory => self.read_u64(offset::VALUE),
+        };
+        matches!(size, 1..=8).then(|| Access {
+            space,
             direction: match self.read(offset::DIRECTION) {
                 uapi::ACRN_IOREQ_DIR_READ => Direction::Read,
-                _ => Direction::Write(self.read(offset::VALUE)),
+                _ => Direction::Write(value()),
             },
-            port: self.read_u64(offset::ADDRESS),
-            size: self.read_u64(offset::SIZE),
+            address: self.read_u64(offset::ADDRESS),
+            size,
         })
     }
 
@@ -258,10 +275,13 @@ impl Slot<'_> {
         )
     }
 
-    /// PENDING -> COMPLETE, with `value` as what a port read returns.
-    pub(crate) fn complete_pending(self, value: Option<u32>) -> Option<Completed> {
-        if let Some(value) = value {
+    /// PENDING -> COMPLETE, for an access that the kernel handles; `value` is what a read returns.
+    pub(crate) fn complete_pending(self, access: &Access, value: u32) -> Option<Completed> {
+        if access.direction == Direction::Read {
             self.write(offset::VALUE, value);
+            if access.space == Space::Memory {
+                self.write(offset::VALUE + 4, 0);
+            }
         }
         self.complete_from(uapi::ACRN_IOREQ_STATE_PENDING)
     }

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! ioeventfds: writes of a guest that signal an eventfd, and are done with that.
+//!
+//! An access inside a registered range never gets to the device model: a read returns 0, a write
+//! signals what is registered for it, if anything.
+
+use crate::{
+    abstractions::eventfd::EventFd,
+    ioreq::{
+        Access,
+        Direction,
+        IoRequests,
+        Space, //
+    },
+    uapi,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+
+/// Most ioeventfds of a VM, so that what the upcall does is bounded.
+const MAX_IOEVENTFDS: usize = 1024;
+
+/// Longest range, in bytes.
+const MAX_LEN: u64 = 8;
+
+/// `ACRN_IOEVENTFD_FLAG_ASYNCIO` of ACRN's own kernel: a hint that acrn-dm gives to every driver.
+const FLAG_ASYNCIO: u32 = 0x08;
+const KNOWN_FLAGS: u32 = uapi::ACRN_IOEVENTFD_FLAG_PIO
+    | uapi::ACRN_IOEVENTFD_FLAG_DATAMATCH
+    | uapi::ACRN_IOEVENTFD_FLAG_DEASSIGN
+    | FLAG_ASYNCIO;
+
+/// The low `len` bytes of a number; `len` is 1 to 8.
+fn low_bytes(len: u64) -> u64 {
+    u64::MAX >> (64 - 8 * len.clamp(1, 8))
+}
+
+/// The writes that signal an eventfd.
+///
+/// # Invariants
+///
+/// `len` is 1, 2, 4 or 8; `start + len` does not overflow; `data` has no bits beyond `len` bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Trigger {
+    space: Space,
+    start: u64,
+    len: u64,
+    /// Only this value; `None` for any.
+    data: Option<u64>,
+}
+
+impl TryFrom<&uapi::acrn_ioeventfd> for Trigger {
+    type Error = Error;
+
+    fn try_from(argument: &uapi::acrn_ioeventfd) -> Result<Self> {
+        let len = argument.len.into();
+        if !matches!(len, 1 | 2 | 4 | 8) || argument.addr.checked_add(len).is_none() {
+            return Err(EINVAL);
+        }
+        let matches_data = argument.flags & uapi::ACRN_IOEVENTFD_FLAG_DATAMATCH != 0;
+        // INVARIANT: Checked above; masked here.
+        Ok(Self {
+            space: match argument.flags & uapi::ACRN_IOEVENTFD_FLAG_PIO {
+                0 => Space::Memory,
+                _ => Space::Port,
+            },
+            start: argument.addr,
+            len,
+            data: matches_data.then_some(argument.data & low_bytes(len)),
+        })
+    }
+}
+
+impl Trigger {
+    /// Where it is, for sorting.
+    fn place(&self) -> (Space, u64) {
+        (self.space, self.start)
+    }
+
+    /// Whether one write could signal through both: widths do not count, as in upstream.
+    fn conflicts(&self, other: &Self) -> bool {
+        self.place() == other.place()
+            && (self.data.is_none() || other.data.is_none() || self.data == other.data)
+    }
+
+    /// Whether `asked`, whose data counts only if it is given, means this.
+    fn is_meant_by(&self, asked: &Self) -> bool {
+        self.place() == asked.place()
+            && self.len == asked.len
+            && (asked.data.is_none() || asked.data == self.data)
+    }
+
+    /// Whether a write of `size` bytes at `start` signals.
+    fn fires(&self, size: u64, value: u64) -> bool {
+        let differs = |data| (data ^ value) & low_bytes(size) != 0;
+        size <= self.len && !self.data.is_some_and(differs)
+    }
+}
+
+#[derive(Clone)]
+struct IoEventFd {
+    trigger: Trigger,
+    eventfd: Arc<EventFd>,
+    /// Later ones have greater ones.
+    serial: u64,
+}
+
+impl IoEventFd {
+    /// The order of entries.
+    fn key(&self) -> ((Space, u64), Option<u64>) {
+        (self.trigger.place(), self.trigger.data)
+    }
+}
+
+/// All triggers with the same start.
+struct Range {
+    place: (Space, u64),
+    /// Length of the longest.
+    len: u64,
+}
+
+/// The ioeventfds of a VM as the upcall looks them up: by binary search.
+///
+/// # Invariants
+///
+/// `ranges` is sorted by place, without duplicates; `entries` by place, then data.
+#[derive(Default)]
+pub(crate) struct Table {
+    ranges: KVVec<Range>,
+    entries: KVVec<IoEventFd>,
+}
+
+impl Table {
+    /// Of entries that are sorted.
+    fn new(sorted: &[IoEventFd]) -> Result<Self> {
+        let mut entries = KVVec::with_capacity(sorted.len(), GFP_KERNEL)?;
+        entries.extend_from_slice(sorted, GFP_KERNEL)?;
+        let mut ranges = KVVec::<Range>::new();
+        for entry in entries.iter() {
+            let place = entry.trigger.place();
+            match ranges.last_mut() {
+                Some(last) if last.place == place => last.len = last.len.max(entry.trigger.len),
+                _ => ranges.push(
+                    Range {
+                        place,
+                        len: entry.trigger.len,
+                    },
+                    GFP_KERNEL,
+                )?,
+            }
+        }
+        // INVARIANT: Sorted as `sorted` is.
+        Ok(Self { ranges, entries })
+    }
+
+    /// Handles an access of a guest, if it lies inside a range. Any context.
+    ///
+    /// Takes logarithmic time, and that of the signals. The one exception are narrow writes to a range
+    /// for which many values are registered.
+    pub(crate) fn handle(&self, access: &Access) -> bool {
+        let place = (access.space, access.address);
+        let after = self.ranges.partition_point(|range| range.place <= place);
+        let (before, _) = self.ranges.split_at_checked(after).unwrap_or_default();
+        // No range starts further ahead than this and still covers the access.
+        let near = before.iter().rev().take_while(|range| {
+            range.place.0 == access.space && access.address - range.place.1 < MAX_LEN
+        });
+        let mut covered = false;
+        for range in near {
+            let offset = access.address - range.place.1;
+            covered |= offset + access.size <= range.len;
+            if offset == 0 {
+                if let Direction::Write(value) = access.direction {
+                    self.signal(range, access.size, value);
+                }
+            }
+        }
+        covered
+    }
+
+    /// Signals what a write of `size` bytes to the start of `range` is to signal.
+    fn signal(&self, range: &Range, size: u64, value: u64) {
+        let value = value & low_bytes(size);
+        let begin = self
+            .entries
+            .partition_point(|entry| entry.trigger.place() < range.place);
+        let here = self.entries.get(begin..).unwrap_or_default();
+        let here = here
+            .split_at(here.partition_point(|entry| entry.trigger.place() == range.place))
+            .0;
+        let any_data = here.partition_point(|entry| entry.trigger.data.is_none());
+        let (any_data, with_data) = here.split_at(any_data);
+        let with_data = if size < range.len {
+            // Compared by the width of the access, so their order does not help.
+            with_data
+        } else {
+            let begin = with_data.partition_point(|entry| entry.trigger.data < Some(value));
+            let rest = with_data.get(begin..).unwrap_or_default();
+            rest.split_at(rest.partition_point(|entry| entry.trigger.data == Some(value)))
+                .0
+        };
+        for entry in [any_data, with_data].into_iter().flatten() {
+            if entry.trigger.fires(size, value) {
+                entry.eventfd.signal();
+            }
+        }
+    }
+}
+
+/// What is registered, by [`IoEventFd::key`].
+struct Registered {
+    sorted: KVVec<IoEventFd>,
+    next_serial: u64,
+}
+
+/// The ioeventfds of a VM.
+#[pin_data]
+pub(crate) struct IoEventFds {
+    #[pin]
+    registered: Mutex<Registered>,
+}
+
+impl IoEventFds {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            registered <- new_mutex!(Registered {
+                sorted: KVVec::new(),
+                next_serial: 0,
+            }),
+        })
+    }
+
+    /// IOEVENTFD. `requests` are those of the same VM.
+    pub(crate) fn configure(
+        &self,
+        requests: &IoRequests,
+        argument: &uapi::acrn_ioeventfd,
+    ) -> Result {
+        if argument.reserved != 0 || argument.flags & !KNOWN_FLAGS != 0 {
+            return Err(EINVAL);
+        }
+        if argument.flags & uapi::ACRN_IOEVENTFD_FLAG_DEASSIGN != 0 {
+            self.deassign(requests, argument)
+        } else {
+            self.assign(requests, argument)
+        }
+    }
+
+    fn assign(&self, requests: &IoRequests, argument: &uapi::acrn_ioeventfd) -> Result {
+        let trigger = Trigger::try_from(argument)?;
+        let eventfd = EventFd::from_fd(argument.fd)?;
+        let mut guard = self.registered.lock();
+        let registered = &mut *guard;
+        let sorted = &mut registered.sorted;
+        let known = sorted.iter().find(|known| *known.eventfd == eventfd);
+        let eventfd = match known {
+            Some(known) => known.eventfd.clone(),
+            None => Arc::new(eventfd, GFP_KERNEL)?,
+        };
+        let mut same = sorted
+            .iter()
+            .filter(|known| Arc::ptr_eq(&known.eventfd, &eventfd));
+        if same.any(|known| known.trigger.conflicts(&trigger)) {
+            return Err(EEXIST);
+        }
+        if sorted.len() >= MAX_IOEVENTFDS {
+            return Err(ENOSPC);
+        }
+        sorted.reserve(1, GFP_KERNEL)?;
+        let new = IoEventFd {
+            trigger,
+            eventfd,
+            serial: registered.next_serial,
+        };
+        let index = sorted.partition_point(|known| known.key() < new.key());
+        // Room was reserved.
+        let _ = sorted.insert_within_capacity(index, new);
+        let published = publish(requests, sorted);
+        match published {
+            Ok(()) => registered.next_serial += 1,
+            Err(_) => drop(sorted.remove(index)),
+        }
+        published
+    }
+
+    /// By the eventfd alone, the one that came first, where no length is given. `ENOENT` if there is
+    /// none.
+    fn deassign(&self, requests: &IoRequests, argument: &uapi::acrn_ioeventfd) -> Result {
+        let asked = match argument.len {
+            0 => None,
+            _ => Some(Trigger::try_from(argument)?),
+        };
+        let eventfd = EventFd::from_fd(argument.fd)?;
+        let sorted = &mut self.registered.lock().sorted;
+        let is_meant = |known: &IoEventFd| {
+            *known.eventfd == eventfd && asked.is_none_or(|asked| known.trigger.is_meant_by(&asked))
+        };
+        let (index, _) = sorted
+            .iter()
+            .enumerate()
+            .filter(|(_, known)| is_meant(known))
+            .min_by_key(|(_, known)| known.serial)
+            .ok_or(ENOENT)?;
+        let removed = sorted.remove(index).map_err(|_| ENOENT)?;
+        let published = publish(requests, sorted);
+        if published.is_err() {
+            // There is the room of the one that was removed.
+            let _ = sorted.insert_within_capacity(index, removed);
+        }
+        published
+    }
+
+    /// Takes all away.
+    pub(crate) fn clear(&self, requests: &IoRequests) {
+        let mut registered = self.registered.lock();
+        requests.replace_ioeventfds(Table::default());
+        registered.sorted.clear();
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.registered.lock().sorted.len()
+    }
+}
+
+fn publish(requests: &IoRequests, sorted: &[IoEventFd]) -> Result {
+    requests.replace_ioeventfds(Table::new(sorted)?);
+    Ok(())
+}
