@@ -33,6 +33,9 @@ static CONTEXTS: [Mutex<Context>; SERVICE] = [const { Mutex::new(Context::zeroed
 /// Set when the Service VM gives up the CPU.
 static REMOVED: [AtomicBool; SERVICE] = [const { AtomicBool::new(false) }; SERVICE];
 
+/// Held while a command is put into the mailbox and its CPU kicked, and while one is taken.
+static MAILBOX: Mutex<()> = Mutex::new(());
+
 /// The Service VM's nested page tables: one to one, less mini-ACRN's memory.
 fn nested_root() -> u64 {
     *NESTED_ROOT.call_once(|| {
@@ -88,8 +91,15 @@ pub fn run_secondary(id: usize) {
         if REMOVED[id].load(Ordering::Acquire) {
             return;
         }
-        match handoff::mailbox_take(id) {
+        let command = {
+            let _mailbox = MAILBOX.lock();
+            handoff::mailbox_take(id)
+        };
+        match command {
             Some(Command::Wake(vector)) => {
+                // The kick for it may still be pending, if an earlier one woke the CPU. It must not come once
+                // the guest runs, which has no handler yet.
+                svm::acknowledge_nmi();
                 start_state(&mut cx, vector);
                 run(&mut cx, id);
                 lapic::quiesce();
@@ -165,6 +175,7 @@ fn nested_fault(cx: &mut Context) {
     if write && offset < PAGE {
         let insn = decode::decode(fetch(cx).bytes(), cx.vmcb.save.mode().bits).filter(|i| !i.is_string());
         if let Some((insn, value)) = insn.and_then(|i| Some((i, i.stored(cx.gprs())?))) {
+            let _mailbox = MAILBOX.lock();
             let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
             if let Some(id) = target.filter(|id| (1..SERVICE).contains(id)) {
                 // A CPU that was given up and that no User VM has may come back. Not so on ACRN; here tests
