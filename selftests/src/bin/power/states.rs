@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PM_GET_CPU_STATE: a command in, its answer out in the same place.
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    cpus,
+    device::{Argument, Device},
+    guest::Guest,
+    harness::Outcome,
+    hypercall::PM_GET_CPU_STATE,
+    need,
+    probe::fault,
+    program::{self, read},
+    trace::Trace,
+};
+use acrn_uapi::{ioctl::ACRN_IOCTL_PM_GET_CPU_STATE, *};
+use nix::errno::Errno;
+
+/// What is behind the answer.
+const FILLER: u64 = 0xa5a5_5a5a_a5a5_5a5a;
+/// Bytes of the longest answer, and some more.
+const SHOWN: usize = 64;
+
+/// A command for vCPU 0.
+fn command(vmid: u16, kind: u32, number: u8) -> u64 {
+    u64::from(kind) | u64::from(number) << 8 | u64::from(vmid) << 24
+}
+
+/// Asks at `offset` of `area`, where the command is written first.
+fn ask_at(device: &Device, area: &Area, offset: usize, command: u64) -> Result<(), Errno> {
+    area.write::<u64>(offset, command);
+    device.ioctl(ACRN_IOCTL_PM_GET_CPU_STATE, Argument::At(area, offset))
+}
+
+/// Asks; the words in the place of the command and behind it.
+fn ask(device: &Device, command: u64) -> Result<[u64; SHOWN / 8], Errno> {
+    let area = Area::anonymous(PAGE);
+    for offset in (0..SHOWN).step_by(8) {
+        area.write::<u64>(offset, FILLER);
+    }
+    ask_at(device, &area, 0, command)?;
+    Ok(std::array::from_fn(|index| area.read(8 * index)))
+}
+
+/// Panics unless the answer has `words` words.
+fn assert_length(answer: &[u64], words: usize) {
+    assert_ne!(answer[words - 1], FILLER, "{answer:#x?}");
+    assert!(
+        answer[words..].iter().all(|word| *word == FILLER),
+        "{answer:#x?}"
+    );
+}
+
+/// A count is a whole word, of which the hypervisor writes a byte. mini-ACRN has two C-states.
+pub fn counts() -> Outcome {
+    let bench = need!(Bench::new());
+    let ask = |kind| ask(&bench.device, command(bench.vmid, kind, 0));
+    let answer = ask(ACRN_PMCMD_GET_CX_CNT).expect("CX_CNT");
+    assert_length(&answer, 1);
+    assert_eq!(answer[0], 2);
+    // Where there is no P-state, ACRN says so or refuses.
+    match ask(ACRN_PMCMD_GET_PX_CNT) {
+        Ok(answer) => {
+            assert_length(&answer, 1);
+            assert_eq!(answer[0], 0);
+        }
+        Err(error) => assert_eq!(error, Errno::EPERM),
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The data of a C-state are 32 bytes.
+pub fn idle_states() -> Outcome {
+    let bench = need!(Bench::new());
+    let ask = |number| {
+        let command = command(bench.vmid, ACRN_PMCMD_GET_CX_DATA, number);
+        ask(&bench.device, command)
+    };
+    // As mini-ACRN has them: C1 by an instruction, C2 by port 0x414.
+    for (number, space, port, latency, power) in [(1, 0x7f, 0, 1, 1000), (2, 1, 0x414, 80, 500)] {
+        let answer = ask(number).expect("CX_DATA");
+        assert_length(&answer, 4);
+        let bytes = answer.map(u64::to_le_bytes).concat();
+        assert_eq!(bytes[0], space, "C{number}: address space");
+        assert_eq!(bytes[4..12], u64::to_le_bytes(port), "C{number}: address");
+        assert_eq!(bytes[12], number, "C{number}: type");
+        assert_eq!(bytes[16..20], u32::to_le_bytes(latency), "C{number}");
+        assert_eq!(answer[3], power, "C{number}: power");
+    }
+    for number in [0, 3, 0xff] {
+        assert_eq!(ask(number), Err(Errno::EPERM), "C-state {number}");
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The hypervisor is asked what was asked, and its errors come back. There are no P-states here.
+pub fn errors_passed_on() -> Outcome {
+    let bench = need!(Bench::new());
+    let trace = Trace::start(&bench.probe);
+    let p_state = command(bench.vmid, ACRN_PMCMD_GET_PX_DATA, 1);
+    assert_eq!(ask(&bench.device, p_state), Err(Errno::EPERM));
+    // A vCPU that the VM does not have.
+    let vcpu = command(bench.vmid, ACRN_PMCMD_GET_CX_DATA, 1) | 5 << 16;
+    assert_eq!(ask(&bench.device, vcpu), Err(Errno::EPERM));
+    let calls = trace.calls(PM_GET_CPU_STATE);
+    assert_eq!(
+        calls.iter().map(|call| call.p1).collect::<Vec<_>>(),
+        [p_state, vcpu]
+    );
+    for kind in 0..4 {
+        for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOTTY, Errno::ENODEV] {
+            let result = -i64::from(errno as i32);
+            bench.probe.push_fault(fault(PM_GET_CPU_STATE, result));
+            let refused = ask(&bench.device, command(bench.vmid, kind, 1));
+            assert_eq!(refused, Err(errno), "command {kind}");
+        }
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// A success of the hypervisor's that writes nothing shows nothing of the kernel's memory. P-states have 48
+/// bytes.
+pub fn answer_is_cleared() -> Outcome {
+    let bench = need!(Bench::new());
+    for (kind, words) in [
+        (ACRN_PMCMD_GET_PX_CNT, 1),
+        (ACRN_PMCMD_GET_PX_DATA, 6),
+        (ACRN_PMCMD_GET_CX_CNT, 1),
+        (ACRN_PMCMD_GET_CX_DATA, 4),
+    ] {
+        bench.probe.push_fault(fault(PM_GET_CPU_STATE, 0));
+        let answer = ask(&bench.device, command(bench.vmid, kind, 1)).expect("success");
+        assert_length(&answer, words);
+        assert!(
+            answer[..words].iter().all(|word| *word == 0),
+            "{answer:#x?}"
+        );
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Pointers to nothing, and room that is too small or cannot be written.
+pub fn bad_pointers() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(2 * PAGE);
+    area.unmap(PAGE, PAGE);
+    let trace = Trace::start(&bench.probe);
+    for argument in [
+        Argument::NULL,
+        Argument::KERNEL,
+        Argument::Number(1 << 63),
+        Argument::Number(u64::MAX),
+        Argument::At(&area, PAGE),
+        Argument::At(&area, PAGE - 4),
+    ] {
+        let refused = bench.device.ioctl(ACRN_IOCTL_PM_GET_CPU_STATE, argument);
+        assert_eq!(refused, Err(Errno::EFAULT));
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+
+    let count = command(bench.vmid, ACRN_PMCMD_GET_CX_CNT, 0);
+    let data = command(bench.vmid, ACRN_PMCMD_GET_CX_DATA, 1);
+    for (offset, command, expected) in [
+        (PAGE - 8, count, Ok(())),
+        (PAGE - 8, data, Err(Errno::EFAULT)),
+        (PAGE - 24, data, Err(Errno::EFAULT)),
+        (PAGE - 32, data, Ok(())),
+    ] {
+        let done = ask_at(&bench.device, &area, offset, command);
+        assert_eq!(done, expected, "offset {offset}, command {command:#x}");
+    }
+    let read_only = Area::anonymous(PAGE);
+    read_only.write::<u64>(0, count);
+    read_only.protect();
+    let refused = bench
+        .device
+        .ioctl(ACRN_IOCTL_PM_GET_CPU_STATE, Argument::At(&read_only, 0));
+    assert_eq!(refused, Err(Errno::EFAULT));
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The hypervisor's word for a VM that runs is passed on; it answers for one that is paused.
+pub fn state_matters() -> Outcome {
+    let access = [read(Target::Port(0x510), Width::One)];
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&access));
+    let device = Device::sharing(&guest.vm);
+    let count = || {
+        let command = command(guest.vm.vmid(), ACRN_PMCMD_GET_CX_CNT, 0);
+        ask(&device, command).map(|answer| answer[0])
+    };
+    let before = count();
+    assert!(before.is_ok(), "{before:?}");
+    guest.vm.start().expect("START_VM");
+    assert_eq!(count(), Err(Errno::EPERM));
+    guest.serve(1, |_, _| 0);
+    guest.vm.pause().expect("PAUSE_VM");
+    assert_eq!(count(), before);
+    Outcome::Passed
+}
+
+/// Commands that there are none of (A18).
+pub fn unknown_commands() -> Outcome {
+    let bench = need!(Bench::new());
+    let trace = Trace::start(&bench.probe);
+    for kind in [4, 5, 0x80, 0xff] {
+        let refused = ask(&bench.device, command(bench.vmid, kind, 0));
+        assert_eq!(refused, Err(Errno::EINVAL), "command {kind}");
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// A command that names another VM than the file's. Upstream asks the hypervisor about that one.
+pub fn other_vm() -> Outcome {
+    let bench = need!(Bench::new());
+    let other = need!(Bench::new());
+    let trace = Trace::start(&bench.probe);
+    for vmid in [0, other.vmid, bench.vmid ^ 0x80, 0xff] {
+        let refused = ask(&bench.device, command(vmid, ACRN_PMCMD_GET_CX_CNT, 0));
+        assert_eq!(refused, Err(Errno::EINVAL), "VM {vmid}");
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    other.destroy();
+    bench.destroy();
+    Outcome::Passed
+}
