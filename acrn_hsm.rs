@@ -13,20 +13,22 @@ mod ioreq;
 mod irqfd;
 mod mm;
 mod power;
+mod remove_cpu;
+mod status;
 mod uapi;
 mod vm;
 mod vm_list;
 
-use abstractions::acrn_guest::{
-    Platform,
-    UpcallRegistration, //
+use abstractions::{
+    acrn_guest::{
+        Platform,
+        UpcallRegistration, //
+    },
+    misc_device::MiscDeviceWithAttributes, //
 };
 use kernel::{
-    miscdevice::{
-        MiscDeviceOptions,
-        MiscDeviceRegistration, //
-    },
-    prelude::*,
+    miscdevice::MiscDeviceOptions,
+    prelude::*, //
 };
 
 module! {
@@ -41,7 +43,7 @@ module! {
 #[pin_data]
 struct AcrnHsm {
     #[pin]
-    _device: MiscDeviceRegistration<ioctl::HsmFile>,
+    _device: MiscDeviceWithAttributes<ioctl::HsmFile>,
     _upcall: UpcallRegistration,
     _vms: vm_list::VmList,
 }
@@ -58,9 +60,10 @@ impl kernel::InPlaceModule for AcrnHsm {
             // Before the device, which lets user space in.
             _vms: vm_list::VmList::init(),
             _upcall: UpcallRegistration::new::<vm_list::Dispatcher>(),
-            _device <- MiscDeviceRegistration::register(MiscDeviceOptions {
-                name: c"acrn_hsm",
-            }),
+            _device <- MiscDeviceWithAttributes::register(
+                MiscDeviceOptions { name: c"acrn_hsm" },
+                remove_cpu::attributes(),
+            ),
         })
     }
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/cpu.h>
 #include <linux/eventfd.h>
 #include <linux/io.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
 #include <linux/poll.h>
+#include <linux/ratelimit.h>
 #include <linux/sched.h>
+#include <asm/processor.h>
 
 #include "helpers.h"
 
@@ -48,4 +51,27 @@ u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue)
 void hsm_lockdep_hardirq_threaded(void)
 {
 	lockdep_hardirq_threaded();
+}
+
+u32 hsm_num_possible_cpus(void)
+{
+	return num_possible_cpus();
+}
+
+bool hsm_cpu_online(u32 cpu)
+{
+	return cpu_online(cpu);
+}
+
+u32 hsm_cpu_lapic_id(u32 cpu)
+{
+	return cpu_data(cpu).topo.apicid;
+}
+
+bool hsm_log_allowed(void)
+{
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+
+	return __ratelimit(&limit);
 }

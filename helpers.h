@@ -22,4 +22,11 @@ u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue);
 /* This interrupt handler would be a thread on PREEMPT_RT. */
 void hsm_lockdep_hardirq_threaded(void);
 
+u32 hsm_num_possible_cpus(void);
+bool hsm_cpu_online(u32 cpu);
+u32 hsm_cpu_lapic_id(u32 cpu);
+
+/* One rate limit for the whole module. */
+bool hsm_log_allowed(void);
+
 #endif

@@ -31,7 +31,8 @@ use kernel::{
     },
     page::PAGE_MASK,
     prelude::*,
-    static_lock_class,
+    seq_file::SeqFile,
+    seq_print, static_lock_class,
     sync::Arc,
     transmute::FromBytes,
     uaccess::{
@@ -139,6 +140,13 @@ impl MiscDevice for HsmFile {
             cmd => cmd,
         };
         device.command(cmd, argument)
+    }
+
+    fn show_fdinfo(device: Pin<&Self>, seq_file: &SeqFile, _file: &File) {
+        match &*device.place.read() {
+            Place::Taken(vm) => seq_print!(seq_file, "{}", vm.status()),
+            Place::Empty => seq_print!(seq_file, "state:\tempty\n"),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 use crate::{
     abstractions::{
         contiguous::ContiguousVec,
+        log::pr_err_ratelimited,
         pinned_pages::{
             PinnedPages,
             Run, //
@@ -128,6 +129,11 @@ impl PinnedSegment {
 }
 
 impl GuestMemory {
+    /// Bytes of RAM that are mapped.
+    pub(crate) fn mapped_bytes(&self) -> u64 {
+        self.mappings.iter().map(|mapping| mapping.guest.len).sum()
+    }
+
     /// Maps pinned memory into `vm`. On failure nothing of it stays mapped.
     pub(crate) fn map_ram(&mut self, vm: VmId, segment: PinnedSegment) -> Result {
         let PinnedSegment {
@@ -148,7 +154,7 @@ impl GuestMemory {
         // Room was reserved.
         let _ = self.mappings.push_within_capacity(mapping);
         mapped.map_err(|(error, _)| {
-            pr_err!(
+            pr_err_ratelimited!(
                 "VM {}: guest memory at {:#x} stays pinned\n",
                 vm,
                 guest.start

@@ -3,7 +3,10 @@
 //! A User VM, from CREATE_VM to DESTROY_VM.
 
 use crate::{
-    abstractions::contiguous::Contiguous,
+    abstractions::{
+        contiguous::Contiguous,
+        log::pr_err_ratelimited, //
+    },
     hypercall::{
         self,
         InterruptMonitor,
@@ -22,11 +25,14 @@ use crate::{
         PinnedSegment,
         Segment, //
     },
+    status::Status,
     uapi, vm_list,
 };
 use kernel::{
+    debugfs::Scope,
     new_mutex,
     prelude::*,
+    str::CString,
     sync::{
         Arc,
         Mutex, //
@@ -40,6 +46,13 @@ use kernel::{
 /// [`Vm::destroy`], [`Vm::release`] and [`vm_list`] see to that.
 #[pin_data]
 pub(crate) struct Vm {
+    /// With a folder of debugfs for as long as the VM lives.
+    #[pin]
+    parts: Scope<Parts>,
+}
+
+#[pin_data]
+struct Parts {
     id: VmId,
     #[pin]
     requests: IoRequests,
@@ -69,7 +82,7 @@ impl Drop for Fresh {
     fn drop(&mut self) {
         if let Some(id) = self.0 {
             if let Err(error) = pause_and_destroy(id) {
-                pr_err!("VM {}: cannot be destroyed: {:?}\n", id, error);
+                pr_err_ratelimited!("VM {}: cannot be destroyed: {:?}\n", id, error);
             }
         }
     }
@@ -80,6 +93,21 @@ fn pause_and_destroy(id: VmId) -> Result {
     // If it fails, DESTROY tells what is wrong.
     let _ = hypercall::pause_vm(id);
     hypercall::destroy_vm(id)
+}
+
+impl Parts {
+    fn status(&self) -> Status {
+        Status {
+            vm: self.id,
+            phase: *self.phase.lock(),
+            vcpus: self.requests.vcpus().get(),
+            mapped_bytes: self.memory.lock().mapped_bytes(),
+            has_client: self.requests.has_client(),
+            ioeventfds: self.ioeventfds.count(),
+            irqfds: self.irqfds.count(),
+            requests: self.requests.counts(),
+        }
+    }
 }
 
 impl Vm {
@@ -101,18 +129,27 @@ impl Vm {
         let page = RequestPage::pin(user_page).map_err(|_| EINVAL)?;
 
         let id = created.vm;
+        let folder = vm_list::debug_folder()?;
+        let name = CString::try_from_fmt(fmt!("vm{}", id))?;
+        let parts = pin_init!(Parts {
+            id,
+            requests <- IoRequests::new(created.vm, vcpus, page),
+            ioeventfds <- IoEventFds::new(),
+            irqfds <- IrqFds::new(created.vm),
+            phase <- new_mutex!(Phase::Created),
+            memory <- new_mutex!(GuestMemory::default()),
+        });
         let vm = Arc::pin_init(
             pin_init!(Self {
-                id,
-                requests <- IoRequests::new(created.vm, vcpus, page),
-                ioeventfds <- IoEventFds::new(),
-                irqfds <- IrqFds::new(created.vm),
-                phase <- new_mutex!(Phase::Created),
-                memory <- new_mutex!(GuestMemory::default()),
+                parts <- folder.scope(parts, &name, |parts, files| {
+                    files.read_callback_file(c"status", parts, &|parts: &Parts, f| {
+                        f.write_fmt(fmt!("{}", parts.status()))
+                    });
+                }),
             }),
             GFP_KERNEL,
         )?;
-        let address = Contiguous::new(vm.requests.page_phys())?;
+        let address = Contiguous::new(vm.parts.requests.page_phys())?;
         vm_list::add(vm.clone())?;
         // From here on the list owns it.
         fresh.0 = None;
@@ -125,28 +162,36 @@ impl Vm {
 
     /// The hypervisor's id.
     pub(crate) fn id(&self) -> VmId {
-        self.id
+        self.parts.id
+    }
+
+    /// How it is.
+    pub(crate) fn status(&self) -> Status {
+        self.parts.status()
     }
 
     /// Its I/O requests.
     pub(crate) fn requests(&self) -> &IoRequests {
-        &self.requests
+        &self.parts.requests
     }
 
     /// What of its memory accesses and port accesses signals an eventfd, and which interrupt it.
     pub(crate) fn ioeventfds(&self) -> &IoEventFds {
-        &self.ioeventfds
+        &self.parts.ioeventfds
     }
 
     /// What eventfds interrupt it.
     pub(crate) fn irqfds(&self) -> &IrqFds {
-        &self.irqfds
+        &self.parts.irqfds
     }
 
     /// Destroys the VM (DESTROY_VM), which must be paused: `EPERM`, and it stays as it was.
     pub(crate) fn destroy(self: &Arc<Self>) -> Result {
-        self.irqfds
-            .end_with(|| self.requests.end_with(|| hypercall::destroy_vm(self.id)))?;
+        self.parts.irqfds.end_with(|| {
+            self.parts
+                .requests
+                .end_with(|| hypercall::destroy_vm(self.parts.id))
+        })?;
         vm_list::remove(self);
         Ok(())
     }
@@ -154,13 +199,13 @@ impl Vm {
     /// Gives the VM up in whatever state it is. If the hypervisor will not destroy it, it stays
     /// listed with all its pins, and is tried again when the next VM is made.
     pub(crate) fn release(self: Arc<Self>) {
-        self.irqfds.clear();
-        self.ioeventfds.clear(&self.requests);
+        self.parts.irqfds.clear();
+        self.parts.ioeventfds.clear(&self.parts.requests);
         match self.pause_and_destroy() {
             Ok(()) => vm_list::remove(&self),
             Err(error) => {
-                pr_err!("VM {}: cannot be destroyed: {:?}\n", self.id, error);
-                self.requests.destroy_client();
+                pr_err_ratelimited!("VM {}: cannot be destroyed: {:?}\n", self.parts.id, error);
+                self.parts.requests.destroy_client();
                 vm_list::adopt(self);
             }
         }
@@ -168,28 +213,32 @@ impl Vm {
 
     /// Pauses and destroys the VM; after success the caller takes it off the list.
     pub(crate) fn pause_and_destroy(&self) -> Result {
-        self.requests.end_with(|| pause_and_destroy(self.id))
+        self.parts
+            .requests
+            .end_with(|| pause_and_destroy(self.parts.id))
     }
 
     /// START_VM.
     pub(crate) fn start(&self) -> Result {
-        self.change(Phase::Running, || hypercall::start_vm(self.id))
+        self.change(Phase::Running, || hypercall::start_vm(self.parts.id))
     }
 
     /// PAUSE_VM.
     pub(crate) fn pause(&self) -> Result {
-        self.change(Phase::Paused, || hypercall::pause_vm(self.id))
+        self.change(Phase::Paused, || hypercall::pause_vm(self.parts.id))
     }
 
     /// RESET_VM. The caller sees to it that no other command for the VM is under way.
     pub(crate) fn reset(&self) -> Result {
         self.change(Phase::Created, || {
-            self.requests.reset_with(|| hypercall::reset_vm(self.id))
+            self.parts
+                .requests
+                .reset_with(|| hypercall::reset_vm(self.parts.id))
         })
     }
 
     fn change(&self, to: Phase, command: impl FnOnce() -> Result) -> Result {
-        let mut phase = self.phase.lock();
+        let mut phase = self.parts.phase.lock();
         command()?;
         *phase = to;
         Ok(())
@@ -200,24 +249,24 @@ impl Vm {
         if !registers.reserved_is_zero() {
             return Err(EINVAL);
         }
-        hypercall::set_vcpu_regs(self.id, registers)
+        hypercall::set_vcpu_regs(self.parts.id, registers)
     }
 
     /// INJECT_MSI.
     pub(crate) fn inject_msi(&self, msi: &Contiguous<uapi::acrn_msi_entry>) -> Result {
-        hypercall::inject_msi(self.id, msi)
+        hypercall::inject_msi(self.parts.id, msi)
     }
 
     /// SET_IRQLINE.
     pub(crate) fn set_irqline(&self, line: u64) -> Result {
-        hypercall::set_irqline(self.id, line)
+        hypercall::set_irqline(self.parts.id, line)
     }
 
     /// VM_INTR_MONITOR.
     pub(crate) fn monitor_interrupts(&self, page: UserSlice) -> Result {
         let (mut reader, mut writer) = page.reader_writer();
         let mut monitor = Contiguous::new(InterruptMonitor(reader.read()?))?;
-        hypercall::vm_intr_monitor(self.id, &mut monitor)?;
+        hypercall::vm_intr_monitor(self.parts.id, &mut monitor)?;
         writer.write(&monitor.0)
     }
 
@@ -232,14 +281,14 @@ impl Vm {
             } => {
                 // Outside of the lock: it may sleep for long.
                 let pinned = PinnedSegment::new(user, guest, len, access)?;
-                self.memory.lock().map_ram(self.id, pinned)
+                self.parts.memory.lock().map_ram(self.parts.id, pinned)
             }
             Segment::Mmio {
                 phys,
                 guest,
                 len,
                 access,
-            } => mm::map_mmio(self.id, phys, guest, len, access),
+            } => mm::map_mmio(self.parts.id, phys, guest, len, access),
         }
     }
 
@@ -247,12 +296,16 @@ impl Vm {
     pub(crate) fn unset_memory_segment(&self, segment: Segment) -> Result {
         match segment {
             Segment::Ram { guest, len, .. } => {
-                let unmapped = self.memory.lock().unmap_ram(self.id, guest, len)?;
+                let unmapped = self
+                    .parts
+                    .memory
+                    .lock()
+                    .unmap_ram(self.parts.id, guest, len)?;
                 // Unpins, outside of the lock.
                 drop(unmapped);
                 Ok(())
             }
-            Segment::Mmio { guest, len, .. } => mm::unmap_mmio(self.id, guest, len),
+            Segment::Mmio { guest, len, .. } => mm::unmap_mmio(self.parts.id, guest, len),
         }
     }
 }

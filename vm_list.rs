@@ -14,6 +14,7 @@ use crate::{
     vm::Vm,
 };
 use kernel::{
+    debugfs::Dir,
     prelude::*,
     sync::{
         global_lock,
@@ -29,6 +30,8 @@ pub(crate) struct Registry {
     /// There is room for every VM in the list.
     orphans: KVec<Arc<Vm>>,
     listed: usize,
+    /// `/sys/kernel/debug/acrn_hsm`, while the module is in service.
+    debug: Option<Dir>,
 }
 
 impl Registry {
@@ -38,6 +41,7 @@ impl Registry {
             writer: unsafe { Writer::new(&VMS) },
             orphans: KVec::new(),
             listed: 0,
+            debug: None,
         }
     }
 }
@@ -55,6 +59,7 @@ impl VmList {
     pub(crate) fn init() -> Self {
         // SAFETY: The module's initialiser calls this once.
         unsafe { REGISTRY.init() };
+        REGISTRY.lock().debug = Some(Dir::new(c"acrn_hsm"));
         Self(())
     }
 }
@@ -64,6 +69,7 @@ impl Drop for VmList {
         bury_orphans();
         let mut registry = REGISTRY.lock();
         registry.writer.clear();
+        registry.debug = None;
         for orphan in core::mem::take(&mut registry.orphans) {
             pr_err!(
                 "VM {}: the hypervisor keeps it, its memory stays pinned\n",
@@ -73,6 +79,11 @@ impl Drop for VmList {
             core::mem::forget(orphan);
         }
     }
+}
+
+/// The folder of debugfs for all VMs.
+pub(crate) fn debug_folder() -> Result<Dir> {
+    REGISTRY.lock().debug.clone().ok_or(ENODEV)
 }
 
 /// Adds a VM, so that its requests are served.

@@ -8,9 +8,13 @@
 pub(crate) mod acrn_guest;
 mod bindings;
 pub(crate) mod contiguous;
+pub(crate) mod device_attribute;
 pub(crate) mod eventfd;
 pub(crate) mod eventfd_hook;
+pub(crate) mod hotplug_cpu;
 pub(crate) mod irq_list;
+pub(crate) mod log;
+pub(crate) mod misc_device;
 pub(crate) mod pinned_pages;
 pub(crate) mod rw_semaphore;
 pub(crate) mod simple_wait_queue;

@@ -65,6 +65,11 @@ impl VcpuCount {
         Ok(Self(count))
     }
 
+    /// The number.
+    pub(crate) fn get(self) -> u16 {
+        self.0
+    }
+
     /// All vCPUs.
     pub(crate) fn ids(self) -> impl Iterator<Item = VcpuId> {
         // INVARIANT: Less than the count, which is at most `SLOTS`.

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! CPUs that can be taken offline.
+//!
+//! C header: [`include/linux/cpu.h`](srctree/include/linux/cpu.h)
+
+use super::bindings as own;
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*, //
+};
+
+/// The number of a CPU that can be taken offline and brought back.
+///
+/// # Invariants
+///
+/// Less than the number of possible CPUs.
+#[derive(Clone, Copy)]
+pub(crate) struct HotplugCpu(u32);
+
+impl HotplugCpu {
+    /// The CPU with that number, unless there is none, or it has to stay: as the first one, which
+    /// boots.
+    pub(crate) fn new(number: u64) -> Option<Self> {
+        let number = u32::try_from(number).ok().filter(|number| *number != 0)?;
+        // SAFETY: No precondition.
+        if number >= unsafe { own::hsm_num_possible_cpus() } {
+            return None;
+        }
+        // INVARIANT: Checked above.
+        // SAFETY: No precondition: numbers of no CPU are not hot-pluggable.
+        unsafe { bindings::cpu_is_hotpluggable(number) }.then_some(Self(number))
+    }
+
+    /// Takes it offline, unless it is. Sleeps.
+    pub(crate) fn take_offline(self) -> Result {
+        // SAFETY: A possible CPU, by the type invariant.
+        if !unsafe { own::hsm_cpu_online(self.0) } {
+            return Ok(());
+        }
+        // SAFETY: No precondition.
+        to_result(unsafe { bindings::remove_cpu(self.0) })
+    }
+
+    /// Brings it back. Sleeps.
+    pub(crate) fn bring_online(self) -> Result {
+        // SAFETY: No precondition.
+        to_result(unsafe { bindings::add_cpu(self.0) })
+    }
+
+    /// The id of its local APIC.
+    pub(crate) fn lapic_id(self) -> u32 {
+        // SAFETY: A possible CPU, by the type invariant.
+        unsafe { own::hsm_cpu_lapic_id(self.0) }
+    }
+}
+
+impl kernel::fmt::Display for HotplugCpu {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        kernel::fmt::Display::fmt(&self.0, f)
+    }
+}

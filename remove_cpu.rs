@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! sysfs attribute `remove_cpu`: gives a CPU of the Service VM to the hypervisor, for User VMs.
+
+use crate::{
+    abstractions::{
+        device_attribute::{
+            AttributeGroups,
+            WriteOnlyAttribute, //
+        },
+        hotplug_cpu::HotplugCpu,
+        log::pr_err_ratelimited, //
+    },
+    hypercall,
+};
+use kernel::{
+    prelude::*,
+    str::{
+        parse_int::ParseInt,
+        BStr, //
+    },
+};
+
+/// What the device has in sysfs.
+pub(crate) fn attributes() -> Option<&'static AttributeGroups> {
+    static ATTRIBUTES: AttributeGroups = AttributeGroups::new::<RemoveCpu>(&ATTRIBUTES);
+    cfg!(CONFIG_HOTPLUG_CPU).then_some(&ATTRIBUTES)
+}
+
+/// Takes the number of a CPU: `EINVAL` if it cannot be taken offline.
+struct RemoveCpu;
+
+impl WriteOnlyAttribute for RemoveCpu {
+    const NAME: &'static CStr = c"remove_cpu";
+
+    fn store(text: &BStr) -> Result {
+        let number = text.strip_suffix(b"\n").unwrap_or(text);
+        let number = u64::from_str(BStr::from_bytes(number)).map_err(|_| EINVAL)?;
+        let cpu = HotplugCpu::new(number).ok_or(EINVAL)?;
+        cpu.take_offline()?;
+        hypercall::service_vm_offline_cpu(cpu.lapic_id()).map_err(|error| {
+            pr_err_ratelimited!(
+                "CPU {}: the hypervisor does not take it: {:?}\n",
+                cpu,
+                error
+            );
+            if cpu.bring_online().is_err() {
+                pr_err_ratelimited!("CPU {}: cannot be brought back\n", cpu);
+            }
+            error
+        })
+    }
+}
