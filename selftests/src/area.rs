@@ -63,6 +63,18 @@ impl Area {
         area
     }
 
+    /// Private anonymous memory below 4 GiB, where 32-bit programs have theirs.
+    pub fn low(len: usize) -> Self {
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_32BIT;
+        // SAFETY: a new mapping where the kernel wants it.
+        let base = unsafe { mmap_anonymous(None, length(len), READ_WRITE, flags) };
+        // INVARIANT: just mapped.
+        Self {
+            base: base.expect("mmap"),
+            len,
+        }
+    }
+
     /// A shared mapping of a file.
     pub fn of_file(file: impl AsFd, len: usize) -> Result<Self, String> {
         // SAFETY: a new mapping where the kernel wants it.

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Arguments of 32-bit requests: what arrives, and what comes back.
+
+use std::{
+    fs::File,
+    io::Write,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    device::Argument,
+    harness::Outcome,
+    hypercall, need,
+    trace::Trace,
+};
+use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
+
+use crate::{machine::Machine, narrow::Narrow};
+
+/// VM_INTR_MONITOR as a 32-bit program has it: the size in the number is that of its `unsigned long`.
+const VM_INTR_MONITOR: u32 = 0x4004_a224;
+/// Bytes of `struct acrn_cstate_data` where 64-bit numbers are aligned to 4 bytes.
+const CSTATE_I386: usize = 28;
+
+/// Structures that go to the hypervisor as they are: number, hypercall.
+const STRUCTURES: [(u32, u32); 9] = [
+    (ACRN_IOCTL_INJECT_MSI, hypercall::INJECT_MSI),
+    (ACRN_IOCTL_SET_PTDEV_INTR, hypercall::SET_PTDEV_INTR),
+    (ACRN_IOCTL_RESET_PTDEV_INTR, hypercall::RESET_PTDEV_INTR),
+    (ACRN_IOCTL_ASSIGN_PCIDEV, hypercall::ASSIGN_PCIDEV),
+    (ACRN_IOCTL_DEASSIGN_PCIDEV, hypercall::DEASSIGN_PCIDEV),
+    (ACRN_IOCTL_ASSIGN_MMIODEV, hypercall::ASSIGN_MMIODEV),
+    (ACRN_IOCTL_DEASSIGN_MMIODEV, hypercall::DEASSIGN_MMIODEV),
+    (ACRN_IOCTL_CREATE_VDEV, hypercall::CREATE_VDEV),
+    (ACRN_IOCTL_DESTROY_VDEV, hypercall::DESTROY_VDEV),
+];
+
+const fn size(request: u32) -> usize {
+    (request >> 16 & 0x3fff) as usize
+}
+
+/// All bytes arrive.
+pub fn structures_arrive() -> Outcome {
+    let machine = need!(Machine::new());
+    for (request, id) in STRUCTURES {
+        let bytes: Vec<u8> = (1..=size(request) as u8).collect();
+        let trace = Trace::start(&machine.probe);
+        // Whether it makes sense to the hypervisor is not the question.
+        let _ = machine.device.bytes(request, &bytes);
+        let calls = trace.calls(id);
+        assert_eq!(calls.len(), 1, "{request:#x}");
+        assert_eq!(calls[0].data[..bytes.len()], bytes, "{request:#x}");
+    }
+    machine.destroy();
+    Outcome::Passed
+}
+
+/// SET_IRQLINE by value: what fits 32 bits, and no sign.
+pub fn interrupt_line() -> Outcome {
+    let machine = need!(Machine::new());
+    let trace = Trace::start(&machine.probe);
+    let set = |line| machine.device.number(ACRN_IOCTL_SET_IRQLINE, line);
+    assert_eq!(set(5), Ok(()));
+    assert_eq!(set(u32::MAX), Err(Errno::EPERM));
+    let told: Vec<u64> = trace
+        .calls(hypercall::SET_IRQLINE)
+        .iter()
+        .map(|call| call.p2)
+        .collect();
+    assert_eq!(told, [5, u64::from(u32::MAX)]);
+    machine.destroy();
+    Outcome::Passed
+}
+
+/// VM_INTR_MONITOR has another number, for 32-bit programs only.
+pub fn interrupt_monitor() -> Outcome {
+    let machine = need!(Machine::new());
+    let msi = acrn_msi_entry {
+        msi_addr: 0xfee0_0000,
+        msi_data: 0x41,
+    };
+    machine
+        .device
+        .with(ACRN_IOCTL_INJECT_MSI, &msi)
+        .expect("INJECT_MSI");
+    let page = Area::low(PAGE);
+    page.write::<u32>(4, 48);
+    machine
+        .device
+        .at(VM_INTR_MONITOR, &page, 0)
+        .expect("VM_INTR_MONITOR");
+    assert_eq!(page.read::<u32>(4), 2);
+    assert_eq!((page.read::<u64>(8), page.read::<u64>(16)), (0x41, 1));
+    let wide = machine
+        .device
+        .wide()
+        .ioctl(VM_INTR_MONITOR, Argument::At(&page, 0));
+    assert_eq!(wide, Err(Errno::ENOTTY));
+    machine.destroy();
+    Outcome::Passed
+}
+
+/// PM_GET_CPU_STATE: the data of a C-state as i386 lays them out, the rest as ever.
+pub fn power_states() -> Outcome {
+    const ROOM: usize = 48;
+    let machine = need!(Machine::new());
+    let ask = |kind: u32, number: u64| {
+        let command = u64::from(kind) | number << 8 | u64::from(machine.vmid) << 24;
+        let mut bytes = [0xa5; ROOM];
+        bytes[..8].copy_from_slice(&command.to_le_bytes());
+        machine.device.bytes(ACRN_IOCTL_PM_GET_CPU_STATE, &bytes)
+    };
+    let count = ask(ACRN_PMCMD_GET_CX_CNT, 0).expect("CX_CNT");
+    assert_eq!(count[..8], 2u64.to_le_bytes());
+    assert_eq!(count[8..], [0xa5; ROOM - 8]);
+
+    // mini-ACRN's C2: by port 0x414, 80 us, 500 mW.
+    let state = ask(ACRN_PMCMD_GET_CX_DATA, 2).expect("CX_DATA");
+    assert_eq!(state[4..12], 0x414u64.to_le_bytes(), "address");
+    assert_eq!(state[12], 2, "type");
+    assert_eq!(state[16..20], 80u32.to_le_bytes(), "latency");
+    assert_eq!(state[20..28], 500u64.to_le_bytes(), "power");
+    assert_eq!(state[CSTATE_I386..], [0xa5; ROOM - CSTATE_I386]);
+    assert_eq!(ask(4, 0), Err(Errno::EINVAL));
+
+    // No more room than it needs.
+    let mut bytes = [0; CSTATE_I386];
+    let command = u64::from(ACRN_PMCMD_GET_CX_DATA) | 1 << 8 | u64::from(machine.vmid) << 24;
+    bytes[..8].copy_from_slice(&command.to_le_bytes());
+    let exact = machine.device.bytes(ACRN_IOCTL_PM_GET_CPU_STATE, &bytes);
+    assert_eq!(exact.map(|bytes| bytes[12]), Ok(1));
+    machine.destroy();
+    Outcome::Passed
+}
+
+fn eventfd() -> File {
+    // SAFETY: makes a file descriptor, and nothing else.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    Errno::result(fd).expect("eventfd");
+    // SAFETY: just made, and nobody else's.
+    unsafe { OwnedFd::from_raw_fd(fd) }.into()
+}
+
+/// IOEVENTFD and IRQFD: set up and taken away.
+pub fn eventfds() -> Outcome {
+    let machine = need!(Machine::new());
+    let mut event = eventfd();
+    let mut range = acrn_ioeventfd {
+        fd: event.as_raw_fd() as u32,
+        flags: ACRN_IOEVENTFD_FLAG_PIO,
+        addr: 0x510,
+        len: 4,
+        ..Default::default()
+    };
+    let set = |range: &acrn_ioeventfd| machine.device.with(ACRN_IOCTL_IOEVENTFD, range);
+    assert!(set(&range).is_ok());
+    assert_eq!(set(&range).err(), Some(Errno::EEXIST));
+    range.flags |= ACRN_IOEVENTFD_FLAG_DEASSIGN;
+    assert!(set(&range).is_ok());
+
+    let mut irq = acrn_irqfd {
+        fd: event.as_raw_fd(),
+        flags: 0,
+        msi: acrn_msi_entry {
+            msi_addr: 0xfee0_0000,
+            msi_data: 0x41,
+        },
+    };
+    let trace = Trace::start(&machine.probe);
+    assert!(machine.device.with(ACRN_IOCTL_IRQFD, &irq).is_ok());
+    event.write_all(&1u64.to_ne_bytes()).expect("the eventfd");
+    acrn_selftests::waiter::until("the interrupt is sent", || {
+        trace.calls(hypercall::INJECT_MSI).len() == 1
+    });
+    irq.flags = ACRN_IRQFD_FLAG_DEASSIGN;
+    assert!(machine.device.with(ACRN_IOCTL_IRQFD, &irq).is_ok());
+    machine.destroy();
+    Outcome::Passed
+}
+
+/// Pointers to nothing, or to a structure of which not all is there.
+pub fn bad_pointers() -> Outcome {
+    let machine = need!(Machine::new());
+    let area = Area::low(2 * PAGE);
+    area.unmap(PAGE, PAGE);
+    let trace = Trace::start(&machine.probe);
+    let others = [
+        ACRN_IOCTL_SET_VCPU_REGS,
+        ACRN_IOCTL_NOTIFY_REQUEST_FINISH,
+        ACRN_IOCTL_SET_MEMSEG,
+        ACRN_IOCTL_UNSET_MEMSEG,
+        ACRN_IOCTL_PM_GET_CPU_STATE,
+        ACRN_IOCTL_IOEVENTFD,
+        ACRN_IOCTL_IRQFD,
+    ];
+    let device: &Narrow = &machine.device;
+    for request in STRUCTURES.iter().map(|(request, _)| *request).chain(others) {
+        for refused in [
+            device.number(request, 0),
+            device.number(request, 0xffff_f000),
+            device.number(request, u32::MAX),
+            device.at(request, &area, PAGE),
+            device.at(request, &area, PAGE - size(request) + 1),
+        ] {
+            assert_eq!(refused, Err(Errno::EFAULT), "{request:#x}");
+        }
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    machine.destroy();
+    Outcome::Passed
+}
+
+/// Numbers that are no request.
+pub fn unknown_requests() -> Outcome {
+    let machine = need!(Machine::new());
+    let trace = Trace::start(&machine.probe);
+    for request in [
+        0,
+        u32::MAX,
+        0xa2ff,
+        ACRN_IOCTL_START_VM ^ 0x100,
+        ACRN_IOCTL_SET_MEMSEG ^ 8 << 16,
+        // The size of its argument is the same on i386.
+        ACRN_IOCTL_SET_IRQLINE ^ (8 ^ 4) << 16,
+    ] {
+        let refused = machine.device.plain(request);
+        assert_eq!(refused, Err(Errno::ENOTTY), "{request:#x}");
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    machine.destroy();
+    Outcome::Passed
+}
