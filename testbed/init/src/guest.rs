@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The role in a Linux User VM: say that it is up, and power off.
+//! The role in a Linux User VM: say that it is up, use the disks, and power off.
 
 use std::{fs, io, thread};
 
-use crate::{command_line::CommandLine, modules};
+use crate::{command_line::CommandLine, disk, modules};
+
+/// How a User VM ends.
+pub enum End {
+    PowerOff,
+    Reboot,
+}
 
 /// `testbed.guest=stay` leaves out the power-off; `testbed.guest=interactive` repeats what is typed until
-/// a line `poweroff`.
-pub fn run(command_line: &CommandLine) -> io::Result<()> {
+/// a line `poweroff` or `reboot`.
+pub fn run(command_line: &CommandLine) -> io::Result<End> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let cpus = thread::available_parallelism()?;
     let memory = fs::read_to_string("/proc/meminfo")?;
@@ -23,22 +29,32 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
         Err(error) => println!("User VM: insmod acrn.ko: {error}"),
         Ok(()) => println!("User VM: insmod acrn.ko: loaded"),
     }
+    disk::answer_all()?;
 
-    match command_line.get("guest") {
+    let end = match command_line.get("guest") {
         Some("stay") => loop {
             thread::park();
         },
         Some("interactive") => {
-            println!("User VM: type something; 'poweroff' ends it");
-            for line in io::stdin().lines() {
-                match line?.trim() {
-                    "poweroff" => break,
-                    text => println!("User VM: {text}"),
-                }
-            }
+            println!("User VM: type something; 'poweroff' ends it, 'reboot' starts it again");
+            repeat()?
         }
-        _ => {}
+        _ => End::PowerOff,
+    };
+    match end {
+        End::PowerOff => println!("User VM: powering off"),
+        End::Reboot => println!("User VM: rebooting"),
     }
-    println!("User VM: powering off");
-    Ok(())
+    Ok(end)
+}
+
+fn repeat() -> io::Result<End> {
+    for line in io::stdin().lines() {
+        match line?.trim() {
+            "poweroff" => break,
+            "reboot" => return Ok(End::Reboot),
+            text => println!("User VM: {text}"),
+        }
+    }
+    Ok(End::PowerOff)
 }

@@ -5,14 +5,19 @@
 mod check;
 mod command_line;
 mod demo;
+mod disk;
 mod filesystems;
 mod guest;
 mod kernel_log;
 mod modules;
 
-use std::{fs::OpenOptions, io, os::fd::AsFd, process::Command, thread, time::Duration};
+use std::{
+    convert::Infallible, fs::OpenOptions, io, os::fd::AsFd, process::Command, thread,
+    time::Duration,
+};
 
 use command_line::{CommandLine, Job};
+use guest::End;
 use nix::sys::reboot::{RebootMode, reboot};
 
 fn main() {
@@ -24,20 +29,29 @@ fn main() {
         Job::Check => check::run(&command_line),
         Job::Refuse => check::refuse(&command_line),
         Job::Demo => demo::run(&command_line),
-        Job::Guest => guest::run(&command_line),
+        Job::Guest => match guest::run(&command_line) {
+            Ok(End::PowerOff) => Ok(()),
+            Ok(End::Reboot) => end(RebootMode::RB_AUTOBOOT).map(|_| ()),
+            Err(error) => Err(error),
+        },
         Job::Shell => Command::new("/bin/sh").status().map(|_| ()),
         Job::Unknown(job) => Err(io::Error::other(format!("no job '{job}'"))),
     };
     if let Err(error) = outcome {
         eprintln!("testbed: {error}");
     }
-    // What is on the way to the serial ports should get there.
-    thread::sleep(Duration::from_millis(100));
-    let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+    let Err(error) = end(RebootMode::RB_POWER_OFF);
     eprintln!("testbed: power-off: {error}");
     loop {
         thread::park();
     }
+}
+
+/// Ends the machine's run; returns only if it can't.
+fn end(how: RebootMode) -> io::Result<Infallible> {
+    // What is on the way to the serial ports should get there.
+    thread::sleep(Duration::from_millis(100));
+    Ok(reboot(how)?)
 }
 
 /// The initramfs has no /dev, so the kernel starts PID 1 without standard input and output.

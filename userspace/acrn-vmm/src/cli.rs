@@ -5,16 +5,17 @@
 use std::path::PathBuf;
 
 use acrn_ioctls::VmName;
-use clap::{ArgGroup, Parser};
+use clap::{ArgGroup, Parser, ValueEnum};
 
+use crate::devices::pci;
 use crate::memory::HUGE_PAGE;
 
-/// What the guest kernel is told unless `--cmdline` says otherwise.
-const DEFAULT_CMDLINE: &str = "console=ttyS0";
+/// How many disks there is room for, beside a console.
+const MAX_DISKS: usize = pci::MAX_FUNCTIONS - 1;
 
 /// Runs a User VM of ACRN: creates it through the HSM driver, loads a Linux kernel or a flat binary into it,
-/// and plays its devices. The guest's serial port is standard input and output; on a terminal, Ctrl-A x ends
-/// the VM.
+/// and plays its devices. The guest's console is standard input and output; on a terminal, Ctrl-A x ends the
+/// VM.
 #[derive(Parser, Debug)]
 #[command(name = "acrn-vmm", version)]
 #[command(group(ArgGroup::new("payload").required(true).args(["kernel", "flat"])))]
@@ -31,9 +32,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "flat")]
     pub initramfs: Option<PathBuf>,
 
-    /// Command line for the kernel, behind what the machine needs: "no_timer_check tsc=reliable"
-    #[arg(long, value_name = "TEXT", conflicts_with = "flat", default_value = DEFAULT_CMDLINE)]
-    pub cmdline: String,
+    /// Command line for the kernel, behind what the machine needs: "no_timer_check tsc=reliable"; without this
+    /// it is told its console
+    #[arg(long, value_name = "TEXT", conflicts_with = "flat")]
+    pub cmdline: Option<String>,
 
     /// Binary to load as it is and start in real mode
     #[arg(long, value_name = "FILE")]
@@ -61,6 +63,15 @@ pub struct Args {
     #[arg(long, value_name = "MASK", value_parser = parse_mask)]
     pub cpu_affinity: Option<u64>,
 
+    /// A disk, /dev/vda and so on: a file or block device, with ",ro" behind it for reading only; may be given
+    /// several times
+    #[arg(long = "disk", value_name = "FILE[,ro]", value_parser = parse_disk)]
+    pub disks: Vec<DiskArg>,
+
+    /// The device that standard input goes to; output of both comes to standard output
+    #[arg(long, value_name = "DEVICE", default_value = "serial")]
+    pub console: ConsoleArg,
+
     /// By what the hypervisor knows the VM, 1 to 15 bytes
     #[arg(long, default_value = "acrn-vmm", value_parser = parse_name)]
     pub name: VmName,
@@ -83,6 +94,54 @@ impl Args {
     pub fn affinity(&self) -> u64 {
         self.cpu_affinity.unwrap_or(((1 << self.cpus) - 1) << 2)
     }
+
+    /// What the kernel is told.
+    pub fn cmdline(&self) -> &str {
+        match (&self.cmdline, self.console) {
+            (Some(cmdline), _) => cmdline,
+            (None, ConsoleArg::Serial) => "console=ttyS0",
+            (None, ConsoleArg::Virtio) => "console=hvc0",
+        }
+    }
+
+    /// More disks than there can be are too many for the command line's parser to know.
+    pub fn check(&self) -> crate::error::Result<()> {
+        if self.disks.len() > MAX_DISKS {
+            let message = format!("more than {MAX_DISKS} disks");
+            return Err(crate::error::Error::new(message));
+        }
+        Ok(())
+    }
+}
+
+/// A disk as the user named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskArg {
+    pub path: PathBuf,
+    pub read_only: bool,
+}
+
+/// What standard input goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConsoleArg {
+    /// The first serial port, ttyS0
+    Serial,
+    /// A virtio console, hvc0
+    Virtio,
+}
+
+fn parse_disk(text: &str) -> Result<DiskArg, String> {
+    let (path, read_only) = match text.strip_suffix(",ro") {
+        Some(path) => (path, true),
+        None => (text, false),
+    };
+    if path.is_empty() {
+        return Err("no file".into());
+    }
+    Ok(DiskArg {
+        path: path.into(),
+        read_only,
+    })
 }
 
 fn parse_number(text: &str) -> Result<u64, String> {
@@ -168,6 +227,29 @@ mod tests {
         assert_eq!(args(&["--cpu-affinity", "0x30"]).unwrap(), 0x30);
         assert!(args(&["--cpus", "17"]).is_err());
         assert!(args(&["--cpus", "2", "--cpu-affinity", "4"]).is_err());
+    }
+
+    #[test]
+    fn disks_and_console() {
+        let parse = |more: &[&str]| {
+            Args::try_parse_from([&["acrn-vmm", "--kernel", "k"], more].concat()).unwrap()
+        };
+        let args = parse(&["--disk", "a", "--disk", "b,c,ro", "--console", "virtio"]);
+        let names = args.disks.iter().map(|disk| disk.path.to_str().unwrap());
+        assert!(names.eq(["a", "b,c"]));
+        assert_eq!(
+            args.disks
+                .iter()
+                .map(|disk| disk.read_only)
+                .collect::<Vec<_>>(),
+            [false, true]
+        );
+        assert_eq!(args.cmdline(), "console=hvc0");
+        assert_eq!(parse(&[]).cmdline(), "console=ttyS0");
+        assert_eq!(parse(&["--cmdline", "x"]).cmdline(), "x");
+        assert!(parse(&["--disk=a"; MAX_DISKS]).check().is_ok());
+        assert!(parse(&["--disk=a"; MAX_DISKS + 1]).check().is_err());
+        assert!(parse_disk(",ro").is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Standard input to the serial port.
+//! Standard input to the serial port, or to the virtio console.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -11,11 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::devices::serial::SerialPort;
 use crate::supervisor::Stop;
 
 /// Ctrl-A.
 const ESCAPE: u8 = 0x01;
+
+/// What standard input goes to.
+pub trait Input: Send {
+    /// Takes input, as much as there is room for, and says how much that was.
+    fn feed(&mut self, input: &[u8]) -> usize;
+}
 
 /// Sorts what the user typed into what is for the guest and what is for us.
 #[derive(Default)]
@@ -44,14 +49,14 @@ impl Keys {
     }
 }
 
-/// Reads standard input while the serial port takes it.
+/// Reads standard input while the device takes it.
 pub struct Console {
-    serial: Arc<Mutex<SerialPort>>,
-    /// Signalled when the guest has read all that the port had.
+    input: Arc<Mutex<dyn Input>>,
+    /// Signalled when the guest has read all that the device had.
     drained: EventFd,
     /// Only on a terminal.
     keys: Option<Keys>,
-    /// Read, but not yet taken by the port.
+    /// Read, but not yet taken by the device.
     waiting: VecDeque<u8>,
     listening: bool,
     stop: Rc<Cell<Option<Stop>>>,
@@ -59,14 +64,14 @@ pub struct Console {
 
 impl Console {
     pub fn new(
-        serial: Arc<Mutex<SerialPort>>,
+        input: Arc<Mutex<dyn Input>>,
         drained: EventFd,
         is_terminal: bool,
         stop: Rc<Cell<Option<Stop>>>,
     ) -> Self {
         let keys = is_terminal.then(Keys::default);
         Console {
-            serial,
+            input,
             drained,
             keys,
             waiting: VecDeque::new(),
@@ -110,8 +115,8 @@ impl Console {
 
     /// Hands over what the port takes; true if that was all.
     fn feed(&mut self) -> bool {
-        let mut serial = self.serial.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = serial.feed(self.waiting.make_contiguous());
+        let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = input.feed(self.waiting.make_contiguous());
         self.waiting.drain(..taken);
         self.waiting.is_empty()
     }

@@ -66,6 +66,7 @@ fn answer(slot: &Slot<'_>, devices: &mut Devices) -> Option<Demand> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devices::pci::Bus;
     use crate::devices::serial::SerialPort;
     use acrn_ioctls::uapi::*;
     use std::io;
@@ -73,7 +74,11 @@ mod tests {
 
     fn devices() -> Devices {
         let serial = SerialPort::new(Box::new(|| Ok(())), Box::new(io::sink()), Box::new(|| ()));
-        Devices::new(Arc::new(Mutex::new(serial)), false)
+        Devices::new(
+            Arc::new(Mutex::new(serial)),
+            Arc::new(Bus::new(Vec::new())),
+            false,
+        )
     }
 
     #[test]

@@ -3,25 +3,25 @@
 //! The VM as a whole: created, started, reset, taken down.
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use acrn_ioctls::{Hsm, IrqLine, RequestPage, Vm, VmConfig};
+use acrn_ioctls::{Hsm, RequestPage, Vm, VmConfig};
 use vm_memory::GuestMemoryMmap;
-use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+use vmm_sys_util::eventfd::EventFd;
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use crate::boot::Payload;
 use crate::cli::Args;
 use crate::console::Console;
-use crate::devices::serial::{self, SerialPort};
 use crate::devices::{Demand, Devices};
 use crate::error::{Context, Error, Result};
 use crate::ioreq::{self, End};
 use crate::memory;
-use crate::supervisor::{Signals, Stop, Supervisor};
+use crate::peripherals::{Disks, Peripherals};
+use crate::supervisor::{Signals, Stop, Supervisor, event_pair};
 
 /// How long the thread that serves I/O requests may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,9 +56,11 @@ extern "C" fn wake(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void
 
 /// Creates the VM, runs it to its end and takes it down.
 pub fn run(args: &Args) -> Result<Ending> {
+    args.check()?;
     let signals = Signals::block().context(|| "blocking signals")?;
     register_signal_handler(SIGRTMIN(), wake).context(|| "handling signals")?;
     let payload = Payload::open(args)?;
+    let disks = Disks::open(&args.disks)?;
     let memory = memory::create(args.memory, args.hugepages)?;
     let page = RequestPage::new().context(|| "preparing the VM")?;
     let hsm =
@@ -80,20 +82,17 @@ pub fn run(args: &Args) -> Result<Ending> {
         served,
     };
     let mut supervisor = Supervisor::new(signals, watched)?;
-    machine.run_and_destroy(args, &mut supervisor)
-}
-
-/// An event counter, twice.
-fn event_pair() -> Result<(EventFd, EventFd)> {
-    let doing = || "making an eventfd";
-    let event = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).context(doing)?;
-    let twin = event.try_clone().context(doing)?;
-    Ok((event, twin))
+    machine.run_and_destroy(args, disks, &mut supervisor)
 }
 
 impl Machine {
-    fn run_and_destroy(mut self, args: &Args, supervisor: &mut Supervisor) -> Result<Ending> {
-        let result = self.run(args, supervisor);
+    fn run_and_destroy(
+        mut self,
+        args: &Args,
+        disks: Disks,
+        supervisor: &mut Supervisor,
+    ) -> Result<Ending> {
+        let result = self.run(args, disks, supervisor);
         // The VM goes down also after a failure, which then is the one to tell of.
         let destroyed = self.destroy();
         let ending = result?;
@@ -101,12 +100,34 @@ impl Machine {
         Ok(ending)
     }
 
-    fn run(&mut self, args: &Args, supervisor: &mut Supervisor) -> Result<Ending> {
+    fn run(&mut self, args: &Args, disks: Disks, supervisor: &mut Supervisor) -> Result<Ending> {
         memory::map(&self.vm, &self.memory)?;
-        let (serial, drained) = self.serial_port()?;
-        let mut devices = Devices::new(serial.clone(), args.report_unbacked);
+        let peripherals = Peripherals::new(args, disks, &self.vm, &self.memory)?;
+        let (serial, bus) = (peripherals.serial.clone(), peripherals.bus.clone());
+        let devices = Devices::new(serial, bus, args.report_unbacked);
+        let input = peripherals.input.clone();
+        let drained = peripherals
+            .drained
+            .try_clone()
+            .context(|| "making an eventfd")?;
         let is_terminal = io::stdin().is_terminal();
-        supervisor.add(|stop| Console::new(serial, drained, is_terminal, stop));
+        supervisor.add(|stop| Console::new(input, drained, is_terminal, stop));
+        let result = self.run_guest(args, devices, supervisor);
+        // Nothing may go on that its devices do for the guest, before there is no guest.
+        let paused = self.vm.pause().context(|| "pausing the VM");
+        let detached = peripherals.detach();
+        let ending = result?;
+        paused?;
+        detached?;
+        Ok(ending)
+    }
+
+    fn run_guest(
+        &mut self,
+        args: &Args,
+        mut devices: Devices,
+        supervisor: &mut Supervisor,
+    ) -> Result<Ending> {
         self.vm
             .create_ioreq_client()
             .context(|| "asking for I/O requests")?;
@@ -122,24 +143,6 @@ impl Machine {
             }
             devices.reset();
         }
-    }
-
-    fn serial_port(&self) -> Result<(Arc<Mutex<SerialPort>>, EventFd)> {
-        let (drained, watched) = event_pair()?;
-        // Weak, so that the VM can be destroyed while the port is still about.
-        let vm = Arc::downgrade(&self.vm);
-        let serial = SerialPort::new(
-            Box::new(move || match vm.upgrade() {
-                Some(vm) => Ok(vm.set_irqline(serial::GSI, IrqLine::RisingPulse)?),
-                None => Ok(()),
-            }),
-            Box::new(io::stdout()),
-            Box::new(move || {
-                // Fails only if it is signalled already, many times over.
-                let _ = drained.write(1);
-            }),
-        );
-        Ok((Arc::new(Mutex::new(serial)), watched))
     }
 
     fn start(&mut self) -> Result<()> {

@@ -11,6 +11,7 @@ mod error;
 mod ioreq;
 mod machine;
 mod memory;
+mod peripherals;
 mod supervisor;
 mod terminal;
 

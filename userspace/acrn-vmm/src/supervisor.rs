@@ -9,9 +9,17 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::rc::Rc;
 
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
-use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::error::{Context, Result};
+
+/// An event counter, twice: one to signal, one to wait for.
+pub fn event_pair() -> Result<(EventFd, EventFd)> {
+    let doing = || "making an eventfd";
+    let event = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).context(doing)?;
+    let twin = event.try_clone().context(doing)?;
+    Ok((event, twin))
+}
 
 /// What ended a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

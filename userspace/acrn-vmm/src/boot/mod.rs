@@ -28,7 +28,7 @@ impl Payload {
     pub fn open(args: &Args) -> Result<Self> {
         if let Some(kernel) = &args.kernel {
             let initramfs = args.initramfs.as_deref();
-            return Linux::open(kernel, initramfs, &args.cmdline).map(Payload::Linux);
+            return Linux::open(kernel, initramfs, args.cmdline()).map(Payload::Linux);
         }
         match &args.flat {
             Some(path) => Flat::open(path, args.flat_address).map(Payload::Flat),

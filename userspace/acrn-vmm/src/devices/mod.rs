@@ -12,12 +12,14 @@ pub mod pm_timer;
 pub mod reset;
 pub mod serial;
 mod unbacked;
+pub mod virtio;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use acrn_ioctls::{Direction, Request, Target};
 
 use cmos::Cmos;
+use pci::Bus;
 use pm::PowerManagement;
 use pm_timer::PmTimer;
 use serial::SerialPort;
@@ -47,17 +49,19 @@ pub struct Devices {
     cmos: Cmos,
     pm: PowerManagement,
     pm_timer: PmTimer,
+    pci: Arc<Bus>,
     unbacked: Unbacked,
 }
 
 impl Devices {
     /// Devices as after power-on. The serial port is shared with whoever feeds it.
-    pub fn new(serial: Arc<Mutex<SerialPort>>, report_unbacked: bool) -> Self {
+    pub fn new(serial: Arc<Mutex<SerialPort>>, pci: Arc<Bus>, report_unbacked: bool) -> Self {
         Devices {
             serial,
             cmos: Cmos::default(),
             pm: PowerManagement::default(),
             pm_timer: PmTimer::default(),
+            pci,
             unbacked: Unbacked::new(report_unbacked),
         }
     }
@@ -66,16 +70,14 @@ impl Devices {
     pub fn reset(&mut self) {
         self.cmos = Cmos::default();
         self.pm = PowerManagement::default();
+        self.pci.reset();
     }
 
     /// Serves a request.
     pub fn serve(&mut self, request: &Request) -> Outcome {
         match request.target {
             Target::Port(port) => self.serve_port(port, request),
-            Target::Memory(address) => {
-                self.unbacked.report("address", address);
-                nothing(request)
-            }
+            Target::Memory(address) => self.serve_memory(address, request),
             Target::PciConfig {
                 bus,
                 device,
@@ -83,11 +85,36 @@ impl Devices {
                 register,
             } => match request.direction {
                 Direction::Read => {
-                    Outcome::Value(pci::read(bus, device, function, register, request.width))
+                    let width = request.width;
+                    let value = self.pci.read_config(bus, device, function, register, width);
+                    Outcome::Value(value)
                 }
-                Direction::Write => Outcome::Done,
+                Direction::Write => {
+                    let (width, value) = (request.width, request.value);
+                    self.pci
+                        .write_config(bus, device, function, register, width, value);
+                    Outcome::Done
+                }
             },
         }
+    }
+
+    fn serve_memory(&mut self, address: u64, request: &Request) -> Outcome {
+        let outcome = match request.direction {
+            Direction::Read => {
+                let value = self.pci.read_memory(address, request.width);
+                value.map(Outcome::Value)
+            }
+            Direction::Write => {
+                let (width, value) = (request.width, request.value);
+                let taken = self.pci.write_memory(address, width, value);
+                taken.then_some(Outcome::Done)
+            }
+        };
+        outcome.unwrap_or_else(|| {
+            self.unbacked.report("address", address);
+            nothing(request)
+        })
     }
 
     fn serve_port(&mut self, first: u16, request: &Request) -> Outcome {
@@ -174,7 +201,11 @@ mod tests {
     fn devices() -> Devices {
         let line = Box::new(|| Ok(()));
         let serial = SerialPort::new(line, Box::new(io::sink()), Box::new(|| ()));
-        Devices::new(Arc::new(Mutex::new(serial)), false)
+        Devices::new(
+            Arc::new(Mutex::new(serial)),
+            Arc::new(Bus::new(Vec::new())),
+            false,
+        )
     }
 
     fn read(target: Target, width: Width) -> Request {

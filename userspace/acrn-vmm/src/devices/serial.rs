@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use vm_superio::serial::{Error, SerialEvents};
 use vm_superio::{Serial, Trigger};
 
+use crate::console::Input;
+
 pub const FIRST: u16 = 0x3f8;
 pub const LAST: u16 = FIRST + 7;
 /// The interrupt of the first serial port.
@@ -69,18 +71,6 @@ impl SerialPort {
         self.uart.fifo_capacity()
     }
 
-    /// Takes input, as much as there is room for, and says how much that was.
-    pub fn feed(&mut self, input: &[u8]) -> usize {
-        let input = &input[..input.len().min(self.room())];
-        if input.is_empty() {
-            return 0;
-        }
-        let result = self.uart.enqueue_raw_bytes(input);
-        self.note(result.err());
-        // Had there been no room, nothing would have been taken: this is about the interrupt.
-        input.len()
-    }
-
     /// The guest can't be told that its output is lost, or that an interrupt is: the user is, once.
     fn note(&mut self, error: Option<Error<io::Error>>) {
         if let Some(error) = error
@@ -89,6 +79,19 @@ impl SerialPort {
             self.failed = true;
             eprintln!("acrn-vmm: serial port: {error}");
         }
+    }
+}
+
+impl Input for SerialPort {
+    fn feed(&mut self, input: &[u8]) -> usize {
+        let input = &input[..input.len().min(self.room())];
+        if input.is_empty() {
+            return 0;
+        }
+        let result = self.uart.enqueue_raw_bytes(input);
+        self.note(result.err());
+        // Had there been no room, nothing would have been taken: this is about the interrupt.
+        input.len()
     }
 }
 

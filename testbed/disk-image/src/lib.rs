@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Disks for Linux User VMs, and proof that a guest read and wrote its own.
+//!
+//! The host makes an image with a file system and a file in it, [`HOST_FILE`]. The guest reads that, and writes
+//! [`GUEST_FILE`], what [`answer`] makes of it. The host reads it back and compares.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    path::Path,
+};
+
+use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
+
+/// What the host puts onto the disk.
+pub const HOST_FILE: &str = "from-host";
+/// What the guest puts onto the disk.
+pub const GUEST_FILE: &str = "from-guest";
+/// Bytes of each file. Not a whole number of sectors, and some more than what one request has.
+pub const FILE_SIZE: usize = 300_001;
+/// Bytes of the disk.
+const DISK_SIZE: u64 = 8 << 20;
+
+/// What the host's file has in it: bytes that look random, others for each `seed`.
+pub fn content(seed: u64) -> Vec<u8> {
+    // Knuth's linear congruential generator. Of its bits the upper ones are good.
+    let mut state = seed;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..FILE_SIZE).map(|_| next()).collect()
+}
+
+/// What the guest is to write when it has read `content`: the same backwards, each byte inverted.
+pub fn answer(content: &[u8]) -> Vec<u8> {
+    content.iter().rev().map(|byte| !byte).collect()
+}
+
+/// Makes the image, with the host's file in it.
+pub fn create(path: &Path, seed: u64) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)?;
+    file.set_len(DISK_SIZE)?;
+    let label = FormatVolumeOptions::new().volume_label(*b"TESTBED    ");
+    fatfs::format_volume(&mut file, label)?;
+    let disk = FileSystem::new(&mut file, FsOptions::new())?;
+    disk.root_dir()
+        .create_file(HOST_FILE)?
+        .write_all(&content(seed))?;
+    disk.unmount()?;
+    file.sync_all()
+}
+
+/// Whether the guest's file is what it should be, and the host's what it was; in words if not.
+pub fn verify(path: &Path, seed: u64) -> Result<(), String> {
+    let written = content(seed);
+    compare(path, HOST_FILE, &written)?;
+    compare(path, GUEST_FILE, &answer(&written))
+}
+
+fn compare(path: &Path, name: &str, expected: &[u8]) -> Result<(), String> {
+    let found = read(path, name).map_err(|error| format!("{name}: {error}"))?;
+    if found.len() != expected.len() {
+        let (found, expected) = (found.len(), expected.len());
+        return Err(format!("{name}: {found} bytes, not {expected}"));
+    }
+    match found.iter().zip(expected).position(|(f, e)| f != e) {
+        Some(place) => Err(format!(
+            "{name}: byte {place} is {:#04x}, not {:#04x}",
+            found[place], expected[place]
+        )),
+        None => Ok(()),
+    }
+}
+
+fn read(path: &Path, name: &str) -> io::Result<Vec<u8>> {
+    // FAT notes that the disk is in use: what is looked at must not change.
+    let image = io::Cursor::new(std::fs::read(path)?);
+    let disk = FileSystem::new(image, FsOptions::new())?;
+    let mut bytes = Vec::new();
+    disk.root_dir().open_file(name)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The guest's part, in the folder where the disk is mounted. Says how many bytes it wrote.
+pub fn write_answer(folder: &Path) -> io::Result<usize> {
+    let answer = answer(&std::fs::read(folder.join(HOST_FILE))?);
+    let mut file = File::create(folder.join(GUEST_FILE))?;
+    file.write_all(&answer)?;
+    file.sync_all()?;
+    Ok(answer.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Puts a file onto the disk, as a guest does.
+    fn put(path: &Path, bytes: &[u8]) {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .unwrap();
+        let disk = FileSystem::new(file, FsOptions::new()).unwrap();
+        let mut file = disk.root_dir().create_file(GUEST_FILE).unwrap();
+        file.truncate().unwrap();
+        file.write_all(bytes).unwrap();
+    }
+
+    #[test]
+    fn only_the_right_answer_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("disk");
+        create(&image, 7).unwrap();
+        assert!(verify(&image, 7).unwrap_err().starts_with(GUEST_FILE));
+        assert!(verify(&image, 8).unwrap_err().starts_with(HOST_FILE));
+        let mut right = answer(&content(7));
+        put(&image, &right);
+        assert_eq!(verify(&image, 7), Ok(()));
+        right[100_000] ^= 1;
+        put(&image, &right);
+        assert!(verify(&image, 7).unwrap_err().contains("byte 100000"));
+        put(&image, &right[1..]);
+        assert!(verify(&image, 7).unwrap_err().contains("300000 bytes"));
+    }
+
+    #[test]
+    fn guest_answers_what_it_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(HOST_FILE), b"abc").unwrap();
+        assert_eq!(write_answer(folder.path()).unwrap(), 3);
+        let written = std::fs::read(folder.path().join(GUEST_FILE)).unwrap();
+        assert_eq!(written, [!b'c', !b'b', !b'a']);
+    }
+}
