@@ -5,10 +5,15 @@
 use std::thread;
 
 use acrn_ioctls::IrqLine;
-use acrn_selftests::{cpus, harness::Outcome, need, probe::Probe, trace::Trace};
+use acrn_selftests::{
+    cpus,
+    harness::Outcome,
+    listener::{Listener, MASKED_PIN, PIN, Rest, VECTORS},
+    need,
+    probe::Probe,
+    trace::Trace,
+};
 use mini_acrn_channel::kind;
-
-use crate::listener::{Listener, MASKED_PIN, PIN, Rest, VECTORS};
 
 /// MSI address of the vCPU with APIC id 0.
 const MSI: u64 = 0xfee0_0000;

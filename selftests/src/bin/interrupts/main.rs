@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use acrn_selftests::harness::{self, Test};
 
 mod deliver;
-mod listener;
 mod pass;
 
 fn main() -> ExitCode {

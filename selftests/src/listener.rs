@@ -8,11 +8,14 @@ use std::{
 };
 
 use acrn_ioctls::Vm;
-use acrn_selftests::{
+use acrn_uapi::ACRN_IOREQ_STATE_FREE;
+use iced_x86::{IcedError, code_asm::*};
+
+use crate::{
     guest::{CODE, Guest, IDT},
     program::{DONE_PORT, ENTRY},
+    waiter::until,
 };
-use iced_x86::{IcedError, code_asm::*};
 
 /// Vectors that the guest has a handler for.
 pub const VECTORS: [u8; 4] = [0x31, 0x45, 0x80, 0xef];
@@ -95,6 +98,19 @@ impl Listener {
             thread::sleep(Duration::from_millis(1));
         }
         self.assert_count(vector, count);
+    }
+
+    /// Waits until the request in a vCPU's slot is answered.
+    pub fn until_answered(&self, vcpu: u32) {
+        let slot = self.0.page.slot(vcpu).expect("a slot");
+        until("a request is answered", || {
+            slot.state() == ACRN_IOREQ_STATE_FREE
+        });
+    }
+
+    /// Closes the file. What is left is for the driver to clean up.
+    pub fn close(self) {
+        self.0.close();
     }
 
     /// Panics unless there were `count` interrupts with this vector.

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How requests that the driver answers by itself end: what the vCPU is told, and that nobody else is.
+
+use std::{thread, time::Duration};
+
+use acrn_ioctls::Width;
+use acrn_selftests::{
+    cpus,
+    harness::Outcome,
+    hypercall::NOTIFY_REQUEST_FINISH,
+    need,
+    program::{read, write},
+    scripted::{Answer, Idle, polled, request},
+    trace::Trace,
+    waiter::Waiter,
+};
+use mini_acrn_channel::kind;
+
+use crate::range::{ADDRESS, PORT, assigned, range};
+
+/// One request, one notification, of the right vCPU.
+pub fn one_notification_each() -> Outcome {
+    let idle = need!(Idle::on(need!(cpus::pick(2))));
+    let event = assigned(&idle.device, range(PORT, 4));
+    let trace = Trace::start(&idle.probe);
+    for round in 0..20 {
+        let access = match round % 3 {
+            0 => read(PORT, Width::Four),
+            _ => write(PORT, Width::Four, round),
+        };
+        idle.raise(request(idle.vmid, (round % 2) as u16, access));
+    }
+    assert_eq!(trace.events(kind::REQUEST_PENDING).len(), 20);
+    let notified = trace.calls(NOTIFY_REQUEST_FINISH);
+    let told: Vec<_> = notified
+        .iter()
+        .map(|record| (record.p1, record.p2, record.result))
+        .collect();
+    let expected: Vec<_> = (0..20)
+        .map(|round| (u64::from(idle.vmid), round % 2, 0))
+        .collect();
+    assert_eq!(told, expected);
+    // Nothing else was asked of the hypervisor.
+    let others = trace.events(kind::HYPERCALL);
+    assert_eq!(others.len(), notified.len(), "hypercalls");
+    assert_eq!(event.take(), 13);
+    Outcome::Passed
+}
+
+/// A hypervisor that polls the slot is not notified.
+pub fn completion_polling() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, range(ADDRESS, 8));
+    let trace = Trace::start(&idle.probe);
+    for access in [
+        write(ADDRESS, Width::Eight, 1),
+        read(ADDRESS, Width::Eight),
+        write(ADDRESS, Width::Two, 1),
+    ] {
+        let answer = idle.raise(polled(request(idle.vmid, 0, access)));
+        let expected = access.value.map_or(Some(0), |_| None);
+        assert_eq!(answer, Answer::Driver(expected));
+    }
+    assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
+    assert_eq!(event.take(), 2);
+    Outcome::Passed
+}
+
+/// Who waits in ATTACH_IOREQ_CLIENT is not woken for them.
+pub fn device_model_sleeps() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, range(PORT, 4));
+    let waiter = Waiter::start(&idle.device);
+    for _ in 0..10 {
+        idle.ask(write(PORT, Width::Four, 0));
+        idle.ask(read(PORT, Width::One));
+    }
+    thread::sleep(Duration::from_millis(50));
+    assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
+    assert_eq!(event.take(), 10);
+    // It is for what it has to do.
+    let unassigned = request(idle.vmid, 0, read(ADDRESS, Width::Four));
+    assert_eq!(idle.probe.raise(unassigned), 0);
+    assert_eq!(waiter.result(), Ok(()));
+    assert_eq!(idle.finish(0), Ok(()));
+    Outcome::Passed
+}
+
+/// They need no device model.
+pub fn without_client() -> Outcome {
+    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
+    let event = assigned(&idle.device, range(PORT, 4));
+    let answer = idle.ask(write(PORT, Width::Four, 0));
+    assert_eq!(answer, Answer::Driver(None));
+    assert_eq!(event.take(), 1);
+    Outcome::Passed
+}
+
+/// While one vCPU waits for the device model, the writes of another are answered.
+pub fn beside_the_device_model() -> Outcome {
+    let idle = need!(Idle::on(need!(cpus::pick(2))));
+    let event = assigned(&idle.device, range(PORT, 4));
+    let slow = request(idle.vmid, 0, read(ADDRESS, Width::Four));
+    assert_eq!(idle.probe.raise(slow), 0);
+    for _ in 0..5 {
+        let fast = request(idle.vmid, 1, write(PORT, Width::Four, 0));
+        assert_eq!(idle.raise(fast), Answer::Driver(None));
+    }
+    assert_eq!(event.take(), 5);
+    let slot = idle.page.slot(0).expect("slot 0");
+    assert!(slot.is_ours(), "state {}", slot.state());
+    assert_eq!(idle.finish(0), Ok(()));
+    Outcome::Passed
+}

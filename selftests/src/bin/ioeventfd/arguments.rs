@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Arguments that make no sense. The hypervisor has no part in any of this.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    area::{Area, PAGE},
+    device::{Argument, Device},
+    event::Event,
+    harness::Outcome,
+    need,
+    program::write,
+    scripted::{Answer, Idle},
+    trace::Trace,
+};
+use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
+
+use crate::range::{ADDRESS, ASYNC, PORT, assign, assigned, deassign, ioeventfd, range};
+
+const DEASSIGN: u32 = ACRN_IOEVENTFD_FLAG_DEASSIGN;
+
+/// Panics unless the VM still has no range at [`PORT`].
+fn assert_nothing_assigned(idle: &Idle) {
+    assert_eq!(idle.ask(write(PORT, Width::One, 0)), Answer::DeviceModel);
+}
+
+/// Before CREATE_VM and after DESTROY_VM.
+pub fn without_vm() -> Outcome {
+    let event = Event::new();
+    let device = need!(Device::open());
+    assert_eq!(assign(&device, &event, range(PORT, 4)), Err(Errno::EINVAL));
+    let idle = need!(Idle::new());
+    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    idle.device
+        .plain(ACRN_IOCTL_DESTROY_VM)
+        .expect("DESTROY_VM");
+    let device = &idle.device;
+    assert_eq!(assign(device, &event, range(PORT, 4)), Err(Errno::EINVAL));
+    assert_eq!(deassign(device, &event, range(PORT, 4)), Err(Errno::EINVAL));
+    Outcome::Passed
+}
+
+/// Flags that there are not (A18).
+pub fn unknown_flags() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    let trace = Trace::start(&idle.probe);
+    for flag in (4..32).map(|bit| 1 << bit) {
+        for known in [0, DEASSIGN] {
+            let mut argument = range(PORT, 4).argument(&event);
+            argument.flags |= flag | known;
+            let refused = ioeventfd(&idle.device, argument);
+            assert_eq!(refused, Err(Errno::EINVAL), "flags {:#x}", argument.flags);
+        }
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    assert_nothing_assigned(&idle);
+    Outcome::Passed
+}
+
+/// acrn-dm sets a flag of ACRN's own kernel blindly: as if it were not there.
+pub fn async_flag_is_ignored() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    for target in [PORT, ADDRESS] {
+        let mut argument = range(target, 4).argument(&event);
+        argument.flags |= ASYNC;
+        ioeventfd(&idle.device, argument).expect("IOEVENTFD");
+        let answer = idle.ask(write(target, Width::Four, 1));
+        assert_eq!(answer, Answer::Driver(None));
+        assert_eq!(event.take(), 1);
+        argument.flags |= DEASSIGN;
+        ioeventfd(&idle.device, argument).expect("IOEVENTFD");
+        let answer = idle.ask(write(target, Width::Four, 1));
+        assert_eq!(answer, Answer::DeviceModel);
+    }
+    Outcome::Passed
+}
+
+/// The reserved field.
+pub fn reserved_field() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, range(ADDRESS, 4));
+    for reserved in [1, 0x8000_0000, u32::MAX] {
+        for (target, flags) in [(PORT, 0), (ADDRESS, DEASSIGN)] {
+            let mut argument = range(target, 4).argument(&event);
+            argument.reserved = reserved;
+            argument.flags |= flags;
+            let refused = ioeventfd(&idle.device, argument);
+            assert_eq!(refused, Err(Errno::EINVAL), "{argument:?}");
+        }
+    }
+    assert_nothing_assigned(&idle);
+    let answer = idle.ask(write(ADDRESS, Width::Four, 0));
+    assert_eq!(answer, Answer::Driver(None));
+    assert_eq!(event.take(), 1);
+    Outcome::Passed
+}
+
+/// Lengths that no access has.
+pub fn lengths() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    for len in [0, 3, 5, 6, 7, 9, 16, 0x100, 0x8000_0001, u32::MAX] {
+        let refused = assign(&idle.device, &event, range(PORT, len));
+        assert_eq!(refused, Err(Errno::EINVAL), "{len} bytes");
+    }
+    assert_nothing_assigned(&idle);
+    Outcome::Passed
+}
+
+/// Ranges that go beyond the last address, and one that ends there.
+pub fn wrapping_ranges() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    for (address, len) in [
+        (u64::MAX, 1),
+        (u64::MAX, 8),
+        (u64::MAX - 3, 4),
+        (u64::MAX - 6, 8),
+    ] {
+        let wrapping = range(Target::Memory(address), len);
+        let refused = assign(&idle.device, &event, wrapping);
+        assert_eq!(refused, Err(Errno::EINVAL), "{wrapping:x?}");
+    }
+    let last = Target::Memory(u64::MAX - 8);
+    assign(&idle.device, &event, range(last, 8)).expect("IOEVENTFD");
+    let answer = idle.ask(write(last, Width::Eight, 0));
+    assert_eq!(answer, Answer::Driver(None));
+    assert_eq!(event.take(), 1);
+    Outcome::Passed
+}
+
+/// Descriptors that are not open, or not of an eventfd.
+pub fn descriptors() -> Outcome {
+    let idle = need!(Idle::new());
+    let other = File::open("/dev/null").expect("/dev/null");
+    let (read_end, _write_end) = std::io::pipe().expect("a pipe");
+    let closed = Event::new().as_raw_fd();
+    let cases = [
+        (closed, Errno::EBADF),
+        (-1, Errno::EBADF),
+        (i32::MAX, Errno::EBADF),
+        (i32::MIN, Errno::EBADF),
+        (other.as_raw_fd(), Errno::EINVAL),
+        (read_end.as_raw_fd(), Errno::EINVAL),
+        (idle.device.as_fd().as_raw_fd(), Errno::EINVAL),
+    ];
+    for (fd, expected) in cases {
+        for flags in [0, DEASSIGN] {
+            let mut argument = range(PORT, 4).argument(&fd);
+            argument.flags |= flags;
+            let refused = ioeventfd(&idle.device, argument);
+            assert_eq!(refused, Err(expected), "descriptor {fd}, flags {flags}");
+        }
+    }
+    assert_nothing_assigned(&idle);
+    Outcome::Passed
+}
+
+/// Arguments that are not there.
+pub fn bad_pointers() -> Outcome {
+    let idle = need!(Idle::new());
+    // The second page is no memory.
+    let area = Area::anonymous(2 * PAGE);
+    area.unmap(PAGE, PAGE);
+    for argument in [
+        Argument::NULL,
+        Argument::KERNEL,
+        Argument::Number(u64::MAX),
+        Argument::At(&area, PAGE),
+        Argument::At(&area, PAGE - 4),
+    ] {
+        let refused = idle.device.ioctl(ACRN_IOCTL_IOEVENTFD, argument);
+        assert_eq!(refused, Err(Errno::EFAULT));
+    }
+    Outcome::Passed
+}

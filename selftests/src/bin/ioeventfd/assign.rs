@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What can be assigned at once, and what DEASSIGN takes away.
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    event::Event,
+    harness::Outcome,
+    need,
+    program::write,
+    scripted::{Answer, Idle},
+};
+use acrn_uapi::ACRN_IOEVENTFD_FLAG_DEASSIGN;
+use nix::errno::Errno;
+
+use crate::range::{ADDRESS, PORT, Range, WIDTHS, assign, assigned, deassign, ioeventfd, range};
+
+/// Whether writes of 4 bytes to `target` are still the driver's; `value` is written.
+fn is_taken(idle: &Idle, target: Target, value: u64) -> bool {
+    idle.ask(write(target, Width::Four, value)) != Answer::DeviceModel
+}
+
+/// The same eventfd twice for what may be the same write. The lengths do not matter.
+pub fn same_again() -> Outcome {
+    let idle = need!(Idle::new());
+    let assign = |event, range| assign(&idle.device, event, range);
+    let any = Event::new();
+    assign(&any, range(PORT, 4)).expect("IOEVENTFD");
+    let one = Event::new();
+    assign(&one, range(PORT, 4).with(1)).expect("IOEVENTFD");
+    for len in [1, 2, 4, 8] {
+        assert_eq!(assign(&any, range(PORT, len)), Err(Errno::EEXIST));
+        assert_eq!(assign(&any, range(PORT, len).with(9)), Err(Errno::EEXIST));
+        assert_eq!(assign(&one, range(PORT, len)), Err(Errno::EEXIST));
+        assert_eq!(assign(&one, range(PORT, len).with(1)), Err(Errno::EEXIST));
+    }
+    // By another descriptor it is still the same eventfd.
+    let duplicate = any.duplicate();
+    assert_eq!(assign(&duplicate, range(PORT, 4)), Err(Errno::EEXIST));
+
+    assign(&any, range(ADDRESS, 4)).expect("another address");
+    assign(&any, range(Target::Memory(0x510), 4)).expect("no port");
+    assign(&any, range(Target::Port(0x511), 4)).expect("another port");
+    assign(&one, range(PORT, 4).with(2)).expect("another value");
+    assert!(is_taken(&idle, PORT, 3));
+    assert_eq!((any.take(), one.take()), (1, 0));
+    Outcome::Passed
+}
+
+/// DEASSIGN means exactly what it says, not the first range of the eventfd (A16).
+pub fn deassign_is_exact() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    let ranges = [
+        range(PORT, 4),
+        range(Target::Memory(0x510), 4),
+        range(ADDRESS, 4),
+        range(Target::Port(0x520), 4),
+    ];
+    for range in ranges {
+        assign(&idle.device, &event, range).expect("IOEVENTFD");
+    }
+    let mut left = [true; 4];
+    for index in [2, 0, 3, 1] {
+        deassign(&idle.device, &event, ranges[index]).expect("DEASSIGN");
+        left[index] = false;
+        let taken = ranges.map(|range| is_taken(&idle, range.target, 0));
+        assert_eq!(taken, left, "after {:x?}", ranges[index]);
+        let signals = left.iter().filter(|left| **left).count();
+        assert_eq!(event.take(), signals as u64);
+    }
+    Outcome::Passed
+}
+
+/// DEASSIGN with a value takes the range with that value (A16).
+pub fn deassign_by_data() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    for data in 1..=3 {
+        assign(&idle.device, &event, range(PORT, 4).with(data)).expect("IOEVENTFD");
+    }
+    deassign(&idle.device, &event, range(PORT, 4).with(2)).expect("DEASSIGN");
+    let signals = [1, 2, 3].map(|value| {
+        assert!(is_taken(&idle, PORT, value));
+        event.take()
+    });
+    assert_eq!(signals, [1, 0, 1]);
+    Outcome::Passed
+}
+
+/// DEASSIGN without a value takes a range with one as well, the oldest first.
+pub fn deassign_without_data() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    for data in [6, 5] {
+        assign(&idle.device, &event, range(PORT, 4).with(data)).expect("IOEVENTFD");
+    }
+    deassign(&idle.device, &event, range(PORT, 4)).expect("DEASSIGN");
+    for (value, signals) in [(6, 0), (5, 1)] {
+        assert!(is_taken(&idle, PORT, value));
+        assert_eq!(event.take(), signals, "{value}");
+    }
+    deassign(&idle.device, &event, range(PORT, 4)).expect("DEASSIGN");
+    assert!(!is_taken(&idle, PORT, 5));
+    Outcome::Passed
+}
+
+/// DEASSIGN of length 0 takes the eventfd's oldest range, wherever that is.
+pub fn deassign_by_descriptor() -> Outcome {
+    let idle = need!(Idle::new());
+    let other = assigned(&idle.device, range(Target::Port(0x530), 4));
+    let event = Event::new();
+    let targets = [Target::Port(0x540), ADDRESS, Target::Port(0x520)];
+    for target in targets {
+        assign(&idle.device, &event, range(target, 4)).expect("IOEVENTFD");
+    }
+    for gone in 1..=3 {
+        deassign(&idle.device, &event, range(PORT, 0)).expect("DEASSIGN");
+        let signals = targets.map(|target| {
+            is_taken(&idle, target, 0);
+            event.take()
+        });
+        let expected = [0, 1, 2].map(|index| u64::from(index >= gone));
+        assert_eq!(signals, expected, "after {gone}");
+    }
+    assert!(is_taken(&idle, Target::Port(0x530), 0));
+    assert_eq!(other.take(), 1);
+    Outcome::Passed
+}
+
+/// DEASSIGN of what is not there says so, and takes nothing away (A16).
+pub fn deassign_unknown() -> Outcome {
+    let idle = need!(Idle::new());
+    let known = range(PORT, 4).with(7);
+    let event = assigned(&idle.device, known);
+    let stranger = Event::new();
+    let deassign = |event, range| deassign(&idle.device, event, range);
+    assert_eq!(deassign(&stranger, known), Err(Errno::ENOENT));
+    assert_eq!(deassign(&stranger, range(PORT, 0)), Err(Errno::ENOENT));
+    let wrong: [Range; 6] = [
+        known.with(8),
+        range(PORT, 2),
+        range(PORT, 8),
+        range(ADDRESS, 4),
+        range(Target::Port(0x511), 4),
+        range(Target::Memory(0x510), 4),
+    ];
+    for wrong in wrong {
+        assert_eq!(deassign(&event, wrong), Err(Errno::ENOENT), "{wrong:x?}");
+        assert!(is_taken(&idle, PORT, 7));
+        assert_eq!(event.take(), 1, "{wrong:x?}");
+    }
+    assert_eq!(deassign(&event, known), Ok(()));
+    assert_eq!(deassign(&event, known), Err(Errno::ENOENT));
+    assert_eq!(deassign(&event, range(PORT, 0)), Err(Errno::ENOENT));
+    assert!(!is_taken(&idle, PORT, 7));
+    Outcome::Passed
+}
+
+/// One of two eventfds at a place goes: the other one stays.
+pub fn deassign_one_of_two() -> Outcome {
+    let idle = need!(Idle::new());
+    let gone = assigned(&idle.device, range(PORT, 4));
+    let stays = assigned(&idle.device, range(PORT, 4));
+    deassign(&idle.device, &gone, range(PORT, 4)).expect("DEASSIGN");
+    assert!(is_taken(&idle, PORT, 0));
+    assert_eq!((gone.take(), stays.take()), (0, 1));
+    deassign(&idle.device, &stays, range(PORT, 4)).expect("DEASSIGN");
+    assert!(!is_taken(&idle, PORT, 0));
+    Outcome::Passed
+}
+
+/// The longest of several ranges at a place goes: what only it covered is the device model's again.
+pub fn deassign_longest() -> Outcome {
+    let idle = need!(Idle::new());
+    let events = WIDTHS.map(|width| assigned(&idle.device, range(ADDRESS, width as u32)));
+    for (index, width) in WIDTHS.into_iter().enumerate().rev() {
+        let answer = idle.ask(write(ADDRESS, width, 0));
+        assert_eq!(answer, Answer::Driver(None), "{width:?}");
+        deassign(&idle.device, &events[index], range(ADDRESS, width as u32)).expect("DEASSIGN");
+        let answer = idle.ask(write(ADDRESS, width, 0));
+        assert_eq!(answer, Answer::DeviceModel, "{width:?}");
+    }
+    Outcome::Passed
+}
+
+/// Over and over: nothing of a range is left when it is gone.
+pub fn again_and_again() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    for round in 0..200u64 {
+        let range = match round % 2 {
+            0 => range(PORT, 4),
+            _ => range(PORT, 2).with(round),
+        };
+        assign(&idle.device, &event, range).expect("IOEVENTFD");
+        deassign(&idle.device, &event, range).expect("DEASSIGN");
+    }
+    assert!(!is_taken(&idle, PORT, 0));
+    Outcome::Passed
+}
+
+/// Many ranges at once: each write signals the right one.
+pub fn many_ranges() -> Outcome {
+    const RANGES: usize = 256;
+    let idle = need!(Idle::new());
+    // Ports and addresses in turns, four values at each place, in no particular order.
+    let ranges = (0..RANGES).map(|index| {
+        let index = (index * 101 % RANGES) as u64;
+        let (place, value) = (index / 4, index % 4);
+        let target = match place % 2 {
+            0 => Target::Port(0x1000 + 4 * place as u16),
+            _ => Target::Memory(0xd000_0000 + 4 * place),
+        };
+        range(target, 4).with(0x1000 + value)
+    });
+    let ranges: Vec<_> = ranges
+        .map(|range| (range, assigned(&idle.device, range)))
+        .collect();
+    for (index, (range, _)) in ranges.iter().enumerate() {
+        assert!(is_taken(&idle, range.target, range.data.unwrap_or(0)));
+        let signals: Vec<_> = ranges.iter().map(|(_, event)| event.take()).collect();
+        let expected: Vec<_> = (0..RANGES).map(|other| u64::from(other == index)).collect();
+        assert_eq!(signals, expected, "{range:x?}");
+    }
+    assert!(!is_taken(&idle, Target::Port(0xffc), 0));
+    // By the descriptor alone, every other one.
+    for (_, event) in ranges.iter().step_by(2) {
+        let mut argument = range(PORT, 0).argument(event);
+        argument.flags = ACRN_IOEVENTFD_FLAG_DEASSIGN;
+        ioeventfd(&idle.device, argument).expect("DEASSIGN");
+    }
+    for (index, (range, event)) in ranges.iter().enumerate() {
+        is_taken(&idle, range.target, range.data.unwrap_or(0));
+        assert_eq!(event.take(), index as u64 % 2, "{range:x?}");
+    }
+    Outcome::Passed
+}

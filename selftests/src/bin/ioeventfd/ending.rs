@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How long ranges last, and that eventfds are released when they end. What is left of VMs is for the harness
+//! to find out.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    thread,
+    time::Duration,
+};
+
+use acrn_ioctls::{IoEvent, IoEventAddress, Width};
+use acrn_selftests::{
+    cpus,
+    event::{Event, until_released},
+    guest::Guest,
+    harness::{self, Outcome},
+    leaks::{Snapshot, module_users},
+    need,
+    probe::Probe,
+    program::{self, write},
+    scripted::{Answer, Idle},
+    waiter::until,
+};
+use acrn_uapi::ioctl::*;
+
+use crate::range::{ADDRESS, PORT, assign, assigned, range};
+
+const CHATTER: IoEvent = IoEvent {
+    address: IoEventAddress::Pio(0x510),
+    len: 4,
+    datamatch: None,
+};
+
+/// Ten eventfds with two ranges each.
+fn fill(idle: &Idle) -> Vec<Event> {
+    let events = (0..10).map(|_| assigned(&idle.device, range(PORT, 4)));
+    let events: Vec<_> = events.collect();
+    for event in &events {
+        assign(&idle.device, event, range(ADDRESS, 4)).expect("IOEVENTFD");
+    }
+    events
+}
+
+fn ids(events: &[Event]) -> Vec<u32> {
+    events.iter().map(Event::id).collect()
+}
+
+fn destroy(idle: &Idle) {
+    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    idle.device
+        .plain(ACRN_IOCTL_DESTROY_VM)
+        .expect("DESTROY_VM");
+}
+
+/// DESTROY_VM lets go of the eventfds.
+pub fn destroy_releases() -> Outcome {
+    let idle = need!(Idle::new());
+    let users = module_users();
+    let events = fill(&idle);
+    let ids = ids(&events);
+    assert_eq!(module_users(), users);
+    drop(events);
+    destroy(&idle);
+    until_released(&ids);
+    assert_eq!(module_users(), users);
+    Outcome::Passed
+}
+
+/// So does close, of a VM that is destroyed and of one that is not (A1).
+pub fn close_releases() -> Outcome {
+    let idle = need!(Idle::new());
+    let ids = ids(&fill(&idle));
+    let Some(device) = std::sync::Arc::into_inner(idle.device) else {
+        panic!("nobody else has the device");
+    };
+    device.close();
+    until_released(&ids);
+    Outcome::Passed
+}
+
+/// So does DEASSIGN, and until then a closed eventfd is signalled into the void.
+pub fn deassign_releases() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, range(PORT, 4));
+    let duplicate = event.duplicate();
+    let id = event.id();
+    drop(event);
+    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
+    assert_eq!(duplicate.take(), 1);
+    crate::range::deassign(&idle.device, &duplicate, range(PORT, 4)).expect("DEASSIGN");
+    drop(duplicate);
+    until_released(&[id]);
+
+    let closed = assigned(&idle.device, range(PORT, 4));
+    drop(closed);
+    for value in 0..3 {
+        assert_eq!(
+            idle.ask(write(PORT, Width::Four, value)),
+            Answer::Driver(None)
+        );
+    }
+    Outcome::Passed
+}
+
+/// A descriptor that user space closed may be another eventfd's by now, which is a stranger (A16).
+pub fn reused_descriptor() -> Outcome {
+    let idle = need!(Idle::new());
+    let first = assigned(&idle.device, range(PORT, 4));
+    let other = Event::new();
+    let first = other.duplicate_onto(first);
+    let stranger = crate::range::deassign(&idle.device, &first, range(PORT, 4));
+    assert_eq!(stranger, Err(nix::errno::Errno::ENOENT));
+    assign(&idle.device, &first, range(PORT, 4)).expect("IOEVENTFD");
+    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
+    assert_eq!(other.take(), 1);
+    Outcome::Passed
+}
+
+/// RESET_VM keeps them.
+pub fn reset_keeps() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, range(PORT, 4));
+    for _ in 0..2 {
+        for request in [
+            ACRN_IOCTL_PAUSE_VM,
+            ACRN_IOCTL_CLEAR_VM_IOREQ,
+            ACRN_IOCTL_RESET_VM,
+        ] {
+            idle.device.plain(request).expect("a reset");
+        }
+        assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
+        assert_eq!(event.take(), 1);
+    }
+    Outcome::Passed
+}
+
+/// DESTROY_IOREQ_CLIENT keeps them.
+pub fn client_goes() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, range(PORT, 4));
+    idle.device
+        .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
+        .expect("DESTROY_IOREQ_CLIENT");
+    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
+    assert_eq!(event.take(), 1);
+    Outcome::Passed
+}
+
+/// The next VM of a file has none (A2).
+pub fn next_vm_has_none() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let mut idle = need!(Idle::on(cpus));
+    let event = assigned(&idle.device, range(PORT, 4));
+    destroy(&idle);
+    let created = idle.device.create(&idle.page, cpus).expect("CREATE_VM");
+    idle.vmid = created.vmid;
+    idle.device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("CREATE_IOREQ_CLIENT");
+    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::DeviceModel);
+    assert_eq!(event.take(), 0);
+    destroy(&idle);
+    Outcome::Passed
+}
+
+fn chatterer() -> Result<(Guest, Event), String> {
+    let guest = Guest::long_mode(cpus::pick(1)?, &program::chatter(0x510));
+    let event = Event::new();
+    guest
+        .vm
+        .assign_ioeventfd(&event, &CHATTER)
+        .expect("IOEVENTFD");
+    guest.vm.start().expect("START_VM");
+    until("the guest writes", || event.take() > 0);
+    Ok((guest, event))
+}
+
+/// PAUSE_VM and DESTROY_VM while the guest writes.
+pub fn destroy_while_writing() -> Outcome {
+    let (guest, event) = need!(chatterer());
+    let id = event.id();
+    drop(event);
+    guest.vm.pause().expect("PAUSE_VM");
+    drop(guest);
+    until_released(&[id]);
+    Outcome::Passed
+}
+
+/// Close while the guest writes (A1).
+pub fn close_while_writing() -> Outcome {
+    let before = Snapshot::take();
+    let (guest, event) = need!(chatterer());
+    let id = event.id();
+    guest.close();
+    assert_eq!(before.leaks(), [""; 0]);
+    event.take();
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(event.take(), 0, "signals of a VM that is gone");
+    drop(event);
+    until_released(&[id]);
+    Outcome::Passed
+}
+
+/// SIGKILL while the guest writes (A1).
+pub fn killed_while_writing() -> Outcome {
+    let before = Snapshot::take();
+    let mut victim = harness::helper("victim").spawn().expect("a process");
+    let mut word = String::new();
+    let output = victim.stdout.take().expect("a pipe");
+    BufReader::new(output)
+        .read_line(&mut word)
+        .expect("a word of the victim");
+    assert_eq!(word, "ready\n");
+    victim.kill().expect("SIGKILL");
+    victim.wait().expect("the victim");
+    assert_eq!(before.leaks(), [""; 0]);
+    if let Ok(probe) = Probe::open() {
+        assert_eq!(probe.vms().len(), 0);
+    }
+    Outcome::Passed
+}
+
+/// The process that [`killed_while_writing`] kills.
+pub fn victim() -> Outcome {
+    let (guest, _event) = need!(chatterer());
+    println!("ready");
+    std::io::stdout().flush().expect("stdout");
+    let ended = guest.vm.attach_ioreq_client();
+    panic!("ATTACH_IOREQ_CLIENT: {ended:?}");
+}

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which accesses signal what, and which are left to the device model.
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    event::Event,
+    harness::Outcome,
+    need,
+    program::{read, write},
+    scripted::{Answer, Idle, request, sized},
+};
+
+use crate::range::{ADDRESS, PORT, WIDTHS, assign, assigned, range};
+
+const WRITTEN: Answer = Answer::Driver(None);
+const ZERO: Answer = Answer::Driver(Some(0));
+
+fn beyond(target: Target, offset: u64) -> Target {
+    match target {
+        Target::Port(port) => Target::Port(port + offset as u16),
+        Target::Memory(address) => Target::Memory(address + offset),
+        other => other,
+    }
+}
+
+/// A range of each length, and from its start accesses of each width: wider ones are not inside.
+pub fn each_length_and_width() -> Outcome {
+    let idle = need!(Idle::new());
+    for len in WIDTHS {
+        for target in [PORT, ADDRESS] {
+            let target = beyond(target, 0x100 * len.bytes());
+            let event = assigned(&idle.device, range(target, len as u32));
+            for width in WIDTHS {
+                if width == Width::Eight && matches!(target, Target::Port(_)) {
+                    continue;
+                }
+                let inside = width.bytes() <= len.bytes();
+                let (written, was_read) = (
+                    idle.ask(write(target, width, 0x1122_3344_5566_7788)),
+                    idle.ask(read(target, width)),
+                );
+                let expected = match inside {
+                    true => (WRITTEN, ZERO),
+                    false => (Answer::DeviceModel, Answer::DeviceModel),
+                };
+                assert_eq!((written, was_read), expected, "{width:?} of {len:?}");
+                assert_eq!(event.take(), u64::from(inside), "{width:?} of {len:?}");
+            }
+        }
+    }
+    Outcome::Passed
+}
+
+/// What is inside a range, but not at its start, is swallowed; what is partly inside is not.
+pub fn inside_and_partly_inside() -> Outcome {
+    let idle = need!(Idle::new());
+    for target in [PORT, ADDRESS] {
+        let event = assigned(&idle.device, range(target, 8));
+        for (offset, width) in [(1, 1), (2, 2), (4, 4), (7, 1), (6, 2), (3, 4)] {
+            let width = Width::from_bytes(width).expect("a width");
+            let at = beyond(target, offset);
+            assert_eq!(idle.ask(write(at, width, 0)), WRITTEN, "at {offset}");
+            assert_eq!(idle.ask(read(at, width)), ZERO, "at {offset}");
+        }
+        for (offset, width) in [(7, 2), (5, 4), (8, 1)] {
+            let width = Width::from_bytes(width).expect("a width");
+            let at = beyond(target, offset);
+            let answers = (idle.ask(write(at, width, 0)), idle.ask(read(at, width)));
+            let expected = (Answer::DeviceModel, Answer::DeviceModel);
+            assert_eq!(answers, expected, "at {offset}");
+        }
+        assert_eq!(event.take(), 0);
+    }
+    // Begins before the range.
+    let before = Target::Port(0x50e);
+    let answer = idle.ask(write(before, Width::Four, 0));
+    assert_eq!(answer, Answer::DeviceModel);
+    Outcome::Passed
+}
+
+/// Ranges that overlap: each has its own start.
+pub fn overlapping_ranges() -> Outcome {
+    let idle = need!(Idle::new());
+    let long = assigned(&idle.device, range(ADDRESS, 8));
+    let short = assigned(&idle.device, range(beyond(ADDRESS, 4), 4));
+    let cases = [
+        (0, Width::Eight, (1, 0)),
+        (0, Width::Four, (1, 0)),
+        (4, Width::Four, (0, 1)),
+        (4, Width::One, (0, 1)),
+        (6, Width::Two, (0, 0)),
+    ];
+    for (offset, width, signals) in cases {
+        let answer = idle.ask(write(beyond(ADDRESS, offset), width, 0));
+        assert_eq!(answer, WRITTEN, "{width:?} at {offset}");
+        let seen = (long.take(), short.take());
+        assert_eq!(seen, signals, "{width:?} at {offset}");
+    }
+    // Inside neither, though inside both together.
+    let partly = idle.ask(write(beyond(ADDRESS, 2), Width::Eight, 0));
+    assert_eq!(partly, Answer::DeviceModel);
+    Outcome::Passed
+}
+
+/// A port and an address of the same number.
+pub fn port_is_no_address() -> Outcome {
+    let idle = need!(Idle::new());
+    let port = assigned(&idle.device, range(PORT, 4));
+    let same_number = Target::Memory(0x510);
+    let answer = idle.ask(write(same_number, Width::Four, 0));
+    assert_eq!(answer, Answer::DeviceModel);
+    let address = assigned(&idle.device, range(same_number, 4));
+    assert_eq!(idle.ask(write(same_number, Width::Four, 0)), WRITTEN);
+    assert_eq!((port.take(), address.take()), (0, 1));
+    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), WRITTEN);
+    assert_eq!((port.take(), address.take()), (1, 0));
+    Outcome::Passed
+}
+
+/// Only writes of the right value signal; others are swallowed.
+pub fn data_match() -> Outcome {
+    let idle = need!(Idle::new());
+    for target in [PORT, ADDRESS] {
+        let event = assigned(&idle.device, range(target, 4).with(0x0102_0304));
+        for (value, signals) in [
+            (0x0102_0304, 1),
+            (0x0102_0305, 0),
+            (0, 0),
+            (0xffff_ffff, 0),
+            (0x0102_0304, 1),
+        ] {
+            let answer = idle.ask(write(target, Width::Four, value));
+            assert_eq!(answer, WRITTEN, "{value:#x}");
+            assert_eq!(event.take(), signals, "{value:#x}");
+        }
+        assert_eq!(idle.ask(read(target, Width::Four)), ZERO);
+        assert_eq!(event.take(), 0);
+    }
+    Outcome::Passed
+}
+
+/// Without the flag the data mean nothing.
+pub fn data_without_flag() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    let mut argument = range(PORT, 4).argument(&event);
+    argument.data = 7;
+    crate::range::ioeventfd(&idle.device, argument).expect("IOEVENTFD");
+    assert_eq!(idle.ask(write(PORT, Width::Four, 8)), WRITTEN);
+    assert_eq!(event.take(), 1);
+    Outcome::Passed
+}
+
+/// Bits beyond the width of the access do not count, neither in the data nor in the slot (A16).
+pub fn data_match_is_masked() -> Outcome {
+    let idle = need!(Idle::new());
+    for target in [PORT, ADDRESS] {
+        for width in [Width::One, Width::Two, Width::Four] {
+            let low = 0x8182_8384 & width.mask();
+            let high = 0x5a5a_5a5a_5a5a_5a5a & !width.mask();
+            let target = beyond(target, 0x10 * width.bytes());
+            let event = assigned(&idle.device, range(target, width as u32).with(low | high));
+            for value in [low, low | !width.mask(), low | high] {
+                let answer = idle.ask(write(target, width, value));
+                assert_eq!(answer, WRITTEN);
+                assert_eq!(event.take(), 1, "{width:?} of {value:#x} to {target:x?}");
+            }
+            assert_eq!(idle.ask(write(target, width, (low ^ 1) | high)), WRITTEN);
+            assert_eq!(event.take(), 0, "{width:?}");
+        }
+    }
+    // An access narrower than the range.
+    let narrow = Target::Memory(0xd000_1000);
+    let event = assigned(&idle.device, range(narrow, 8).with(0x1234_5678));
+    assert_eq!(idle.ask(write(narrow, Width::Two, 0x5678)), WRITTEN);
+    assert_eq!(event.take(), 1);
+    assert_eq!(idle.ask(write(narrow, Width::Two, 0x1234)), WRITTEN);
+    assert_eq!(event.take(), 0);
+    Outcome::Passed
+}
+
+/// Several eventfds at one place: each is signalled (A16).
+pub fn each_of_several() -> Outcome {
+    let idle = need!(Idle::new());
+    for target in [PORT, ADDRESS] {
+        let events: Vec<_> = (0..5)
+            .map(|_| assigned(&idle.device, range(target, 4)))
+            .collect();
+        assert_eq!(idle.ask(write(target, Width::Four, 0)), WRITTEN);
+        let signals: Vec<_> = events.iter().map(Event::take).collect();
+        assert_eq!(signals, [1; 5]);
+    }
+    Outcome::Passed
+}
+
+/// Several eventfds at one place, some for any value, of different lengths (A16).
+pub fn each_that_matches() -> Outcome {
+    let idle = need!(Idle::new());
+    let events = [
+        range(ADDRESS, 4).with(1),
+        range(ADDRESS, 4).with(2),
+        range(ADDRESS, 4),
+        range(ADDRESS, 2).with(2),
+        range(ADDRESS, 8).with(1),
+        range(ADDRESS, 1),
+    ]
+    .map(|range| assigned(&idle.device, range));
+    for (width, value, expected) in [
+        (Width::Four, 1, [1, 0, 1, 0, 1, 0]),
+        (Width::Four, 2, [0, 1, 1, 0, 0, 0]),
+        (Width::Two, 2, [0, 1, 1, 1, 0, 0]),
+        (Width::One, 3, [0, 0, 1, 0, 0, 1]),
+        (Width::Eight, 1, [0, 0, 0, 0, 1, 0]),
+    ] {
+        assert_eq!(idle.ask(write(ADDRESS, width, value)), WRITTEN);
+        let signals = events.each_ref().map(Event::take);
+        assert_eq!(signals, expected, "{width:?} of {value}");
+    }
+    Outcome::Passed
+}
+
+/// One eventfd for several values at one place.
+pub fn one_for_several_values() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    for data in [3, 5, 7] {
+        assign(&idle.device, &event, range(PORT, 2).with(data)).expect("IOEVENTFD");
+    }
+    for value in 0..8 {
+        assert_eq!(idle.ask(write(PORT, Width::Two, value)), WRITTEN);
+        assert_eq!(event.take(), u64::from([3, 5, 7].contains(&value)));
+    }
+    Outcome::Passed
+}
+
+/// Signals add up until somebody reads them; a counter that is full does not stop the guest.
+pub fn counter() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, range(PORT, 4));
+    for value in 0..10 {
+        assert_eq!(idle.ask(write(PORT, Width::Four, value)), WRITTEN);
+    }
+    assert_eq!(event.take(), 10);
+    event.add(u64::MAX - 1).expect("write to an eventfd");
+    for value in 0..3 {
+        assert_eq!(idle.ask(write(PORT, Width::Four, value)), WRITTEN);
+    }
+    assert!(event.take() >= u64::MAX - 1);
+    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), WRITTEN);
+    assert_eq!(event.take(), 1);
+    Outcome::Passed
+}
+
+/// Every vCPU's writes signal.
+pub fn every_vcpu() -> Outcome {
+    let idle = need!(Idle::on(need!(cpus::pick(3))));
+    let event = assigned(&idle.device, range(PORT, 4));
+    for vcpu in [2, 0, 1, 1] {
+        let access = write(PORT, Width::Four, 0);
+        assert_eq!(idle.raise(request(idle.vmid, vcpu, access)), WRITTEN);
+        assert_eq!(event.take(), 1, "vCPU {vcpu}");
+    }
+    Outcome::Passed
+}
+
+/// Each VM has its own ranges, and may share an eventfd.
+pub fn two_vms() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let first = need!(Idle::on(masks[0]));
+    let second = need!(Idle::on(masks[1]));
+    let access = write(PORT, Width::Four, 0);
+    let shared = Event::new();
+    assign(&first.device, &shared, range(PORT, 4)).expect("IOEVENTFD");
+    assert_eq!(second.ask(access), Answer::DeviceModel);
+    let own = assigned(&second.device, range(PORT, 4));
+    assert_eq!(first.ask(access), WRITTEN);
+    assert_eq!((shared.take(), own.take()), (1, 0));
+    assert_eq!(second.ask(access), WRITTEN);
+    assert_eq!((shared.take(), own.take()), (0, 1));
+    assign(&second.device, &shared, range(ADDRESS, 4)).expect("IOEVENTFD");
+    assert_eq!(second.ask(write(ADDRESS, Width::Four, 0)), WRITTEN);
+    assert_eq!(first.ask(access), WRITTEN);
+    assert_eq!(shared.take(), 2);
+    Outcome::Passed
+}
+
+/// The ports of PCI configuration stay what they are, and a wide range may reach them.
+pub fn pci_ports() -> Outcome {
+    const ENABLE: u64 = 1 << 31;
+    let idle = need!(Idle::new());
+    let (address, data) = (Target::Port(0xcf8), Target::Port(0xcfc));
+    let events = [
+        range(address, 4),
+        range(data, 4),
+        range(address, 8),
+        range(data, 1),
+    ]
+    .map(|range| assigned(&idle.device, range));
+    let written = ENABLE | 0x1840;
+    assert_eq!(idle.ask(write(address, Width::Four, written)), WRITTEN);
+    let latched = idle.ask(read(address, Width::Four));
+    assert_eq!(latched, Answer::Driver(Some(written)));
+    for access in [write(data, Width::Four, 1), read(data, Width::One)] {
+        assert_eq!(idle.ask(access), Answer::DeviceModel);
+    }
+    assert_eq!(events.each_ref().map(Event::take), [0; 4]);
+    Outcome::Passed
+}
+
+/// Sizes that no access has, as a device model could write them into its page: nothing breaks (R11).
+pub fn hostile_size() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, range(ADDRESS, 8));
+    for size in [0, 3, 7, 9, 16, 1 << 32, u64::MAX - 7, u64::MAX] {
+        for offset in [0, 1, 7] {
+            let access = write(beyond(ADDRESS, offset), Width::Eight, 0);
+            // Who answers is open, but somebody does.
+            idle.raise(sized(request(idle.vmid, 0, access), size));
+        }
+    }
+    event.take();
+    assert_eq!(idle.ask(write(ADDRESS, Width::Eight, 0)), WRITTEN);
+    assert_eq!(event.take(), 1);
+    Outcome::Passed
+}
