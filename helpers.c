@@ -31,6 +31,11 @@ void *hsm_page_address(const void *page)
 	return page_address((const struct page *)page);
 }
 
+bool hsm_pfn_is_counted(u64 pfn)
+{
+	return pfn_valid(pfn) && !PageReserved(pfn_to_page(pfn));
+}
+
 __poll_t hsm_vfs_poll(void *file, void *table)
 {
 	return vfs_poll(file, table);

@@ -13,6 +13,8 @@ u64 hsm_virt_to_phys(const void *address);
 u64 hsm_page_to_pfn(const void *page);
 void *hsm_pfn_to_page(u64 pfn);
 void *hsm_page_address(const void *page);
+/* Memory that the kernel may give to somebody else once it is not used. */
+bool hsm_pfn_is_counted(u64 pfn);
 
 struct eventfd_ctx;
 __poll_t hsm_vfs_poll(void *file, void *table);

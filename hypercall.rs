@@ -261,19 +261,54 @@ pub(crate) fn notify_request_finish(vm: VmId, vcpu: u64) -> Result {
     unsafe { vmcall(NOTIFY_REQUEST_FINISH, vm.into(), vcpu) }
 }
 
-/// Carries out `regions` in order, and stops at the first that fails, without a roll-back.
-///
-/// A User VM gets access to what is added, at once. Process context.
-pub(crate) fn set_memory_regions(vm: VmId, regions: &ContiguousVec<MemoryRegion>) -> Result {
-    let parameter = Contiguous::new(MemoryRegions {
-        vmid: vm.0,
-        reserved: [0; 3],
-        regions_num: u32::try_from(regions.len()).map_err(|_| EINVAL)?,
-        reserved1: 0,
-        regions_gpa: regions.phys(),
-    })?;
-    // SAFETY: Reads `*parameter` and `regions`; what is mapped is the caller's intent.
-    unsafe { vmcall(SET_MEMORY_REGIONS, parameter.phys(), 0) }
+/// A SET_MEMORY_REGIONS call, made ready so that nothing is allocated when it is carried out.
+pub(crate) struct RegionChange {
+    parameter: Contiguous<MemoryRegions>,
+    regions: ContiguousVec<MemoryRegion>,
+}
+
+impl RegionChange {
+    /// A call for `vm` with room for `wanted` regions, or for as many as are allowed.
+    pub(crate) fn with_room_for(vm: VmId, wanted: usize) -> Result<Self> {
+        let regions = ContiguousVec::with_capacity_up_to(wanted)?;
+        Ok(Self {
+            parameter: Contiguous::new(MemoryRegions {
+                vmid: vm.0,
+                reserved: [0; 3],
+                regions_num: 0,
+                reserved1: 0,
+                regions_gpa: regions.phys(),
+            })?,
+            regions,
+        })
+    }
+
+    /// A call for `vm` with one region.
+    pub(crate) fn single(vm: VmId, region: MemoryRegion) -> Result<Self> {
+        let mut change = Self::with_room_for(vm, 1)?;
+        change.refill(core::iter::once(region))?;
+        Ok(change)
+    }
+
+    /// How many regions there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.regions.capacity()
+    }
+
+    /// Replaces the regions by as many of `regions` as there is room for.
+    pub(crate) fn refill(&mut self, regions: impl Iterator<Item = MemoryRegion>) -> Result {
+        self.regions.refill(regions);
+        self.parameter.regions_num = u32::try_from(self.regions.len()).map_err(|_| EINVAL)?;
+        Ok(())
+    }
+
+    /// Makes the changes in order, and stops at the first that fails, without a roll-back.
+    ///
+    /// A User VM gets access to what is added, at once.
+    pub(crate) fn carry_out(&self) -> Result {
+        // SAFETY: Reads `*parameter` and `regions`; what is mapped is the caller's intent.
+        unsafe { vmcall(SET_MEMORY_REGIONS, self.parameter.phys(), 0) }
+    }
 }
 
 /// Parameter of SET_PTDEV_INTR and RESET_PTDEV_INTR. The hypervisor reads 24 bytes, of which the

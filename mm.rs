@@ -3,30 +3,42 @@
 //! Memory of a User VM: Service VM memory and MMIO that the hypervisor maps into it.
 //!
 //! RAM is pinned user memory of the device model. The pins last until the hypervisor has let go of
-//! the memory: a mapping that could not be taken away keeps them until the VM is destroyed.
+//! the memory: a mapping that could not be taken away keeps them until the VM is destroyed. Memory that
+//! cannot be pinned, because it has no counted pages, is watched instead ([`pfn_mapping`]).
+
+mod pfn_mapping;
 
 use crate::{
     abstractions::{
-        contiguous::ContiguousVec,
         log::pr_err_ratelimited,
+        pfn_map,
         pinned_pages::{
             PinnedPages,
             Run, //
         },
     },
     hypercall::{
-        self,
         MemoryRegion,
+        RegionChange,
         VmId, //
     },
     uapi,
 };
 use kernel::{
+    new_mutex,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
     prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+use pfn_mapping::{
+    Lifeline,
+    PfnMapping, //
 };
 
 /// A page-aligned, non-empty range of addresses that does not wrap.
@@ -93,87 +105,154 @@ impl TryFrom<uapi::acrn_vm_memmap> for Segment {
 }
 
 /// RAM that the hypervisor maps, or may still map, into a VM.
-pub(crate) struct RamMapping {
+struct RamMapping {
     guest: PageRange,
-    _pages: PinnedPages,
+    backing: Backing,
+}
+
+enum Backing {
+    Pinned { _pages: PinnedPages },
+    Watched(PfnMapping),
 }
 
 /// The RAM of one VM.
 ///
 /// Dropping it releases the pins, so it may be dropped only when the hypervisor has destroyed the VM.
-#[derive(Default)]
+#[pin_data]
 pub(crate) struct GuestMemory {
-    mappings: KVec<RamMapping>,
+    vm: VmId,
+    lifeline: Arc<Lifeline>,
+    #[pin]
+    mappings: Mutex<KVec<RamMapping>>,
 }
 
-/// Pins the user memory of a RAM segment. Sleeps, takes the mmap lock.
-pub(crate) struct PinnedSegment {
-    guest: PageRange,
-    pages: PinnedPages,
-    access: u32,
-}
+impl GuestMemory {
+    /// Makes an initialiser for the memory of `vm`, of which there is none yet.
+    pub(crate) fn new(vm: VmId) -> Result<impl PinInit<Self>> {
+        let lifeline = Lifeline::new()?;
+        Ok(pin_init!(Self {
+            vm,
+            lifeline,
+            mappings <- new_mutex!(KVec::new()),
+        }))
+    }
 
-impl PinnedSegment {
-    /// `EINVAL` for ranges that are not whole pages, empty or wrap; else as [`PinnedPages::pin`].
-    pub(crate) fn new(user: u64, guest: u64, len: u64, access: u32) -> Result<Self> {
+    /// Bytes of RAM that are mapped.
+    pub(crate) fn mapped_bytes(&self) -> u64 {
+        let mappings = self.mappings.lock();
+        let mapped = mappings.iter().filter(|mapping| match &mapping.backing {
+            Backing::Pinned { .. } => true,
+            Backing::Watched(pfns) => pfns.is_mapped(),
+        });
+        mapped.map(|mapping| mapping.guest.len).sum()
+    }
+
+    /// Runs `destroy`, after which the hypervisor has none of the memory, and may give the VM's id to
+    /// another.
+    pub(crate) fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
+        self.lifeline.end_with(destroy)
+    }
+
+    /// SET_MEMSEG. On failure nothing of the segment stays mapped.
+    ///
+    /// `EINVAL` for ranges that are not whole pages, empty or wrap; else as [`PinnedPages::pin`] or
+    /// [`pfn_map::look_up`].
+    pub(crate) fn map(&self, segment: Segment) -> Result {
+        let (user, guest, len, access) = match segment {
+            Segment::Ram {
+                user,
+                guest,
+                len,
+                access,
+            } => (user, guest, len, access),
+            Segment::Mmio {
+                phys,
+                guest,
+                len,
+                access,
+            } => return self.map_mmio(phys, guest, len, access),
+        };
         let guest = PageRange::new(guest, len)?;
         let user = PageRange::new(user, len)?;
         let start = usize::try_from(user.start).map_err(|_| EINVAL)?;
         let pages = usize::try_from(user.len >> PAGE_SHIFT).map_err(|_| EINVAL)?;
-        Ok(Self {
-            guest,
-            pages: PinnedPages::pin(start, pages)?,
-            access,
-        })
-    }
-}
-
-impl GuestMemory {
-    /// Bytes of RAM that are mapped.
-    pub(crate) fn mapped_bytes(&self) -> u64 {
-        self.mappings.iter().map(|mapping| mapping.guest.len).sum()
+        let write = access & uapi::ACRN_MEM_ACCESS_WRITE != 0;
+        if pfn_map::look_up(start, pages, write)?.is_some() {
+            return self.map_pfns(start, pages, guest, access);
+        }
+        // Not under the lock: it takes long, and the mmap lock.
+        let pages = PinnedPages::pin(start, pages)?;
+        self.map_pinned(pages, guest, access)
     }
 
-    /// Maps pinned memory into `vm`. On failure nothing of it stays mapped.
-    pub(crate) fn map_ram(&mut self, vm: VmId, segment: PinnedSegment) -> Result {
-        let PinnedSegment {
-            guest,
-            pages,
-            access,
-        } = segment;
+    fn map_pinned(&self, pages: PinnedPages, guest: PageRange, access: u32) -> Result {
+        let mut mappings = self.mappings.lock();
         // Reserved now, so that there is a place for the pins if the roll-back fails.
-        self.mappings.reserve(1, GFP_KERNEL)?;
-        let mapped = map_runs(vm, guest.start, pages.runs(), access);
+        mappings.reserve(1, GFP_KERNEL)?;
+        let mapped = map_runs(self.vm, guest.start, pages.runs(), access);
         if let Err((error, RollBack::Done)) = mapped {
             return Err(error);
         }
         let mapping = RamMapping {
             guest,
-            _pages: pages,
+            backing: Backing::Pinned { _pages: pages },
         };
         // Room was reserved.
-        let _ = self.mappings.push_within_capacity(mapping);
+        let _ = mappings.push_within_capacity(mapping);
         mapped.map_err(|(error, _)| {
             pr_err_ratelimited!(
                 "VM {}: guest memory at {:#x} stays pinned\n",
-                vm,
+                self.vm,
                 guest.start
             );
             error
         })
     }
 
-    /// Takes RAM away from `vm`, which must have been mapped at this place with this length
-    /// (`EINVAL`), and returns it, pins and all.
-    pub(crate) fn unmap_ram(&mut self, vm: VmId, guest: u64, len: u64) -> Result<RamMapping> {
+    fn map_pfns(&self, start: usize, pages: usize, guest: PageRange, access: u32) -> Result {
+        let pfns = PfnMapping::new(self.vm, &self.lifeline, start, pages, guest, access)?;
+        let mapping = RamMapping {
+            guest,
+            backing: Backing::Watched(pfns),
+        };
+        // If there is no room for it, it goes again.
+        self.mappings.lock().push(mapping, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// Maps physical memory of the Service VM, uncached.
+    fn map_mmio(&self, phys: u64, guest: u64, len: u64, access: u32) -> Result {
         let guest = PageRange::new(guest, len)?;
-        let index = self
-            .mappings
+        let phys = PageRange::new(phys, len)?;
+        let attr = uapi::ACRN_MEM_TYPE_UC | access;
+        let region = MemoryRegion::add(guest.start, phys.start, len, attr);
+        RegionChange::single(self.vm, region)?.carry_out()
+    }
+
+    /// UNSET_MEMSEG. RAM must have been mapped at this place with this length (`EINVAL`).
+    pub(crate) fn unmap(&self, segment: Segment) -> Result {
+        match segment {
+            Segment::Ram { guest, len, .. } => {
+                let unmapped = self.unmap_ram(PageRange::new(guest, len)?)?;
+                // Unpins, not under the lock.
+                drop(unmapped);
+                Ok(())
+            }
+            Segment::Mmio { guest, len, .. } => unmap(self.vm, PageRange::new(guest, len)?),
+        }
+    }
+
+    fn unmap_ram(&self, guest: PageRange) -> Result<RamMapping> {
+        let mut mappings = self.mappings.lock();
+        let index = mappings
             .iter()
             .rposition(|mapping| mapping.guest == guest)
             .ok_or(EINVAL)?;
-        unmap(vm, guest)?;
-        self.mappings.remove(index).map_err(|_| EINVAL)
+        match &mappings.get(index).ok_or(EINVAL)?.backing {
+            Backing::Pinned { .. } => unmap(self.vm, guest)?,
+            Backing::Watched(pfns) => pfns.unmap()?,
+        }
+        mappings.remove(index).map_err(|_| EINVAL)
     }
 }
 
@@ -186,11 +265,11 @@ enum RollBack {
 /// Maps `runs` one behind the other from the guest address `start`.
 fn map_runs(vm: VmId, start: u64, runs: &[Run], access: u32) -> Result<(), (Error, RollBack)> {
     let mut batch =
-        ContiguousVec::with_capacity_up_to(runs.len()).map_err(|error| (error, RollBack::Done))?;
+        RegionChange::with_room_for(vm, runs.len()).map_err(|error| (error, RollBack::Done))?;
     let mut mapped = 0;
     for chunk in runs.chunks(batch.capacity()) {
         let mut guest = start + mapped;
-        batch.refill(chunk.iter().map(|run| {
+        let regions = chunk.iter().map(|run| {
             let region = MemoryRegion::add(
                 guest,
                 run.phys(),
@@ -199,8 +278,8 @@ fn map_runs(vm: VmId, start: u64, runs: &[Run], access: u32) -> Result<(), (Erro
             );
             guest += run.len();
             region
-        }));
-        if let Err(error) = hypercall::set_memory_regions(vm, &batch) {
+        });
+        if let Err(error) = batch.refill(regions).and_then(|()| batch.carry_out()) {
             return Err((error, roll_back(vm, start, mapped, chunk)));
         }
         mapped = guest - start;
@@ -234,24 +313,5 @@ fn roll_back(vm: VmId, start: u64, mapped: u64, partial: &[Run]) -> RollBack {
 }
 
 fn unmap(vm: VmId, guest: PageRange) -> Result {
-    single(vm, MemoryRegion::delete(guest.start, guest.len))
-}
-
-fn single(vm: VmId, region: MemoryRegion) -> Result {
-    let mut batch = ContiguousVec::with_capacity_up_to(1)?;
-    batch.refill(core::iter::once(region));
-    hypercall::set_memory_regions(vm, &batch)
-}
-
-/// Maps physical memory of the Service VM, uncached.
-pub(crate) fn map_mmio(vm: VmId, phys: u64, guest: u64, len: u64, access: u32) -> Result {
-    let guest = PageRange::new(guest, len)?;
-    let phys = PageRange::new(phys, len)?;
-    let attr = uapi::ACRN_MEM_TYPE_UC | access;
-    single(vm, MemoryRegion::add(guest.start, phys.start, len, attr))
-}
-
-/// Takes away what is mapped at `guest`.
-pub(crate) fn unmap_mmio(vm: VmId, guest: u64, len: u64) -> Result {
-    unmap(vm, PageRange::new(guest, len)?)
+    RegionChange::single(vm, MemoryRegion::delete(guest.start, guest.len))?.carry_out()
 }

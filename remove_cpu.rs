@@ -38,7 +38,7 @@ impl WriteOnlyAttribute for RemoveCpu {
         let number = u64::from_str(BStr::from_bytes(number)).map_err(|_| EINVAL)?;
         let cpu = HotplugCpu::new(number).ok_or(EINVAL)?;
         cpu.take_offline()?;
-        hypercall::service_vm_offline_cpu(cpu.lapic_id()).map_err(|error| {
+        hypercall::service_vm_offline_cpu(cpu.lapic_id()).inspect_err(|error| {
             pr_err_ratelimited!(
                 "CPU {}: the hypervisor does not take it: {:?}\n",
                 cpu,
@@ -47,7 +47,6 @@ impl WriteOnlyAttribute for RemoveCpu {
             if cpu.bring_online().is_err() {
                 pr_err_ratelimited!("CPU {}: cannot be brought back\n", cpu);
             }
-            error
         })
     }
 }

@@ -20,9 +20,7 @@ use crate::{
     },
     irqfd::IrqFds,
     mm::{
-        self,
         GuestMemory,
-        PinnedSegment,
         Segment, //
     },
     status::Status,
@@ -61,7 +59,7 @@ struct Parts {
     #[pin]
     irqfds: IrqFds,
     #[pin]
-    memory: Mutex<GuestMemory>,
+    memory: GuestMemory,
     /// Held while the hypervisor is told to change it.
     #[pin]
     phase: Mutex<Phase>,
@@ -101,7 +99,7 @@ impl Parts {
             vm: self.id,
             phase: *self.phase.lock(),
             vcpus: self.requests.vcpus().get(),
-            mapped_bytes: self.memory.lock().mapped_bytes(),
+            mapped_bytes: self.memory.mapped_bytes(),
             has_client: self.requests.has_client(),
             ioeventfds: self.ioeventfds.count(),
             irqfds: self.irqfds.count(),
@@ -131,13 +129,14 @@ impl Vm {
         let id = created.vm;
         let folder = vm_list::debug_folder()?;
         let name = CString::try_from_fmt(fmt!("vm{}", id))?;
+        let memory = GuestMemory::new(id)?;
         let parts = pin_init!(Parts {
             id,
             requests <- IoRequests::new(created.vm, vcpus, page),
             ioeventfds <- IoEventFds::new(),
             irqfds <- IrqFds::new(created.vm),
             phase <- new_mutex!(Phase::Created),
-            memory <- new_mutex!(GuestMemory::default()),
+            memory <- memory,
         });
         let vm = Arc::pin_init(
             pin_init!(Self {
@@ -175,23 +174,19 @@ impl Vm {
         &self.parts.requests
     }
 
-    /// What of its memory accesses and port accesses signals an eventfd, and which interrupt it.
+    /// Which of its writes signal an eventfd.
     pub(crate) fn ioeventfds(&self) -> &IoEventFds {
         &self.parts.ioeventfds
     }
 
-    /// What eventfds interrupt it.
+    /// Which eventfds interrupt it.
     pub(crate) fn irqfds(&self) -> &IrqFds {
         &self.parts.irqfds
     }
 
     /// Destroys the VM (DESTROY_VM), which must be paused: `EPERM`, and it stays as it was.
     pub(crate) fn destroy(self: &Arc<Self>) -> Result {
-        self.parts.irqfds.end_with(|| {
-            self.parts
-                .requests
-                .end_with(|| hypercall::destroy_vm(self.parts.id))
-        })?;
+        self.end_with(|| hypercall::destroy_vm(self.id()))?;
         vm_list::remove(self);
         Ok(())
     }
@@ -213,9 +208,17 @@ impl Vm {
 
     /// Pauses and destroys the VM; after success the caller takes it off the list.
     pub(crate) fn pause_and_destroy(&self) -> Result {
-        self.parts
-            .requests
-            .end_with(|| pause_and_destroy(self.parts.id))
+        self.end_with(|| pause_and_destroy(self.id()))
+    }
+
+    /// Runs `destroy`, after which the hypervisor may give the VM's id to another, while nothing of
+    /// the VM makes hypercalls by itself. If it fails, the VM goes on.
+    fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
+        let parts = &self.parts;
+        parts.irqfds.end_with(|| {
+            let destroy = || parts.requests.end_with(destroy);
+            parts.memory.end_with(destroy)
+        })
     }
 
     /// START_VM.
@@ -272,40 +275,11 @@ impl Vm {
 
     /// SET_MEMSEG.
     pub(crate) fn set_memory_segment(&self, segment: Segment) -> Result {
-        match segment {
-            Segment::Ram {
-                user,
-                guest,
-                len,
-                access,
-            } => {
-                // Outside of the lock: it may sleep for long.
-                let pinned = PinnedSegment::new(user, guest, len, access)?;
-                self.parts.memory.lock().map_ram(self.parts.id, pinned)
-            }
-            Segment::Mmio {
-                phys,
-                guest,
-                len,
-                access,
-            } => mm::map_mmio(self.parts.id, phys, guest, len, access),
-        }
+        self.parts.memory.map(segment)
     }
 
     /// UNSET_MEMSEG.
     pub(crate) fn unset_memory_segment(&self, segment: Segment) -> Result {
-        match segment {
-            Segment::Ram { guest, len, .. } => {
-                let unmapped = self
-                    .parts
-                    .memory
-                    .lock()
-                    .unmap_ram(self.parts.id, guest, len)?;
-                // Unpins, outside of the lock.
-                drop(unmapped);
-                Ok(())
-            }
-            Segment::Mmio { guest, len, .. } => mm::unmap_mmio(self.parts.id, guest, len),
-        }
+        self.parts.memory.unmap(segment)
     }
 }

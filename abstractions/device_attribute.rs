@@ -67,6 +67,9 @@ impl AttributeGroups {
     }
 }
 
+/// # Safety
+///
+/// Called by sysfs, for an attribute of [`AttributeGroups`].
 unsafe extern "C" fn store<T: WriteOnlyAttribute>(
     _device: *mut bindings::device,
     _attribute: *mut bindings::device_attribute,

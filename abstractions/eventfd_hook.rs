@@ -103,6 +103,10 @@ impl<T: Listener> EventFdHook<T> {
     }
 
     /// Called by the file's `poll`.
+    ///
+    /// # Safety
+    ///
+    /// `table` must be that of a [`PollTable`], and `queue` the file's.
     unsafe extern "C" fn enqueue(
         _file: *mut bindings::file,
         queue: *mut bindings::wait_queue_head,
@@ -119,7 +123,11 @@ impl<T: Listener> EventFdHook<T> {
         unsafe { bindings::add_wait_queue(queue, hook.entry.get()) };
     }
 
-    /// Called by a wake-up of the wait queue.
+    /// Called by a wake-up of the wait queue, with its lock held.
+    ///
+    /// # Safety
+    ///
+    /// `entry` must be that of a hook which is alive.
     unsafe extern "C" fn wake(
         entry: *mut bindings::wait_queue_entry,
         _mode: c_uint,

@@ -15,6 +15,8 @@ pub(crate) mod hotplug_cpu;
 pub(crate) mod irq_list;
 pub(crate) mod log;
 pub(crate) mod misc_device;
+pub(crate) mod mm_watch;
+pub(crate) mod pfn_map;
 pub(crate) mod pinned_pages;
 pub(crate) mod rw_semaphore;
 pub(crate) mod simple_wait_queue;
