@@ -88,6 +88,9 @@ check-kernel:
 		fail 'the kernel in $(KDIR) has no Rust: it needs CONFIG_RUST=y'; \
 	[ '$(CONFIG_ACRN_GUEST)' = y ] || \
 		fail 'the kernel in $(KDIR) is no ACRN guest: it needs CONFIG_ACRN_GUEST=y'; \
+	[ '$(CONFIG_MMU_NOTIFIER)' = y ] || \
+		fail 'the kernel in $(KDIR) has no MMU notifiers, which memory of devices in a VM needs:' \
+			'CONFIG_KVM or another of their users selects CONFIG_MMU_NOTIFIER'; \
 	[ -f '$(KDIR)/rust/libkernel.rmeta' ] || \
 		fail '$(KDIR) has no rust/libkernel.rmeta: the kernel is not built, or these are' \
 			'headers packaged without what Rust modules need'; \
