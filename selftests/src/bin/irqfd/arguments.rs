@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Arguments that make no sense. The hypervisor hears nothing of them.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    device::{Argument, Device},
+    event::Event,
+    harness::Outcome,
+    need,
+    trace::Trace,
+};
+use acrn_uapi::{ACRN_IRQFD_FLAG_DEASSIGN, ioctl::*};
+use nix::errno::Errno;
+
+use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd};
+
+/// Before CREATE_VM and after DESTROY_VM.
+pub fn without_vm() -> Outcome {
+    let event = Event::new();
+    let device = need!(Device::open());
+    assert_eq!(assign(&device, &event, 0x31), Err(Errno::EINVAL));
+    let bench = need!(Bench::new());
+    bench.destroy();
+    assert_eq!(assign(&bench.device, &event, 0x31), Err(Errno::EINVAL));
+    assert_eq!(deassign(&bench.device, &event), Err(Errno::EINVAL));
+    Outcome::Passed
+}
+
+/// Flags that there are not (A18).
+pub fn unknown_flags() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = Event::new();
+    let trace = Trace::start(&bench.probe);
+    for flag in (1..32).map(|bit| 1 << bit) {
+        for known in [0, ACRN_IRQFD_FLAG_DEASSIGN] {
+            let mut argument = argument(&event, APIC, 0x31);
+            argument.flags = flag | known;
+            let refused = irqfd(&bench.device, argument);
+            assert_eq!(refused, Err(Errno::EINVAL), "flags {:#x}", argument.flags);
+        }
+    }
+    event.signal();
+    assert_eq!(trace.ids(), [], "hypercalls");
+    Outcome::Passed
+}
+
+/// Descriptors that are not open, or not of an eventfd.
+pub fn descriptors() -> Outcome {
+    let bench = need!(Bench::new());
+    let trace = Trace::start(&bench.probe);
+    let other = File::open("/dev/null").expect("/dev/null");
+    let (read_end, _write_end) = std::io::pipe().expect("a pipe");
+    let closed = Event::new().as_raw_fd();
+    let cases = [
+        (closed, Errno::EBADF),
+        (-1, Errno::EBADF),
+        (i32::MAX, Errno::EBADF),
+        (i32::MIN, Errno::EBADF),
+        (other.as_raw_fd(), Errno::EINVAL),
+        (read_end.as_raw_fd(), Errno::EINVAL),
+        (bench.device.as_fd().as_raw_fd(), Errno::EINVAL),
+    ];
+    for (fd, expected) in cases {
+        for flags in [0, ACRN_IRQFD_FLAG_DEASSIGN] {
+            let mut argument = argument(&fd, APIC, 0x31);
+            argument.flags = flags;
+            let refused = irqfd(&bench.device, argument);
+            assert_eq!(refused, Err(expected), "descriptor {fd}, flags {flags}");
+        }
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    Outcome::Passed
+}
+
+/// Arguments that are not there.
+pub fn bad_pointers() -> Outcome {
+    let bench = need!(Bench::new());
+    // The second page is no memory.
+    let area = Area::anonymous(2 * PAGE);
+    area.unmap(PAGE, PAGE);
+    for argument in [
+        Argument::NULL,
+        Argument::KERNEL,
+        Argument::Number(u64::MAX),
+        Argument::At(&area, PAGE),
+        Argument::At(&area, PAGE - 4),
+    ] {
+        let refused = bench.device.ioctl(ACRN_IOCTL_IRQFD, argument);
+        assert_eq!(refused, Err(Errno::EFAULT));
+    }
+    Outcome::Passed
+}
+
+/// An eventfd has one MSI in a VM, whatever descriptor names it.
+pub fn same_again() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    let duplicate = event.duplicate();
+    for event in [&event, &duplicate] {
+        for vector in [0x31, 0x45] {
+            let refused = assign(&bench.device, event, vector);
+            assert_eq!(refused, Err(Errno::EBUSY));
+        }
+    }
+    // The first one did not notice.
+    let trace = Trace::start(&bench.probe);
+    event.signal();
+    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
+    Outcome::Passed
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IRQFD requests, and what becomes of them.
+
+use std::os::fd::AsRawFd;
+
+use acrn_selftests::{
+    device::Device,
+    event::Event,
+    hypercall::INJECT_MSI,
+    trace::{Trace, parameter},
+};
+use acrn_uapi::{ioctl::ACRN_IOCTL_IRQFD, *};
+use nix::errno::Errno;
+
+/// MSI address of the vCPU with APIC id 0.
+pub const APIC: u64 = 0xfee0_0000;
+
+/// The argument that assigns an MSI to an eventfd.
+pub fn argument(event: &impl AsRawFd, msi_addr: u64, msi_data: u64) -> acrn_irqfd {
+    acrn_irqfd {
+        fd: event.as_raw_fd(),
+        flags: 0,
+        msi: acrn_msi_entry { msi_addr, msi_data },
+    }
+}
+
+/// IRQFD.
+pub fn irqfd(device: &Device, mut argument: acrn_irqfd) -> Result<(), Errno> {
+    device.with(ACRN_IOCTL_IRQFD, &mut argument)
+}
+
+/// IRQFD that assigns vector `vector` of vCPU 0.
+pub fn assign(device: &Device, event: &Event, vector: u8) -> Result<(), Errno> {
+    irqfd(device, argument(event, APIC, vector.into()))
+}
+
+/// IRQFD that deassigns.
+pub fn deassign(device: &Device, event: &Event) -> Result<(), Errno> {
+    let mut argument = argument(event, 0, 0);
+    argument.flags = ACRN_IRQFD_FLAG_DEASSIGN;
+    irqfd(device, argument)
+}
+
+/// A new eventfd for a vector.
+pub fn assigned(device: &Device, vector: u8) -> Event {
+    let event = Event::new();
+    assign(device, &event, vector).expect("IRQFD");
+    event
+}
+
+/// The MSIs that the hypervisor was told to inject, and into which VMs.
+pub fn injected(trace: &Trace<'_>) -> Vec<(u64, u64, u64)> {
+    let calls = trace.calls(INJECT_MSI);
+    let told = calls.iter().map(|record| {
+        let msi: acrn_msi_entry = parameter(record);
+        (record.p1, msi.msi_addr, msi.msi_data)
+    });
+    told.collect()
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! DEASSIGN, and eventfds that are closed while they are assigned.
+
+use acrn_selftests::{
+    bench::Bench,
+    event::{Event, until_released},
+    harness::Outcome,
+    need,
+    trace::Trace,
+};
+use nix::errno::Errno;
+
+use crate::assign::{APIC, assign, assigned, deassign, injected};
+
+/// After DEASSIGN a write is only a write: no interrupt, and the event stays on the counter.
+pub fn deassign_stops() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    deassign(&bench.device, &event).expect("DEASSIGN");
+    let trace = Trace::start(&bench.probe);
+    event.signal();
+    event.signal();
+    assert_eq!(trace.ids(), []);
+    assert_eq!(event.take(), 2);
+    Outcome::Passed
+}
+
+/// Upstream takes it for no error, and so do device models.
+pub fn deassign_unknown() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    assert_eq!(deassign(&bench.device, &Event::new()), Ok(()));
+    let trace = Trace::start(&bench.probe);
+    event.signal();
+    assert_eq!(trace.ids().len(), 1);
+    for _ in 0..3 {
+        assert_eq!(deassign(&bench.device, &event), Ok(()));
+    }
+    Outcome::Passed
+}
+
+/// Another descriptor of the eventfd will do.
+pub fn deassign_by_duplicate() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    deassign(&bench.device, &event.duplicate()).expect("DEASSIGN");
+    let trace = Trace::start(&bench.probe);
+    event.signal();
+    assert_eq!(trace.ids(), []);
+    Outcome::Passed
+}
+
+/// Another MSI for the same eventfd, which is how a device model changes one.
+pub fn assign_again() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = Event::new();
+    let other = assigned(&bench.device, 0x20);
+    for vector in 0x31..0x51 {
+        assign(&bench.device, &event, vector).expect("IRQFD");
+        let trace = Trace::start(&bench.probe);
+        event.signal();
+        let msi = (bench.vmid.into(), APIC, vector.into());
+        assert_eq!(injected(&trace), [msi]);
+        deassign(&bench.device, &event).expect("DEASSIGN");
+    }
+    let trace = Trace::start(&bench.probe);
+    other.signal();
+    assert_eq!(injected(&trace).len(), 1);
+    Outcome::Passed
+}
+
+/// DEASSIGN lets go of the eventfd.
+pub fn deassign_releases() -> Outcome {
+    let bench = need!(Bench::new());
+    let events: Vec<_> = (0..10).map(|_| assigned(&bench.device, 0x31)).collect();
+    let ids: Vec<_> = events.iter().map(Event::id).collect();
+    for event in events {
+        deassign(&bench.device, &event).expect("DEASSIGN");
+    }
+    until_released(&ids);
+    Outcome::Passed
+}
+
+/// The last descriptor of an eventfd is closed: it is detached, and its number may be another's.
+pub fn closed_detaches() -> Outcome {
+    let bench = need!(Bench::new());
+    let mut ids = Vec::new();
+    let mut event = assigned(&bench.device, 0x31);
+    for round in 0..20u8 {
+        ids.push(event.id());
+        let fresh = Event::new();
+        // Closes the old one and takes its number.
+        event = fresh.duplicate_onto(event);
+        drop(fresh);
+        assert_eq!(deassign(&bench.device, &event), Ok(()), "not assigned yet");
+        let vector = 0x40 + round;
+        assert_eq!(assign(&bench.device, &event, vector), Ok(()));
+        let trace = Trace::start(&bench.probe);
+        event.signal();
+        let msi = (bench.vmid.into(), APIC, vector.into());
+        assert_eq!(injected(&trace), [msi]);
+        assert_eq!(assign(&bench.device, &event, 0x31), Err(Errno::EBUSY));
+    }
+    ids.push(event.id());
+    drop(event);
+    bench.destroy();
+    until_released(&ids);
+    Outcome::Passed
+}
+
+/// An eventfd that was closed is let go of while the VM goes on, at the latest when the next one comes.
+pub fn closed_is_released() -> Outcome {
+    let bench = need!(Bench::new());
+    let events: Vec<_> = (0..10).map(|_| assigned(&bench.device, 0x31)).collect();
+    let ids: Vec<_> = events.iter().map(Event::id).collect();
+    drop(events);
+    let next = assigned(&bench.device, 0x31);
+    // If they are let go of at once, the next one has got the id of one of them.
+    let ids: Vec<_> = ids.into_iter().filter(|id| *id != next.id()).collect();
+    until_released(&ids);
+    let trace = Trace::start(&bench.probe);
+    next.signal();
+    assert_eq!(injected(&trace).len(), 1);
+    Outcome::Passed
+}
+
+/// As long as any descriptor is left, the eventfd is assigned.
+pub fn closed_but_not_last() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    let duplicate = event.duplicate();
+    drop(event);
+    let trace = Trace::start(&bench.probe);
+    duplicate.signal();
+    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
+    assert_eq!(assign(&bench.device, &duplicate, 0x31), Err(Errno::EBUSY));
+    Outcome::Passed
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! VMs that end while eventfds are assigned: what is written then reaches nobody, and nothing is left.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    process::Child,
+};
+
+use acrn_selftests::{
+    bench::Bench,
+    cpus,
+    event::{Event, until_released},
+    harness::{self, Outcome},
+    hypercall::INJECT_MSI,
+    leaks::{Snapshot, module_users},
+    listener::{Listener, Rest, VECTORS},
+    need,
+    probe::Probe,
+    trace::Trace,
+};
+use acrn_uapi::ioctl::*;
+use nix::errno::Errno;
+
+use crate::assign::{APIC, assigned, injected};
+
+/// Where the victim finds the descriptor of an eventfd.
+const DESCRIPTOR: &str = "ACRN_SELFTEST_EVENTFD";
+
+/// After DESTROY_VM no interrupt is sent, and the eventfds are released.
+pub fn destroy() -> Outcome {
+    let bench = need!(Bench::new());
+    let users = module_users();
+    let events: Vec<_> = (0..10).map(|_| assigned(&bench.device, 0x31)).collect();
+    let ids: Vec<_> = events.iter().map(Event::id).collect();
+    assert_eq!(module_users(), users);
+    bench.destroy();
+    let trace = Trace::start(&bench.probe);
+    for event in &events {
+        event.signal();
+        assert_eq!(event.take(), 1);
+    }
+    assert_eq!(trace.ids(), []);
+    drop(events);
+    until_released(&ids);
+    assert_eq!(module_users(), users);
+    Outcome::Passed
+}
+
+/// DESTROY_VM that the hypervisor refuses leaves them as they were.
+pub fn destroy_refused() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    // It is not paused.
+    let refused = bench.device.plain(ACRN_IOCTL_DESTROY_VM);
+    assert_eq!(refused, Err(Errno::EPERM));
+    let trace = Trace::start(&bench.probe);
+    event.signal();
+    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// RESET_VM keeps them.
+pub fn reset_keeps() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
+        bench.device.plain(request).expect("a reset");
+    }
+    let trace = Trace::start(&bench.probe);
+    event.signal();
+    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
+    Outcome::Passed
+}
+
+/// Close without DESTROY_VM, of a guest that runs (A1).
+pub fn close_running() -> Outcome {
+    let probe = need!(Probe::open());
+    let before = Snapshot::take();
+    let listener = Listener::start(need!(cpus::pick(1)), Rest::Spin);
+    let event = Event::new();
+    let vector = VECTORS[0];
+    listener
+        .vm()
+        .assign_irqfd(&event, APIC, vector.into())
+        .expect("IRQFD");
+    event.signal();
+    listener.wait(vector, 1);
+    let id = event.id();
+    listener.close();
+    assert_eq!(before.leaks(), [""; 0]);
+    let trace = Trace::start(&probe);
+    event.signal();
+    assert_eq!(trace.calls(INJECT_MSI).len(), 0);
+    drop(event);
+    until_released(&[id]);
+    Outcome::Passed
+}
+
+/// A process with a VM that has an eventfd of ours.
+fn start_victim(event: &Event) -> Result<Child, String> {
+    let inherited = event.inheritable();
+    let number = inherited.as_raw_fd().to_string();
+    let mut victim = harness::helper("victim")
+        .env(DESCRIPTOR, number)
+        .spawn()
+        .expect("a process");
+    let mut word = String::new();
+    let output = victim.stdout.take().expect("a pipe");
+    BufReader::new(output)
+        .read_line(&mut word)
+        .expect("a word of the victim");
+    if word != "ready\n" {
+        victim.wait().expect("the victim");
+        return Err(word);
+    }
+    Ok(victim)
+}
+
+/// SIGKILL of a device model whose eventfd others have as well, and go on signalling (A1).
+pub fn killed() -> Outcome {
+    let probe = need!(Probe::open());
+    let before = Snapshot::take();
+    let event = Event::new();
+    let mut victim = need!(start_victim(&event));
+    let trace = Trace::start(&probe);
+    event.signal();
+    assert_eq!(trace.calls(INJECT_MSI).len(), 1);
+    victim.kill().expect("SIGKILL");
+    victim.wait().expect("the victim");
+    assert_eq!(before.leaks(), [""; 0]);
+    let trace = Trace::start(&probe);
+    event.signal();
+    assert_eq!(trace.ids(), []);
+    let id = event.id();
+    drop(event);
+    until_released(&[id]);
+    Outcome::Passed
+}
+
+/// The process that [`killed`] kills.
+pub fn victim() -> Outcome {
+    let number = std::env::var(DESCRIPTOR).ok().and_then(|n| n.parse().ok());
+    // SAFETY: our parent put the number of a descriptor there that is for nobody else.
+    let event = unsafe { OwnedFd::from_raw_fd(number.expect("a descriptor")) };
+    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    listener
+        .vm()
+        .assign_irqfd(&event, APIC, VECTORS[0].into())
+        .expect("IRQFD");
+    println!("ready");
+    std::io::stdout().flush().expect("stdout");
+    let ended = listener.vm().attach_ioreq_client();
+    panic!("ATTACH_IOREQ_CLIENT: {ended:?}");
+}

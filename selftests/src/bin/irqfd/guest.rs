@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Interrupts reach guests that count them.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
+use acrn_selftests::{
+    cpus,
+    event::Event,
+    harness::Outcome,
+    hypercall::INJECT_MSI,
+    listener::{Listener, Rest, VECTORS},
+    need,
+    probe::Probe,
+    program::write,
+    scripted::request,
+    trace::Trace,
+};
+
+use crate::assign::APIC;
+
+fn assigned(listener: &Listener, vector: u8) -> Event {
+    let event = Event::new();
+    listener
+        .vm()
+        .assign_irqfd(&event, APIC, vector.into())
+        .expect("IRQFD");
+    event
+}
+
+fn each_vector(rest: Rest) -> Outcome {
+    let listener = Listener::start(need!(cpus::pick(1)), rest);
+    let events = VECTORS.map(|vector| assigned(&listener, vector));
+    for count in 1..=3 {
+        for (event, vector) in events.iter().zip(VECTORS) {
+            event.signal();
+            listener.wait(vector, count);
+        }
+    }
+    for vector in VECTORS {
+        listener.assert_count(vector, 3);
+    }
+    Outcome::Passed
+}
+
+/// To a guest that waits in HLT.
+pub fn to_halted_guest() -> Outcome {
+    each_vector(Rest::Halt)
+}
+
+/// To a guest that does not leave by itself.
+pub fn to_spinning_guest() -> Outcome {
+    each_vector(Rest::Spin)
+}
+
+/// What was signalled before the eventfd was assigned.
+pub fn signalled_before() -> Outcome {
+    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let vector = VECTORS[0];
+    let event = Event::new();
+    event.signal();
+    listener
+        .vm()
+        .assign_irqfd(&event, APIC, vector.into())
+        .expect("IRQFD");
+    listener.wait(vector, 1);
+    Outcome::Passed
+}
+
+/// Each VM gets its own, and an eventfd may be that of both.
+pub fn two_guests() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let first = Listener::start(masks[0], Rest::Halt);
+    let second = Listener::start(masks[1], Rest::Halt);
+    let own = (assigned(&first, VECTORS[0]), assigned(&second, VECTORS[1]));
+    let shared = assigned(&first, VECTORS[2]);
+    second
+        .vm()
+        .assign_irqfd(&shared, APIC, VECTORS[3].into())
+        .expect("IRQFD");
+    own.0.signal();
+    first.wait(VECTORS[0], 1);
+    own.1.signal();
+    second.wait(VECTORS[1], 1);
+    shared.signal();
+    first.wait(VECTORS[2], 1);
+    second.wait(VECTORS[3], 1);
+    let counts = |listener: &Listener| VECTORS.map(|vector| listener.count(vector));
+    assert_eq!(counts(&first), [1, 0, 1, 0]);
+    assert_eq!(counts(&second), [0, 1, 0, 1]);
+    Outcome::Passed
+}
+
+/// Threads with an eventfd each.
+pub fn from_several_threads() -> Outcome {
+    const COUNT: u64 = 50;
+    let listener = &Listener::start(need!(cpus::pick(1)), Rest::Spin);
+    thread::scope(|scope| {
+        for vector in VECTORS {
+            scope.spawn(move || {
+                let event = assigned(listener, vector);
+                for count in 1..=COUNT {
+                    event.signal();
+                    listener.wait(vector, count);
+                }
+            });
+        }
+    });
+    Outcome::Passed
+}
+
+/// Threads that write to one eventfd as fast as they can. Interrupts of one vector may fall together on
+/// their way, but each write sends one, and after the last write one comes.
+pub fn one_event_of_several_threads() -> Outcome {
+    const THREADS: usize = 4;
+    const COUNT: usize = 200;
+    let probe = need!(Probe::open());
+    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let vector = VECTORS[0];
+    let event = &assigned(&listener, vector);
+    for _ in 0..3 {
+        let trace = Trace::start(&probe);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (0..COUNT).for_each(|_| event.signal()));
+            }
+        });
+        assert_eq!(trace.calls(INJECT_MSI).len(), THREADS * COUNT);
+        assert_eq!(event.take(), 0);
+        // What is under way arrives, and then nothing comes by itself.
+        thread::sleep(Duration::from_millis(200));
+        let count = listener.count(vector);
+        event.signal();
+        listener.wait(vector, count + 1);
+    }
+    Outcome::Passed
+}
+
+/// An eventfd that is read by somebody else meanwhile: no interrupt depends on who is first.
+pub fn with_another_reader() -> Outcome {
+    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let vector = VECTORS[0];
+    let event = &assigned(&listener, vector);
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                event.take();
+            }
+        });
+        for count in 1..=50 {
+            event.signal();
+            listener.wait(vector, count);
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    Outcome::Passed
+}
+
+/// One eventfd for a port and an interrupt, of two VMs: what the one writes interrupts the other, and no
+/// process has a part in it.
+pub fn doorbell_to_another_vm() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let writer = Listener::start(masks[0], Rest::Halt);
+    let listener = Listener::start(masks[1], Rest::Halt);
+    let vector = VECTORS[0];
+    let doorbell = IoEvent {
+        address: IoEventAddress::Pio(0x510),
+        len: 4,
+        datamatch: None,
+    };
+    let event = assigned(&listener, vector);
+    writer
+        .vm()
+        .assign_ioeventfd(&event, &doorbell)
+        .expect("IOEVENTFD");
+    let access = write(Target::Port(0x510), Width::Four, 0);
+    for count in 1..=20 {
+        let raised = probe.raise(request(writer.vm().vmid(), 0, access));
+        assert_eq!(raised, 0, "RAISE_REQUEST");
+        writer.until_answered(0);
+        listener.wait(vector, count);
+    }
+    writer.assert_count(vector, 0);
+    Outcome::Passed
+}
+
+/// The same with one VM, which interrupts itself.
+pub fn doorbell_to_itself() -> Outcome {
+    let probe = need!(Probe::open());
+    let listener = Listener::start(need!(cpus::pick(1)), Rest::Spin);
+    let vector = VECTORS[0];
+    let doorbell = IoEvent {
+        address: IoEventAddress::Mmio(0xd000_0000),
+        len: 8,
+        datamatch: Some(7),
+    };
+    let event = assigned(&listener, vector);
+    listener
+        .vm()
+        .assign_ioeventfd(&event, &doorbell)
+        .expect("IOEVENTFD");
+    for count in 1..=20 {
+        for value in [6, 7] {
+            let access = write(Target::Memory(0xd000_0000), Width::Eight, value);
+            let raised = probe.raise(request(listener.vm().vmid(), 0, access));
+            assert_eq!(raised, 0, "RAISE_REQUEST");
+            listener.until_answered(0);
+        }
+        listener.wait(vector, count);
+    }
+    Outcome::Passed
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the hypervisor is told when an eventfd is signalled.
+
+use acrn_selftests::{
+    bench::Bench,
+    cpus,
+    event::Event,
+    guest::create_raw,
+    harness::Outcome,
+    hypercall::INJECT_MSI,
+    need,
+    probe::{Probe, fault},
+    trace::Trace,
+};
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+
+use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd};
+
+/// Address and data as they are; the write returns when the interrupt is sent.
+pub fn exact_bytes() -> Outcome {
+    let bench = need!(Bench::new());
+    let vm = u64::from(bench.vmid);
+    for (address, data) in [
+        (APIC, 0x41),
+        (APIC | 0xffff_ffff_000f_fffc, 0x1ef),
+        (APIC, 0x8765_4321_0000_c155),
+        // No local APIC's: it is the hypervisor who says no.
+        (0, 0),
+        (u64::MAX, u64::MAX),
+    ] {
+        let event = Event::new();
+        irqfd(&bench.device, argument(&event, address, data)).expect("IRQFD");
+        let trace = Trace::start(&bench.probe);
+        event.signal();
+        assert_eq!(injected(&trace), [(vm, address, data)]);
+        assert_eq!(trace.ids(), [INJECT_MSI]);
+    }
+    Outcome::Passed
+}
+
+/// One interrupt for each write, however much is written.
+pub fn one_for_each_write() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    let trace = Trace::start(&bench.probe);
+    for count in [1, 1, 7, 1 << 32] {
+        event.add(count).expect("write to an eventfd");
+    }
+    assert_eq!(trace.calls(INJECT_MSI).len(), 4);
+    Outcome::Passed
+}
+
+/// The driver takes the event: nobody finds it on the counter afterwards. Upstream's leaves it there.
+pub fn event_is_taken() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    for _ in 0..3 {
+        event.signal();
+        assert_eq!(event.take(), 0);
+    }
+    // So that no writer ever finds the counter full.
+    for _ in 0..3 {
+        assert_eq!(event.add(u64::MAX - 1), Ok(()));
+    }
+    assert_eq!(event.take(), 0);
+    Outcome::Passed
+}
+
+/// What was signalled before is injected at once, as one interrupt.
+pub fn signalled_before() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = Event::new();
+    event.signal();
+    event.signal();
+    let trace = Trace::start(&bench.probe);
+    assign(&bench.device, &event, 0x45).expect("IRQFD");
+    let msi = (bench.vmid.into(), APIC, 0x45);
+    assert_eq!(injected(&trace), [msi]);
+    event.signal();
+    assert_eq!(injected(&trace), [msi; 2]);
+    Outcome::Passed
+}
+
+/// And taken. Upstream's driver leaves it there.
+pub fn signalled_before_is_taken() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = Event::new();
+    event.signal();
+    assign(&bench.device, &event, 0x45).expect("IRQFD");
+    assert_eq!(event.take(), 0);
+    // What is taken is not injected again by the next one who assigns.
+    deassign(&bench.device, &event).expect("DEASSIGN");
+    let trace = Trace::start(&bench.probe);
+    assign(&bench.device, &event, 0x45).expect("IRQFD");
+    assert_eq!(trace.ids(), []);
+    Outcome::Passed
+}
+
+/// Nothing was signalled, nothing is injected.
+pub fn silent_until_signalled() -> Outcome {
+    let bench = need!(Bench::new());
+    let trace = Trace::start(&bench.probe);
+    let event = assigned(&bench.device, 0x31);
+    assert_eq!(event.take(), 0);
+    deassign(&bench.device, &event).expect("DEASSIGN");
+    assert_eq!(trace.ids(), []);
+    Outcome::Passed
+}
+
+/// Many eventfds, each with its own MSI.
+pub fn many() -> Outcome {
+    const MANY: u64 = 256;
+    let bench = need!(Bench::new());
+    let vm = u64::from(bench.vmid);
+    let events = (0..MANY).map(|index| {
+        let event = Event::new();
+        irqfd(&bench.device, argument(&event, APIC, index)).expect("IRQFD");
+        event
+    });
+    let events: Vec<_> = events.collect();
+    let trace = Trace::start(&bench.probe);
+    let order = (0..MANY).map(|index| index * 77 % MANY);
+    for index in order.clone() {
+        events[index as usize].signal();
+    }
+    let expected: Vec<_> = order.map(|index| (vm, APIC, index)).collect();
+    assert_eq!(injected(&trace), expected);
+    Outcome::Passed
+}
+
+/// Two VMs with an eventfd each, and one that both have.
+pub fn two_vms() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (first, _first_page, first_id) = create_raw(masks[0]);
+    let (second, _second_page, second_id) = create_raw(masks[1]);
+    let (first_id, second_id) = (u64::from(first_id), u64::from(second_id));
+    let own = [assigned(&first, 0x31), assigned(&second, 0x32)];
+    let shared = assigned(&first, 0x41);
+    assign(&second, &shared, 0x42).expect("IRQFD");
+
+    let trace = Trace::start(&probe);
+    own[1].signal();
+    own[0].signal();
+    let expected = [(second_id, APIC, 0x32), (first_id, APIC, 0x31)];
+    assert_eq!(injected(&trace), expected);
+
+    let trace = Trace::start(&probe);
+    shared.signal();
+    let mut told = injected(&trace);
+    told.sort_by_key(|(_, _, data)| *data);
+    assert_eq!(told, [(first_id, APIC, 0x41), (second_id, APIC, 0x42)]);
+
+    // One of them may leave.
+    deassign(&first, &shared).expect("DEASSIGN");
+    let trace = Trace::start(&probe);
+    shared.signal();
+    assert_eq!(injected(&trace), [(second_id, APIC, 0x42)]);
+    Outcome::Passed
+}
+
+/// The hypervisor refuses: the next interrupt is not the worse for it.
+pub fn refused() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOTTY] {
+        let refusal = Fault {
+            count: 2,
+            ..fault(INJECT_MSI, -i64::from(errno as i32))
+        };
+        bench.probe.push_fault(refusal);
+        let trace = Trace::start(&bench.probe);
+        for _ in 0..3 {
+            event.signal();
+        }
+        let results: Vec<_> = trace
+            .calls(INJECT_MSI)
+            .iter()
+            .map(|record| record.result)
+            .collect();
+        assert_eq!(results, [refusal.result, refusal.result, 0]);
+    }
+    Outcome::Passed
+}
+
+/// The hypervisor refuses what was signalled before: the eventfd is assigned all the same.
+pub fn refused_at_once() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = Event::new();
+    event.signal();
+    bench.probe.push_fault(fault(INJECT_MSI, -1));
+    assign(&bench.device, &event, 0x31).expect("IRQFD");
+    let trace = Trace::start(&bench.probe);
+    event.signal();
+    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
+    Outcome::Passed
+}
