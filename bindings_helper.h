@@ -6,4 +6,5 @@
 #include <linux/eventfd.h>
 
 #include "helpers.h"
+#include "tracepoints.h"
 #include "uapi/acrn.h"

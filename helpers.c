@@ -41,6 +41,11 @@ __poll_t hsm_vfs_poll(void *file, void *table)
 	return vfs_poll(file, table);
 }
 
+struct eventfd_ctx *hsm_eventfd_from_file(void *file)
+{
+	return eventfd_ctx_fileget(file);
+}
+
 u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue)
 {
 	spinlock_t *lock = &((wait_queue_head_t *)queue)->lock;

@@ -17,6 +17,7 @@ void *hsm_page_address(const void *page);
 bool hsm_pfn_is_counted(u64 pfn);
 
 struct eventfd_ctx;
+struct eventfd_ctx *hsm_eventfd_from_file(void *file);
 __poll_t hsm_vfs_poll(void *file, void *table);
 /* Reads the counter, under the lock of its wait queue. */
 u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue);

@@ -57,6 +57,12 @@ impl VmId {
     }
 }
 
+impl From<VmId> for u16 {
+    fn from(vm: VmId) -> u16 {
+        vm.0
+    }
+}
+
 impl From<VmId> for u64 {
     fn from(vm: VmId) -> u64 {
         vm.0.into()

@@ -21,6 +21,11 @@ pub(crate) use request_page::{
 };
 
 use crate::{
+    abstractions::tracepoints::{
+        acrn_ioreq_dispatch,
+        acrn_ioreq_finish,
+        Taker, //
+    },
     hypercall::{
         self,
         VmId, //
@@ -128,17 +133,20 @@ impl IoRequests {
 
     fn dispatch_slot(&self, slot: Slot<'_>, state: &mut State) {
         let mut config = None;
-        if let Some(access) = slot.access() {
-            match state.pci_address.access(&access) {
+        let access = slot.access();
+        if let Some(access) = &access {
+            match state.pci_address.access(access) {
                 Meaning::Done(value) => {
                     state.counts.pci_config += 1;
-                    self.notify(slot.complete_pending(&access, value));
+                    self.trace(slot, Taker::PciConfig, Some(access));
+                    self.notify(slot.complete_pending(access, value));
                     return;
                 }
                 Meaning::Config(address) => config = Some(address),
-                Meaning::Other if state.ioeventfds.handle(&access) => {
+                Meaning::Other if state.ioeventfds.handle(access) => {
                     state.counts.ioeventfd += 1;
-                    self.notify(slot.complete_pending(&access, 0));
+                    self.trace(slot, Taker::IoEventFd, Some(access));
+                    self.notify(slot.complete_pending(access, 0));
                     return;
                 }
                 Meaning::Other => {}
@@ -153,15 +161,26 @@ impl IoRequests {
         }
         if slot.hand_to_device_model() {
             state.counts.device_model += 1;
+            self.trace(slot, Taker::DeviceModel, access.as_ref());
             client.assign(slot.vcpu());
         }
+    }
+
+    fn trace(&self, slot: Slot<'_>, taker: Taker, access: Option<&Access>) {
+        let (port, write, address, size) = access.map_or((false, false, 0, 0), |access| {
+            let port = access.space == Space::Port;
+            let write = access.direction != Direction::Read;
+            (port, write, access.address, access.size)
+        });
+        let (vm, vcpu) = (self.vm.into(), slot.vcpu().into());
+        acrn_ioreq_dispatch(vm, vcpu, taker as u32, port, write, address, size);
     }
 
     /// Tells the hypervisor about a completion, if it wants to be told.
     fn notify(&self, completed: Option<Completed>) {
         if let Some(Completed::Notify(vcpu)) = completed {
             // It can only fail for a VM or vCPU that is not there, and then nobody waits.
-            let _ = hypercall::notify_request_finish(self.vm, vcpu.into());
+            let _ = hypercall::notify_request_finish(self.vm, u16::from(vcpu).into());
         }
     }
 
@@ -236,10 +255,11 @@ impl IoRequests {
         if !client.take(vcpu) {
             return Err(EINVAL);
         }
+        acrn_ioreq_finish(self.vm.into(), vcpu.into());
         let completed = self.page.slot(vcpu).complete_processing();
         drop(state);
         if let Completed::Notify(vcpu) = completed.ok_or(EINVAL)? {
-            hypercall::notify_request_finish(self.vm, vcpu.into())?;
+            hypercall::notify_request_finish(self.vm, u16::from(vcpu).into())?;
         }
         Ok(())
     }

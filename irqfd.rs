@@ -13,6 +13,7 @@ use crate::{
             EventFdHook,
             Listener, //
         },
+        tracepoints::acrn_irqfd_inject,
     },
     hypercall::{
         self,
@@ -46,6 +47,7 @@ struct Injector {
 
 impl Injector {
     fn inject(&self) {
+        acrn_irqfd_inject(self.vm.into(), self.msi.msi_addr, self.msi.msi_data);
         // What the hypervisor does not accept is lost, as is a write to a wrong address.
         let _ = hypercall::inject_msi(self.vm, &self.msi);
     }

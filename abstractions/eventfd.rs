@@ -30,7 +30,7 @@ impl EventFd {
     /// The event counter that `file` is; `EINVAL` if it is something else.
     pub(crate) fn from_file(file: &LocalFile) -> Result<Self> {
         // SAFETY: The file is valid.
-        let context = from_err_ptr(unsafe { own::eventfd_ctx_fileget(file.as_ptr().cast()) })?;
+        let context = from_err_ptr(unsafe { own::hsm_eventfd_from_file(file.as_ptr().cast()) })?;
         // INVARIANT: The function took a reference, which is ours now.
         Ok(Self {
             context: NonNull::new(context).ok_or(EINVAL)?,

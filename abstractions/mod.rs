@@ -20,4 +20,5 @@ pub(crate) mod pfn_map;
 pub(crate) mod pinned_pages;
 pub(crate) mod rw_semaphore;
 pub(crate) mod simple_wait_queue;
+pub(crate) mod tracepoints;
 pub(crate) mod uapi_types;

@@ -41,9 +41,9 @@ impl VcpuId {
     }
 }
 
-impl From<VcpuId> for u64 {
-    fn from(vcpu: VcpuId) -> u64 {
-        vcpu.0.into()
+impl From<VcpuId> for u16 {
+    fn from(vcpu: VcpuId) -> u16 {
+        vcpu.0
     }
 }
 
