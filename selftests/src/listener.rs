@@ -100,10 +100,10 @@ impl Listener {
         self.assert_count(vector, count);
     }
 
-    /// Waits until the request in a vCPU's slot is answered.
-    pub fn until_answered(&self, vcpu: u32) {
+    /// Waits until a vCPU's slot is free for a request.
+    pub fn until_free(&self, vcpu: u32) {
         let slot = self.0.page.slot(vcpu).expect("a slot");
-        until("a request is answered", || {
+        until("a slot is free", || {
             slot.state() == ACRN_IOREQ_STATE_FREE
         });
     }

@@ -150,6 +150,7 @@ pub fn deassign_unknown() -> Outcome {
         assert!(is_taken(&idle, PORT, 7));
         assert_eq!(event.take(), 1, "{wrong:x?}");
     }
+    assert_eq!(deassign(&event, range(PORT, 3)), Err(Errno::EINVAL));
     assert_eq!(deassign(&event, known), Ok(()));
     assert_eq!(deassign(&event, known), Err(Errno::ENOENT));
     assert_eq!(deassign(&event, range(PORT, 0)), Err(Errno::ENOENT));

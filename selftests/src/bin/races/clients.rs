@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Clients that come and go, with requests in flight.
+
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    guest::{Guest, create_raw},
+    harness::Outcome,
+    hypercall::NOTIFY_REQUEST_FINISH,
+    need,
+    program::{self, read},
+    scripted::{Idle, request},
+    trace::Trace,
+    waiter::until,
+};
+use acrn_uapi::{ACRN_IOREQ_STATE_FREE, ioctl::*};
+use nix::errno::Errno;
+
+use crate::{at_once, end};
+
+const PORT: u16 = 0x510;
+
+/// Calls `command` in several threads at the same moment.
+fn everywhere(device: &Device, command: u32) -> Vec<Result<(), Errno>> {
+    const THREADS: usize = 4;
+    let barrier = Barrier::new(THREADS);
+    let call = || {
+        barrier.wait();
+        device.plain(command)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(call)).collect();
+        let results = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread"));
+        results.collect()
+    })
+}
+
+/// Of threads that create a client at once one wins, and all may destroy it (R2).
+pub fn one_wins() -> Outcome {
+    let (device, _page, _) = create_raw(need!(cpus::pick(1)));
+    for _ in 0..100 {
+        let mut created = everywhere(&device, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
+        created.sort_by_key(Result::is_err);
+        let refused = Err(Errno::EEXIST);
+        assert_eq!(created, [Ok(()), refused, refused, refused]);
+        let destroyed = everywhere(&device, ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
+        assert_eq!(destroyed, [Ok(()); 4]);
+        let attached = device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
+        assert_eq!(attached, Err(Errno::ENODEV));
+    }
+    Outcome::Passed
+}
+
+/// CLEAR_VM_IOREQ and DESTROY_IOREQ_CLIENT at once: each request ends once (R9, A12).
+pub fn clear_against_destroy() -> Outcome {
+    const VCPUS: u16 = 2;
+    let idle = need!(Idle::on(need!(cpus::pick(VCPUS.into()))));
+    let slots = || (0..u32::from(VCPUS)).filter_map(|vcpu| idle.page.slot(vcpu));
+    let end = end();
+    while Instant::now() < end {
+        let trace = Trace::start(&idle.probe);
+        for vcpu in 0..VCPUS {
+            let access = read(Target::Port(PORT), Width::Four);
+            assert_eq!(idle.probe.raise(request(idle.vmid, vcpu, access)), 0);
+        }
+        until("the device model has the requests", || {
+            slots().all(|slot| slot.is_ours())
+        });
+        let results = at_once(
+            || idle.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ),
+            || idle.device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT),
+        );
+        assert_eq!(results, (Ok(()), Ok(())));
+        until("the requests are answered", || {
+            slots().all(|slot| slot.state() == ACRN_IOREQ_STATE_FREE)
+        });
+        let mut notified: Vec<_> = trace
+            .calls(NOTIFY_REQUEST_FINISH)
+            .iter()
+            .map(|record| record.p2)
+            .collect();
+        notified.sort();
+        assert_eq!(notified, [0, 1]);
+        idle.device
+            .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+            .expect("CREATE_IOREQ_CLIENT");
+    }
+    Outcome::Passed
+}
+
+/// Serves whatever there is, until the client goes.
+fn serve(guest: &Guest) {
+    while guest.vm.attach_ioreq_client().is_ok() {
+        for (vcpu, _) in guest.page.slots().filter(|(_, slot)| slot.is_ours()) {
+            // The request may have ended with the client just now.
+            let _ = guest.vm.notify_request_finish(vcpu);
+        }
+    }
+    thread::yield_now();
+}
+
+/// Threads that serve a guest, against one that takes their client away and makes another (R1, A12). The guest
+/// goes on all the while.
+pub fn under_load() -> Outcome {
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
+    guest.vm.start().expect("START_VM");
+    let done = AtomicBool::new(false);
+    let end = end();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    serve(&guest);
+                }
+            });
+        }
+        let mut pause = 0;
+        while Instant::now() < end {
+            guest
+                .vm
+                .destroy_ioreq_client()
+                .expect("DESTROY_IOREQ_CLIENT");
+            guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
+            // So that requests are met in every state.
+            pause = (pause + 1) % 5;
+            thread::sleep(Duration::from_micros(100 * pause));
+        }
+        done.store(true, Ordering::Relaxed);
+        guest
+            .vm
+            .destroy_ioreq_client()
+            .expect("DESTROY_IOREQ_CLIENT");
+    });
+    guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
+    let mut left = 20;
+    let asked = guest.serve_until(
+        |_, _| 0,
+        |_, _| {
+            left -= 1;
+            left == 0
+        },
+    );
+    let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
+    let first = values[0];
+    assert!(first > 20, "the guest made {first} requests only");
+    assert!(values.into_iter().eq(first..first + 20));
+    Outcome::Passed
+}

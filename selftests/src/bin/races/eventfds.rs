@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! eventfds that are assigned, signalled and closed while guests and VMs come and go.
+
+use std::{
+    os::fd::AsRawFd,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use acrn_ioctls::{IoEvent, IoEventAddress, RequestPage};
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    event::{Event, until_released},
+    guest::{Guest, create_raw},
+    harness::Outcome,
+    hypercall::{DESTROY_VM, INJECT_MSI},
+    listener::{Listener, Rest, VECTORS},
+    need,
+    probe::Probe,
+    program,
+    trace::Trace,
+};
+use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
+
+use crate::{at_once, end};
+
+/// MSI address of the vCPU with APIC id 0.
+const APIC: u64 = 0xfee0_0000;
+const PORT: u16 = 0x510;
+
+/// IRQFD with these flags, of a vector of vCPU 0.
+fn irqfd(device: &Device, event: &Event, flags: u32) -> Result<(), Errno> {
+    let msi = acrn_msi_entry {
+        msi_addr: APIC,
+        msi_data: VECTORS[0].into(),
+    };
+    let fd = event.as_raw_fd();
+    device.with(ACRN_IOCTL_IRQFD, &mut acrn_irqfd { fd, flags, msi })
+}
+
+/// IOEVENTFD with these flags, of [`PORT`].
+fn ioeventfd(device: &Device, event: &Event, flags: u32) -> Result<(), Errno> {
+    let mut argument = acrn_ioeventfd {
+        fd: event.as_raw_fd() as u32,
+        flags: flags | ACRN_IOEVENTFD_FLAG_PIO,
+        addr: PORT.into(),
+        len: 4,
+        ..Default::default()
+    };
+    device.with(ACRN_IOCTL_IOEVENTFD, &mut argument)
+}
+
+/// While a guest writes: each write signals or is the device model's, and none is lost.
+pub fn ioeventfd_comes_and_goes() -> Outcome {
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
+    let doorbell = IoEvent {
+        address: IoEventAddress::Pio(PORT),
+        len: 4,
+        datamatch: None,
+    };
+    let event = Event::new();
+    let ended = AtomicBool::new(false);
+    let end = end();
+    guest.vm.start().expect("START_VM");
+    let asked = thread::scope(|scope| {
+        scope.spawn(|| {
+            while Instant::now() < end {
+                guest
+                    .vm
+                    .assign_ioeventfd(&event, &doorbell)
+                    .expect("IOEVENTFD");
+                thread::sleep(Duration::from_micros(300));
+                guest
+                    .vm
+                    .deassign_ioeventfd(&event, &doorbell)
+                    .expect("DEASSIGN");
+                thread::sleep(Duration::from_micros(300));
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        guest.serve_until(|_, _| 0, |_, _| ended.load(Ordering::Relaxed))
+    });
+    let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
+    assert!(values.is_sorted_by(|one, next| one < next), "out of order");
+    let last = values.last().expect("the device model got something");
+    let (signals, served) = (event.take(), asked.len() as u64);
+    println!("{signals} signals, {served} requests");
+    assert!(signals > 0);
+    assert_eq!(signals + served, last + 1);
+    Outcome::Passed
+}
+
+/// While others signal: what comes while it is not assigned is injected when it is.
+pub fn irqfd_comes_and_goes() -> Outcome {
+    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let vector = VECTORS[0];
+    let event = Event::new();
+    let vm = listener.vm();
+    let assign = || vm.assign_irqfd(&event, APIC, vector.into()).expect("IRQFD");
+    let end = end();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while Instant::now() < end {
+                    event.signal();
+                }
+            });
+        }
+        while Instant::now() < end {
+            assign();
+            vm.deassign_irqfd(&event).expect("DEASSIGN");
+        }
+    });
+    // Everything that is under way has arrived.
+    thread::sleep(Duration::from_millis(200));
+    let before = listener.count(vector);
+    assert!(before > 0, "no interrupt at all");
+    event.take();
+    event.signal();
+    thread::sleep(Duration::from_millis(50));
+    listener.assert_count(vector, before);
+    assign();
+    listener.wait(vector, before + 1);
+    event.signal();
+    listener.wait(vector, before + 2);
+    Outcome::Passed
+}
+
+/// One descriptor of an eventfd is closed while another, the last, is deassigned and closed.
+pub fn closed_against_deassign() -> Outcome {
+    let (device, _page, _) = create_raw(need!(cpus::pick(1)));
+    let end = end();
+    let mut ids = Vec::new();
+    while Instant::now() < end {
+        let event = Event::new();
+        let duplicate = event.duplicate();
+        irqfd(&device, &event, 0).expect("IRQFD");
+        ioeventfd(&device, &event, 0).expect("IOEVENTFD");
+        ids.push(event.id());
+        let (_, deassigned) = at_once(
+            || drop(event),
+            || {
+                let deassigned = (
+                    irqfd(&device, &duplicate, ACRN_IRQFD_FLAG_DEASSIGN),
+                    ioeventfd(&device, &duplicate, ACRN_IOEVENTFD_FLAG_DEASSIGN),
+                );
+                drop(duplicate);
+                deassigned
+            },
+        );
+        assert_eq!(deassigned, (Ok(()), Ok(())));
+    }
+    ids.sort();
+    ids.dedup();
+    until_released(&ids);
+    Outcome::Passed
+}
+
+/// eventfds are closed while their VM is destroyed (R8).
+pub fn closed_against_destroy() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let end = end();
+    while Instant::now() < end {
+        let (device, _page, _) = create_raw(cpus);
+        let events: Vec<_> = (0..8).map(|_| Event::new()).collect();
+        let ids: Vec<_> = events.iter().map(Event::id).collect();
+        for event in &events {
+            irqfd(&device, event, 0).expect("IRQFD");
+            ioeventfd(&device, event, 0).expect("IOEVENTFD");
+        }
+        device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+        let (_, destroyed) = at_once(|| drop(events), || device.plain(ACRN_IOCTL_DESTROY_VM));
+        assert_eq!(destroyed, Ok(()));
+        until_released(&ids);
+    }
+    Outcome::Passed
+}
+
+/// eventfds are signalled while their VM is destroyed: no interrupt is sent to a VM that is gone, whose id may
+/// be another's (R3).
+pub fn signals_against_destroy() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let end = end();
+    while Instant::now() < end {
+        let (device, _page, vmid) = create_raw(cpus);
+        let event = Event::new();
+        irqfd(&device, &event, 0).expect("IRQFD");
+        let ended = AtomicBool::new(false);
+        let trace = Trace::start(&probe);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    event.signal();
+                    thread::sleep(Duration::from_micros(20));
+                }
+            });
+            thread::sleep(Duration::from_millis(5));
+            device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+            device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+            thread::sleep(Duration::from_millis(5));
+            ended.store(true, Ordering::Relaxed);
+        });
+        let ids = trace.ids();
+        let destroyed = ids.iter().position(|id| *id == DESTROY_VM);
+        let after = &ids[destroyed.expect("DESTROY_VM in the trace")..];
+        let late = after.iter().filter(|id| **id == INJECT_MSI).count();
+        assert_eq!(late, 0, "interrupts for VM {vmid} after its end");
+    }
+    Outcome::Passed
+}
+
+/// Everything that has to do with eventfds at once, on one file whose VM comes and goes (R3, R8, A2).
+pub fn against_vms() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let device = &need!(Device::open());
+    let page = &RequestPage::new().expect("a request page");
+    let shared = &Event::new();
+    let end = end();
+    let repeat = |name: &str, command: &mut dyn FnMut() -> Result<(), Errno>| {
+        let mut done = 0;
+        while Instant::now() < end {
+            match command() {
+                Ok(()) => done += 1,
+                // No VM, or not paused, or somebody else was first.
+                Err(
+                    Errno::EINVAL | Errno::EPERM | Errno::EEXIST | Errno::EBUSY | Errno::ENOENT,
+                ) => {}
+                Err(error) => panic!("{name}: {error}"),
+            }
+        }
+        println!("{name}: {done} times");
+    };
+    let repeat = &repeat;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            repeat("VMs", &mut || {
+                device.create(page, cpus)?;
+                device.plain(ACRN_IOCTL_PAUSE_VM)?;
+                device.plain(ACRN_IOCTL_DESTROY_VM)
+            });
+        });
+        for (name, call, flag) in [
+            (
+                "IRQFD",
+                irqfd as fn(&Device, &Event, u32) -> Result<(), Errno>,
+                ACRN_IRQFD_FLAG_DEASSIGN,
+            ),
+            ("IOEVENTFD", ioeventfd, ACRN_IOEVENTFD_FLAG_DEASSIGN),
+        ] {
+            scope.spawn(move || {
+                repeat(name, &mut || {
+                    call(device, shared, 0)?;
+                    call(device, shared, flag)
+                });
+            });
+            // These are closed while they are assigned.
+            scope.spawn(move || repeat(name, &mut || call(device, &Event::new(), 0)));
+        }
+        scope.spawn(move || {
+            repeat("signals", &mut || {
+                shared.signal();
+                Ok(())
+            });
+        });
+    });
+    // The file is as good as new.
+    device.create(page, cpus).expect("CREATE_VM");
+    assert_eq!(irqfd(device, shared, 0), Ok(()));
+    assert_eq!(ioeventfd(device, shared, 0), Ok(()));
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+    Outcome::Passed
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Threads that do not agree, each test for some seconds. What single calls return depends on who was first;
+//! that nothing is lost, nothing breaks and nothing is left does not.
+//!
+//! Races of one command alone are with their programs: `lifecycle` (R1 to R3 without I/O), `io` (R6 and R11),
+//! `devices` (R10). That loading and unloading the module races with upcalls (R7) no program can show that
+//! runs while the module is loaded; init loads and unloads it around each run, and `upcalls` has the nearest
+//! thing, files that are opened and closed while upcalls fire.
+
+use std::{
+    process::ExitCode,
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+use acrn_selftests::harness::{self, Test};
+
+mod clients;
+mod eventfds;
+mod memory;
+mod upcalls;
+mod vms;
+
+/// How long threads race.
+const TIME: Duration = Duration::from_secs(3);
+
+/// A moment from now on until when threads race.
+fn end() -> Instant {
+    Instant::now() + TIME
+}
+
+/// Calls `first` and `second` at the same moment, each in a thread of its own.
+fn at_once<A: Send, B: Send>(
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    let barrier = Barrier::new(2);
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            barrier.wait();
+            first()
+        });
+        barrier.wait();
+        let second = second();
+        (thread.join().expect("a thread"), second)
+    })
+}
+
+fn main() -> ExitCode {
+    harness::main(&[
+        Test::new("one_client_wins", clients::one_wins),
+        Test::new("memory_fails_beside_memory", memory::fails_beside_another),
+        Test::new("upcalls_while_vms_come", upcalls::while_vms_come),
+        Test::new("upcalls_while_files_come", upcalls::while_files_come),
+        Test::new(
+            "ioeventfd_comes_and_goes",
+            eventfds::ioeventfd_comes_and_goes,
+        ),
+        Test::new("irqfd_comes_and_goes", eventfds::irqfd_comes_and_goes),
+        Test::new("closed_against_deassign", eventfds::closed_against_deassign),
+        Test::new("closed_against_destroy", eventfds::closed_against_destroy),
+        Test::new("signals_against_destroy", eventfds::signals_against_destroy),
+        // Upstream's driver has trouble with what follows: what comes after it may be its fault.
+        Test::new(
+            "clear_against_destroy_client",
+            clients::clear_against_destroy,
+        ),
+        Test::new("clients_under_load", clients::under_load),
+        Test::new("ends_beside_io", vms::ends_beside_io),
+        Test::new("vm_that_stays_beside_io", vms::stays_beside_io),
+        Test::new("eventfds_against_vms", eventfds::against_vms),
+    ])
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What becomes of other VMs does not stop a VM's I/O.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Instant,
+};
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    guest::Guest,
+    harness::Outcome,
+    hypercall::DESTROY_VM,
+    need,
+    probe::fault,
+    program::{self, read, write},
+    scripted::{Answer, Idle, request},
+};
+use mini_acrn_channel::Fault;
+
+use crate::end;
+
+const PORT: u16 = 0x510;
+
+/// Two other VMs end at once, over and over, with their requests in flight (R6).
+pub fn ends_beside_io() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let guest = Guest::long_mode(masks[0], &program::chatter(PORT));
+    guest.vm.start().expect("START_VM");
+    let ended = AtomicBool::new(false);
+    let end = end();
+    let asked = thread::scope(|scope| {
+        let others = [masks[1], masks[2]].map(|mask| {
+            scope.spawn(move || {
+                while Instant::now() < end {
+                    let other = Guest::long_mode(mask, &program::chatter(PORT));
+                    other.vm.start().expect("START_VM");
+                    let mut left = 5;
+                    other.serve_until(
+                        |_, _| 0,
+                        |_, _| {
+                            left -= 1;
+                            left == 0
+                        },
+                    );
+                    other.vm.pause().expect("PAUSE_VM");
+                    other
+                        .vm
+                        .destroy_ioreq_client()
+                        .expect("DESTROY_IOREQ_CLIENT");
+                }
+            })
+        });
+        let ended = &ended;
+        scope.spawn(move || {
+            for other in others {
+                other.join().expect("a thread");
+            }
+            ended.store(true, Ordering::Relaxed);
+        });
+        guest.serve_until(|_, _| 0, |_, _| ended.load(Ordering::Relaxed))
+    });
+    let values = asked.iter().map(|(_, request)| request.value);
+    assert!(
+        values.eq(0..asked.len() as u64),
+        "requests are out of order"
+    );
+    Outcome::Passed
+}
+
+/// A VM that the hypervisor would not destroy, with a request that nobody will answer, is in nobody's way
+/// (R13, A1).
+pub fn stays_beside_io() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let before = need!(Idle::on(masks[0]));
+    let stays = need!(Idle::on(masks[1]));
+    let probe = &before.probe;
+    let open = request(stays.vmid, 0, read(Target::Port(PORT), Width::Four));
+    assert_eq!(probe.raise(open), 0);
+    probe.push_fault(Fault {
+        vmid: stays.vmid,
+        count: u32::MAX,
+        ..fault(DESTROY_VM, -1)
+    });
+    let Some(device) = std::sync::Arc::into_inner(stays.device) else {
+        panic!("nobody else has the device");
+    };
+    device.close();
+    assert!(probe.vm(stays.vmid).is_some(), "it was to stay");
+    let after = need!(Idle::on(masks[2]));
+    for _ in 0..20 {
+        // Whatever of it the hypervisor still raises.
+        probe.raise(request(stays.vmid, 0, read(Target::Port(PORT), Width::One)));
+        for idle in [&before, &after] {
+            let access = write(Target::Port(PORT), Width::Four, 0);
+            assert_eq!(idle.ask(access), Answer::DeviceModel);
+        }
+    }
+    drop(after);
+    probe.clear_faults();
+    // It goes when the next VM is made.
+    let next = need!(Idle::on(masks[1]));
+    assert_eq!(next.probe.vms().len(), 2);
+    Outcome::Passed
+}
