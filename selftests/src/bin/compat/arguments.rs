@@ -2,15 +2,12 @@
 
 //! Arguments of 32-bit requests: what arrives, and what comes back.
 
-use std::{
-    fs::File,
-    io::Write,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
-};
+use std::os::fd::AsRawFd;
 
 use acrn_selftests::{
     area::{Area, PAGE},
     device::Argument,
+    event::Event,
     harness::Outcome,
     hypercall, need,
     trace::Trace,
@@ -136,18 +133,10 @@ pub fn power_states() -> Outcome {
     Outcome::Passed
 }
 
-fn eventfd() -> File {
-    // SAFETY: makes a file descriptor, and nothing else.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-    Errno::result(fd).expect("eventfd");
-    // SAFETY: just made, and nobody else's.
-    unsafe { OwnedFd::from_raw_fd(fd) }.into()
-}
-
 /// IOEVENTFD and IRQFD: set up and taken away.
 pub fn eventfds() -> Outcome {
     let machine = need!(Machine::new());
-    let mut event = eventfd();
+    let event = Event::new();
     let mut range = acrn_ioeventfd {
         fd: event.as_raw_fd() as u32,
         flags: ACRN_IOEVENTFD_FLAG_PIO,
@@ -171,7 +160,7 @@ pub fn eventfds() -> Outcome {
     };
     let trace = Trace::start(&machine.probe);
     assert!(machine.device.with(ACRN_IOCTL_IRQFD, &irq).is_ok());
-    event.write_all(&1u64.to_ne_bytes()).expect("the eventfd");
+    event.signal();
     acrn_selftests::waiter::until("the interrupt is sent", || {
         trace.calls(hypercall::INJECT_MSI).len() == 1
     });

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/sys/kernel/debug/acrn_hsm/`: a folder for each VM, which comes and goes with it. Upstream has none.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use acrn_ioctls::RequestPage;
+use acrn_selftests::{
+    bench::Bench,
+    cpus,
+    device::{Device, creation},
+    harness::Outcome,
+    manners, need, skip,
+};
+use acrn_uapi::ioctl::*;
+
+use crate::status::Status;
+
+const DEBUGFS: &str = "/sys/kernel/debug";
+const FOLDER: &str = "/sys/kernel/debug/acrn_hsm";
+
+fn folder(vmid: u16) -> PathBuf {
+    Path::new(FOLDER).join(format!("vm{vmid}"))
+}
+
+/// How many VMs have a folder.
+fn folders() -> usize {
+    fs::read_dir(FOLDER).expect(FOLDER).count()
+}
+
+macro_rules! need_debugfs {
+    () => {
+        if fs::read_dir(DEBUGFS).map_or(0, |entries| entries.count()) == 0 {
+            skip!("no debugfs on {DEBUGFS}");
+        }
+    };
+}
+
+/// There is a folder for each VM, with what fdinfo tells as well; it ends with the VM or with its file.
+pub fn comes_and_goes() -> Outcome {
+    need_debugfs!();
+    assert_eq!(folders(), 0, "before");
+    for _ in 0..4 {
+        let first = need!(Bench::new());
+        let second = need!(Bench::new());
+        for bench in [&first, &second] {
+            let text = fs::read_to_string(folder(bench.vmid).join("status")).expect("status");
+            let status = Status::parse(&text);
+            assert_eq!(status.number("vmid"), u64::from(bench.vmid));
+            let told = Status::of(&bench.device);
+            assert_eq!(told.text("state"), status.text("state"));
+            assert_eq!(told.number("vcpus"), status.number("vcpus"));
+        }
+        assert_eq!(folders(), 2);
+        first.destroy();
+        assert!(!folder(first.vmid).exists());
+        assert!(folder(second.vmid).exists());
+        manners::forget(&second.device);
+        drop(second);
+        assert_eq!(folders(), 0, "after the file was closed");
+    }
+    Outcome::Passed
+}
+
+/// A VM that is not made leaves no folder.
+pub fn none_of_failed_vm() -> Outcome {
+    use acrn_selftests::{hypercall::SET_IOREQ_BUFFER, probe::Probe, probe::fault};
+    need_debugfs!();
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let device = need!(Device::open());
+    let page = RequestPage::new().expect("a request page");
+    probe.push_fault(fault(SET_IOREQ_BUFFER, -1));
+    assert!(device.create(&page, cpus).is_err());
+    assert_eq!(folders(), 0);
+    Outcome::Passed
+}
+
+/// Who has the file open when the VM goes reads nothing of it, and holds nothing up.
+pub fn open_while_vm_goes() -> Outcome {
+    need_debugfs!();
+    let bench = need!(Bench::new());
+    let mut file = File::open(folder(bench.vmid).join("status")).expect("status");
+    bench.destroy();
+    assert!(!folder(bench.vmid).exists());
+    let mut text = String::new();
+    let read = file.read_to_string(&mut text);
+    assert!(read.is_err(), "{text}");
+    Outcome::Passed
+}
+
+/// VMs that come and go beside each other, whose numbers one takes over from the other.
+pub fn neighbours() -> Outcome {
+    const ROUNDS: usize = 100;
+    need_debugfs!();
+    let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    thread::scope(|scope| {
+        for cpus in masks {
+            scope.spawn(move || {
+                let device = Device::open().expect("the device");
+                let page = RequestPage::new().expect("a request page");
+                for round in 0..ROUNDS {
+                    let mut vm = creation(&page, cpus);
+                    // By a name that it had before a VM would get its old number.
+                    vm.uuid[15] = round as u8;
+                    device
+                        .with(ACRN_IOCTL_CREATE_VM, &mut vm)
+                        .expect("CREATE_VM");
+                    manners::learn(&device);
+                    let status = folder(vm.vmid).join("status");
+                    let text = fs::read_to_string(status).expect("status");
+                    assert_eq!(Status::parse(&text).number("vmid"), u64::from(vm.vmid));
+                    for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_DESTROY_VM] {
+                        device.plain(request).expect("the end of a VM");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(folders(), 0);
+    Outcome::Passed
+}

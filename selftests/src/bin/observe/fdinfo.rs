@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/proc/PID/fdinfo/FD` of the device. Upstream's driver tells nothing there.
+
+use std::os::fd::AsRawFd;
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{Bench, GUEST, ram, whole},
+    cpus,
+    device::Device,
+    event::Event,
+    guest::Guest,
+    harness::Outcome,
+    need,
+    program::{self, read, write},
+};
+use acrn_uapi::{ioctl::*, *};
+
+use crate::status::Status;
+
+/// A file without a VM says so, before and after it had one.
+pub fn empty_file() -> Outcome {
+    let device = need!(Device::open());
+    let status = Status::of(&device);
+    assert_eq!(status.text("state"), "empty");
+    assert!(!status.has("vmid"), "{status:?}");
+    let bench = need!(Bench::new());
+    assert_eq!(Status::of(&device), status, "of another file");
+    bench.destroy();
+    assert_eq!(Status::of(&bench.device).text("state"), "empty");
+    Outcome::Passed
+}
+
+/// Who the VM is and what it has, as it changes.
+pub fn numbers() -> Outcome {
+    let bench = need!(Bench::new());
+    let number = |key| Status::of(&bench.device).number(key);
+    assert_eq!(number("vmid"), u64::from(bench.vmid));
+    assert_eq!(number("vcpus"), 1);
+
+    let areas = [Area::anonymous(4 * PAGE), Area::anonymous(3 * PAGE)];
+    let second = ram(2 * GUEST, &areas[1], 0, 3 * PAGE);
+    assert_eq!(number("mapped_bytes"), 0);
+    bench.set(whole(&areas[0])).expect("SET_MEMSEG");
+    assert_eq!(number("mapped_bytes"), 4 * PAGE as u64);
+    bench.set(second).expect("SET_MEMSEG");
+    assert_eq!(number("mapped_bytes"), 7 * PAGE as u64);
+    assert_eq!(number("mapped_bytes"), bench.mapped_bytes());
+    bench.unset(whole(&areas[0])).expect("UNSET_MEMSEG");
+    assert_eq!(number("mapped_bytes"), 3 * PAGE as u64);
+
+    assert_eq!(number("clients"), 0);
+    for (request, clients) in [
+        (ACRN_IOCTL_CREATE_IOREQ_CLIENT, 1),
+        (ACRN_IOCTL_DESTROY_IOREQ_CLIENT, 0),
+    ] {
+        bench.device.plain(request).expect("a client");
+        assert_eq!(number("clients"), clients);
+    }
+
+    let event = Event::new();
+    let fd = event.as_raw_fd();
+    let mut range = acrn_ioeventfd {
+        fd: fd as u32,
+        addr: 0xd000_0000,
+        len: 4,
+        ..Default::default()
+    };
+    let mut irq = acrn_irqfd {
+        fd,
+        ..Default::default()
+    };
+    irq.msi.msi_addr = 0xfee0_0000;
+    for (expected, ranges, irqs) in [
+        (1, 0, 0),
+        (0, ACRN_IOEVENTFD_FLAG_DEASSIGN, ACRN_IRQFD_FLAG_DEASSIGN),
+    ] {
+        range.flags = ranges;
+        irq.flags = irqs;
+        let set = bench.device.with(ACRN_IOCTL_IOEVENTFD, &mut range);
+        assert_eq!(set, Ok(()), "IOEVENTFD");
+        assert_eq!(number("ioeventfds"), expected);
+        assert_eq!(
+            bench.device.with(ACRN_IOCTL_IRQFD, &mut irq),
+            Ok(()),
+            "IRQFD"
+        );
+        assert_eq!(number("irqfds"), expected);
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The states of a VM's life, and how many requests it made, by who took them.
+pub fn states_and_requests() -> Outcome {
+    const PORT: u16 = 0x510;
+    const NOTIFY_PORT: u16 = 0x520;
+    let port = Target::Port;
+    let accesses = [
+        // The address register of PCI configuration space, written and read: the driver's own.
+        write(port(0xcf8), Width::Four, 0x8000_0000),
+        read(port(0xcf8), Width::Four),
+        // The device model's: a configuration register, a port.
+        read(port(0xcfc), Width::Four),
+        read(port(PORT), Width::One),
+        // An eventfd's.
+        write(port(NOTIFY_PORT), Width::Two, 1),
+        write(port(NOTIFY_PORT), Width::Two, 2),
+        write(port(NOTIFY_PORT), Width::Two, 3),
+    ];
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
+    let device = Device::sharing(&guest.vm);
+    let event = Event::new();
+    let mut range = acrn_ioeventfd {
+        fd: event.as_raw_fd() as u32,
+        flags: ACRN_IOEVENTFD_FLAG_PIO,
+        addr: NOTIFY_PORT.into(),
+        len: 2,
+        ..Default::default()
+    };
+    device
+        .with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        .expect("IOEVENTFD");
+
+    let assert_state = |state| assert_eq!(Status::of(&device).text("state"), state);
+    assert_state("created");
+    guest.vm.start().expect("START_VM");
+    assert_state("running");
+    guest.serve(1, |_, _| 0);
+    let status = Status::of(&device);
+    let requests = ["device_model", "ioeventfd", "pci_config"]
+        .map(|taker| status.number(&format!("requests_{taker}")));
+    // With the guest's word that it is done.
+    assert_eq!(requests, [3, 3, 2]);
+    guest.vm.pause().expect("PAUSE_VM");
+    assert_state("paused");
+    guest.vm.reset().expect("RESET_VM");
+    assert_state("created");
+    guest.vm.pause().expect("PAUSE_VM");
+    device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+    assert_state("empty");
+    Outcome::Passed
+}
+
+/// A START_VM that the hypervisor refuses does not make the VM run.
+pub fn refused_start() -> Outcome {
+    let bench = need!(Bench::new());
+    let refuse = acrn_selftests::probe::fault(acrn_selftests::hypercall::START_VM, -1);
+    bench.probe.push_fault(refuse);
+    assert!(bench.device.plain(ACRN_IOCTL_START_VM).is_err());
+    assert_eq!(Status::of(&bench.device).text("state"), "created");
+    bench.destroy();
+    Outcome::Passed
+}

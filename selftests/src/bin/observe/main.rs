@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an administrator sees of VMs: fdinfo, debugfs, the kernel's log.
+
+use std::process::ExitCode;
+
+use acrn_selftests::harness::{self, Test};
+
+mod debugfs;
+mod fdinfo;
+mod log;
+mod status;
+
+fn main() -> ExitCode {
+    harness::main(&[
+        Test::new("fdinfo_empty_file", fdinfo::empty_file),
+        Test::new("fdinfo_numbers", fdinfo::numbers),
+        Test::new("fdinfo_states_and_requests", fdinfo::states_and_requests),
+        Test::new("fdinfo_refused_start", fdinfo::refused_start),
+        Test::new("debugfs_comes_and_goes", debugfs::comes_and_goes),
+        Test::new("debugfs_none_of_failed_vm", debugfs::none_of_failed_vm),
+        Test::new("debugfs_open_while_vm_goes", debugfs::open_while_vm_goes),
+        Test::new("debugfs_neighbours", debugfs::neighbours),
+        Test::new("log_of_failed_commands", log::failed_commands),
+        Test::new("log_of_failed_creation", log::failed_creation),
+        Test::new(
+            "log_of_requests_without_client",
+            log::requests_without_client,
+        ),
+        // Upstream's driver leaves a VM in its list here.
+        Test::new("log_of_refused_ends", log::refused_ends),
+    ])
+}
