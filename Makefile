@@ -15,6 +15,7 @@ help:
 	@echo '  modules          build acrn.ko in MO=$(MO)'
 	@echo '  modules_install  install it (INSTALL_MOD_PATH=... below another root)'
 	@echo '  clippy           build it with the linter, warnings are errors'
+	@echo '  rustdoc          its pages, in MO/doc; warnings are errors'
 	@echo '  rustfmt          format the driver; rustfmtcheck: only look'
 	@echo '  clean            remove what was built'
 	@echo '  Also: RUSTC=... BINDGEN=... (defaults: the rustc that built the kernel, bindgen)'
@@ -36,7 +37,7 @@ driver-sources = $(shell find $(CURDIR) -name '*.rs' ! -name '*generated*' \
 	! -path '$(CURDIR)/build/*' ! -path '$(CURDIR)/selftests/*' \
 	! -path '$(CURDIR)/testbed/*' ! -path '$(CURDIR)/uapi/*' \
 	! -path '$(CURDIR)/userspace/*' ! -path '$(CURDIR)/target/*')
-kernel-goals := modules modules_install clippy
+kernel-goals := modules modules_install clippy rustdoc
 
 ifneq ($(filter $(kernel-goals),$(MAKECMDGOALS)),)
 # The kernel's own word on how it is configured, by which compilers.
@@ -60,7 +61,7 @@ beside-rustc = $(if $(filter /%,$(RUSTC)),$(firstword $(subst :, ,$(1)))=$(or \
 	$($(firstword $(subst :, ,$(1)))),$(dir $(RUSTC))$(lastword $(subst :, ,$(1)))))
 endif
 
-.PHONY: modules modules_install clippy clean
+.PHONY: modules modules_install clippy rustdoc clean
 modules: check-kernel
 	@mkdir -p $(MO)
 	$(kbuild) modules
@@ -71,6 +72,10 @@ modules_install:
 clippy: check-kernel
 	@mkdir -p $(MO)
 	$(kbuild) CLIPPY=1 W=e modules
+
+rustdoc: check-kernel
+	@mkdir -p $(MO)
+	$(kbuild) HSM_RUSTDOC=y modules
 
 clean:
 	rm -rf $(CURDIR)/build

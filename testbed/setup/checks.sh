@@ -73,6 +73,7 @@ checks_host() {
 		env BINDGEN="$bindgen" "$top/uapi/regenerate.sh" --check
 	mkdir -p "$driver_build-clippy"
 	check 'lint: driver' driver_make "$driver_build-clippy" clippy
+	check 'docs: driver' driver_make "$driver_build-clippy" rustdoc
 	if cargo clippy --version >/dev/null 2>&1; then
 		check 'lint: user space' \
 			cargo_host "$cargo_target" clippy --locked --workspace --all-targets -- -D warnings
