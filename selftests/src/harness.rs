@@ -39,6 +39,7 @@ pub struct Test {
     body: fn() -> Outcome,
     timeout: Duration,
     kind: Kind,
+    tells: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,7 @@ impl Test {
             body,
             timeout: TIMEOUT,
             kind: Kind::Test,
+            tells: false,
         }
     }
 
@@ -85,6 +87,14 @@ impl Test {
     pub const fn within(self, seconds: u64) -> Self {
         Self {
             timeout: Duration::from_secs(seconds),
+            ..self
+        }
+    }
+
+    /// The same, and what it says is shown even if it passes.
+    pub const fn telling(self) -> Self {
+        Self {
+            tells: true,
             ..self
         }
     }
@@ -168,12 +178,17 @@ fn all(tests: &[&Test]) -> ExitCode {
     for (number, test) in (1..).zip(tests) {
         let name = test.name;
         let before = Snapshot::take();
-        let (mut problems, skipped) = match run(test) {
-            Ok(Verdict { problems, skipped }) => (problems, skipped),
-            Err(error) => (vec![error.to_string()], None),
-        };
+        let Verdict {
+            told,
+            mut problems,
+            skipped,
+        } = run(test).unwrap_or_else(|error| Verdict {
+            problems: vec![error.to_string()],
+            ..Default::default()
+        });
         problems.extend(before.leaks());
-        for line in problems.iter().flat_map(|problem| problem.lines()) {
+        let all = told.iter().chain(&problems);
+        for line in all.flat_map(|text| text.lines()) {
             println!("# {line}");
         }
         match (problems.is_empty(), skipped) {
@@ -190,7 +205,10 @@ fn all(tests: &[&Test]) -> ExitCode {
 }
 
 /// What came of a test's process.
+#[derive(Default)]
 struct Verdict {
+    /// What it said and is no problem.
+    told: Vec<String>,
     problems: Vec<String>,
     skipped: Option<String>,
 }
@@ -236,30 +254,24 @@ fn run(test: &Test) -> io::Result<Verdict> {
         said.extend(bytes);
     }
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    Ok(judge(status, said))
+    let mut verdict = judge(status, &said);
+    if test.tells && verdict.problems.is_empty() {
+        verdict.told.push(said);
+    }
+    Ok(verdict)
 }
 
-fn judge(status: Option<ExitStatus>, said: String) -> Verdict {
-    let mut problems = Vec::new();
+fn judge(status: Option<ExitStatus>, said: &str) -> Verdict {
+    let mut verdict = Verdict::default();
     match status {
-        Some(status) if status.success() => {
-            return Verdict {
-                problems,
-                skipped: None,
-            };
-        }
+        Some(status) if status.success() => {}
         Some(status) if status.code() == Some(SKIPPED.into()) => {
-            return Verdict {
-                problems,
-                skipped: Some(said.lines().last().unwrap_or("no reason").to_owned()),
-            };
+            let reason = said.lines().last().unwrap_or("no reason");
+            verdict.skipped = Some(reason.to_owned());
         }
-        Some(status) => problems.extend([said, status.to_string()]),
-        None => problems.extend([said, "did not end, killed".to_owned()]),
+        Some(status) => verdict.problems = vec![said.to_owned(), status.to_string()],
+        None => verdict.problems = vec![said.to_owned(), "did not end, killed".to_owned()],
     }
-    problems.retain(|problem| !problem.is_empty());
-    Verdict {
-        problems,
-        skipped: None,
-    }
+    verdict.problems.retain(|problem| !problem.is_empty());
+    verdict
 }

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands that give a device to a VM and take it back, and PM_GET_CPU_STATE.
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    device::{Argument, Device},
+    harness::Outcome,
+    hypercall::*,
+    need,
+    trace::Trace,
+};
+use acrn_uapi::{ioctl::*, *};
+use zerocopy::IntoBytes;
+
+use crate::{
+    normal::changes,
+    script::{Bytes, Script},
+};
+
+/// A command that gives, the one that takes back, and what is given.
+struct Pair<'a> {
+    gives: (u32, u32),
+    takes: (u32, u32),
+    good: &'a [u8],
+    /// Refused by the hypervisor.
+    bad: &'a [u8],
+}
+
+impl Pair<'_> {
+    fn transcribe(&self) -> Outcome {
+        for (request, hypercall) in [self.gives, self.takes] {
+            let bench = need!(Bench::new());
+            let script = Script::of(&bench.probe, request);
+            script.without_vm(self.good);
+            if request == self.takes.0 {
+                let given = bench.device.ioctl(self.gives.0, self.argument().argument());
+                given.expect("a device");
+            }
+            let device = &bench.device;
+            let _ = script.bytes("good", device, self.good);
+            let _ = script.bytes("twice", device, self.good);
+            let _ = script.bytes("bad", device, self.bad);
+            let _ = script.bytes("all_ones", device, &vec![0xff; self.good.len()]);
+            script.bad_pointers(device);
+            let read_only = self.argument();
+            read_only.protect();
+            let _ = script.call("pointer_read_only", device, read_only.argument());
+            script.refused(device, hypercall, self.good);
+            device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+            let _ = script.bytes("paused", device, self.good);
+            bench.destroy();
+            let _ = script.bytes("destroyed", device, self.good);
+        }
+        Outcome::Passed
+    }
+
+    fn argument(&self) -> Bytes {
+        Bytes::new(self.good)
+    }
+}
+
+/// SET_PTDEV_INTR and RESET_PTDEV_INTR.
+pub fn lines() -> Outcome {
+    let good = acrn_ptdev_irq {
+        type_: ACRN_PTDEV_IRQ_INTX,
+        virt_bdf: 0x0010,
+        phys_bdf: 0x0018,
+        intx: acrn_ptdev_irq__bindgen_ty_1 {
+            virt_pin: 5,
+            phys_pin: 11,
+            is_pic_pin: 0,
+        },
+    };
+    let bad = acrn_ptdev_irq {
+        type_: ACRN_PTDEV_IRQ_MSIX,
+        ..good
+    };
+    let pair = Pair {
+        gives: (ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR),
+        takes: (ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR),
+        good: good.as_bytes(),
+        bad: bad.as_bytes(),
+    };
+    pair.transcribe()
+}
+
+/// What the hypervisor reads beyond the structure of an interrupt line.
+pub fn beyond_lines() -> Outcome {
+    const ROUNDS: usize = 64;
+    let bench = need!(Bench::new());
+    for (request, hypercall) in [
+        (ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR),
+        (ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR),
+    ] {
+        let script = Script::of(&bench.probe, request);
+        let trace = Trace::start(&bench.probe);
+        for _ in 0..ROUNDS {
+            // No such line: this is about what is read only.
+            let argument = Bytes::new(&[0xff; size_of::<acrn_ptdev_irq>()]);
+            let refused = bench.device.ioctl(request, argument.argument());
+            assert!(refused.is_err());
+        }
+        let calls = trace.calls(hypercall);
+        assert_eq!(calls.len(), ROUNDS);
+        let clean = calls.iter().all(|call| call.data[20..24] == [0; 4]);
+        let seen = if clean { "zero" } else { "what was in memory" };
+        let _ = script.case("beyond", || (Ok(()), seen.to_owned()));
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// ASSIGN_PCIDEV and DEASSIGN_PCIDEV.
+pub fn pci() -> Outcome {
+    // Not made of the structure, which has two bytes of padding: those are told as well.
+    let mut good = [0; size_of::<acrn_pcidev>()];
+    good[..4].copy_from_slice(&ACRN_PTDEV_QUIRK_ASSIGN.to_le_bytes());
+    (good[4], good[6]) = (0x10, 0x18);
+    (good[8], good[9]) = (11, 1);
+    (good[10], good[11]) = (0x5a, 0xa5);
+    good[12] = 0xf0;
+    let pair = Pair {
+        gives: (ACRN_IOCTL_ASSIGN_PCIDEV, ASSIGN_PCIDEV),
+        takes: (ACRN_IOCTL_DEASSIGN_PCIDEV, DEASSIGN_PCIDEV),
+        good: &good,
+        bad: &[0; size_of::<acrn_pcidev>()],
+    };
+    pair.transcribe()
+}
+
+/// ASSIGN_MMIODEV and DEASSIGN_MMIODEV.
+pub fn mmio() -> Outcome {
+    let range = acrn_mmio_dev_res {
+        user_vm_pa: 0xd000_0000,
+        service_vm_pa: 0xfed4_0000,
+        size: 0x5000,
+        mem_type: 0,
+    };
+    let none = acrn_mmio_dev_res::default();
+    let good = acrn_mmiodev {
+        name: *b"MSFT0101",
+        res: [range, none, none],
+    };
+    let unaligned = acrn_mmiodev {
+        name: *b"ODD\0\0\0\0\0",
+        res: [acrn_mmio_dev_res { size: 8, ..range }, none, none],
+    };
+    let pair = Pair {
+        gives: (ACRN_IOCTL_ASSIGN_MMIODEV, ASSIGN_MMIODEV),
+        takes: (ACRN_IOCTL_DEASSIGN_MMIODEV, DEASSIGN_MMIODEV),
+        good: good.as_bytes(),
+        bad: unaligned.as_bytes(),
+    };
+    pair.transcribe()
+}
+
+/// CREATE_VDEV and DESTROY_VDEV.
+pub fn virtual_devices() -> Outcome {
+    let mut good = [0; size_of::<acrn_vdev>()];
+    // ivshmem by its PCI ids, in slot 3, with arguments.
+    good[..4].copy_from_slice(&0x1110_1af4_u32.to_le_bytes());
+    good[8] = 0x18;
+    good[64] = 0x5a;
+    let mut unknown = good;
+    unknown[0] = 0xff;
+    let pair = Pair {
+        gives: (ACRN_IOCTL_CREATE_VDEV, CREATE_VDEV),
+        takes: (ACRN_IOCTL_DESTROY_VDEV, DESTROY_VDEV),
+        good: &good,
+        bad: &unknown,
+    };
+    pair.transcribe()
+}
+
+/// Bytes of the longest answer, and some more.
+const ROOM: usize = 64;
+
+/// PM_GET_CPU_STATE.
+pub fn power() -> Outcome {
+    let bench = need!(Bench::new());
+    let script = Script::of(&bench.probe, ACRN_IOCTL_PM_GET_CPU_STATE);
+    let command =
+        |kind: u32, number: u64| u64::from(kind) | number << 8 | u64::from(bench.vmid) << 24;
+    let ask = |case: &str, device: &Device, command: u64| {
+        let mut before = [0xa5; ROOM];
+        before[..8].copy_from_slice(&command.to_le_bytes());
+        let _ = script.bytes(case, device, &before);
+    };
+    let counts = command(ACRN_PMCMD_GET_CX_CNT, 0);
+    ask("no_vm", &need!(Device::open()), counts);
+    let other = u64::from(bench.vmid ^ 1) << 24;
+    for (case, command) in [
+        ("cx_count", counts),
+        ("cx_data_0", command(ACRN_PMCMD_GET_CX_DATA, 0)),
+        ("cx_data_1", command(ACRN_PMCMD_GET_CX_DATA, 1)),
+        ("cx_data_2", command(ACRN_PMCMD_GET_CX_DATA, 2)),
+        ("cx_data_3", command(ACRN_PMCMD_GET_CX_DATA, 3)),
+        ("px_count", command(ACRN_PMCMD_GET_PX_CNT, 0)),
+        ("px_data", command(ACRN_PMCMD_GET_PX_DATA, 1)),
+        ("unknown_4", command(4, 0)),
+        ("unknown_ff", command(0xff, 0)),
+        ("vcpu_5", counts | 5 << 16),
+        ("other_vm", u64::from(ACRN_PMCMD_GET_CX_CNT) | other),
+        ("service_vm", u64::from(ACRN_PMCMD_GET_CX_CNT)),
+        ("high_bits", counts | 0xffff_ffff << 32),
+    ] {
+        ask(case, &bench.device, command);
+    }
+    script.bad_pointers(&bench.device);
+    let data = command(ACRN_PMCMD_GET_CX_DATA, 1);
+    let device = &bench.device;
+    let _ = script.bytes("little_room", device, &data.to_le_bytes());
+    let read_only = Area::anonymous(PAGE);
+    read_only.write::<u64>(0, counts);
+    read_only.protect();
+    let _ = script.case("read_only", || {
+        let argument = Argument::At(&read_only, 0);
+        let done = device.ioctl(ACRN_IOCTL_PM_GET_CPU_STATE, argument);
+        let after = read_only.read::<u64>(0);
+        (done, changes(&counts.to_le_bytes(), &after.to_le_bytes()))
+    });
+    script.refused(device, PM_GET_CPU_STATE, &counts.to_le_bytes());
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    ask("paused", device, counts);
+    bench.destroy();
+    ask("destroyed", device, counts);
+    Outcome::Passed
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! INJECT_MSI, SET_IRQLINE and VM_INTR_MONITOR.
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    device::{Argument, Device},
+    harness::Outcome,
+    hypercall, need,
+    probe::fault,
+};
+use acrn_uapi::{acrn_msi_entry, ioctl::*};
+use zerocopy::IntoBytes;
+
+use crate::{
+    normal::changes,
+    script::{Bytes, Script},
+};
+
+/// An address that reaches vCPU 0.
+const APIC: u64 = 0xfee0_0000;
+
+/// INJECT_MSI.
+pub fn inject_msi() -> Outcome {
+    let bench = need!(Bench::new());
+    let script = Script::of(&bench.probe, ACRN_IOCTL_INJECT_MSI);
+    let msi = |msi_addr, msi_data| acrn_msi_entry { msi_addr, msi_data };
+    let good = msi(APIC, 0x31);
+    script.without_vm(good.as_bytes());
+    for (case, entry) in [
+        ("fixed", good),
+        ("lowest_priority", msi(APIC | 1 << 2, 0x131)),
+        ("nmi", msi(APIC, 0x400)),
+        ("extint", msi(APIC, 0x731)),
+        ("smi", msi(APIC, 0x200)),
+        ("vector_0", msi(APIC, 0)),
+        ("no_such_vcpu", msi(APIC | 0xff << 12, 0x31)),
+        ("not_the_apic", msi(0xfed0_0000, 0x31)),
+        ("address_0", msi(0, 0x31)),
+        ("high_address", msi(APIC | 1 << 40, 0x31)),
+        ("high_data", msi(APIC, 0xffff_ffff_0000_0031)),
+    ] {
+        let _ = script.with(case, &bench.device, &entry);
+    }
+    script.bad_pointers(&bench.device);
+    let read_only = Bytes::new(good.as_bytes());
+    read_only.protect();
+    let _ = script.call("pointer_read_only", &bench.device, read_only.argument());
+    script.refused(&bench.device, hypercall::INJECT_MSI, good.as_bytes());
+    bench.destroy();
+    let _ = script.with("destroyed", &bench.device, &good);
+    Outcome::Passed
+}
+
+/// SET_IRQLINE, whose argument is no pointer.
+pub fn set_irqline() -> Outcome {
+    let bench = need!(Bench::new());
+    let script = Script::of(&bench.probe, ACRN_IOCTL_SET_IRQLINE);
+    let high = 5;
+    let _ = script.call("no_vm", &need!(Device::open()), Argument::Number(high));
+    for (case, value) in [
+        ("high", high),
+        ("low", 5 | 1 << 32),
+        ("pulse_up", 5 | 2 << 32),
+        ("pulse_down", 5 | 3 << 32),
+        ("unknown_operation", 5 | 4 << 32),
+        ("unknown_operation_last", 5 | 0xffff_ffff << 32),
+        ("last_gsi", 23),
+        ("gsi_24", 24),
+        ("gsi_last", 0xffff_ffff),
+    ] {
+        let _ = script.call(case, &bench.device, Argument::Number(value));
+    }
+    for (case, result) in [("hypervisor_EIO", -5), ("hypervisor_ENOTTY", -25)] {
+        bench
+            .probe
+            .push_fault(fault(hypercall::SET_IRQLINE, result));
+        let _ = script.call(case, &bench.device, Argument::Number(high));
+    }
+    bench.destroy();
+    let _ = script.call("destroyed", &bench.device, Argument::Number(high));
+    Outcome::Passed
+}
+
+/// Calls VM_INTR_MONITOR with a page that holds `words` at its start, at `offset` of the page.
+fn monitor(script: &Script<'_>, case: &str, device: &Device, offset: usize, words: [u32; 2]) {
+    let page = Area::anonymous(PAGE);
+    page.write::<u32>(0, words[0]);
+    page.write::<u32>(4, words[1]);
+    let bytes = || -> Vec<u8> { (0..PAGE).map(|at| page.read::<u8>(at)).collect() };
+    let before = bytes();
+    let _ = script.case(case, || {
+        let done = device.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, Argument::At(&page, offset));
+        (done, changes(&before, &bytes()))
+    });
+}
+
+/// VM_INTR_MONITOR, whose argument is a page. A success of upstream's leaves a page pinned (A8).
+pub fn monitor_results() -> Outcome {
+    let bench = need!(Bench::new());
+    let script = Script::of(&bench.probe, ACRN_IOCTL_VM_INTR_MONITOR);
+    let get = |case, count| monitor(&script, case, &bench.device, 0, [0, count]);
+    get("get_nothing_yet", 48);
+    let inject = |vector| {
+        let mut msi = acrn_msi_entry {
+            msi_addr: APIC,
+            msi_data: vector,
+        };
+        bench.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
+    };
+    inject(0x31).expect("INJECT_MSI");
+    inject(0x45).expect("INJECT_MSI");
+    get("get", 48);
+    get("get_one", 2);
+    get("get_none", 0);
+    monitor(&script, "inside_the_page", &bench.device, 0x808, [0, 48]);
+    monitor(&script, "delay", &bench.device, 0, [1, 0]);
+    bench.destroy();
+    monitor(&script, "destroyed", &bench.device, 0, [0, 48]);
+    Outcome::Passed
+}
+
+/// VM_INTR_MONITOR that fails.
+pub fn monitor_failures() -> Outcome {
+    let bench = need!(Bench::new());
+    let script = Script::of(&bench.probe, ACRN_IOCTL_VM_INTR_MONITOR);
+    let device = &bench.device;
+    monitor(&script, "no_vm", &need!(Device::open()), 0, [0, 48]);
+    monitor(&script, "too_many", device, 0, [0, 49]);
+    monitor(&script, "unknown_command", device, 0, [2, 48]);
+    for (case, result) in [("hypervisor_EIO", -5), ("hypervisor_ENOTTY", -25)] {
+        let refusal = fault(hypercall::VM_INTR_MONITOR, result);
+        bench.probe.push_fault(refusal);
+        monitor(&script, case, device, 0, [0, 48]);
+    }
+    let hole = Area::anonymous(PAGE);
+    hole.unmap(0, PAGE);
+    let read_only = Area::anonymous(PAGE);
+    read_only.protect();
+    for (case, argument) in [
+        ("pointer_null", Argument::NULL),
+        ("pointer_kernel", Argument::KERNEL),
+        ("pointer_not_canonical", Argument::Number(1 << 63)),
+        ("pointer_last_byte", Argument::Number(u64::MAX)),
+        ("pointer_unmapped", Argument::At(&hole, 0)),
+        ("pointer_read_only", Argument::At(&read_only, 0)),
+    ] {
+        let _ = script.call(case, device, argument);
+    }
+    bench.destroy();
+    Outcome::Passed
+}

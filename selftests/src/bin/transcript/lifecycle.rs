@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands that change the state of a VM, and SET_VCPU_REGS, in each state.
+
+use std::mem::offset_of;
+
+use crate::script::{Bytes, Script};
+use acrn_selftests::{
+    bench::Bench,
+    cpus,
+    device::Device,
+    guest::{Guest, create_raw},
+    harness::Outcome,
+    hypercall::{self},
+    need,
+    probe::Probe,
+    program,
+};
+use acrn_uapi::{acrn_vcpu_regs, ioctl::*};
+
+/// A guest that says it is there and then spins; what it says is left in its slot.
+fn spinning() -> Result<(Guest, Device), String> {
+    let guest = Guest::long_mode(cpus::pick(1)?, &program::greet_and_spin());
+    let device = Device::sharing(&guest.vm);
+    Ok((guest, device))
+}
+
+/// What all four have in common.
+fn everywhere(probe: &Probe, request: u32, hypercall: u32) -> Outcome {
+    let script = Script::of(probe, request);
+    script.without_vm(&[]);
+    let bench = need!(Bench::new());
+    script.refused(&bench.device, hypercall, &[]);
+    bench.destroy();
+    let _ = script.plain("destroyed", &bench.device);
+    Outcome::Passed
+}
+
+/// START_VM.
+pub fn start() -> Outcome {
+    let probe = need!(Probe::open());
+    let script = Script::of(&probe, ACRN_IOCTL_START_VM);
+    let (_guest, device) = need!(spinning());
+    let _ = script.plain("created", &device);
+    let _ = script.plain("running", &device);
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let _ = script.plain("paused", &device);
+    everywhere(&probe, ACRN_IOCTL_START_VM, hypercall::START_VM)
+}
+
+/// PAUSE_VM.
+pub fn pause() -> Outcome {
+    let probe = need!(Probe::open());
+    let script = Script::of(&probe, ACRN_IOCTL_PAUSE_VM);
+    let (_guest, device) = need!(spinning());
+    device.plain(ACRN_IOCTL_START_VM).expect("START_VM");
+    let _ = script.plain("running", &device);
+    let _ = script.plain("paused", &device);
+    let (created, _page, _) = create_raw(need!(cpus::pick_many(&[1, 1]))[1]);
+    let _ = script.plain("created", &created);
+    drop(created);
+    everywhere(&probe, ACRN_IOCTL_PAUSE_VM, hypercall::PAUSE_VM)
+}
+
+/// RESET_VM.
+pub fn reset() -> Outcome {
+    let probe = need!(Probe::open());
+    let script = Script::of(&probe, ACRN_IOCTL_RESET_VM);
+    let (_guest, device) = need!(spinning());
+    let _ = script.plain("created", &device);
+    device.plain(ACRN_IOCTL_START_VM).expect("START_VM");
+    let _ = script.plain("running", &device);
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let _ = script.plain("paused", &device);
+    let _ = script.plain("twice", &device);
+    everywhere(&probe, ACRN_IOCTL_RESET_VM, hypercall::RESET_VM)
+}
+
+/// DESTROY_VM.
+pub fn destroy() -> Outcome {
+    let probe = need!(Probe::open());
+    let script = Script::of(&probe, ACRN_IOCTL_DESTROY_VM);
+    let (_guest, device) = need!(spinning());
+    let _ = script.plain("created", &device);
+    device.plain(ACRN_IOCTL_START_VM).expect("START_VM");
+    let _ = script.plain("running", &device);
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let _ = script.plain("paused", &device);
+    let _ = script.plain("twice", &device);
+    everywhere(&probe, ACRN_IOCTL_DESTROY_VM, hypercall::DESTROY_VM)
+}
+
+/// A `struct acrn_vcpu_regs`, which has padding, by its bytes.
+#[derive(Clone)]
+struct Registers([u8; size_of::<acrn_vcpu_regs>()]);
+
+impl Registers {
+    /// Those of vCPU 0 in real mode.
+    fn new() -> Self {
+        Self([0; _]).with(offset_of!(acrn_vcpu_regs, vcpu_regs.cr0), &[0x30])
+    }
+
+    /// With other bytes from `offset` on.
+    fn with(mut self, offset: usize, bytes: &[u8]) -> Self {
+        self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+}
+
+/// SET_VCPU_REGS.
+pub fn registers() -> Outcome {
+    let probe = need!(Probe::open());
+    let script = Script::of(&probe, ACRN_IOCTL_SET_VCPU_REGS);
+    let good = Registers::new();
+    script.without_vm(&good.0);
+    let (guest, device) = need!(spinning());
+    let set = |case: &str, registers: &Registers| {
+        let _ = script.bytes(case, &device, &registers.0);
+    };
+    set("created", &good);
+    guest.load_long_mode(&program::greet_and_spin());
+    device.plain(ACRN_IOCTL_START_VM).expect("START_VM");
+    set("running", &good);
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    set("paused", &good);
+
+    macro_rules! field {
+        ($($field:tt)*) => { offset_of!(acrn_vcpu_regs, $($field)*) };
+    }
+    let ones = [0xff; 8];
+    for (case, offset, bytes) in [
+        ("reserved_first", field!(reserved), &[1][..]),
+        ("reserved_last", field!(reserved) + 4, &[0, 0x80]),
+        ("reserved_64", field!(vcpu_regs.reserved_64) + 24, &[1]),
+        ("reserved_32", field!(vcpu_regs.reserved_32) + 8, &[1]),
+        ("gdt_reserved", field!(vcpu_regs.gdt.reserved) + 4, &[1]),
+        ("idt_reserved", field!(vcpu_regs.idt.reserved), &[1]),
+        ("vcpu_1", field!(vcpu_id), &[1]),
+        ("vcpu_16", field!(vcpu_id), &[16]),
+        ("vcpu_65535", field!(vcpu_id), &ones[..2]),
+        ("bad_cr0", field!(vcpu_regs.cr0), &ones),
+        ("bad_cr4", field!(vcpu_regs.cr4), &ones),
+        ("r15", field!(vcpu_regs.gprs.r15), &ones),
+        ("rip", field!(vcpu_regs.rip), &[0xf0, 0xde, 0xbc, 0x9a]),
+        (
+            "tr_and_padding",
+            field!(vcpu_regs.tr_sel),
+            &[8, 0, 1, 2, 3, 4],
+        ),
+    ] {
+        set(case, &good.clone().with(offset, bytes));
+    }
+    script.bad_pointers(&device);
+    let read_only = Bytes::new(&good.0);
+    read_only.protect();
+    let _ = script.call("pointer_read_only", &device, read_only.argument());
+    script.refused(&device, hypercall::SET_VCPU_REGS, &good.0);
+    Outcome::Passed
+}
+
+/// A file is closed: whose VM is gone, and which never had one.
+pub fn close() -> Outcome {
+    let probe = need!(Probe::open());
+    let script = Script::called(&probe, 0, "CLOSE");
+    let device = need!(Device::open());
+    let closed = |device: Device| {
+        device.close();
+        (Ok(()), String::new())
+    };
+    let _ = script.case("no_vm", || closed(device));
+    let bench = need!(Bench::new());
+    bench.destroy();
+    let _ = script.case("destroyed", || closed(bench.device));
+    Outcome::Passed
+}
+
+/// A file is closed whose VM is there.
+pub fn close_with_vm() -> Outcome {
+    let probe = need!(Probe::open());
+    let script = Script::called(&probe, 0, "CLOSE");
+    let closed = |device: Device| {
+        device.close();
+        (Ok(()), format!("{} VMs left", probe.vms().len()))
+    };
+    for (case, requests) in [("paused", &[ACRN_IOCTL_PAUSE_VM][..]), ("created", &[])] {
+        let (device, _page, _) = create_raw(need!(cpus::pick(1)));
+        for request in requests {
+            device.plain(*request).expect("a change of state");
+        }
+        let _ = script.case(case, || closed(device));
+        for vm in probe.vms() {
+            probe.destroy(vm.vmid);
+        }
+    }
+    Outcome::Passed
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SET_MEMSEG and UNSET_MEMSEG. Each case has a VM of its own, so that none sees what another left.
+
+use acrn_selftests::{
+    area::{Area, HUGE_PAGE, PAGE},
+    bench::{Bench, GUEST, ram, scattered},
+    harness::Outcome,
+    hypercall::SET_MEMORY_REGIONS,
+    need,
+    probe::fault,
+};
+use acrn_uapi::{ioctl::*, *};
+use mini_acrn_channel::Fault;
+
+use crate::script::Script;
+
+/// Memory of a device: that of the HPET, which has a page of registers.
+const DEVICE: u64 = 0xfed0_0000;
+const PAGE_LEN: u64 = PAGE as u64;
+const RWX: u32 = ACRN_MEM_ACCESS_RWX;
+
+/// A segment by its numbers.
+fn segment(kind: u32, guest: u64, source: u64, len: u64) -> acrn_vm_memmap {
+    acrn_vm_memmap {
+        type_: kind,
+        attr: ACRN_MEM_TYPE_WB | RWX,
+        user_vm_pa: guest,
+        __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 { vma_base: source },
+        len,
+    }
+}
+
+fn device(guest: u64, len: u64) -> acrn_vm_memmap {
+    segment(ACRN_MEMMAP_MMIO, guest, DEVICE, len)
+}
+
+/// The same by its bytes.
+fn bytes(len: u64) -> Vec<u8> {
+    let kind_and_attr = u64::from(ACRN_MEM_TYPE_WB | RWX) << 32 | u64::from(ACRN_MEMMAP_MMIO);
+    [kind_and_attr, GUEST, DEVICE, len]
+        .map(u64::to_le_bytes)
+        .concat()
+}
+
+/// A case on a VM on which `before` was set.
+fn case(request: u32, case: &str, before: &[acrn_vm_memmap], segment: &acrn_vm_memmap) {
+    under(request, case, before, segment, None);
+}
+
+/// The same under a scripted fault.
+fn under(
+    request: u32,
+    case: &str,
+    before: &[acrn_vm_memmap],
+    segment: &acrn_vm_memmap,
+    fault: Option<Fault>,
+) {
+    let bench = Bench::new().expect("a VM, as before");
+    let script = Script::of(&bench.probe, request);
+    for segment in before {
+        bench.set(*segment).expect("SET_MEMSEG");
+    }
+    if let Some(fault) = fault {
+        bench.probe.push_fault(fault);
+    }
+    let _ = script.case(case, || {
+        let done = bench.device.with(request, &mut { *segment });
+        (done, format!("{:#x} bytes mapped", bench.mapped_bytes()))
+    });
+    bench.destroy();
+}
+
+/// SET_MEMSEG of RAM that is as it should be.
+pub fn set_ram() -> Outcome {
+    let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
+    let area = Area::anonymous(16 * PAGE);
+    area.number_pages(1);
+    let whole = ram(GUEST, &area, 0, 16 * PAGE);
+    set("ram_page", ram(GUEST, &area, 0, PAGE));
+    set("ram_pages", whole);
+    set(
+        "ram_untouched",
+        ram(GUEST, &Area::anonymous(4 * PAGE), 0, 4 * PAGE),
+    );
+    set(
+        "ram_shared",
+        ram(GUEST, &Area::shared(4 * PAGE), 0, 4 * PAGE),
+    );
+    set("ram_scattered", ram(GUEST, &scattered(20), 0, 20 * PAGE));
+    set("ram_at_0", ram(0, &area, 0, PAGE));
+    set("ram_above_4g", ram(1 << 32, &area, 0, PAGE));
+    for (name, attr) in [
+        ("ram_read_only", ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_READ),
+        ("ram_without_type", RWX),
+        ("ram_uncached", ACRN_MEM_TYPE_UC | RWX),
+        ("ram_two_types", ACRN_MEM_TYPE_UC | ACRN_MEM_TYPE_WB | RWX),
+        ("ram_no_rights", ACRN_MEM_TYPE_WB),
+        (
+            "ram_unknown_attributes",
+            0xffff_f800 | ACRN_MEM_TYPE_WB | RWX,
+        ),
+    ] {
+        set(name, acrn_vm_memmap { attr, ..whole });
+    }
+    let huge = need!(Area::huge(2 * HUGE_PAGE));
+    set("ram_hugetlb", ram(GUEST, &huge, 0, 2 * HUGE_PAGE));
+    set("ram_part_of_hugetlb", ram(GUEST, &huge, 0, PAGE));
+    case(ACRN_IOCTL_SET_MEMSEG, "ram_twice", &[whole], &whole);
+    let next = ram(GUEST + 16 * PAGE_LEN, &area, 0, PAGE);
+    case(ACRN_IOCTL_SET_MEMSEG, "ram_beside", &[whole], &next);
+    let middle = ram(GUEST + 4 * PAGE_LEN, &area, 8 * PAGE, PAGE);
+    case(ACRN_IOCTL_SET_MEMSEG, "ram_over", &[whole], &middle);
+    Outcome::Passed
+}
+
+/// SET_MEMSEG of RAM that makes no sense.
+pub fn set_bad_ram() -> Outcome {
+    let area = Area::anonymous(16 * PAGE);
+    area.number_pages(1);
+    let at = |offset: u64| area.address() + offset;
+    let set = |name: &str, guest, address, len| {
+        let segment = segment(ACRN_MEMMAP_RAM, guest, address, len);
+        case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
+    };
+    let last = u64::MAX - 0xfff;
+    set("ram_empty", GUEST, at(0), 0);
+    set("ram_less_than_a_page", GUEST, at(0), 8);
+    set("ram_unaligned_guest", GUEST + 8, at(0), PAGE_LEN);
+    set("ram_unaligned_length", GUEST, at(0), PAGE_LEN + 8);
+    set("ram_unaligned_address", GUEST, at(8), PAGE_LEN);
+    set("ram_guest_wraps", last, at(0), 2 * PAGE_LEN);
+    set("ram_address_wraps", GUEST, last, 2 * PAGE_LEN);
+    set("ram_2^40", GUEST, at(0), 1 << 40);
+    set("ram_2^44_and_a_page", GUEST, at(0), (1 << 44) + PAGE_LEN);
+    set("ram_2^64_less_a_page", GUEST, at(0), last);
+    set("ram_null", GUEST, 0, PAGE_LEN);
+    set("ram_kernel", GUEST, 0xffff_8880_0000_1000, PAGE_LEN);
+    set("ram_not_canonical", GUEST, 1 << 63, PAGE_LEN);
+    let hole = Area::anonymous(4 * PAGE);
+    hole.unmap(2 * PAGE, PAGE);
+    set("ram_hole", GUEST, hole.address(), 4 * PAGE_LEN);
+    let read_only = Area::anonymous(PAGE);
+    read_only.number_pages(1);
+    read_only.protect();
+    set("ram_not_writable", GUEST, read_only.address(), PAGE_LEN);
+    Outcome::Passed
+}
+
+/// SET_MEMSEG of devices, of no type, without arguments, and in states where it is not allowed.
+pub fn set_others() -> Outcome {
+    let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
+    set("mmio", device(GUEST, PAGE_LEN));
+    let plain = acrn_vm_memmap {
+        attr: ACRN_MEM_ACCESS_READ,
+        ..device(GUEST, PAGE_LEN)
+    };
+    set("mmio_read_only", plain);
+    set("mmio_empty", device(GUEST, 0));
+    set("mmio_unaligned_guest", device(GUEST + 8, PAGE_LEN));
+    set("mmio_unaligned_length", device(GUEST, PAGE_LEN + 8));
+    set("mmio_guest_wraps", device(u64::MAX - 0xfff, 2 * PAGE_LEN));
+    let source = |source, len| segment(ACRN_MEMMAP_MMIO, GUEST, source, len);
+    set("mmio_unaligned_source", source(DEVICE + 8, PAGE_LEN));
+    set("mmio_from_nowhere", source(1 << 50, PAGE_LEN));
+    set("mmio_source_wraps", source(u64::MAX - 0xfff, 2 * PAGE_LEN));
+    for kind in [2, 3, u32::MAX] {
+        set(
+            &format!("type_{kind:#x}"),
+            segment(kind, GUEST, DEVICE, PAGE_LEN),
+        );
+    }
+    let bench = need!(Bench::new());
+    let script = Script::of(&bench.probe, ACRN_IOCTL_SET_MEMSEG);
+    let good = device(GUEST, PAGE_LEN);
+    script.without_vm(&bytes(PAGE_LEN));
+    script.bad_pointers(&bench.device);
+    bench.destroy();
+    let _ = script.bytes("destroyed", &bench.device, &bytes(PAGE_LEN));
+    let refused = |name: &str, segment: &acrn_vm_memmap, result| {
+        let fault = Some(fault(SET_MEMORY_REGIONS, result));
+        under(ACRN_IOCTL_SET_MEMSEG, name, &[], segment, fault);
+    };
+    refused("mmio_hypervisor_EIO", &good, -5);
+    let area = Area::anonymous(PAGE);
+    let page = ram(GUEST, &area, 0, PAGE);
+    refused("ram_hypervisor_EIO", &page, -5);
+    refused("ram_hypervisor_ENOTTY", &page, -25);
+    let pages = scattered(20);
+    let half_way = Fault {
+        entry: 5,
+        ..fault(SET_MEMORY_REGIONS, -5)
+    };
+    let pages = ram(GUEST, &pages, 0, 20 * PAGE);
+    under(
+        ACRN_IOCTL_SET_MEMSEG,
+        "ram_half_way",
+        &[],
+        &pages,
+        Some(half_way),
+    );
+    Outcome::Passed
+}
+
+/// UNSET_MEMSEG.
+pub fn unset() -> Outcome {
+    let unset = |name: &str, before: &[acrn_vm_memmap], segment| {
+        case(ACRN_IOCTL_UNSET_MEMSEG, name, before, &segment);
+    };
+    let two = device(GUEST, 2 * PAGE_LEN);
+    unset("mmio", &[two], two);
+    unset("mmio_part", &[two], device(GUEST, PAGE_LEN));
+    unset("mmio_not_there", &[], two);
+    unset("mmio_empty", &[two], device(GUEST, 0));
+    unset("mmio_unaligned_guest", &[two], device(GUEST + 8, PAGE_LEN));
+    unset("mmio_unaligned_length", &[two], device(GUEST, PAGE_LEN + 8));
+    unset(
+        "mmio_guest_wraps",
+        &[two],
+        device(u64::MAX - 0xfff, 2 * PAGE_LEN),
+    );
+    let area = Area::anonymous(4 * PAGE);
+    area.number_pages(1);
+    let memory = ram(GUEST, &area, 0, 4 * PAGE);
+    unset("ram", &[memory], memory);
+    unset("ram_part", &[memory], ram(GUEST, &area, 0, PAGE));
+    unset("ram_not_there", &[], memory);
+    let as_device = device(GUEST, 4 * PAGE_LEN);
+    unset("ram_as_mmio", &[memory], as_device);
+    unset("mmio_as_ram", &[two], ram(GUEST, &area, 0, 2 * PAGE));
+    for kind in [2, u32::MAX] {
+        let segment = segment(kind, GUEST, DEVICE, PAGE_LEN);
+        unset(&format!("type_{kind:#x}"), &[], segment);
+    }
+    let bench = need!(Bench::new());
+    let script = Script::of(&bench.probe, ACRN_IOCTL_UNSET_MEMSEG);
+    script.without_vm(&bytes(2 * PAGE_LEN));
+    script.bad_pointers(&bench.device);
+    bench.destroy();
+    let _ = script.bytes("destroyed", &bench.device, &bytes(2 * PAGE_LEN));
+    let request = ACRN_IOCTL_UNSET_MEMSEG;
+    let refusal = Some(fault(SET_MEMORY_REGIONS, -5));
+    under(request, "mmio_hypervisor_EIO", &[two], &two, refusal);
+    under(request, "ram_hypervisor_EIO", &[memory], &memory, refusal);
+    Outcome::Passed
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Hypercalls in words that are the same in every run: addresses are replaced by what lies there.
+
+use std::iter;
+
+use acrn_selftests::{
+    hypercall::*,
+    trace::{Region, parameter},
+};
+use mini_acrn_channel::{Record, kind};
+use nix::errno::Errno;
+
+/// What stands for an address of the Service VM's memory.
+const SOMEWHERE: &str = "PAGE";
+/// Where devices begin in the Service VM: sources from here on are told as they are.
+const DEVICES: u64 = 0xc000_0000;
+
+/// `ioreq_buf` of CREATE_VM, which is an address of user space.
+const REQUEST_PAGE: std::ops::Range<usize> = 32..40;
+/// Bytes of `acrn_ptdev_irq`. What the hypervisor reads beyond has a case of its own.
+const LINE_SIZE: usize = 20;
+
+/// All hypercalls among `records`, with their parameters and results.
+pub fn calls(records: &[Record]) -> String {
+    let mut calls = Vec::new();
+    let mut regions = Vec::new();
+    for record in records {
+        match record.kind {
+            kind::MEMORY_REGION => regions.push(record),
+            kind::HYPERCALL => {
+                let arguments = arguments(record, &std::mem::take(&mut regions));
+                let result = result(record.result);
+                calls.push(format!("{}({arguments})={result}", name(record.id)));
+            }
+            _ => {}
+        }
+    }
+    calls.join("; ")
+}
+
+fn result(value: i64) -> String {
+    match i32::try_from(-value) {
+        Ok(errno @ 1..) => format!("{:?}", Errno::from_raw(errno)),
+        _ => value.to_string(),
+    }
+}
+
+fn arguments(record: &Record, regions: &[&Record]) -> String {
+    let data = &record.data[..record.data_len as usize];
+    match record.id {
+        CREATE_VM => {
+            let mut data = data.to_vec();
+            // mini-ACRN's record is of how it was before the call.
+            data[REQUEST_PAGE].fill(0);
+            hex(&data)
+        }
+        SET_MEMORY_REGIONS => {
+            let reserved = [&data[2..8], &data[12..16]].concat();
+            let vm = u16::from_le_bytes([data[0], data[1]]);
+            let listed = merged(regions).join(", ");
+            match reserved.iter().all(|byte| *byte == 0) {
+                true => format!("VM {vm}: {listed}"),
+                false => format!("VM {vm}, reserved {}: {listed}", hex(&reserved)),
+            }
+        }
+        SET_IOREQ_BUFFER => format!("{}, {SOMEWHERE}", record.p1),
+        SET_PTDEV_INTR | RESET_PTDEV_INTR => {
+            format!("{}, {}", record.p1, hex(&data[..LINE_SIZE.min(data.len())]))
+        }
+        PM_GET_CPU_STATE => format!("{:#x}, {SOMEWHERE}", record.p1),
+        SET_IRQLINE | NOTIFY_REQUEST_FINISH => format!("{}, {:#x}", record.p1, record.p2),
+        _ if data.is_empty() => format!("{}", record.p1),
+        _ => format!("{}, {}", record.p1, hex(data)),
+    }
+}
+
+/// Entries that continue each other are told as one: how much lies together is chance.
+fn merged(records: &[&Record]) -> Vec<String> {
+    let mut entries: Vec<(Region, i64)> = Vec::new();
+    for record in records {
+        let mut region: Region = parameter(record);
+        if region.service_vm_pa < DEVICES {
+            region.service_vm_pa = 0;
+        }
+        match entries.last_mut() {
+            Some((last, last_result))
+                if continues(last, &region) && *last_result == record.result =>
+            {
+                last.size += region.size;
+            }
+            _ => entries.push((region, record.result)),
+        }
+    }
+    let told = entries.iter().map(|(region, value)| {
+        let operation = match region.operation {
+            Region::ADD => "add",
+            Region::DELETE => "delete",
+            _ => "?",
+        };
+        let source = match region.service_vm_pa {
+            0 => String::new(),
+            device => format!(" from {device:#x}"),
+        };
+        let result = match value {
+            0 => String::new(),
+            value => format!(" {}", result(*value)),
+        };
+        format!(
+            "{operation} {:#x}+{:#x} attr {:#x}{source}{result}",
+            region.user_vm_pa, region.size, region.attr
+        )
+    });
+    told.collect()
+}
+
+fn continues(last: &Region, next: &Region) -> bool {
+    last.service_vm_pa == 0
+        && next.service_vm_pa == 0
+        && (last.operation, last.attr) == (next.operation, next.attr)
+        && last.user_vm_pa.checked_add(last.size) == Some(next.user_vm_pa)
+}
+
+/// The number of bytes, and those up to the last one that is not zero.
+pub fn hex(bytes: &[u8]) -> String {
+    let used = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let digits = bytes[..used].iter().map(|byte| format!("{byte:02x}"));
+    iter::once(format!("{}:", bytes.len()))
+        .chain(digits)
+        .collect()
+}
+
+/// Which bytes changed, and to what.
+pub fn changes(before: &[u8], after: &[u8]) -> String {
+    let changed: Vec<usize> = (0..before.len())
+        .filter(|&at| before[at] != after[at])
+        .collect();
+    let runs = changed.chunk_by(|a, b| a + 1 == *b).map(|run| {
+        let digits: String = run.iter().map(|&at| format!("{:02x}", after[at])).collect();
+        format!("{}:{digits}", run[0])
+    });
+    runs.collect::<Vec<_>>().join(" ")
+}
+
+fn name(id: u32) -> String {
+    let name = match id {
+        SERVICE_VM_OFFLINE_CPU => "SERVICE_VM_OFFLINE_CPU",
+        CREATE_VM => "CREATE_VM",
+        DESTROY_VM => "DESTROY_VM",
+        START_VM => "START_VM",
+        PAUSE_VM => "PAUSE_VM",
+        RESET_VM => "RESET_VM",
+        SET_VCPU_REGS => "SET_VCPU_REGS",
+        INJECT_MSI => "INJECT_MSI",
+        VM_INTR_MONITOR => "VM_INTR_MONITOR",
+        SET_IRQLINE => "SET_IRQLINE",
+        SET_IOREQ_BUFFER => "SET_IOREQ_BUFFER",
+        NOTIFY_REQUEST_FINISH => "NOTIFY_REQUEST_FINISH",
+        SET_MEMORY_REGIONS => "SET_MEMORY_REGIONS",
+        SET_PTDEV_INTR => "SET_PTDEV_INTR",
+        RESET_PTDEV_INTR => "RESET_PTDEV_INTR",
+        ASSIGN_PCIDEV => "ASSIGN_PCIDEV",
+        DEASSIGN_PCIDEV => "DEASSIGN_PCIDEV",
+        ASSIGN_MMIODEV => "ASSIGN_MMIODEV",
+        DEASSIGN_MMIODEV => "DEASSIGN_MMIODEV",
+        CREATE_VDEV => "CREATE_VDEV",
+        DESTROY_VDEV => "DESTROY_VDEV",
+        PM_GET_CPU_STATE => "PM_GET_CPU_STATE",
+        id => return format!("{id:#x}"),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::FromZeros;
+
+    fn record(kind: u16, id: u32, data: &[u8]) -> Record {
+        let mut record = Record::new_zeroed();
+        (record.kind, record.id, record.p1) = (kind, id, 1);
+        record.data[..data.len()].copy_from_slice(data);
+        record.data_len = data.len() as u32;
+        record
+    }
+
+    fn region(guest: u64, source: u64) -> Record {
+        let words = [0x47 << 32, guest, source, 0x1000].map(u64::to_le_bytes);
+        record(kind::MEMORY_REGION, 0, &words.concat())
+    }
+
+    #[test]
+    fn regions_are_merged_and_addresses_replaced() {
+        let mut header = [0; 24];
+        header[0] = 1;
+        let records = [
+            region(0x1000, 0x7000),
+            region(0x2000, 0x3000),
+            region(0x4000, 0xfed0_0000),
+            record(kind::HYPERCALL, SET_MEMORY_REGIONS, &header),
+        ];
+        assert_eq!(
+            calls(&records),
+            "SET_MEMORY_REGIONS(VM 1: add 0x1000+0x2000 attr 0x47, \
+             add 0x4000+0x1000 attr 0x47 from 0xfed00000)=0"
+        );
+    }
+
+    #[test]
+    fn errors_have_names() {
+        let mut start = record(kind::HYPERCALL, START_VM, &[]);
+        start.result = -1;
+        assert_eq!(calls(&[start]), "START_VM(1)=EPERM");
+    }
+
+    #[test]
+    fn bytes() {
+        assert_eq!(hex(&[1, 0xab, 0, 0]), "4:01ab");
+        assert_eq!(hex(&[0; 3]), "3:");
+        assert_eq!(changes(&[0, 0, 0, 0], &[0, 1, 2, 0]), "1:0102");
+        assert_eq!(changes(&[0, 0, 0, 0], &[1, 0, 0, 2]), "0:01 3:02");
+    }
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Cases of one command, each told in a line:
+//!
+//! `transcript: COMMAND.case | result | what else can be seen | hypercalls`
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    device::{Argument, Device},
+    probe::{Probe, fault},
+    trace::Trace,
+};
+use acrn_uapi::ioctl::ALL;
+use nix::errno::Errno;
+use zerocopy::{Immutable, IntoBytes};
+
+use crate::normal::{calls, changes};
+
+/// What came of a case.
+pub type Done = Result<(), Errno>;
+
+/// The cases of a command.
+pub struct Script<'a> {
+    probe: &'a Probe,
+    request: u32,
+    name: &'static str,
+}
+
+/// Name of a request without what all have in common.
+fn name(request: u32) -> &'static str {
+    let known = ALL.iter().find(|(number, _)| *number == request);
+    known.map_or("UNKNOWN", |(_, name)| {
+        name.trim_start_matches("ACRN_IOCTL_")
+    })
+}
+
+/// The bytes of an argument. What comes behind them is no memory.
+pub struct Bytes {
+    area: Area,
+    size: usize,
+}
+
+impl Bytes {
+    /// With these bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        let area = Area::anonymous(2 * PAGE);
+        area.unmap(PAGE, PAGE);
+        let size = bytes.len();
+        area.write_bytes(PAGE - size, bytes);
+        Self { area, size }
+    }
+
+    /// Where they are.
+    pub fn argument(&self) -> Argument<'_> {
+        Argument::At(&self.area, PAGE - self.size)
+    }
+
+    /// They are not to be written.
+    pub fn protect(&self) {
+        self.area.protect();
+        self.area.unmap(PAGE, PAGE);
+    }
+
+    /// As they are now.
+    pub fn read(&self) -> Vec<u8> {
+        let bytes = PAGE - self.size..PAGE;
+        bytes.map(|at| self.area.read::<u8>(at)).collect()
+    }
+}
+
+impl<'a> Script<'a> {
+    /// Those of `request`.
+    pub fn of(probe: &'a Probe, request: u32) -> Self {
+        Self::called(probe, request, name(request))
+    }
+
+    /// Those of what is no command.
+    pub fn called(probe: &'a Probe, request: u32, name: &'static str) -> Self {
+        Self {
+            probe,
+            request,
+            name,
+        }
+    }
+
+    /// Does something, and tells its result, what else can be seen, and what reached the hypervisor.
+    pub fn case(&self, case: &str, act: impl FnOnce() -> (Done, String)) -> Done {
+        let trace = Trace::start(self.probe);
+        let (done, seen) = act();
+        self.probe.clear_faults();
+        let result = match done {
+            Ok(()) => "0".to_owned(),
+            Err(errno) => format!("{errno:?}"),
+        };
+        let calls = calls(&trace.records());
+        let shown = |text: String| {
+            if text.is_empty() {
+                "-".to_owned()
+            } else {
+                text
+            }
+        };
+        println!(
+            "transcript: {}.{case} | {result} | {} | {}",
+            self.name,
+            shown(seen),
+            shown(calls)
+        );
+        done
+    }
+
+    /// The command with an argument of which nothing is written.
+    pub fn call(&self, case: &str, device: &Device, argument: Argument<'_>) -> Done {
+        self.case(case, || {
+            (device.ioctl(self.request, argument), String::new())
+        })
+    }
+
+    /// The command without an argument.
+    pub fn plain(&self, case: &str, device: &Device) -> Done {
+        self.call(case, device, Argument::NULL)
+    }
+
+    /// The command with these bytes; what was written over them is told.
+    pub fn bytes(&self, case: &str, device: &Device, bytes: &[u8]) -> Done {
+        self.case(case, || {
+            let argument = Bytes::new(bytes);
+            let done = device.ioctl(self.request, argument.argument());
+            (done, changes(bytes, &argument.read()))
+        })
+    }
+
+    /// The command with a structure.
+    pub fn with<T: IntoBytes + Immutable>(&self, case: &str, device: &Device, value: &T) -> Done {
+        self.bytes(case, device, value.as_bytes())
+    }
+
+    /// Pointers to nothing, or to where not all of it is.
+    pub fn bad_pointers(&self, device: &Device) {
+        let area = Area::anonymous(2 * PAGE);
+        area.unmap(PAGE, PAGE);
+        let arguments = [
+            ("null", Argument::NULL),
+            ("kernel", Argument::KERNEL),
+            ("not_canonical", Argument::Number(1 << 63)),
+            ("last_byte", Argument::Number(u64::MAX)),
+            ("unmapped", Argument::At(&area, PAGE)),
+            ("half_unmapped", Argument::At(&area, PAGE - 4)),
+        ];
+        for (what, argument) in arguments {
+            let _ = self.call(&format!("pointer_{what}"), device, argument);
+        }
+    }
+
+    /// What the hypervisor says to `hypercall` is passed on.
+    pub fn refused(&self, device: &Device, hypercall: u32, argument: &[u8]) {
+        for errno in [Errno::EIO, Errno::ENOTTY] {
+            self.probe
+                .push_fault(fault(hypercall, -i64::from(errno as i32)));
+            let _ = self.bytes(&format!("hypervisor_{errno:?}"), device, argument);
+        }
+    }
+
+    /// The command on a file that has no VM, and on one whose VM is gone.
+    pub fn without_vm(&self, argument: &[u8]) {
+        if let Ok(device) = Device::open() {
+            let _ = self.bytes("no_vm", &device, argument);
+        }
+    }
+}
