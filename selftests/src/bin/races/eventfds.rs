@@ -54,7 +54,8 @@ fn ioeventfd(device: &Device, event: &Event, flags: u32) -> Result<(), Errno> {
     device.with(ACRN_IOCTL_IOEVENTFD, &mut argument)
 }
 
-/// While a guest writes: each write signals or is the device model's, and none is lost.
+/// While a guest writes: each write signals or is the device model's, and none is lost. Upstream's driver loses
+/// those that it has taken, but not yet looked up, when the range goes.
 pub fn ioeventfd_comes_and_goes() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
     let doorbell = IoEvent {
