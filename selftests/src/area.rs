@@ -77,8 +77,15 @@ impl Area {
 
     /// A shared mapping of a file.
     pub fn of_file(file: impl AsFd, len: usize) -> Result<Self, String> {
+        Self::of_file_from(file, 0, len)
+    }
+
+    /// A shared mapping of a file from `offset` on.
+    pub fn of_file_from(file: impl AsFd, offset: u64, len: usize) -> Result<Self, String> {
+        let offset = offset.try_into().map_err(|_| "mmap: no such offset")?;
+        let flags = MapFlags::MAP_SHARED;
         // SAFETY: a new mapping where the kernel wants it.
-        let base = unsafe { mmap(None, length(len), READ_WRITE, MapFlags::MAP_SHARED, file, 0) };
+        let base = unsafe { mmap(None, length(len), READ_WRITE, flags, file, offset) };
         // INVARIANT: just mapped.
         base.map(|base| Self { base, len })
             .map_err(|error| format!("mmap: {error}"))

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The process gives such memory up, and the guest must not have it any longer (R12).
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{Bench, GUEST, ram, whole},
+    device::Device,
+    harness::{self, Outcome},
+    hypercall::SET_MEMORY_REGIONS,
+    need,
+    probe::fault,
+    trace::Trace,
+};
+use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
+use nix::errno::Errno;
+
+use crate::physical::{Mapped, NOWHERE, assert_absent, assert_taken_away, map};
+
+/// `munmap`: the hypervisor was told when it returns.
+pub fn unmapped() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(8));
+    let trace = Trace::start(&bench.probe);
+    drop(area);
+    assert_taken_away(&bench, &trace, 8);
+    bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Only some of it is unmapped, or becomes something else.
+pub fn partly_unmapped() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(8));
+    let trace = Trace::start(&bench.probe);
+    area.unmap(2 * PAGE, PAGE);
+    assert_absent(&bench, 2);
+    assert!(!trace.regions().is_empty(), "the hypervisor was not told");
+    drop(area);
+    assert_taken_away(&bench, &trace, 8);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// It moves to another address, which the driver knows nothing of.
+pub fn moved() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(1));
+    let trace = Trace::start(&bench.probe);
+    let other = Area::anonymous(PAGE);
+    other.move_page(0, &area, 0);
+    assert_taken_away(&bench, &trace, 1);
+    // It can be set from there.
+    bench.set(whole(&other)).expect("SET_MEMSEG");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// It becomes read-only for the process, and so it must for the guest, if that keeps it.
+pub fn protected() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(2));
+    area.protect();
+    for page in [GUEST, GUEST + PAGE as u64] {
+        let query = bench.probe.mapping(bench.vmid, page);
+        assert_eq!(query.writable, 0, "{page:#x} is writable");
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// What was unmapped makes room: another area at the same place of the guest.
+pub fn replaced() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(2));
+    drop(area);
+    for step in 1..4 {
+        let area = need!(map(NOWHERE + step * 0x10_0000, 2 * PAGE));
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+        let query = bench.probe.mapping(bench.vmid, GUEST);
+        assert_eq!(query.service_vm_pa, NOWHERE + step * 0x10_0000);
+        assert_eq!(bench.mapped_bytes(), 2 * PAGE as u64);
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Each area by itself.
+pub fn one_of_many() -> Outcome {
+    const AREAS: u64 = 40;
+    let bench = need!(Bench::new());
+    let size = PAGE as u64;
+    let mut areas = Vec::new();
+    for index in 0..AREAS {
+        let area = need!(map(NOWHERE + 2 * index * size, PAGE));
+        bench
+            .set(ram(GUEST + index * size, &area, 0, PAGE))
+            .expect("SET_MEMSEG");
+        areas.push(area);
+    }
+    assert_eq!(bench.mapped_bytes(), AREAS * size);
+    while areas.len() > 1 {
+        let index = areas.len() / 2;
+        drop(areas.remove(index));
+        assert_eq!(bench.mapped_bytes(), areas.len() as u64 * size);
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Another process with the same area comes and goes: the guest keeps what it has.
+pub fn kept_after_fork() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(4));
+    let trace = Trace::start(&bench.probe);
+    // SAFETY: the child does nothing but end.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for a child of ours, and writes to a number of ours.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+    assert_eq!(trace.ids(), [], "hypercalls");
+    assert_eq!(bench.mapped_bytes(), area.len() as u64);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The VM is gone first: nothing is asked of the hypervisor afterwards, where another VM may have its number.
+pub fn after_the_vm() -> Outcome {
+    for close in [false, true] {
+        let Mapped { bench, area } = need!(Mapped::new(4));
+        bench.destroy();
+        if close {
+            drop(bench);
+        }
+        // Another VM with the same number, which has memory at the same place.
+        let next = need!(Bench::new());
+        let memory = Area::anonymous(4 * PAGE);
+        next.set(whole(&memory)).expect("SET_MEMSEG");
+        let trace = Trace::start(&next.probe);
+        drop(area);
+        assert_eq!(trace.ids(), [], "hypercalls");
+        assert_eq!(next.mapped_bytes(), memory.len() as u64);
+        next.destroy();
+    }
+    Outcome::Passed
+}
+
+/// Taken away by command first: `munmap` says nothing more.
+pub fn after_unset() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(4));
+    bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+    let trace = Trace::start(&bench.probe);
+    drop(area);
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The hypervisor does not let go: `munmap` ends all the same, and so does the VM.
+pub fn hypervisor_refuses() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(4));
+    bench.probe.push_fault(fault(SET_MEMORY_REGIONS, -22));
+    drop(area);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// A process that has the file by inheritance gives the VM memory of its own, and ends. The VM goes on, without.
+pub fn process_ends() -> Outcome {
+    let bench = need!(Bench::new());
+    let trace = Trace::start(&bench.probe);
+    let (mut pipe, writer) = std::io::pipe().expect("a pipe");
+    let area = need!(map(NOWHERE, 2 * PAGE));
+    let mut segment = whole(&area);
+    segment.user_vm_pa = GUEST;
+    // SAFETY: the child makes a request, writes a byte and ends; it allocates nothing.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let set = bench.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
+        let _ = (&writer).write(&[u8::from(set.is_ok())]);
+        // Time for the parent to look; then the process, and its address space, end.
+        thread::sleep(Duration::from_millis(300));
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(0) };
+    }
+    drop(writer);
+    let mut word = [0];
+    std::io::Read::read_exact(&mut pipe, &mut word).expect("the child's word");
+    assert_eq!(word, [1], "SET_MEMSEG in the child");
+    assert_eq!(bench.mapped_bytes(), 2 * PAGE as u64);
+    let mut status = 0;
+    // SAFETY: waits for a child of ours, and writes to a number of ours.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_taken_away(&bench, &trace, 2);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// SIGKILL of a process with a VM that has such memory.
+pub fn killed() -> Outcome {
+    let mut victim = harness::helper("victim").spawn().expect("a process");
+    let mut word = String::new();
+    let output = victim.stdout.take().expect("a pipe");
+    BufReader::new(output)
+        .read_line(&mut word)
+        .expect("a word of the victim");
+    victim.kill().expect("SIGKILL");
+    victim.wait().expect("the victim");
+    if word != "ready\n" {
+        return Outcome::Skipped(word);
+    }
+    let probe = need!(acrn_selftests::probe::Probe::open());
+    assert_eq!(probe.vms().len(), 0, "VMs");
+    Outcome::Passed
+}
+
+/// The process that [`killed`] kills.
+pub fn victim() -> Outcome {
+    let mapped = need!(Mapped::new(4));
+    println!("ready");
+    std::io::stdout().flush().expect("stdout");
+    thread::sleep(Duration::from_secs(30));
+    panic!("still there, with {} bytes", mapped.bench.mapped_bytes());
+}
+
+/// One thread unmaps and maps again while another sets the segment: in the end the guest has nothing.
+pub fn races_with_set() -> Outcome {
+    const TIME: Duration = Duration::from_secs(2);
+    let bench = need!(Bench::new());
+    let file = need!(
+        std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/mem")
+            .map_err(|error| format!("/dev/mem: {error}"))
+    );
+    let place = Area::anonymous(PAGE);
+    // No page at all, so that nothing of it can be pinned.
+    place.unmap(0, PAGE);
+    let segment = whole(&place);
+    let over = &AtomicBool::new(false);
+    let device: &Device = &bench.device;
+    let (set, refused) = thread::scope(|scope| {
+        let setter = scope.spawn(move || {
+            let (mut done, mut refused) = (0, 0);
+            while !over.load(Ordering::Relaxed) {
+                match device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment.clone()) {
+                    Ok(()) => done += 1,
+                    Err(Errno::EFAULT | Errno::EINVAL | Errno::EEXIST) => refused += 1,
+                    Err(error) => panic!("SET_MEMSEG: {error}"),
+                }
+                thread::yield_now();
+            }
+            (done, refused)
+        });
+        let end = Instant::now() + TIME;
+        while Instant::now() < end {
+            let device = Area::of_file_from(&file, NOWHERE, PAGE).expect("mmap");
+            place.move_page(0, &device, 0);
+            thread::yield_now();
+            place.unmap(0, PAGE);
+        }
+        over.store(true, Ordering::Relaxed);
+        setter.join().expect("the setter")
+    });
+    println!("set {set} times, refused {refused} times");
+    assert!(set > 0 && refused > 0, "they never met");
+    assert_eq!(bench.mapped_bytes(), 0, "bytes are still mapped");
+    bench.destroy();
+    Outcome::Passed
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that the kernel has no pages for, mapped by a process, as RAM of a User VM.
+
+use std::process::ExitCode;
+
+use acrn_selftests::harness::{self, Test};
+
+mod lose;
+mod physical;
+mod set;
+
+fn main() -> ExitCode {
+    harness::main(&[
+        Test::new("whole_area", set::whole_area),
+        Test::new("device_registers", set::device_registers),
+        Test::new("reserved_pages", set::reserved_pages),
+        Test::new("part_of_area", set::part_of_area),
+        Test::new("beyond_its_end", set::beyond_its_end),
+        Test::new("mixed_with_memory", set::mixed_with_memory),
+        Test::new("not_contiguous", set::not_contiguous),
+        Test::new("read_only", set::read_only),
+        Test::new("counted_memory", set::counted_memory),
+        Test::new("refused", set::refused),
+        Test::new("kept_after_fork", lose::kept_after_fork),
+        Test::new("after_the_vm", lose::after_the_vm),
+        Test::new("unset", set::unset),
+        Test::new("truncating_lengths", set::truncating_lengths),
+        Test::new("unmapped", lose::unmapped),
+        Test::new("partly_unmapped", lose::partly_unmapped),
+        Test::new("moved", lose::moved),
+        Test::new("protected", lose::protected),
+        Test::new("replaced", lose::replaced),
+        Test::new("one_of_many", lose::one_of_many),
+        Test::new("after_unset", lose::after_unset),
+        Test::new("hypervisor_refuses", lose::hypervisor_refuses),
+        Test::new("process_ends", lose::process_ends),
+        Test::new("races_with_set", lose::races_with_set),
+        Test::new("killed", lose::killed),
+        Test::helper("victim", lose::victim),
+    ])
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Physical memory in this process, by `/dev/mem`: an area that the kernel has no pages for.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::FileExt,
+};
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{Bench, GUEST, whole},
+    trace::{Region, Trace},
+};
+
+/// A part of the machine's window for PCI devices that has none in it: nobody minds what happens to it.
+pub const NOWHERE: u64 = 0xe000_0000;
+/// The HPET: there in every machine of QEMU's.
+pub const HPET: u64 = 0xfed0_0000;
+/// The firmware's read-only memory, which the kernel has reserved pages for.
+pub const FIRMWARE: u64 = 0xf_0000;
+
+/// `len` bytes from a physical address. The error says why the test has to be skipped.
+pub fn map(address: u64, len: usize) -> Result<Area, String> {
+    let file = OpenOptions::new().read(true).write(true).open("/dev/mem");
+    let file = file.map_err(|error| format!("/dev/mem: {error}"))?;
+    Area::of_file_from(file, address, len)
+}
+
+/// Physical address of a page that a process has, by /proc/self/pagemap.
+pub fn address_of(page: &Area) -> Result<u64, String> {
+    const PRESENT: u64 = 1 << 63;
+    const FRAME: u64 = (1 << 55) - 1;
+    let mut entry = [0; 8];
+    File::open("/proc/self/pagemap")
+        .and_then(|map| map.read_exact_at(&mut entry, page.address() / PAGE as u64 * 8))
+        .map_err(|error| format!("/proc/self/pagemap: {error}"))?;
+    let entry = u64::from_le_bytes(entry);
+    if entry & PRESENT == 0 || entry & FRAME == 0 {
+        return Err("/proc/self/pagemap shows no frames".to_owned());
+    }
+    Ok((entry & FRAME) * PAGE as u64)
+}
+
+/// A VM that has all of an area of [`NOWHERE`] at [`GUEST`].
+pub struct Mapped {
+    /// The VM.
+    pub bench: Bench,
+    /// The area.
+    pub area: Area,
+}
+
+impl Mapped {
+    /// The error says why the test has to be skipped.
+    pub fn new(pages: usize) -> Result<Self, String> {
+        let bench = Bench::new()?;
+        let area = map(NOWHERE, pages * PAGE)?;
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+        assert_eq!(bench.mapped_bytes(), area.len() as u64);
+        Ok(Self { bench, area })
+    }
+}
+
+/// Panics unless the guest has lost `pages` pages from [`GUEST`] on, and the hypervisor was told so since
+/// `trace` began.
+pub fn assert_taken_away(bench: &Bench, trace: &Trace<'_>, pages: usize) {
+    let deleted = |region: &Region| region.operation == Region::DELETE;
+    assert!(trace.regions().iter().any(deleted), "nothing was deleted");
+    for page in 0..pages {
+        assert_absent(bench, page);
+    }
+}
+
+/// Panics if the guest has page `page` of its area.
+pub fn assert_absent(bench: &Bench, page: usize) {
+    let address = GUEST + (page * PAGE) as u64;
+    let query = bench.probe.mapping(bench.vmid, address);
+    assert_eq!(query.mapped, 0, "page {page} is still mapped");
+}
