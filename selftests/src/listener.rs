@@ -103,9 +103,7 @@ impl Listener {
     /// Waits until a vCPU's slot is free for a request.
     pub fn until_free(&self, vcpu: u32) {
         let slot = self.0.page.slot(vcpu).expect("a slot");
-        until("a slot is free", || {
-            slot.state() == ACRN_IOREQ_STATE_FREE
-        });
+        until("a slot is free", || slot.state() == ACRN_IOREQ_STATE_FREE);
     }
 
     /// Closes the file. What is left is for the driver to clean up.
