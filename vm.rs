@@ -44,10 +44,14 @@ use kernel::{
 /// [`Vm::destroy`], [`Vm::release`] and [`vm_list`] see to that.
 #[pin_data]
 pub(crate) struct Vm {
-    /// With a folder of debugfs for as long as the VM lives.
+    parts: Arc<Parts>,
+    /// Goes before the VM's id may be another's.
     #[pin]
-    parts: Scope<Parts>,
+    folder: Mutex<Option<Folder>>,
 }
+
+/// A VM's folder of debugfs.
+type Folder = Pin<KBox<Scope<Arc<Parts>>>>;
 
 #[pin_data]
 struct Parts {
@@ -94,6 +98,18 @@ fn pause_and_destroy(id: VmId) -> Result {
 }
 
 impl Parts {
+    /// Makes the folder of debugfs. A VM can do without.
+    fn show(self: &Arc<Self>) -> Option<Folder> {
+        let folder = vm_list::debug_folder()?;
+        let name = CString::try_from_fmt(fmt!("vm{}", self.id)).ok()?;
+        let files = folder.scope(self.clone(), &name, |parts, files| {
+            files.read_callback_file(c"status", parts, &|parts: &Arc<Self>, f| {
+                f.write_fmt(fmt!("{}", parts.status()))
+            });
+        });
+        KBox::pin_init(files, GFP_KERNEL).ok()
+    }
+
     fn status(&self) -> Status {
         Status {
             vm: self.id,
@@ -127,24 +143,23 @@ impl Vm {
         let page = RequestPage::pin(user_page).map_err(|_| EINVAL)?;
 
         let id = created.vm;
-        let folder = vm_list::debug_folder()?;
-        let name = CString::try_from_fmt(fmt!("vm{}", id))?;
         let memory = GuestMemory::new(id)?;
-        let parts = pin_init!(Parts {
-            id,
-            requests <- IoRequests::new(created.vm, vcpus, page),
-            ioeventfds <- IoEventFds::new(),
-            irqfds <- IrqFds::new(created.vm),
-            phase <- new_mutex!(Phase::Created),
-            memory <- memory,
-        });
+        let parts = Arc::pin_init(
+            pin_init!(Parts {
+                id,
+                requests <- IoRequests::new(created.vm, vcpus, page),
+                ioeventfds <- IoEventFds::new(),
+                irqfds <- IrqFds::new(created.vm),
+                phase <- new_mutex!(Phase::Created),
+                memory <- memory,
+            }),
+            GFP_KERNEL,
+        )?;
+        let folder = parts.show();
         let vm = Arc::pin_init(
             pin_init!(Self {
-                parts <- folder.scope(parts, &name, |parts, files| {
-                    files.read_callback_file(c"status", parts, &|parts: &Parts, f| {
-                        f.write_fmt(fmt!("{}", parts.status()))
-                    });
-                }),
+                parts,
+                folder <- new_mutex!(folder),
             }),
             GFP_KERNEL,
         )?;
@@ -212,13 +227,19 @@ impl Vm {
     }
 
     /// Runs `destroy`, after which the hypervisor may give the VM's id to another, while nothing of
-    /// the VM makes hypercalls by itself. If it fails, the VM goes on.
+    /// the VM goes by that id. If it fails, the VM goes on.
     fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
         let parts = &self.parts;
-        parts.irqfds.end_with(|| {
+        let mut folder = self.folder.lock();
+        *folder = None;
+        let ended = parts.irqfds.end_with(|| {
             let destroy = || parts.requests.end_with(destroy);
             parts.memory.end_with(destroy)
-        })
+        });
+        if ended.is_err() {
+            *folder = parts.show();
+        }
+        ended
     }
 
     /// START_VM.

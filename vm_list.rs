@@ -30,8 +30,6 @@ pub(crate) struct Registry {
     /// There is room for every VM in the list.
     orphans: KVec<Arc<Vm>>,
     listed: usize,
-    /// `/sys/kernel/debug/acrn_hsm`, while the module is in service.
-    debug: Option<Dir>,
 }
 
 impl Registry {
@@ -41,7 +39,6 @@ impl Registry {
             writer: unsafe { Writer::new(&VMS) },
             orphans: KVec::new(),
             listed: 0,
-            debug: None,
         }
     }
 }
@@ -49,6 +46,12 @@ impl Registry {
 global_lock! {
     // SAFETY: `init` runs before the device and the upcall exist, which lead to all other uses.
     unsafe(uninit) static REGISTRY: Mutex<Registry> = Registry::new();
+}
+
+global_lock! {
+    // SAFETY: As for `REGISTRY`.
+    /// `/sys/kernel/debug/acrn_hsm`, while the module is in service.
+    unsafe(uninit) static DEBUG: Mutex<Option<Dir>> = None;
 }
 
 /// Takes the module's VMs into service; what is left of them goes when this is dropped.
@@ -59,17 +62,20 @@ impl VmList {
     pub(crate) fn init() -> Self {
         // SAFETY: The module's initialiser calls this once.
         unsafe { REGISTRY.init() };
-        REGISTRY.lock().debug = Some(Dir::new(c"acrn_hsm"));
+        // SAFETY: As above.
+        unsafe { DEBUG.init() };
+        *DEBUG.lock() = Some(Dir::new(c"acrn_hsm"));
         Self(())
     }
 }
 
 impl Drop for VmList {
     fn drop(&mut self) {
+        // First, so that no folder comes back for an orphan that stays.
+        *DEBUG.lock() = None;
         bury_orphans();
         let mut registry = REGISTRY.lock();
         registry.writer.clear();
-        registry.debug = None;
         for orphan in core::mem::take(&mut registry.orphans) {
             pr_err!(
                 "VM {}: the hypervisor keeps it, its memory stays pinned\n",
@@ -82,8 +88,8 @@ impl Drop for VmList {
 }
 
 /// The folder of debugfs for all VMs.
-pub(crate) fn debug_folder() -> Result<Dir> {
-    REGISTRY.lock().debug.clone().ok_or(ENODEV)
+pub(crate) fn debug_folder() -> Option<Dir> {
+    DEBUG.lock().clone()
 }
 
 /// Adds a VM, so that its requests are served.
