@@ -33,14 +33,29 @@ impl HotplugCpu {
         unsafe { bindings::cpu_is_hotpluggable(number) }.then_some(Self(number))
     }
 
-    /// Takes it offline, unless it is. Sleeps.
-    pub(crate) fn take_offline(self) -> Result {
-        // SAFETY: A possible CPU, by the type invariant.
-        if !unsafe { own::hsm_cpu_online(self.0) } {
-            return Ok(());
+    /// Takes it offline, unless it is, and runs `action` before it can come back. Sleeps.
+    ///
+    /// `EBUSY` if somebody brings it back at once.
+    pub(crate) fn while_offline(self, action: impl FnOnce() -> Result) -> Result {
+        if self.is_online() {
+            // SAFETY: No precondition.
+            to_result(unsafe { bindings::remove_cpu(self.0) })?;
         }
-        // SAFETY: No precondition.
-        to_result(unsafe { bindings::remove_cpu(self.0) })
+        // SAFETY: Balanced below.
+        unsafe { bindings::cpu_hotplug_disable() };
+        let result = if self.is_online() {
+            Err(EBUSY)
+        } else {
+            action()
+        };
+        // SAFETY: Balances the call above.
+        unsafe { bindings::cpu_hotplug_enable() };
+        result
+    }
+
+    fn is_online(self) -> bool {
+        // SAFETY: A possible CPU, by the type invariant.
+        unsafe { own::hsm_cpu_online(self.0) }
     }
 
     /// Brings it back. Sleeps.
