@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(180);
 /// Huge pages of 2 MiB for the programs.
 const HUGE_PAGES: &str = "64";
 
-/// Runs all programs, or the one that `testbed.only` names.
+/// Runs all programs, or the one that `testbed.only` names, of which `testbed.tests` may name some tests.
 pub fn run(command_line: &CommandLine) -> io::Result<()> {
     let mut report = OpenOptions::new().write(true).open(REPORT)?;
     let mut log = KernelLog::open()?;
@@ -41,7 +41,7 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     for (number, program) in (2..).zip(&programs) {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         eprintln!("testbed: {name}");
-        let mut failures = run_program(program, &mut report)
+        let mut failures = run_program(program, command_line.get("tests"), &mut report)
             .unwrap_or_else(|error| vec![format!("{name}: {error}")]);
         failures.extend(log.complaints());
         conclude(&mut report, number, &name, failures)?;
@@ -98,9 +98,12 @@ fn programs(only: Option<&str>) -> io::Result<Vec<PathBuf>> {
     Ok(programs)
 }
 
-/// Runs a program with its KTAP as a subtest; returns what is wrong beside failed tests.
-fn run_program(program: &Path, report: &mut File) -> io::Result<Vec<String>> {
-    let mut child = Command::new(program).stdout(Stdio::piped()).spawn()?;
+/// Runs a program, or some of its tests, with its KTAP as a subtest; returns what is wrong beside failed tests.
+fn run_program(program: &Path, tests: Option<&str>, report: &mut File) -> io::Result<Vec<String>> {
+    let mut child = Command::new(program)
+        .args(tests.iter().flat_map(|tests| tests.split(',')))
+        .stdout(Stdio::piped())
+        .spawn()?;
     let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {

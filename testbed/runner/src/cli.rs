@@ -48,10 +48,34 @@ pub enum Job {
         #[arg(long, value_name = "FILE")]
         add_results: Vec<PathBuf>,
     },
+    /// The selftests on upstream's driver and on ours, and where they differ; counts as `check` does
+    Compare {
+        #[command(flatten)]
+        machine: Machine,
+
+        #[command(flatten)]
+        limits: Limits,
+
+        /// The same as --silence on upstream's driver
+        #[arg(long, value_name = "SECONDS", default_value = "140", value_parser = seconds)]
+        upstream_silence: Duration,
+
+        /// The differences that are meant to be: Documentation/differences.csv
+        #[arg(long, value_name = "FILE")]
+        differences: PathBuf,
+
+        /// Run this program of the selftests only
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+
+        /// Count the results in this file too, as in `check`
+        #[arg(long, value_name = "FILE")]
+        add_results: Vec<PathBuf>,
+    },
 }
 
 /// What the machine is made of.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Machine {
     /// mini-ACRN, as a 32-bit ELF
     #[arg(long, value_name = "FILE")]
@@ -102,6 +126,17 @@ pub struct Machine {
     pub append: String,
 }
 
+impl Machine {
+    /// The same with another driver, and another place for what it leaves.
+    pub fn with(&self, driver: Driver) -> Self {
+        Self {
+            driver,
+            work: self.work.join(driver.name()),
+            ..self.clone()
+        }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Driver {
     Rust,
@@ -119,7 +154,7 @@ impl Driver {
 }
 
 /// When a run counts as hung.
-#[derive(Args)]
+#[derive(Args, Clone, Copy)]
 pub struct Limits {
     /// Seconds for the whole run
     #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds)]

@@ -3,7 +3,10 @@
 //! KTAP, read line by line as it comes: a result at top level for each program, with the program's own
 //! results indented before it.
 
-use std::fmt;
+use std::{fmt, mem};
+
+/// Begins a diagnostic that is no remark on a test but a line of the `transcript` program.
+pub const TRANSCRIPT: &str = "transcript: ";
 
 /// Counted results.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -41,8 +44,9 @@ impl fmt::Display for Totals {
     }
 }
 
+/// How a test ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
+pub enum Outcome {
     Passed,
     Failed,
     Skipped,
@@ -90,11 +94,26 @@ impl Level {
     }
 }
 
+/// What a report tells test by test.
+#[derive(Default)]
+pub struct Results {
+    /// Each test as `PROGRAM.TEST`, in the order of the report.
+    pub tests: Vec<(String, Outcome)>,
+    /// Lines of the `transcript` program.
+    pub transcript: Vec<String>,
+}
+
+/// Name of what is wrong with a program beside its tests: complaints of the kernel, an end by a signal.
+pub const BESIDE_TESTS: &str = "kernel_log";
+
 /// Reader of a whole report.
 #[derive(Default)]
 pub struct Report {
     top: Level,
     program: Level,
+    results: Results,
+    /// Tests of the program that goes on.
+    tests: Vec<(String, Outcome)>,
     totals: Totals,
     /// Diagnostics since the last result.
     diagnostics: Vec<String>,
@@ -109,8 +128,11 @@ impl Report {
     pub fn line(&mut self, line: &str) {
         let text = line.trim();
         let nested = line.starts_with("    ");
-        if let Some(diagnostic) = text.strip_prefix('#') {
-            self.diagnostics.push(diagnostic.trim().to_owned());
+        if let Some(diagnostic) = text.strip_prefix('#').map(str::trim) {
+            match diagnostic.strip_prefix(TRANSCRIPT) {
+                Some(line) => self.results.transcript.push(line.to_owned()),
+                None => self.diagnostics.push(diagnostic.to_owned()),
+            }
         } else if let Some(planned) = plan(text) {
             let level = if nested {
                 &mut self.program
@@ -122,6 +144,7 @@ impl Report {
             if nested {
                 self.program.seen += 1;
                 self.program.totals.count(outcome);
+                self.tests.push((name.to_owned(), outcome));
                 self.remark(outcome, text);
             } else {
                 self.conclude(outcome, name, text);
@@ -130,7 +153,7 @@ impl Report {
     }
 
     fn remark(&mut self, outcome: Outcome, text: &str) {
-        let diagnostics = std::mem::take(&mut self.diagnostics);
+        let diagnostics = mem::take(&mut self.diagnostics);
         if outcome != Outcome::Passed {
             self.remarks.push(text.to_owned());
         }
@@ -142,8 +165,9 @@ impl Report {
 
     /// A program ended. Its own result counts where its tests do not tell the same.
     fn conclude(&mut self, outcome: Outcome, name: &str, text: &str) {
-        let mut program = std::mem::take(&mut self.program);
+        let mut program = mem::take(&mut self.program);
         self.top.seen += 1;
+        self.attribute(name, outcome);
         if program.planned.is_none() && program.seen == 0 {
             program.totals.count(outcome);
         } else {
@@ -172,6 +196,37 @@ impl Report {
         self.totals.add(program.totals);
     }
 
+    /// Puts the tests of a program that ended where they belong. What has no tests is none.
+    fn attribute(&mut self, program: &str, outcome: Outcome) {
+        let tests = mem::take(&mut self.tests);
+        if tests.is_empty() {
+            return;
+        }
+        // That a test failed is also the program's exit status.
+        let told = |line: &String| line.starts_with("exit status:");
+        let beside = outcome == Outcome::Failed && !self.diagnostics.iter().all(told);
+        let beside = match beside {
+            true => Outcome::Failed,
+            false => Outcome::Passed,
+        };
+        let tests = tests
+            .into_iter()
+            .chain([(BESIDE_TESTS.to_owned(), beside)])
+            .map(|(test, outcome)| (format!("{program}.{test}"), outcome));
+        self.results.tests.extend(tests);
+    }
+
+    /// What is known test by test. `running` is the program that goes on, if any.
+    pub fn take_results(&mut self, running: Option<&str>) -> Results {
+        let mut results = mem::take(&mut self.results);
+        if let Some(program) = running {
+            let unfinished = self.tests.iter();
+            let named = unfinished.map(|(test, outcome)| (format!("{program}.{test}"), *outcome));
+            results.tests.extend(named);
+        }
+        results
+    }
+
     /// Whether every program that was planned has a result.
     pub fn is_complete(&self) -> bool {
         self.top.mismatch().is_none()
@@ -186,7 +241,7 @@ impl Report {
     /// Ends the report: failed and skipped tests, a line a program, and the totals.
     pub fn finish(mut self) -> (String, Totals) {
         if self.program.seen > 0 {
-            let unfinished = std::mem::take(&mut self.program);
+            let unfinished = mem::take(&mut self.program);
             self.totals.add(unfinished.totals);
             self.remarks
                 .extend(self.diagnostics.drain(..).map(|line| format!("  # {line}")));
@@ -262,6 +317,29 @@ mod tests {
         );
         assert_eq!(totals_of("1..1\n    1..2\n    ok 1 a\n").1, totals(1, 2, 0));
         assert_eq!(totals_of("").1, totals(0, 1, 0));
+    }
+
+    #[test]
+    fn results_are_told_by_name() {
+        let mut report = Report::default();
+        let text = "ok 1 load\n    1..2\n    # transcript: A.b | 0 | - | -\n    ok 1 a\n    # why\n    \
+                    not ok 2 b\n# exit status: 1\nnot ok 2 io\n    ok 1 c\n# BUG: x\nnot ok 3 memory\n    \
+                    ok 1 d\n";
+        text.lines().for_each(|line| report.line(line));
+        let results = report.take_results(Some("races"));
+        let expected = [
+            ("io.a", Outcome::Passed),
+            ("io.b", Outcome::Failed),
+            ("io.kernel_log", Outcome::Passed),
+            ("memory.c", Outcome::Passed),
+            ("memory.kernel_log", Outcome::Failed),
+            ("races.d", Outcome::Passed),
+        ];
+        assert_eq!(
+            results.tests,
+            expected.map(|(name, outcome)| (name.to_owned(), outcome))
+        );
+        assert_eq!(results.transcript, ["A.b | 0 | - | -"]);
     }
 
     #[test]

@@ -3,16 +3,22 @@
 //! Starts the test-bed and judges what comes of it.
 
 mod cli;
+mod compare;
+mod differences;
 mod initramfs;
 mod ktap;
 mod qemu;
+mod transcript;
+mod upstream;
 
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{fs, fs::File, io, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use cli::{Cli, Job, Limits, Machine};
-use ktap::{Report, Totals};
+use cli::{Cli, Driver, Job, Limits, Machine};
+use differences::Differences;
+use ktap::{Report, Results, Totals};
 use qemu::{Boot, Listener, Outcome};
+use upstream::Machines;
 
 /// What init says when the User VM is done and nothing uses the driver any more.
 const DEMO_SUCCESS: &str = "testbed: acrn-vmm: exit status: 0; the driver is unloaded";
@@ -37,6 +43,33 @@ fn main() -> ExitCode {
             report_only,
             &add_results,
         ),
+        Job::Compare {
+            machine,
+            limits,
+            upstream_silence,
+            differences,
+            only,
+            add_results,
+        } => File::open(&differences).and_then(|file| {
+            let list = Differences::read(file)
+                .map_err(|error| io::Error::other(format!("{}: {error}", differences.display())))?;
+            let upstream = Upstream {
+                machine: machine.with(Driver::C),
+                limits: Limits {
+                    silence: upstream_silence,
+                    ..limits
+                },
+            };
+            let machine = machine.with(Driver::Rust);
+            compare(
+                &machine,
+                &limits,
+                upstream,
+                &list,
+                only.as_deref(),
+                &add_results,
+            )
+        }),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -85,13 +118,31 @@ fn demo(machine: &Machine, limits: &Limits, interactive: bool) -> io::Result<boo
     Ok(listener.succeeded && outcome.faults.is_empty())
 }
 
-impl Listener for Report {
+/// Shows the report as it comes.
+struct Shown {
+    report: Report,
+    /// Leave out what is shown another way.
+    without_transcript: bool,
+}
+
+impl Listener for Shown {
     fn report(&mut self, line: &str) {
-        println!("{line}");
-        self.line(line);
+        if !(self.without_transcript && line.contains(ktap::TRANSCRIPT)) {
+            println!("{line}");
+        }
+        self.report.line(line);
     }
 
     fn console(&mut self, _line: &str) {}
+}
+
+/// A run of the machine that reports.
+struct Run<'a> {
+    machine: &'a Machine,
+    limits: &'a Limits,
+    boot: Boot,
+    parameters: String,
+    without_transcript: bool,
 }
 
 fn check(
@@ -103,27 +154,115 @@ fn check(
 ) -> io::Result<bool> {
     let mut totals = Totals::default();
     if only.is_none() {
-        totals.add(run_report(
-            machine,
-            Boot::Linux,
-            limits,
-            "quiet testbed.job=refuse",
-        )?);
+        totals.add(refuse(machine, limits)?);
     }
     for only in runs(machine, only, report_only) {
-        let only = only.map_or(String::new(), |only| format!(" testbed.only={only}"));
-        let parameters = format!("quiet testbed.job=check{only}");
-        totals.add(run_report(machine, Boot::MiniAcrn, limits, &parameters)?);
+        let (_, counted) = run_report(
+            &Run {
+                machine,
+                limits,
+                boot: Boot::MiniAcrn,
+                parameters: selftests(only.as_deref(), None),
+                without_transcript: false,
+            },
+            None,
+        )?;
+        totals.add(counted);
     }
     if report_only {
         println!("(report only: {totals})");
         return Ok(true);
     }
+    conclude(totals, add_results)
+}
+
+/// The driver on a machine without ACRN.
+fn refuse(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
+    let run = Run {
+        machine,
+        limits,
+        boot: Boot::Linux,
+        parameters: "quiet testbed.job=refuse".to_owned(),
+        without_transcript: true,
+    };
+    run_report(&run, None).map(|(_, totals)| totals)
+}
+
+/// Kernel parameters for the selftests, or one program, or some tests of it.
+fn selftests(only: Option<&str>, tests: Option<&[&str]>) -> String {
+    let mut parameters = "quiet testbed.job=check".to_owned();
+    if let Some(only) = only {
+        parameters += &format!(" testbed.only={only}");
+    }
+    if let Some(tests) = tests {
+        parameters += &format!(" testbed.tests={}", tests.join(","));
+    }
+    parameters
+}
+
+/// The closing line, and whether all is well.
+fn conclude(mut totals: Totals, add_results: &[PathBuf]) -> io::Result<bool> {
     for file in add_results {
         totals.add(ktap::flat(&fs::read_to_string(file)?));
     }
     println!("{totals}");
     Ok(totals.failed == 0 && totals != Totals::default())
+}
+
+/// Upstream's driver. How its runs end is not judged.
+struct Upstream {
+    machine: Machine,
+    limits: Limits,
+}
+
+impl Machines for Upstream {
+    fn run(&mut self, program: &str, tests: Option<&[&str]>) -> io::Result<Results> {
+        let run = Run {
+            machine: &self.machine,
+            limits: &self.limits,
+            boot: Boot::MiniAcrn,
+            parameters: selftests(Some(program), tests),
+            without_transcript: true,
+        };
+        run_report(&run, Some(program)).map(|(results, _)| results)
+    }
+}
+
+fn compare(
+    machine: &Machine,
+    limits: &Limits,
+    mut upstream: Upstream,
+    list: &Differences,
+    only: Option<&str>,
+    add_results: &[PathBuf],
+) -> io::Result<bool> {
+    println!("The selftests on our driver:");
+    let mut totals = Totals::default();
+    if only.is_none() {
+        totals.add(refuse(machine, limits)?);
+    }
+    let run = Run {
+        machine,
+        limits,
+        boot: Boot::MiniAcrn,
+        parameters: selftests(only, None),
+        without_transcript: true,
+    };
+    let (ours, counted) = run_report(&run, None)?;
+    totals.add(counted);
+
+    println!("The selftests on upstream's driver, for comparison:");
+    let mut theirs = Results::default();
+    for program in runs(machine, only, true).into_iter().flatten() {
+        let results = upstream::run(&mut upstream, &program, &ours.tests, list)?;
+        theirs.tests.extend(results.tests);
+        theirs.transcript.extend(results.transcript);
+    }
+
+    let comparison = compare::compare(&theirs, &ours, list, only.is_none());
+    println!("{}", comparison.report());
+    totals.add(comparison.totals());
+    conclude(totals, add_results)
 }
 
 /// Which programs each run is for; `None` is all of them. Where failures are expected, a program that takes the
@@ -138,16 +277,23 @@ fn runs(machine: &Machine, only: Option<&str>, report_only: bool) -> Vec<Option<
         .collect()
 }
 
-/// One run of the machine, and its report in words.
-fn run_report(
-    machine: &Machine,
-    boot: Boot,
-    limits: &Limits,
-    parameters: &str,
-) -> io::Result<Totals> {
-    let mut report = Report::default();
-    let outcome = qemu::run(machine, boot, limits, parameters, false, &mut report)?;
+/// One run of the machine, and its report in words. `program` is the only one that runs, if it is.
+fn run_report(run: &Run<'_>, program: Option<&str>) -> io::Result<(Results, Totals)> {
+    let mut shown = Shown {
+        report: Report::default(),
+        without_transcript: run.without_transcript,
+    };
+    let outcome = qemu::run(
+        run.machine,
+        run.boot,
+        run.limits,
+        &run.parameters,
+        false,
+        &mut shown,
+    )?;
     show_faults(&outcome)?;
+    let mut report = shown.report;
+    let results = report.take_results(program);
     // A WARNING in the middle of a run is also a failed program, by init's look at the kernel's log.
     for fault in &outcome.faults {
         if !report.is_complete() || !fault.contains("WARNING:") {
@@ -155,8 +301,8 @@ fn run_report(
         }
     }
     let (text, totals) = report.finish();
-    println!("\nOn the {} driver:\n{text}\n", machine.driver.name());
-    Ok(totals)
+    println!("\nOn the {} driver:\n{text}\n", run.machine.driver.name());
+    Ok((results, totals))
 }
 
 /// Shows what a bad run said last.

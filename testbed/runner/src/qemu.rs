@@ -304,8 +304,14 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ktap::Report;
     use std::os::unix::fs::PermissionsExt;
+
+    struct Silent;
+
+    impl Listener for Silent {
+        fn report(&mut self, _line: &str) {}
+        fn console(&mut self, _line: &str) {}
+    }
 
     /// Runs a script in QEMU's place.
     fn run_script(script: &str) -> Outcome {
@@ -331,15 +337,7 @@ mod tests {
             timeout: Duration::from_secs(20),
             silence: Duration::from_secs(1),
         };
-        run(
-            &machine,
-            Boot::MiniAcrn,
-            &limits,
-            "",
-            false,
-            &mut Report::default(),
-        )
-        .unwrap()
+        run(&machine, Boot::MiniAcrn, &limits, "", false, &mut Silent).unwrap()
     }
 
     #[test]
