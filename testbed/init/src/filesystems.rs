@@ -6,11 +6,12 @@ use std::{fs, io};
 
 use nix::mount::{MsFlags, mount};
 
-const ALL: [(&str, &str); 7] = [
+const ALL: [(&str, &str); 8] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
     ("debugfs", "/sys/kernel/debug"),
+    ("tracefs", "/sys/kernel/tracing"),
     ("tmpfs", "/tmp"),
     ("tmpfs", "/dev/shm"),
     ("hugetlbfs", "/dev/hugepages"),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an administrator sees of VMs: fdinfo, debugfs, the kernel's log.
+//! What an administrator sees of VMs: fdinfo, debugfs, the kernel's log, tracepoints.
 
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ mod debugfs;
 mod fdinfo;
 mod log;
 mod status;
+mod tracepoints;
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -21,6 +22,10 @@ fn main() -> ExitCode {
         Test::new("debugfs_none_of_failed_vm", debugfs::none_of_failed_vm),
         Test::new("debugfs_open_while_vm_goes", debugfs::open_while_vm_goes),
         Test::new("debugfs_neighbours", debugfs::neighbours),
+        Test::new(
+            "trace_of_requests_and_interrupts",
+            tracepoints::requests_and_interrupts,
+        ),
         Test::new("log_of_failed_commands", log::failed_commands),
         Test::new("log_of_failed_creation", log::failed_creation),
         Test::new(

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tracepoints `acrn_hsm:*`. Upstream's driver has none.
+
+use std::{
+    fs,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    event::Event,
+    harness::Outcome,
+    need,
+    program::{read, write},
+    scripted::{Answer, Idle},
+    skip,
+};
+use acrn_uapi::{ioctl::*, *};
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+const PORT: u16 = 0x520;
+const ADDRESS: u64 = 0xd000_0040;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(TRACEFS).join(name)
+}
+
+/// The driver's events on, as long as this lives.
+struct Events;
+
+impl Events {
+    fn on() -> Self {
+        fs::write(file("trace"), "").expect("an empty trace");
+        fs::write(file("events/acrn_hsm/enable"), "1").expect("the driver's events");
+        Self
+    }
+
+    /// What came after the name of each event, behind that name.
+    fn seen(&self) -> Vec<String> {
+        let text = fs::read_to_string(file("trace")).expect("the trace");
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let events = lines.filter_map(|line| line.find("acrn_").map(|start| &line[start..]));
+        events.map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let _ = fs::write(file("events/acrn_hsm/enable"), "0");
+    }
+}
+
+/// Each request and each MSI shows, with whose it is and what became of it; nothing shows when they are off.
+pub fn requests_and_interrupts() -> Outcome {
+    if !file("events").exists() {
+        skip!("no tracefs on {TRACEFS}");
+    }
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    let fd = event.as_raw_fd();
+    let mut range = acrn_ioeventfd {
+        fd: fd as u32,
+        flags: ACRN_IOEVENTFD_FLAG_PIO,
+        addr: PORT.into(),
+        len: 2,
+        ..Default::default()
+    };
+    let mut irq = acrn_irqfd {
+        fd,
+        ..Default::default()
+    };
+    (irq.msi.msi_addr, irq.msi.msi_data) = (0xfee0_0000, 0x41);
+    idle.device
+        .with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        .expect("IOEVENTFD");
+    idle.device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+
+    let config_address = write(Target::Port(0xcf8), Width::Four, 0);
+    let doorbell = write(Target::Port(PORT), Width::Two, 1);
+    let memory = read(Target::Memory(ADDRESS), Width::Eight);
+    let events = Events::on();
+    assert_eq!(idle.ask(config_address), Answer::Driver(None));
+    assert_eq!(idle.ask(doorbell), Answer::Driver(None));
+    assert_eq!(idle.ask(memory), Answer::DeviceModel);
+    let seen = events.seen();
+    drop(events);
+    let vm = idle.vmid;
+    let dispatch = |rest: &str| format!("acrn_ioreq_dispatch: vmid={vm} vcpu=0 taker={rest}");
+    assert_eq!(
+        seen,
+        [
+            dispatch("pci-config port write address=0xcf8 size=4"),
+            format!("acrn_irqfd_inject: vmid={vm} msi_addr=0xfee00000 msi_data=0x41"),
+            dispatch("ioeventfd port write address=0x520 size=2"),
+            dispatch("device-model memory read address=0xd0000040 size=8"),
+            format!("acrn_ioreq_finish: vmid={vm} vcpu=0"),
+        ]
+    );
+
+    idle.ask(memory);
+    assert_eq!(Events.seen(), seen, "while they are off");
+    Outcome::Passed
+}
