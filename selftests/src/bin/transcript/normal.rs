@@ -21,22 +21,31 @@ const REQUEST_PAGE: std::ops::Range<usize> = 32..40;
 /// Bytes of `acrn_ptdev_irq`. What the hypervisor reads beyond has a case of its own.
 const LINE_SIZE: usize = 20;
 
-/// All hypercalls among `records`, with their parameters and results.
+/// All hypercalls among `records`, with their parameters and results. Calls of SET_MEMORY_REGIONS that follow
+/// each other and succeed are told as one.
 pub fn calls(records: &[Record]) -> String {
-    let mut calls = Vec::new();
-    let mut regions = Vec::new();
-    for record in records {
-        match record.kind {
-            kind::MEMORY_REGION => regions.push(record),
-            kind::HYPERCALL => {
-                let arguments = arguments(record, &std::mem::take(&mut regions));
-                let result = result(record.result);
-                calls.push(format!("{}({arguments})={result}", name(record.id)));
-            }
-            _ => {}
-        }
+    let of_kind = |kind| records.iter().filter(move |record| record.kind == kind);
+    let calls: Vec<_> = of_kind(kind::HYPERCALL).collect();
+    let mut told = Vec::new();
+    let mut begin = 0;
+    for calls in calls.chunk_by(|a, b| is_mapping(a) && is_mapping(b)) {
+        let (first, end) = (calls[0], calls[calls.len() - 1].seq);
+        // Entries are recorded before their call.
+        let entries =
+            of_kind(kind::MEMORY_REGION).filter(|entry| (begin..end).contains(&entry.seq));
+        let arguments = arguments(first, &entries.collect::<Vec<_>>());
+        told.push(format!(
+            "{}({arguments})={}",
+            name(first.id),
+            result(first.result)
+        ));
+        begin = end;
     }
-    calls.join("; ")
+    told.join("; ")
+}
+
+fn is_mapping(call: &Record) -> bool {
+    call.id == SET_MEMORY_REGIONS && call.result == 0
 }
 
 fn result(value: i64) -> String {
@@ -196,12 +205,16 @@ mod tests {
     fn regions_are_merged_and_addresses_replaced() {
         let mut header = [0; 24];
         header[0] = 1;
-        let records = [
+        let mut records = [
             region(0x1000, 0x7000),
+            record(kind::HYPERCALL, SET_MEMORY_REGIONS, &header),
             region(0x2000, 0x3000),
             region(0x4000, 0xfed0_0000),
             record(kind::HYPERCALL, SET_MEMORY_REGIONS, &header),
         ];
+        for (seq, record) in (7..).zip(&mut records) {
+            record.seq = seq;
+        }
         assert_eq!(
             calls(&records),
             "SET_MEMORY_REGIONS(VM 1: add 0x1000+0x2000 attr 0x47, \
