@@ -237,3 +237,22 @@ pub fn many_ranges() -> Outcome {
     }
     Outcome::Passed
 }
+
+/// More than a VM may have: the upcall's work is bounded, which upstream's is not.
+pub fn too_many_ranges() -> Outcome {
+    const MOST: u64 = 1024;
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    let place = |index| range(Target::Memory(0xd000_0000 + 8 * index), 8);
+    for index in 0..MOST {
+        assign(&idle.device, &event, place(index)).expect("IOEVENTFD");
+    }
+    let last = place(MOST);
+    assert_eq!(assign(&idle.device, &event, last), Err(Errno::ENOSPC));
+    assert!(!is_taken(&idle, last.target, 0));
+    deassign(&idle.device, &event, place(0)).expect("DEASSIGN");
+    assign(&idle.device, &event, last).expect("IOEVENTFD");
+    assert!(is_taken(&idle, last.target, 0));
+    assert_eq!(event.take(), 1);
+    Outcome::Passed
+}

@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Test::new("deassign_longest", assign::deassign_longest),
         Test::new("again_and_again", assign::again_and_again),
         Test::new("many_ranges", assign::many_ranges).within(120),
+        Test::new("too_many_ranges", assign::too_many_ranges),
         Test::new("each_instruction", guest::each_instruction),
         Test::new("in_turns", guest::in_turns),
         Test::new("two_vcpus", guest::two_vcpus),

@@ -3,6 +3,7 @@
 //! Upcalls that come at any moment.
 
 use std::{
+    fs::{self, File},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -20,6 +21,7 @@ use acrn_selftests::{
     scripted::{Answer, Idle},
 };
 use acrn_uapi::{ACRN_IOEVENTFD_FLAG_PIO, acrn_ioeventfd, ioctl::ACRN_IOCTL_IOEVENTFD};
+use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
 use crate::end;
 
@@ -72,7 +74,7 @@ pub fn while_vms_come() -> Outcome {
     Outcome::Passed
 }
 
-/// While the device is opened and closed, the nearest thing to loading and unloading the module (R7).
+/// While the device is opened and closed.
 pub fn while_files_come() -> Outcome {
     need!(Device::open());
     need!(beside_upcalls(|| {
@@ -81,4 +83,29 @@ pub fn while_files_come() -> Outcome {
         }
     }));
     Outcome::Passed
+}
+
+/// While the module is loaded and unloaded (R7).
+pub fn while_module_comes() -> Outcome {
+    let path = need!(module());
+    need!(beside_upcalls(|| {
+        delete_module(c"acrn", DeleteModuleFlags::O_NONBLOCK).expect("rmmod acrn");
+        let file = File::open(&path).expect("the module's file");
+        finit_module(file, c"", ModuleInitFlags::empty()).expect("insmod acrn.ko");
+        Device::open().expect("the device").close();
+    }));
+    Outcome::Passed
+}
+
+/// Where the module that is loaded came from, in the test-bed.
+fn module() -> Result<String, String> {
+    let parameters = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let driver = parameters
+        .split_ascii_whitespace()
+        .find_map(|word| word.strip_prefix("testbed.driver="));
+    let path = format!("/modules/{}/acrn.ko", driver.unwrap_or("rust"));
+    match fs::exists(&path) {
+        Ok(true) => Ok(path),
+        _ => Err(format!("no {path}: not the test-bed")),
+    }
 }
