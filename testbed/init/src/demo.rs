@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The main job: a Linux User VM with a virtio console, which is the terminal, and a virtio disk.
+//! The main job: a Linux User VM with a virtio disk and a virtio console, which is the terminal. Its kernel
+//! writes to the serial port, from its first breath on.
 
 use std::{io, path::Path, process::Command};
 
@@ -27,7 +28,7 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
         .args(["--console", "virtio", "--disk", DISK])
         .arg("--cmdline")
         .arg(format!(
-            "console=hvc0 testbed.job=guest testbed.guest={guest}"
+            "console=ttyS0 testbed.console=hvc0 testbed.job=guest testbed.guest={guest}"
         ))
         .status()?;
     disk_image::verify(disk, SEED)

@@ -12,7 +12,7 @@ mod kernel_log;
 mod modules;
 
 use std::{
-    convert::Infallible, fs::OpenOptions, io, os::fd::AsFd, process::Command, thread,
+    convert::Infallible, fs::OpenOptions, io, os::fd::AsFd, path::Path, process::Command, thread,
     time::Duration,
 };
 
@@ -21,10 +21,11 @@ use guest::End;
 use nix::sys::reboot::{RebootMode, reboot};
 
 fn main() {
-    if let Err(error) = filesystems::mount_all().and_then(|()| use_console()) {
+    let mounted = filesystems::mount_all();
+    let command_line = CommandLine::of_kernel();
+    if let Err(error) = mounted.and_then(|()| use_console(&command_line)) {
         eprintln!("testbed: {error}");
     }
-    let command_line = CommandLine::of_kernel();
     let outcome = match command_line.job() {
         Job::Check => check::run(&command_line),
         Job::Refuse => check::refuse(&command_line),
@@ -54,12 +55,14 @@ fn end(how: RebootMode) -> io::Result<Infallible> {
     Ok(reboot(how)?)
 }
 
-/// The initramfs has no /dev, so the kernel starts PID 1 without standard input and output.
-fn use_console() -> io::Result<()> {
+/// The initramfs has no /dev, so the kernel starts PID 1 without standard input and output. They need not be
+/// where its own messages go: `testbed.console=hvc0`.
+fn use_console(command_line: &CommandLine) -> io::Result<()> {
+    let name = command_line.get("console").unwrap_or("console");
     let console = OpenOptions::new()
         .read(true)
         .write(true)
-        .open("/dev/console")?;
+        .open(Path::new("/dev").join(name))?;
     nix::unistd::dup2_stdin(console.as_fd())?;
     nix::unistd::dup2_stdout(console.as_fd())?;
     nix::unistd::dup2_stderr(console.as_fd())?;

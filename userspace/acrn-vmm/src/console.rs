@@ -4,7 +4,9 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -51,6 +53,8 @@ impl Keys {
 
 /// Reads standard input while the device takes it.
 pub struct Console {
+    /// Not through the standard library's buffer, of which no event tells that there is something in it.
+    stdin: File,
     input: Arc<Mutex<dyn Input>>,
     /// Signalled when the guest has read all that the device had.
     drained: EventFd,
@@ -68,36 +72,37 @@ impl Console {
         drained: EventFd,
         is_terminal: bool,
         stop: Rc<Cell<Option<Stop>>>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let keys = is_terminal.then(Keys::default);
-        Console {
+        Ok(Console {
+            stdin: io::stdin().as_fd().try_clone_to_owned()?.into(),
             input,
             drained,
             keys,
             waiting: VecDeque::new(),
             listening: false,
             stop,
-        }
+        })
     }
 
-    fn stdin_events() -> Events {
-        Events::new_raw(libc::STDIN_FILENO, EventSet::IN)
+    fn stdin_events(&self) -> Events {
+        Events::new(&self.stdin, EventSet::IN)
     }
 
     fn listen(&mut self, ops: &mut EventOps) {
         // Fails for a regular file or /dev/null, which the guest then does without.
-        self.listening = self.listening || ops.add(Self::stdin_events()).is_ok();
+        self.listening = self.listening || ops.add(self.stdin_events()).is_ok();
     }
 
     fn ignore(&mut self, ops: &mut EventOps) {
-        if self.listening && ops.remove(Self::stdin_events()).is_ok() {
+        if self.listening && ops.remove(self.stdin_events()).is_ok() {
             self.listening = false;
         }
     }
 
     fn read(&mut self, ops: &mut EventOps) {
         let mut typed = [0; 64];
-        match io::stdin().lock().read(&mut typed) {
+        match self.stdin.read(&mut typed) {
             Ok(0) | Err(_) => self.ignore(ops),
             Ok(count) => {
                 let typed = &typed[..count];
@@ -124,7 +129,7 @@ impl Console {
 
 impl MutEventSubscriber for Console {
     fn process(&mut self, events: Events, ops: &mut EventOps) {
-        if events.fd() == libc::STDIN_FILENO {
+        if events.fd() == self.stdin.as_raw_fd() {
             self.read(ops);
             if !self.feed() {
                 self.ignore(ops);

@@ -111,7 +111,9 @@ impl Machine {
             .try_clone()
             .context(|| "making an eventfd")?;
         let is_terminal = io::stdin().is_terminal();
-        supervisor.add(|stop| Console::new(input, drained, is_terminal, stop));
+        supervisor
+            .add(|stop| Console::new(input, drained, is_terminal, stop))
+            .context(|| "duplicating standard input")?;
         let result = self.run_guest(args, devices, supervisor);
         // Nothing may go on that its devices do for the guest, before there is no guest.
         let paused = self.vm.pause().context(|| "pausing the VM");

@@ -117,10 +117,11 @@ impl Supervisor {
     /// Adds somebody who may stop the run.
     pub fn add<S: MutEventSubscriber + 'static>(
         &mut self,
-        subscriber: impl FnOnce(Rc<Cell<Option<Stop>>>) -> S,
-    ) {
-        self.manager
-            .add_subscriber(Box::new(subscriber(self.stop.clone())));
+        subscriber: impl FnOnce(Rc<Cell<Option<Stop>>>) -> io::Result<S>,
+    ) -> io::Result<()> {
+        let subscriber = subscriber(self.stop.clone())?;
+        self.manager.add_subscriber(Box::new(subscriber));
+        Ok(())
     }
 
     /// Handles events until one ends the run.
