@@ -25,8 +25,11 @@ help:
 	@echo '                   (INTERACTIVE=1: the User VM stays up until you type poweroff)'
 	@echo '  check            run every test (ONLY=NAME: that program of selftests/, nothing else;'
 	@echo '                   DRIVER=c with it: on the C driver of upstream)'
+	@echo '  compare          the part of it that runs on both drivers: where they differ, command by'
+	@echo '                   command, and whether Documentation/differences.csv has it (ONLY=NAME as'
+	@echo '                   above; ONLY=transcript takes a minute)'
 	@echo '  check-debug      the same on a kernel with lockdep and more (slow)'
-	@echo '  setup            only what the other three do first'
+	@echo '  setup            only what the other four do first'
 	@echo '  distclean-cache  remove all that the set-up has made'
 	@echo '  Kernel, tools and results are kept in $${ACRN_HSM_CACHE:-~/.cache/acrn-hsm}.'
 
@@ -116,8 +119,8 @@ rustfmtcheck:
 
 # The test-bed ----------------------------------------------------------------
 
-.PHONY: run check check-debug setup
-run check check-debug setup:
+.PHONY: run check check-debug compare setup
+run check check-debug compare setup:
 	@exec testbed/setup/setup.sh $@
 
 .PHONY: distclean-cache

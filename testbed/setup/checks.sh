@@ -99,10 +99,20 @@ cargo_host() {
 hang_is_panic='rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.panic_on_rcu_stall=1
 	sysctl.kernel.hung_task_panic=1 sysctl.kernel.hung_task_timeout_secs=90'
 
-# selftests DRIVER OPTION...
+# selftests JOB OPTION...: a job of the runner.
 selftests() {
 	# shellcheck disable=SC2086 # its words, on one line
-	runner check "$1" --append "$(echo $hang_is_panic)" "${@:2}"
+	runner "$1" --append "$(echo $hang_is_panic)" "${@:2}"
+}
+
+# On upstream's driver and on ours; fails if they differ where the list does not say so.
+compare() {
+	selftests compare --differences "$top/Documentation/differences.csv" "$@"
+}
+
+# `make compare`, of the program that ONLY names or of all.
+checks_compare() {
+	compare ${ONLY:+--only "$ONLY"}
 }
 
 # `make check`: fails if any check did; its last line counts them all.
@@ -110,19 +120,17 @@ selftests() {
 # driver that DRIVER names (rust or c).
 checks() {
 	if [ -n "${ONLY:-}" ]; then
-		selftests "${DRIVER:-rust}" --only "$ONLY"
+		selftests check --driver "${DRIVER:-rust}" --only "$ONLY"
 		return
 	fi
 	results=$checkout_cache/results.ktap
 	: >"$results"
 	checks_host
-	say "selftests on upstream's C driver, for comparison:"
-	selftests c --report-only --silence 140 || say "the C driver's run did not end well"
-	say "selftests on our driver:"
-	selftests rust --add-results "$results"
+	say "selftests on our driver and on upstream's:"
+	compare --add-results "$results"
 }
 
 checks_debug() {
 	say "selftests on our driver, debug kernel:"
-	selftests rust --timeout 5400 --silence 600
+	selftests check --timeout 5400 --silence 600
 }

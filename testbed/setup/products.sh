@@ -57,20 +57,20 @@ crates_in() {
 	grep -c '^\[\[package\]\]' "$top/$1"
 }
 
-# runner JOB DRIVER OPTION...: the machine, made of all this.
+# runner JOB OPTION...: the machine, made of all this.
 runner() {
-	local job=$1 driver=$2 program programs=()
-	shift 2
+	local job=$1 program programs=()
+	shift
 	while read -r program; do
 		programs+=(--selftest "$user_space/$program")
 	done < <(selftest_programs)
-	"$user_space/testbed-runner" "$job" --driver "$driver" \
+	"$user_space/testbed-runner" "$job" \
 		--hypervisor "$mini_acrn" --kernel "$kernel_build/arch/x86/boot/bzImage" \
 		--init "$user_space/testbed-init" --vmm "$user_space/acrn-vmm" \
 		--rust-driver "$driver_build/acrn.ko" \
 		--c-driver "$kernel_build/drivers/virt/acrn/acrn.ko" \
 		--probe "$probe_build/acrn_probe.ko" \
-		--work "$checkout_cache/$job-$driver" "${programs[@]}" "$@" {cache_lock}>&-
+		--work "$checkout_cache/$job" "${programs[@]}" "$@" {cache_lock}>&-
 }
 
 # The programs of the selftests crate, one a line.
@@ -84,5 +84,5 @@ demo() {
 	local options=()
 	[ -z "${INTERACTIVE:-}" ] || options+=(--interactive)
 	say "starting mini-ACRN in QEMU: the Service VM's console, then the User VM's"
-	runner demo rust "${options[@]}"
+	runner demo "${options[@]}"
 }

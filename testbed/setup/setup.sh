@@ -6,6 +6,7 @@
 #   setup.sh setup         every stage of the set-up that is not there yet
 #   setup.sh run           the same, then the demo
 #   setup.sh check         the same, then every test; last line: N passed, N failed, N skipped
+#   setup.sh compare       the same, but only what runs on upstream's driver and on ours
 #   setup.sh check-debug   the same on the debug kernel
 #   setup.sh clean         removes the cache
 set -eu -o pipefail
@@ -48,6 +49,11 @@ main() {
 		stages
 		checks
 		;;
+	compare)
+		cache_open
+		stages
+		checks_compare
+		;;
 	check-debug)
 		cache_open
 		stages debug
@@ -59,7 +65,7 @@ main() {
 		rm -rf "$cache"
 		;;
 	*)
-		die "usage: setup.sh setup|run|check|check-debug|clean"
+		die "usage: setup.sh setup|run|check|compare|check-debug|clean"
 		;;
 	esac
 }

@@ -40,10 +40,6 @@ pub enum Job {
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
 
-        /// Print a table of the results and succeed whatever they are
-        #[arg(long)]
-        report_only: bool,
-
         /// Count the results in this file too: KTAP lines `ok NAME`, `not ok NAME`, `ok NAME # SKIP`
         #[arg(long, value_name = "FILE")]
         add_results: Vec<PathBuf>,

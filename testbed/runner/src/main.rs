@@ -8,6 +8,7 @@ mod differences;
 mod initramfs;
 mod ktap;
 mod qemu;
+mod tables;
 mod transcript;
 mod upstream;
 
@@ -34,15 +35,8 @@ fn main() -> ExitCode {
             machine,
             limits,
             only,
-            report_only,
             add_results,
-        } => check(
-            &machine,
-            &limits,
-            only.as_deref(),
-            report_only,
-            &add_results,
-        ),
+        } => check(&machine, &limits, only.as_deref(), &add_results),
         Job::Compare {
             machine,
             limits,
@@ -149,30 +143,21 @@ fn check(
     machine: &Machine,
     limits: &Limits,
     only: Option<&str>,
-    report_only: bool,
     add_results: &[PathBuf],
 ) -> io::Result<bool> {
     let mut totals = Totals::default();
     if only.is_none() {
         totals.add(refuse(machine, limits)?);
     }
-    for only in runs(machine, only, report_only) {
-        let (_, counted) = run_report(
-            &Run {
-                machine,
-                limits,
-                boot: Boot::MiniAcrn,
-                parameters: selftests(only.as_deref(), None),
-                without_transcript: false,
-            },
-            None,
-        )?;
-        totals.add(counted);
-    }
-    if report_only {
-        println!("(report only: {totals})");
-        return Ok(true);
-    }
+    let run = Run {
+        machine,
+        limits,
+        boot: Boot::MiniAcrn,
+        parameters: selftests(only, None),
+        without_transcript: false,
+    };
+    let (_, counted) = run_report(&run, None)?;
+    totals.add(counted);
     conclude(totals, add_results)
 }
 
@@ -253,7 +238,7 @@ fn compare(
 
     println!("The selftests on upstream's driver, for comparison:");
     let mut theirs = Results::default();
-    for program in runs(machine, only, true).into_iter().flatten() {
+    for program in programs(machine, only) {
         let results = upstream::run(&mut upstream, &program, &ours.tests, list)?;
         theirs.tests.extend(results.tests);
         theirs.transcript.extend(results.transcript);
@@ -265,15 +250,12 @@ fn compare(
     conclude(totals, add_results)
 }
 
-/// Which programs each run is for; `None` is all of them. Where failures are expected, a program that takes the
-/// kernel down must not take the others with it: each gets a machine of its own.
-fn runs(machine: &Machine, only: Option<&str>, report_only: bool) -> Vec<Option<String>> {
-    if only.is_some() || !report_only {
-        return vec![only.map(str::to_owned)];
-    }
+/// Names of the programs, or the one that is wanted.
+fn programs(machine: &Machine, only: Option<&str>) -> Vec<String> {
     let names = machine.selftests.iter().filter_map(|path| path.file_name());
     names
-        .map(|name| Some(name.to_string_lossy().into_owned()))
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| only.is_none_or(|only| only == name))
         .collect()
 }
 

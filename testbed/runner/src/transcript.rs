@@ -2,8 +2,10 @@
 
 //! Lines of the `transcript` program: `COMMAND.case | result | what else can be seen | hypercalls`.
 
+use std::fmt;
+
 /// What the parts of a line are, behind its name.
-const PARTS: [&str; 3] = ["result", "seen", "hypercalls"];
+pub const PARTS: [&str; 3] = ["result", "seen", "hypercalls"];
 
 /// One line.
 pub struct Case {
@@ -22,20 +24,71 @@ impl Case {
         (!command.is_empty() && !case.is_empty()).then_some(Self { name, parts })
     }
 
-    /// Where two differ, in words.
-    pub fn differences(&self, ours: &Self) -> Vec<String> {
+    /// Where two differ: the part, and what it is for each.
+    pub fn differences(&self, ours: &Self) -> Vec<Difference> {
         let parts = PARTS.iter().zip(self.parts.iter().zip(&ours.parts));
         let differing = parts.filter(|(_, (upstream, here))| upstream != here);
-        let told = differing.map(|(what, (upstream, here))| {
-            format!("{what}: {}, here {}", cut(upstream), cut(here))
+        let told = differing.map(|(part, (upstream, here))| {
+            let common = common(upstream, here);
+            Difference {
+                part,
+                upstream: cut(&upstream[common..]),
+                here: cut(&here[common..]),
+            }
         });
         told.collect()
     }
 }
 
-/// So much of it that a line stays readable.
+/// A part of a line that is not the same on both drivers.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// One of [`PARTS`].
+    pub part: &'static str,
+    upstream: String,
+    here: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            part,
+            upstream,
+            here,
+        } = self;
+        write!(f, "{part}: {upstream}")?;
+        match upstream.len() + here.len() > SHORT {
+            true => write!(
+                f,
+                "\n    {:>width$}  {here}",
+                "here",
+                width = part.len() - 1
+            ),
+            false => write!(f, ", here {here}"),
+        }
+    }
+}
+
+/// Longest pair of texts for one line.
+const SHORT: usize = 80;
+/// So much of a text is told.
+const SHOWN: usize = 160;
+
+/// Length of the hypercalls that both begin with.
+fn common(upstream: &str, here: &str) -> usize {
+    const SEPARATOR: &str = "; ";
+    let same = upstream
+        .bytes()
+        .zip(here.bytes())
+        .take_while(|(a, b)| a == b);
+    let same = same.count();
+    let ends = upstream
+        .match_indices(SEPARATOR)
+        .map(|(at, _)| at + SEPARATOR.len());
+    ends.take_while(|end| *end <= same).last().unwrap_or(0)
+}
+
 fn cut(text: &str) -> String {
-    const SHOWN: usize = 200;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
@@ -66,15 +119,28 @@ mod tests {
     fn differences_are_told_part_by_part() {
         let upstream = Case::parse("PM.a | 0 | - | X(1)=0").unwrap();
         let ours = Case::parse("PM.a | EINVAL | - | -").unwrap();
+        let told: Vec<_> = upstream
+            .differences(&ours)
+            .iter()
+            .map(Difference::to_string)
+            .collect();
         assert_eq!(
-            upstream.differences(&ours),
+            told,
             ["result: 0, here EINVAL", "hypercalls: X(1)=0, here -"]
         );
         assert!(ours.differences(&ours).is_empty());
     }
 
     #[test]
+    fn what_hypercalls_have_in_common_is_left_out() {
+        let upstream = Case::parse("PM.a | 0 | - | X(1)=0; Y(1)=0; Z(1)=EPERM").unwrap();
+        let ours = Case::parse("PM.a | 0 | - | X(1)=0; Y(1)=0; Z(1)=0").unwrap();
+        let told = upstream.differences(&ours)[0].to_string();
+        assert_eq!(told, "hypercalls: Z(1)=EPERM, here Z(1)=0");
+    }
+
+    #[test]
     fn long_parts_are_cut() {
-        assert_eq!(cut(&"x".repeat(300)).len(), 203);
+        assert_eq!(cut(&"x".repeat(300)).len(), SHOWN + 3);
     }
 }
