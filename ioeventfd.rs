@@ -138,26 +138,27 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Of entries that are sorted.
-    fn new(sorted: &[IoEventFd]) -> Result<Self> {
-        let mut entries = KVVec::with_capacity(sorted.len(), GFP_KERNEL)?;
-        entries.extend_from_slice(sorted, GFP_KERNEL)?;
-        let mut ranges = KVVec::<Range>::new();
-        for entry in entries.iter() {
+    /// Replaces the contents by entries that are sorted. Allocates only for more than there ever were.
+    fn fill(&mut self, sorted: &[IoEventFd]) -> Result {
+        self.clear();
+        self.entries.reserve(sorted.len(), GFP_KERNEL)?;
+        self.ranges.reserve(sorted.len(), GFP_KERNEL)?;
+        // INVARIANT: Sorted as `sorted` is. Room was reserved, also for a range each.
+        for entry in sorted {
             let place = entry.trigger.place();
-            match ranges.last_mut() {
-                Some(last) if last.place == place => last.len = last.len.max(entry.trigger.len),
-                _ => ranges.push(
-                    Range {
-                        place,
-                        len: entry.trigger.len,
-                    },
-                    GFP_KERNEL,
-                )?,
+            let len = entry.trigger.len;
+            match self.ranges.last_mut() {
+                Some(last) if last.place == place => last.len = last.len.max(len),
+                _ => drop(self.ranges.push_within_capacity(Range { place, len })),
             }
+            let _ = self.entries.push_within_capacity(entry.clone());
         }
-        // INVARIANT: Sorted as `sorted` is.
-        Ok(Self { ranges, entries })
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.ranges.clear();
     }
 
     /// Handles an access of a guest, if it lies inside a range. Any context.
@@ -214,10 +215,24 @@ impl Table {
     }
 }
 
-/// What is registered, by [`IoEventFd::key`].
+/// What is registered.
 struct Registered {
+    /// By [`IoEventFd::key`].
     sorted: KVVec<IoEventFd>,
+    /// The table that was in service before. It has room for all but the last that came, so that
+    /// none can be taken away for want of memory.
+    spare: Table,
     next_serial: u64,
+}
+
+impl Registered {
+    fn publish(&mut self, requests: &IoRequests) -> Result {
+        self.spare.fill(&self.sorted)?;
+        requests.swap_ioeventfds(&mut self.spare);
+        // Lets go of eventfds.
+        self.spare.clear();
+        Ok(())
+    }
 }
 
 /// The ioeventfds of a VM.
@@ -232,6 +247,7 @@ impl IoEventFds {
         pin_init!(Self {
             registered <- new_mutex!(Registered {
                 sorted: KVVec::new(),
+                spare: Table::default(),
                 next_serial: 0,
             }),
         })
@@ -282,10 +298,10 @@ impl IoEventFds {
         let index = sorted.partition_point(|known| known.key() < new.key());
         // Room was reserved.
         let _ = sorted.insert_within_capacity(index, new);
-        let published = publish(requests, sorted);
+        let published = registered.publish(requests);
         match published {
             Ok(()) => registered.next_serial += 1,
-            Err(_) => drop(sorted.remove(index)),
+            Err(_) => drop(registered.sorted.remove(index)),
         }
         published
     }
@@ -298,39 +314,31 @@ impl IoEventFds {
             _ => Some(Trigger::try_from(argument)?),
         };
         let eventfd = EventFd::from_fd(argument.fd)?;
-        let sorted = &mut self.registered.lock().sorted;
+        let mut registered = self.registered.lock();
         let is_meant = |known: &IoEventFd| {
             *known.eventfd == eventfd && asked.is_none_or(|asked| known.trigger.is_meant_by(&asked))
         };
-        let (index, _) = sorted
+        let (index, _) = registered
+            .sorted
             .iter()
             .enumerate()
             .filter(|(_, known)| is_meant(known))
             .min_by_key(|(_, known)| known.serial)
             .ok_or(ENOENT)?;
-        let removed = sorted.remove(index).map_err(|_| ENOENT)?;
-        let published = publish(requests, sorted);
-        if published.is_err() {
-            // There is the room of the one that was removed.
-            let _ = sorted.insert_within_capacity(index, removed);
-        }
-        published
+        registered.sorted.remove(index).map_err(|_| ENOENT)?;
+        registered.publish(requests)
     }
 
     /// Takes all away.
     pub(crate) fn clear(&self, requests: &IoRequests) {
         let mut registered = self.registered.lock();
-        requests.replace_ioeventfds(Table::default());
         registered.sorted.clear();
+        // Needs no memory.
+        let _ = registered.publish(requests);
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.registered.lock().sorted.len()
     }
-}
-
-fn publish(requests: &IoRequests, sorted: &[IoEventFd]) -> Result {
-    requests.replace_ioeventfds(Table::new(sorted)?);
-    Ok(())
 }

@@ -184,14 +184,12 @@ impl IoRequests {
         }
     }
 
-    /// Puts another table of ioeventfds into service. Process context.
-    pub(crate) fn replace_ioeventfds(&self, table: ioeventfd::Table) {
+    /// Puts another table of ioeventfds into service, in exchange for the one before. Process
+    /// context.
+    pub(crate) fn swap_ioeventfds(&self, table: &mut ioeventfd::Table) {
         let mut state = self.state.lock();
-        let old = core::mem::replace(&mut state.ioeventfds, table);
+        core::mem::swap(&mut state.ioeventfds, table);
         self.scan(&mut state);
-        drop(state);
-        // Frees memory and lets go of eventfds: not under the lock.
-        drop(old);
     }
 
     /// How many requests there were.
