@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands for a VM.
+
+use std::{cell::Cell, os::fd::AsRawFd};
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{Bench, GUEST, scattered, whole},
+    event::Event,
+    harness::Outcome,
+    hypercall::CREATE_VDEV,
+    need,
+    trace::Trace,
+};
+use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
+
+use crate::failing::Failing;
+
+fn check_memory(area: &Area) -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    failing.each(
+        || bench.set(whole(area)),
+        |mapped| {
+            if mapped.is_ok() {
+                bench.assert_shows(GUEST, area, 0, area.len());
+                bench.unset(whole(area)).expect("UNSET_MEMSEG");
+            }
+            bench.assert_nothing_left();
+        },
+    );
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// SET_MEMSEG of some pages.
+pub fn set_memory() -> Outcome {
+    let area = Area::anonymous(16 * PAGE);
+    area.number_pages(0x300);
+    check_memory(&area)
+}
+
+/// SET_MEMSEG of pages all over the place.
+pub fn set_scattered_memory() -> Outcome {
+    let area = scattered(600);
+    area.number_pages(0x400);
+    check_memory(&area)
+}
+
+/// Commands that hand a structure on: those that fail have not made their hypercall.
+pub fn forwarded_structures() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let device = &bench.device;
+    let mut vdev = acrn_vdev::default();
+    vdev.slot = 0x10;
+    let trace = Trace::start(&bench.probe);
+    let made = Cell::new(0);
+    failing.each(
+        || device.with(ACRN_IOCTL_CREATE_VDEV, &mut vdev),
+        |created| made.set(made.get() + usize::from(created.is_ok())),
+    );
+    let calls = trace.calls(CREATE_VDEV);
+    assert_eq!(calls.len(), made.get());
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// CREATE_IOREQ_CLIENT: after one that failed there is no client.
+pub fn create_client() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let device = &bench.device;
+    failing.each(
+        || device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT),
+        |created| match created {
+            Ok(()) => device
+                .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
+                .expect("DESTROY_IOREQ_CLIENT"),
+            Err(_) => assert_eq!(
+                device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT),
+                Err(Errno::ENODEV)
+            ),
+        },
+    );
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// IOEVENTFD: one that failed can be tried again, one that came before goes on.
+pub fn ioeventfd() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let device = &bench.device;
+    let (event, before) = (Event::new(), Event::new());
+    let range = |event: &Event, flags| acrn_ioeventfd {
+        fd: event.as_raw_fd() as u32,
+        flags,
+        addr: 0xd000_0000,
+        len: 4,
+        ..Default::default()
+    };
+    let set = |event, flags| device.with(ACRN_IOCTL_IOEVENTFD, &mut range(event, flags));
+    set(&before, 0).expect("IOEVENTFD");
+    failing.each(
+        || set(&event, 0),
+        |assigned| {
+            if assigned.is_ok() {
+                assert_eq!(set(&event, 0), Err(Errno::EEXIST));
+                set(&event, ACRN_IOEVENTFD_FLAG_DEASSIGN).expect("DEASSIGN");
+            }
+        },
+    );
+    // To take one away needs no memory.
+    set(&event, 0).expect("IOEVENTFD");
+    failing.nowhere(|| set(&event, ACRN_IOEVENTFD_FLAG_DEASSIGN));
+    assert_eq!(set(&before, 0), Err(Errno::EEXIST));
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// IRQFD: one that failed can be tried again.
+pub fn irqfd() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let device = &bench.device;
+    let event = Event::new();
+    let set = |flags| {
+        let mut argument = acrn_irqfd {
+            fd: event.as_raw_fd(),
+            flags,
+            ..Default::default()
+        };
+        device.with(ACRN_IOCTL_IRQFD, &mut argument)
+    };
+    failing.each(
+        || set(0),
+        |assigned| {
+            if assigned.is_ok() {
+                assert_eq!(set(0), Err(Errno::EBUSY));
+            }
+            set(ACRN_IRQFD_FLAG_DEASSIGN).expect("DEASSIGN");
+        },
+    );
+    bench.destroy();
+    Outcome::Passed
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! CREATE_VM.
+
+use std::os::fd::AsRawFd;
+
+use acrn_ioctls::{RequestPage, Target, Width};
+use acrn_selftests::{
+    cpus, device::Device, event::Event, harness::Outcome, need, probe::Probe, program::write,
+    scripted::request, waiter::until,
+};
+use acrn_uapi::{ioctl::*, *};
+
+use crate::failing::Failing;
+
+const PORT: u16 = 0x510;
+
+/// No VM is left of a CREATE_VM that failed. A VM that was made has its ioeventfds and irqfds (A15).
+pub fn create_vm() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let device = need!(Device::open());
+    let page = RequestPage::new().expect("a request page");
+    failing.each(
+        || device.create(&page, cpus),
+        |created| {
+            if let Ok(created) = created {
+                assert_works(&device, &probe, &page, created.vmid);
+                device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+                device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+            }
+            assert_eq!(probe.vms().len(), 0, "VMs are left");
+        },
+    );
+    Outcome::Passed
+}
+
+fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
+    let event = Event::new();
+    let fd = event.as_raw_fd();
+    let mut range = acrn_ioeventfd {
+        fd: fd as u32,
+        flags: ACRN_IOEVENTFD_FLAG_PIO,
+        addr: PORT.into(),
+        len: 4,
+        ..Default::default()
+    };
+    device
+        .with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        .expect("IOEVENTFD");
+    let access = write(Target::Port(PORT), Width::Four, 0);
+    assert_eq!(probe.raise(request(vmid, 0, access)), 0, "RAISE_REQUEST");
+    let slot = page.slot(0).expect("a slot");
+    until("the request is answered", || {
+        slot.state() == ACRN_IOREQ_STATE_FREE
+    });
+    assert_eq!(event.take(), 1);
+    let mut irq = acrn_irqfd {
+        fd,
+        ..Default::default()
+    };
+    device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+}
