@@ -3,9 +3,10 @@
 //! acrn-vmm with a Linux User VM, and its console.
 
 use std::{
-    io::{BufRead, BufReader},
+    fs,
+    io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -28,6 +29,7 @@ const SHOWN: usize = 20;
 /// The device model as it runs. Killed on drop.
 pub struct Machine {
     vmm: Child,
+    keyboard: ChildStdin,
     lines: Receiver<String>,
     console: Vec<String>,
     deadline: Instant,
@@ -37,19 +39,34 @@ impl Machine {
     /// Starts acrn-vmm with `options`; `more` goes to the end of the kernel's command line. The error says why
     /// the test has to be skipped.
     pub fn start(options: &[&str], more: &str, limit: Duration) -> Result<Self, String> {
-        for file in [VMM, KERNEL, INITRAMFS, "/dev/acrn_hsm"] {
+        Self::start_with(options, &format!("{COMMAND_LINE} {more}"), limit)
+    }
+
+    /// The same with this command line for the kernel and no other.
+    pub fn start_with(options: &[&str], line: &str, limit: Duration) -> Result<Self, String> {
+        for file in [KERNEL, INITRAMFS] {
+            if !Path::new(file).exists() {
+                return Err(format!("no {file}"));
+            }
+        }
+        let linux = ["--kernel", KERNEL, "--initramfs", INITRAMFS, "--cmdline"];
+        Self::run(&[&linux[..], &[line.trim_end()], options].concat(), limit)
+    }
+
+    /// Starts acrn-vmm with `options` and nothing else.
+    pub fn run(options: &[&str], limit: Duration) -> Result<Self, String> {
+        for file in [VMM, "/dev/acrn_hsm"] {
             if !Path::new(file).exists() {
                 return Err(format!("no {file}"));
             }
         }
         let mut vmm = Command::new(VMM)
-            .args(["--kernel", KERNEL, "--initramfs", INITRAMFS])
-            .args(["--cmdline", format!("{COMMAND_LINE} {more}").trim_end()])
             .args(options)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{VMM}: {error}"))?;
+        let keyboard = vmm.stdin.take().ok_or("no pipe")?;
         let output = vmm.stdout.take().ok_or("no pipe")?;
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -62,6 +79,7 @@ impl Machine {
         });
         Ok(Self {
             vmm,
+            keyboard,
             lines,
             console: Vec::new(),
             deadline: Instant::now() + limit,
@@ -81,6 +99,21 @@ impl Machine {
                 Ok(_) => {}
                 Err(error) => self.fail(&format!("no '{word}': {error}")),
             }
+        }
+    }
+
+    /// Types a line.
+    pub fn enter(&mut self, line: &str) {
+        if let Err(error) = writeln!(self.keyboard, "{line}") {
+            self.fail(&format!("typing '{line}': {error}"));
+        }
+    }
+
+    /// How many files the device model has open.
+    pub fn open_files(&self) -> usize {
+        match fs::read_dir(format!("/proc/{}/fd", self.vmm.id())) {
+            Ok(files) => files.count(),
+            Err(error) => self.fail(&error.to_string()),
         }
     }
 

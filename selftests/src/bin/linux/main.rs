@@ -5,6 +5,7 @@
 use std::{os::unix::process::ExitStatusExt, process::ExitCode, time::Duration};
 
 use acrn_selftests::{
+    cpus,
     harness::{self, Outcome, Test},
     need,
 };
@@ -13,6 +14,8 @@ use nix::sys::signal::Signal;
 use crate::machine::Machine;
 
 mod machine;
+mod resets;
+mod virtio;
 
 /// How long a boot may take. Emulated machines on loaded hosts are slow.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -21,14 +24,26 @@ const TEST_LIMIT: u64 = LIMIT.as_secs() + 10;
 
 /// Keeps the guest up.
 const STAY: &str = "testbed.guest=stay";
+/// Keeps it up until it is told otherwise.
+const INTERACTIVE: &str = "testbed.guest=interactive";
 
 fn main() -> ExitCode {
     harness::main(&[
         Test::new("boots_and_powers_off", boots_and_powers_off).within(TEST_LIMIT),
         Test::new("driver_refuses_user_vm", driver_refuses_user_vm).within(TEST_LIMIT),
         Test::new("boots_with_two_vcpus", boots_with_two_vcpus).within(TEST_LIMIT),
+        Test::new("boots_with_four_vcpus", boots_with_four_vcpus).within(TEST_LIMIT),
         Test::new("boots_from_huge_pages", boots_from_huge_pages).within(TEST_LIMIT),
         Test::new("ends_on_sigterm", ends_on_sigterm).within(TEST_LIMIT),
+        Test::new("disk_is_read_and_written", virtio::disk_is_read_and_written).within(TEST_LIMIT),
+        Test::new("two_disks", virtio::two_disks).within(TEST_LIMIT),
+        Test::new("virtio_console_echoes", virtio::virtio_console_echoes).within(TEST_LIMIT),
+        Test::new("kernel_on_virtio_console", virtio::kernel_on_virtio_console).within(TEST_LIMIT),
+        Test::new("two_vms_side_by_side", virtio::two_vms_side_by_side).within(2 * TEST_LIMIT),
+        Test::new("linux_resets", resets::linux_resets).within(3 * TEST_LIMIT),
+        Test::new("twenty_resets", resets::twenty_resets).within(TEST_LIMIT),
+        Test::new("twenty_power_offs", resets::twenty_power_offs).within(TEST_LIMIT),
+        // Upstream's driver is not the same afterwards: these come last.
         Test::new("killed_while_up", killed_while_up).within(TEST_LIMIT),
         Test::new("killed_while_booting", killed_while_booting).within(TEST_LIMIT),
     ])
@@ -57,6 +72,11 @@ fn driver_refuses_user_vm() -> Outcome {
 
 fn boots_with_two_vcpus() -> Outcome {
     boots(&["--cpus", "2"], "2 CPU")
+}
+
+fn boots_with_four_vcpus() -> Outcome {
+    let cpus = format!("{:#x}", need!(cpus::pick(4)));
+    boots(&["--cpu-affinity", &cpus], "4 CPU")
 }
 
 fn boots_from_huge_pages() -> Outcome {
