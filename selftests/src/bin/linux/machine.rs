@@ -4,10 +4,10 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +23,8 @@ const INITRAMFS: &str = "/guest/initramfs.cpio";
 const COMMAND_LINE: &str = "console=ttyS0 quiet testbed.job=guest";
 /// What init of the User VM says.
 const WORD: &str = "User VM: Linux ";
+/// What acrn-vmm says when the driver does not take an ioeventfd.
+const NO_DOORBELL: &str = "acrn-vmm: no doorbell";
 /// How many lines of the console a failed test shows.
 const SHOWN: usize = 20;
 
@@ -64,19 +66,13 @@ impl Machine {
             .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{VMM}: {error}"))?;
         let keyboard = vmm.stdin.take().ok_or("no pipe")?;
-        let output = vmm.stdout.take().ok_or("no pipe")?;
         let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+        forward(vmm.stdout.take().ok_or("no pipe")?, sender.clone());
+        forward(vmm.stderr.take().ok_or("no pipe")?, sender);
         Ok(Self {
             vmm,
             keyboard,
@@ -131,11 +127,15 @@ impl Machine {
         }
     }
 
-    /// Panics unless the device model ends, successfully.
+    /// Panics unless the device model ends, successfully, and with all eventfds that it wanted.
     pub fn assert_ends_well(&mut self) {
         let status = self.wait();
         if !status.success() {
             self.fail(&status.to_string());
+        }
+        // The guest gets along without its eventfds, only slower.
+        if self.console.iter().any(|line| line.contains(NO_DOORBELL)) {
+            self.fail("an ioeventfd was refused");
         }
     }
 
@@ -157,6 +157,18 @@ impl Machine {
         let last = self.console[start..].join("\n  | ");
         panic!("{why}; last lines of the User VM:\n  | {last}");
     }
+}
+
+/// Sends each line, until the end.
+fn forward(output: impl Read + Send + 'static, sender: Sender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
 }
 
 impl Drop for Machine {
