@@ -9,9 +9,9 @@
 
 use std::{
     env,
-    io::{self, Read},
+    io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
-    process::{Command, ExitCode, ExitStatus, Stdio},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -28,6 +28,8 @@ use crate::{leaks::Snapshot, manners};
 const SKIPPED: u8 = 4;
 /// Marks the process of a single test.
 const SINGLE: &str = "--single";
+/// The word of [`ready`].
+const READY: &str = "ready\n";
 /// How long a test may take if it says nothing else. Emulated machines on loaded hosts are slow.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How much later it is killed, should it not end by itself.
@@ -124,6 +126,28 @@ pub fn helper(name: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args([SINGLE, name]).stdout(Stdio::piped());
     command
+}
+
+/// Starts a [`helper`], and returns when it is [`ready`]. The error is what it said instead, as when it was
+/// skipped.
+pub fn start(mut helper: Command) -> Result<Child, String> {
+    let mut child = helper.spawn().expect("a process");
+    let output = child.stdout.take().expect("a pipe");
+    let mut word = String::new();
+    BufReader::new(output)
+        .read_line(&mut word)
+        .expect("a word of the helper");
+    if word == READY {
+        return Ok(child);
+    }
+    child.wait().expect("the helper");
+    Err(word)
+}
+
+/// What a [`helper`] says when whoever started it may go on.
+pub fn ready() {
+    print!("{READY}");
+    io::stdout().flush().expect("stdout");
 }
 
 /// The `main` of a program.

@@ -54,8 +54,10 @@ pub fn forwarded_structures() -> Outcome {
     let mut failing = need!(Failing::new());
     let bench = need!(Bench::new());
     let device = &bench.device;
-    let mut vdev = acrn_vdev::default();
-    vdev.slot = 0x10;
+    let mut vdev = acrn_vdev {
+        slot: 0x10,
+        ..Default::default()
+    };
     let trace = Trace::start(&bench.probe);
     let made = Cell::new(0);
     failing.each(

@@ -14,7 +14,6 @@ mod pass;
 fn main() -> ExitCode {
     harness::main(&[
         Test::new("bytes_arrive", pass::bytes_arrive),
-        Test::new("bad_pointers", pass::bad_pointers),
         Test::new("errors_passed_on", pass::errors_passed_on),
         Test::new("given_and_taken", books::given_and_taken),
         Test::new("line_of_a_device", books::line_of_a_device),

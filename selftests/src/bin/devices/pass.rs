@@ -2,14 +2,7 @@
 
 //! The structure goes to the hypervisor as it is, and its word comes back.
 
-use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::Bench,
-    device::Argument,
-    harness::Outcome,
-    need,
-    trace::Trace,
-};
+use acrn_selftests::{bench::Bench, harness::Outcome, need, trace::Trace};
 use nix::errno::Errno;
 
 use crate::command::{COMMANDS, Command, RESET_LINE, SET_LINE};
@@ -77,37 +70,6 @@ pub fn line_is_padded() -> Outcome {
             assert_eq!(told[bytes.len()..], [0; 4], "{}", command.name());
         }
     }
-    bench.destroy();
-    Outcome::Passed
-}
-
-/// Pointers to nothing, or to a structure of which not all is there. No hypercall is made.
-pub fn bad_pointers() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(2 * PAGE);
-    area.unmap(PAGE, PAGE);
-    let trace = Trace::start(&bench.probe);
-    for command in &COMMANDS {
-        let arguments = [
-            Argument::NULL,
-            Argument::KERNEL,
-            Argument::Number(1 << 63),
-            Argument::Number(u64::MAX),
-            Argument::At(&area, PAGE),
-            Argument::At(&area, PAGE - 4),
-            Argument::At(&area, PAGE - command.size() + 1),
-        ];
-        for (index, argument) in arguments.into_iter().enumerate() {
-            let refused = bench.device.ioctl(command.request, argument);
-            assert_eq!(
-                refused,
-                Err(Errno::EFAULT),
-                "{}, pointer {index}",
-                command.name()
-            );
-        }
-    }
-    assert_eq!(trace.ids(), [], "hypercalls");
     bench.destroy();
     Outcome::Passed
 }

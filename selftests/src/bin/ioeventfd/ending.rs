@@ -3,11 +3,7 @@
 //! How long ranges last, and that eventfds are released when they end. What is left of VMs is for the harness
 //! to find out.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
 use acrn_ioctls::{IoEvent, IoEventAddress, Width};
 use acrn_selftests::{
@@ -205,13 +201,7 @@ pub fn close_while_writing() -> Outcome {
 /// SIGKILL while the guest writes (A1).
 pub fn killed_while_writing() -> Outcome {
     let before = Snapshot::take();
-    let mut victim = harness::helper("victim").spawn().expect("a process");
-    let mut word = String::new();
-    let output = victim.stdout.take().expect("a pipe");
-    BufReader::new(output)
-        .read_line(&mut word)
-        .expect("a word of the victim");
-    assert_eq!(word, "ready\n");
+    let mut victim = need!(harness::start(harness::helper("victim")));
     victim.kill().expect("SIGKILL");
     victim.wait().expect("the victim");
     assert_eq!(before.leaks(), [""; 0]);
@@ -224,8 +214,7 @@ pub fn killed_while_writing() -> Outcome {
 /// The process that [`killed_while_writing`] kills.
 pub fn victim() -> Outcome {
     let (guest, _event) = need!(chatterer());
-    println!("ready");
-    std::io::stdout().flush().expect("stdout");
+    harness::ready();
     let ended = guest.vm.attach_ioreq_client();
     panic!("ATTACH_IOREQ_CLIENT: {ended:?}");
 }

@@ -23,7 +23,6 @@ fn main() -> ExitCode {
         Test::new("lengths", arguments::lengths),
         Test::new("wrapping_ranges", arguments::wrapping_ranges),
         Test::new("descriptors", arguments::descriptors),
-        Test::new("bad_pointers", arguments::bad_pointers),
         Test::new("each_length_and_width", signal::each_length_and_width),
         Test::new("inside_and_partly_inside", signal::inside_and_partly_inside),
         Test::new("overlapping_ranges", signal::overlapping_ranges),

@@ -3,7 +3,6 @@
 //! VMs that end while eventfds are assigned: what is written then reaches nobody, and nothing is left.
 
 use std::{
-    io::{BufRead, BufReader, Write},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     process::Child,
 };
@@ -103,20 +102,9 @@ pub fn close_running() -> Outcome {
 fn start_victim(event: &Event) -> Result<Child, String> {
     let inherited = event.inheritable();
     let number = inherited.as_raw_fd().to_string();
-    let mut victim = harness::helper("victim")
-        .env(DESCRIPTOR, number)
-        .spawn()
-        .expect("a process");
-    let mut word = String::new();
-    let output = victim.stdout.take().expect("a pipe");
-    BufReader::new(output)
-        .read_line(&mut word)
-        .expect("a word of the victim");
-    if word != "ready\n" {
-        victim.wait().expect("the victim");
-        return Err(word);
-    }
-    Ok(victim)
+    let mut victim = harness::helper("victim");
+    victim.env(DESCRIPTOR, number);
+    harness::start(victim)
 }
 
 /// SIGKILL of a device model whose eventfd others have as well, and go on signalling (A1).
@@ -150,8 +138,7 @@ pub fn victim() -> Outcome {
         .vm()
         .assign_irqfd(&event, APIC, VECTORS[0].into())
         .expect("IRQFD");
-    println!("ready");
-    std::io::stdout().flush().expect("stdout");
+    harness::ready();
     let ended = listener.vm().attach_ioreq_client();
     panic!("ATTACH_IOREQ_CLIENT: {ended:?}");
 }

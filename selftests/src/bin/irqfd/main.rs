@@ -18,7 +18,6 @@ fn main() -> ExitCode {
         Test::new("without_vm", arguments::without_vm),
         Test::new("unknown_flags", arguments::unknown_flags),
         Test::new("descriptors", arguments::descriptors),
-        Test::new("bad_pointers", arguments::bad_pointers),
         Test::new("same_again", arguments::same_again),
         Test::new("exact_bytes", inject::exact_bytes),
         Test::new("one_for_each_write", inject::one_for_each_write),

@@ -3,13 +3,7 @@
 //! Ways in which the process of a device model ends. What is left then is for the harness to find out; where
 //! a test goes on, it looks by itself.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    os::unix::process::ExitStatusExt,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{os::unix::process::ExitStatusExt, sync::Arc, thread, time::Duration};
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -143,16 +137,7 @@ pub fn exit_with_attached_thread() -> Outcome {
 /// SIGKILL of a device model with memory, a spinning guest, and a thread that waits for requests.
 pub fn killed_while_running() -> Outcome {
     ends_well(|| {
-        let mut victim = harness::helper("victim").spawn().expect("a process");
-        let mut word = String::new();
-        let output = victim.stdout.take().expect("a pipe");
-        BufReader::new(output)
-            .read_line(&mut word)
-            .expect("a word of the victim");
-        if word != "ready\n" {
-            victim.wait().expect("the victim");
-            return Err(word);
-        }
+        let mut victim = harness::start(harness::helper("victim"))?;
         thread::sleep(Duration::from_millis(50));
         victim.kill().expect("SIGKILL");
         let status = victim.wait().expect("the victim");
@@ -166,8 +151,7 @@ pub fn victim() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     guest.vm.start().expect("START_VM");
     guest.serve(1, |_, _| 0);
-    println!("ready");
-    std::io::stdout().flush().expect("stdout");
+    harness::ready();
     let ended = guest.vm.attach_ioreq_client();
     panic!("ATTACH_IOREQ_CLIENT: {ended:?}");
 }

@@ -3,7 +3,7 @@
 //! The process gives such memory up, and the guest must not have it any longer (R12).
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -205,17 +205,9 @@ pub fn process_ends() -> Outcome {
 
 /// SIGKILL of a process with a VM that has such memory.
 pub fn killed() -> Outcome {
-    let mut victim = harness::helper("victim").spawn().expect("a process");
-    let mut word = String::new();
-    let output = victim.stdout.take().expect("a pipe");
-    BufReader::new(output)
-        .read_line(&mut word)
-        .expect("a word of the victim");
+    let mut victim = need!(harness::start(harness::helper("victim")));
     victim.kill().expect("SIGKILL");
     victim.wait().expect("the victim");
-    if word != "ready\n" {
-        return Outcome::Skipped(word);
-    }
     let probe = need!(acrn_selftests::probe::Probe::open());
     assert_eq!(probe.vms().len(), 0, "VMs");
     Outcome::Passed
@@ -224,8 +216,7 @@ pub fn killed() -> Outcome {
 /// The process that [`killed`] kills.
 pub fn victim() -> Outcome {
     let mapped = need!(Mapped::new(4));
-    println!("ready");
-    std::io::stdout().flush().expect("stdout");
+    harness::ready();
     thread::sleep(Duration::from_secs(30));
     panic!("still there, with {} bytes", mapped.bench.mapped_bytes());
 }

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Test::new("idle_states", states::idle_states),
         Test::new("errors_passed_on", states::errors_passed_on),
         Test::new("answer_is_cleared", states::answer_is_cleared),
-        Test::new("bad_pointers", states::bad_pointers),
+        Test::new("no_room_for_answer", states::no_room_for_answer),
         Test::new("state_matters", states::state_matters),
         Test::new("unknown_commands", states::unknown_commands),
         Test::new("other_vm", states::other_vm),

@@ -146,25 +146,11 @@ pub fn answer_is_cleared() -> Outcome {
     Outcome::Passed
 }
 
-/// Pointers to nothing, and room that is too small or cannot be written.
-pub fn bad_pointers() -> Outcome {
+/// Room for the answer that is too small, or cannot be written.
+pub fn no_room_for_answer() -> Outcome {
     let bench = need!(Bench::new());
     let area = Area::anonymous(2 * PAGE);
     area.unmap(PAGE, PAGE);
-    let trace = Trace::start(&bench.probe);
-    for argument in [
-        Argument::NULL,
-        Argument::KERNEL,
-        Argument::Number(1 << 63),
-        Argument::Number(u64::MAX),
-        Argument::At(&area, PAGE),
-        Argument::At(&area, PAGE - 4),
-    ] {
-        let refused = bench.device.ioctl(ACRN_IOCTL_PM_GET_CPU_STATE, argument);
-        assert_eq!(refused, Err(Errno::EFAULT));
-    }
-    assert_eq!(trace.ids(), [], "hypercalls");
-
     let count = command(bench.vmid, ACRN_PMCMD_GET_CX_CNT, 0);
     let data = command(bench.vmid, ACRN_PMCMD_GET_CX_DATA, 1);
     for (offset, command, expected) in [
