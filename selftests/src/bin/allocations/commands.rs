@@ -9,7 +9,7 @@ use acrn_selftests::{
     bench::{Bench, GUEST, scattered, whole},
     event::Event,
     harness::Outcome,
-    hypercall::CREATE_VDEV,
+    hypercall::INJECT_MSI,
     need,
     trace::Trace,
 };
@@ -49,22 +49,22 @@ pub fn set_scattered_memory() -> Outcome {
     check_memory(&area)
 }
 
-/// Commands that hand a structure on: those that fail have not made their hypercall.
-pub fn forwarded_structures() -> Outcome {
+/// A command that hands a structure on: when it fails it has not made its hypercall.
+pub fn forwarded_structure() -> Outcome {
     let mut failing = need!(Failing::new());
     let bench = need!(Bench::new());
     let device = &bench.device;
-    let mut vdev = acrn_vdev {
-        slot: 0x10,
-        ..Default::default()
+    let mut msi = acrn_msi_entry {
+        msi_addr: 0xfee0_0000,
+        msi_data: 0x41,
     };
     let trace = Trace::start(&bench.probe);
     let made = Cell::new(0);
     failing.each(
-        || device.with(ACRN_IOCTL_CREATE_VDEV, &mut vdev),
-        |created| made.set(made.get() + usize::from(created.is_ok())),
+        || device.with(ACRN_IOCTL_INJECT_MSI, &mut msi),
+        |injected| made.set(made.get() + usize::from(injected.is_ok())),
     );
-    let calls = trace.calls(CREATE_VDEV);
+    let calls = trace.calls(INJECT_MSI);
     assert_eq!(calls.len(), made.get());
     bench.destroy();
     Outcome::Passed

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     harness::main(&[
         Test::new("set_memory", commands::set_memory),
         Test::new("set_scattered_memory", commands::set_scattered_memory),
-        Test::new("forwarded_structures", commands::forwarded_structures),
+        Test::new("forwarded_structure", commands::forwarded_structure),
         Test::new("create_client", commands::create_client),
         Test::new("ioeventfd", commands::ioeventfd),
         Test::new("irqfd", commands::irqfd),
