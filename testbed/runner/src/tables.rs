@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! A comparison in words, and what of it is a failure.
+
+use std::fmt::Write;
+
+use crate::{
+    compare::{Comparison, Row, Verdict},
+    differences::defects,
+    ktap::{BESIDE_TESTS, Totals},
+    transcript::PARTS,
+};
+
+/// Differences of a command or program told one by one that are not listed.
+const UNLISTED: usize = 8;
+/// Names told of what shows a defect.
+const EXAMPLES: usize = 3;
+
+impl Comparison<'_> {
+    /// Everything in words: a table by command and program, the differences, and the defects.
+    pub fn report(&self) -> String {
+        let mut text = String::new();
+        self.tables(&mut text);
+        self.details(&mut text);
+        self.defects(&mut text);
+        for failure in self.failures() {
+            let _ = writeln!(text, "not ok {failure}");
+        }
+        text
+    }
+
+    fn groups(&self) -> impl Iterator<Item = (&str, &[Row<'_>])> {
+        let groups = self.rows.chunk_by(|a, b| a.group() == b.group());
+        groups.filter_map(|rows| Some((rows.first()?.group(), rows)))
+    }
+
+    fn tables(&self, text: &mut String) {
+        let [result, seen, hypercalls] = PARTS;
+        // Here and below: writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "Upstream's driver and ours, by command (cases, and what of them differs) and by program (tests):\n\
+             {:<22} {:>5} {:>5} {:>6} {:>8} {:>11} {:>10}   {result:>6} {seen:>6} {hypercalls:>10}",
+            "", "all", "same", "listed", "unlisted", "not reached", "fails here"
+        );
+        for (group, rows) in self.groups() {
+            let of_tests = |row: &&Row<'_>| !row.name.ends_with(BESIDE_TESTS);
+            let rows: Vec<_> = rows.iter().filter(of_tests).collect();
+            let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
+            let differ = |part| rows.iter().filter(|row| row.parts.contains(&part)).count();
+            let _ = writeln!(
+                text,
+                "{group:<22} {:>5} {:>5} {:>6} {:>8} {:>11} {:>10}   {:>6} {:>6} {:>10}",
+                rows.len(),
+                count(Verdict::Same),
+                count(Verdict::Listed),
+                count(Verdict::Unlisted),
+                count(Verdict::NotReached),
+                count(Verdict::Broken),
+                differ(result),
+                differ(seen),
+                differ(hypercalls),
+            );
+        }
+    }
+
+    fn details(&self, text: &mut String) {
+        let _ = writeln!(text, "\nWhere they differ:");
+        for (group, rows) in self.groups() {
+            let differing =
+                |row: &&Row<'_>| matches!(row.verdict, Verdict::Listed | Verdict::Unlisted);
+            let mut unlisted = 0;
+            for row in rows.iter().filter(differing) {
+                let why = match row.verdict {
+                    Verdict::Unlisted => {
+                        unlisted += 1;
+                        "NOT LISTED".to_owned()
+                    }
+                    _ if row.ids.is_empty() => "after what is listed".to_owned(),
+                    _ => row.ids.join(", "),
+                };
+                if row.verdict == Verdict::Unlisted && unlisted > UNLISTED {
+                    continue;
+                }
+                let _ = writeln!(text, "{} ({why})", row.name);
+                for detail in &row.details {
+                    let _ = writeln!(text, "    {detail}");
+                }
+            }
+            if let more @ 1.. = unlisted.saturating_sub(UNLISTED) {
+                let _ = writeln!(text, "{group}: {more} more that are NOT LISTED");
+            }
+        }
+    }
+
+    fn defects(&self, text: &mut String) {
+        let _ = writeln!(
+            text,
+            "\nDefects of upstream's driver in this run, by Documentation/differences.csv:\n\
+             {:<10} {:>5} {:>5} {:>9} {:>11} {:>10}  shown by",
+            "", "all", "shown", "not shown", "not reached", "fails here"
+        );
+        for id in defects().chain(["extension".to_owned()]) {
+            let rows: Vec<_> = self.of(&id).collect();
+            if rows.is_empty() && !self.complete {
+                continue;
+            }
+            let with = |verdict| rows.iter().filter(move |row| row.verdict == verdict);
+            let examples: Vec<_> = with(Verdict::Listed)
+                .take(EXAMPLES)
+                .map(|row| row.name.as_str())
+                .collect();
+            let _ = writeln!(
+                text,
+                "{id:<10} {:>5} {:>5} {:>9} {:>11} {:>10}  {}",
+                rows.len(),
+                with(Verdict::Listed).count(),
+                with(Verdict::Same).count(),
+                with(Verdict::NotReached).count(),
+                with(Verdict::Broken).count(),
+                examples.join(" ")
+            );
+        }
+    }
+
+    fn of(&self, id: &str) -> impl Iterator<Item = &Row<'_>> {
+        self.rows.iter().filter(move |row| row.ids.contains(&id))
+    }
+
+    /// What is wrong, one thing a line.
+    fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        for (group, rows) in self.groups() {
+            let unlisted = rows.iter().filter(|row| row.verdict == Verdict::Unlisted);
+            match unlisted.count() {
+                0 => {}
+                count => {
+                    failures.push(format!("{group}: differences that are not listed: {count}"))
+                }
+            }
+        }
+        failures.extend(
+            self.unused
+                .iter()
+                .map(|pattern| format!("the list: nothing is called {pattern}")),
+        );
+        if self.complete {
+            let untested = defects().filter(|id| self.of(id).next().is_none());
+            failures.extend(untested.map(|id| format!("{id}: no test shows it")));
+        }
+        failures
+    }
+
+    /// A test for each command and program, and, if all programs ran, for each defect and for the list.
+    pub fn totals(&self) -> Totals {
+        let failed = self.failures().len();
+        let lists = usize::from(self.complete) * (defects().count() + 1);
+        let all = self.groups().count() + lists;
+        Totals {
+            passed: all.saturating_sub(failed),
+            failed,
+            skipped: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        compare::compare,
+        differences::Differences,
+        ktap::{
+            Outcome::{self, Failed, Passed},
+            Results,
+        },
+    };
+
+    fn results(tests: &[(&str, Outcome)]) -> Results {
+        let named = tests
+            .iter()
+            .map(|(name, outcome)| ((*name).to_owned(), *outcome));
+        Results {
+            tests: named.collect(),
+            transcript: vec!["X.a | 0 | - | -".to_owned()],
+        }
+    }
+
+    #[test]
+    fn each_group_is_a_test_and_so_is_each_defect() {
+        let ours = results(&[("io.bad", Passed), ("io.c", Passed)]);
+        let upstream = results(&[("io.bad", Failed), ("io.c", Failed)]);
+        let text = "id,what,upstream,here,cases\nA1,,,,io.bad* X.listed\nR1,,,,io.worse\n";
+        let list = Differences::read(text.as_bytes()).unwrap();
+        let partial = compare(&upstream, &ours, &list, false);
+        assert_eq!((partial.totals().passed, partial.totals().failed), (1, 1));
+        let complete = compare(&upstream, &ours, &list, true);
+        // 31 defects without a test, two patterns without a name, and `io`.
+        assert_eq!(complete.totals().failed, 31 + 2 + 1);
+        assert!(complete.report().contains("not ok A2: no test shows it"));
+        assert!(complete.report().contains("nothing is called X.listed"));
+    }
+}
