@@ -135,6 +135,11 @@ impl Vcpu {
     /// Tells it to stop, wherever it is.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+        self.kick();
+    }
+
+    /// Has it leave the guest, or its sleep, and look at what there is.
+    pub fn kick(&self) {
         if self.is_active() {
             cpu::kick(self.cpu());
         }
@@ -147,9 +152,7 @@ impl Vcpu {
 
     fn signal(&self, bits: u32) {
         self.signals.fetch_or(bits, Ordering::AcqRel);
-        if self.is_active() {
-            cpu::kick(self.cpu());
-        }
+        self.kick();
     }
 
     /// Sends an NMI.
@@ -182,9 +185,7 @@ impl Vcpu {
     /// NOTIFY_REQUEST_FINISH.
     pub fn finish_request(&self) {
         self.finished.store(true, Ordering::Release);
-        if self.is_active() {
-            cpu::kick(self.cpu());
-        }
+        self.kick();
     }
 
     /// Takes the latched NOTIFY_REQUEST_FINISH.

@@ -8,7 +8,7 @@
 //! hypercall only while it does not.
 
 use crate::vcpu::Vcpu;
-use crate::{cpu, frames, ioreq, svm};
+use crate::{cpu, frames, ioreq, svm, time};
 use alloc::vec::Vec;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +25,8 @@ pub const MAX_VMS: usize = mini_acrn_channel::MAX_VMS;
 pub const MAX_VCPUS: usize = 8;
 /// `vm_flag` of a VM whose vCPUs poll for completion (`GUEST_FLAG_IO_COMPLETION_POLLING`).
 const FLAG_POLLING: u64 = 1 << 2;
+/// How long a vCPU may take to come before it is kicked again.
+const KICK_AGAIN_MS: u64 = 10;
 
 /// What only hypercalls look at.
 pub struct Book {
@@ -194,9 +196,7 @@ impl Vm {
         self.require_on()?;
         self.vcpus().iter().for_each(Vcpu::stop);
         for vcpu in self.vcpus() {
-            while vcpu.is_active() {
-                spin_loop();
-            }
+            wait_while(vcpu, || vcpu.is_active());
         }
         self.set_state(vm_state::PAUSED);
         Ok(())
@@ -230,10 +230,22 @@ impl Vm {
     pub fn flush(&self) {
         self.vcpus().iter().for_each(Vcpu::request_flush);
         for vcpu in self.vcpus() {
-            while vcpu.is_flush_pending() {
-                spin_loop();
-            }
+            wait_while(vcpu, || vcpu.is_flush_pending());
         }
+    }
+}
+
+/// Waits for a vCPU that was kicked, and kicks it again and again: QEMU may lose an NMI that comes while the CPU
+/// leaves the guest, and a guest that halts does not leave again by itself.
+fn wait_while(vcpu: &Vcpu, condition: impl Fn() -> bool) {
+    let patience = KICK_AGAIN_MS * u64::from(time::tsc_khz());
+    let mut again = time::now() + patience;
+    while condition() {
+        if time::now() > again {
+            vcpu.kick();
+            again = time::now() + patience;
+        }
+        spin_loop();
     }
 }
 
