@@ -228,7 +228,9 @@ pub fn run_task(task: u32) {
 fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
     cx.load();
     while !vcpu.is_stopping() {
-        take_signals(vcpu, cx);
+        if take_signals(vcpu, cx) {
+            continue;
+        }
         if vcpu.parked.load(Ordering::Acquire) {
             vcpu.sleep();
             continue;
@@ -247,7 +249,8 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
     }
 }
 
-fn take_signals(vcpu: &Vcpu, cx: &mut Context) {
+/// Returns whether it opened the global interrupt flag: a kick may have come then, and is taken.
+fn take_signals(vcpu: &Vcpu, cx: &mut Context) -> bool {
     let signals = vcpu.signals.swap(0, Ordering::AcqRel);
     if signals & INIT != 0 {
         power_on(cx);
@@ -266,6 +269,7 @@ fn take_signals(vcpu: &Vcpu, cx: &mut Context) {
             cx.inject(Event::NMI);
         }
     }
+    signals & INIT != 0
 }
 
 fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {

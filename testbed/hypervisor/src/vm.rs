@@ -235,8 +235,8 @@ impl Vm {
     }
 }
 
-/// Waits for a vCPU that was kicked, and kicks it again and again: QEMU may lose an NMI that comes while the CPU
-/// leaves the guest, and a guest that halts does not leave again by itself.
+/// Waits for a vCPU that was kicked, and kicks it again and again: an NMI got lost once in many runs, and a guest
+/// that halts does not leave by itself.
 fn wait_while(vcpu: &Vcpu, condition: impl Fn() -> bool) {
     let patience = KICK_AGAIN_MS * u64::from(time::tsc_khz());
     let mut again = time::now() + patience;
