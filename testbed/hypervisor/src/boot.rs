@@ -13,12 +13,11 @@ use mini_acrn_logic::{acpi, bzimage, npt::PAGE};
 /// Broadcast IPIs would reach the CPUs of User VMs.
 const CMDLINE_EXTRA: &str = "no_ipi_broadcast=1";
 
-/// Where CPU 0 arrives.
+/// Where the first CPU arrives.
 #[unsafe(no_mangle)]
 extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     frames::init_heap();
     cpu::init_idt();
-    cpu::init_boot_cpu();
     log!("mini-ACRN {}", env!("CARGO_PKG_VERSION"));
     if magic != multiboot::MAGIC {
         panic!("not started by a multiboot loader");
@@ -42,7 +41,8 @@ extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     log!("TSC {} kHz, {} CPUs, free for User VMs: {:#x}", time::tsc_khz(), cpus.len(), cpu::free_mask());
 
     let tables = handoff::Tables { rsdt, madt, madt_addr };
-    service::run_boot(load_linux(&info, &tables))
+    service::boot(load_linux(&info, &tables));
+    cpu::halt()
 }
 
 /// Puts the Service VM's kernel where it wants to be; returns its entry point.

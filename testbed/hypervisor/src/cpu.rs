@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
 //! Physical CPUs: who has which, starting them, waking them.
+//!
+//! CPU n is the one with LAPIC id n + 1. The one with LAPIC id 0 boots mini-ACRN and then halts for good, because
+//! QEMU (7.2 at least) can't run guests on its first CPU while others run: loading x87 state on any CPU
+//! clears IGNNE# in the first one's flags, without a lock, and may put back the flags that #VMEXIT or VMRUN changes
+//! at that moment (the global interrupt flag, nested paging).
 
 use crate::{lapic, log, phys, service, svm, time, vcpu};
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use mini_acrn_logic::npt::PAGE;
+use x86_64::instructions::{hlt, interrupts};
 
-/// CPUs that mini-ACRN can deal with; LAPIC ids are below it.
-pub const MAX: usize = 16;
-/// CPUs of the Service VM have LAPIC ids below this.
+/// CPUs that mini-ACRN can deal with.
+pub const MAX: usize = 15;
+/// CPUs of the Service VM are below this.
 pub const SERVICE: usize = 2;
 /// Page of low memory where CPUs start.
 const TRAMPOLINE_PAGE: u8 = 8;
@@ -44,6 +50,16 @@ pub fn is(id: usize, owner: Owner) -> bool {
     CPUS.get(id).is_some_and(|c| c.owner.load(Ordering::Acquire) == owner as u8)
 }
 
+/// LAPIC id of CPU `id`.
+pub fn lapic_id(id: usize) -> u8 {
+    id as u8 + 1
+}
+
+/// The CPU with that LAPIC id.
+pub fn with_lapic_id(lapic_id: usize) -> Option<usize> {
+    lapic_id.checked_sub(1).filter(|id| *id < MAX)
+}
+
 /// Gives CPU `id` to `owner`.
 pub fn set_owner(id: usize, owner: Owner) {
     CPUS[id].owner.store(owner as u8, Ordering::Release);
@@ -56,14 +72,14 @@ pub fn reclaim(id: usize) -> bool {
     owner.is_some_and(|o| o.compare_exchange(free, service, Ordering::AcqRel, Ordering::Relaxed).is_ok())
 }
 
-/// CPUs free for User VMs, bit n for LAPIC id n.
+/// CPUs free for User VMs, bit n for CPU n.
 pub fn free_mask() -> u32 {
     (0..MAX).filter(|i| is(*i, Owner::Free)).fold(0, |m, i| m | 1 << i)
 }
 
 /// Makes CPU `id` look at what there is to do.
 pub fn kick(id: usize) {
-    lapic::send_nmi(id as u8);
+    lapic::send_nmi(lapic_id(id));
 }
 
 /// Has CPU `id` run `task`, which is not 0.
@@ -83,11 +99,12 @@ fn idle(id: usize) {
     }
 }
 
-/// Readies CPU 0, which runs already.
-pub fn init_boot_cpu() {
-    svm::enable(0);
-    CPUS[0].online.store(true, Ordering::Release);
-    set_owner(0, Owner::Service);
+/// Halts the CPU that runs this for good.
+pub fn halt() -> ! {
+    loop {
+        interrupts::disable();
+        hlt();
+    }
 }
 
 // SAFETY: defined in this crate's assembly, with these signatures.
@@ -111,20 +128,19 @@ pub fn init_idt() {
     }
 }
 
-/// Starts all CPUs in `ids` except the one that runs this.
-pub fn start_others(ids: &[u8]) {
+/// Starts all CPUs of which the LAPIC ids are in `lapic_ids`, except the one that runs this.
+pub fn start_others(lapic_ids: &[u8]) {
     let (start, end) = (&raw const trampoline_start, &raw const trampoline_end);
     // SAFETY: both symbols delimit the trampoline in `boot.s`.
     let code = unsafe { core::slice::from_raw_parts(start, end as usize - start as usize) };
     phys::write_bytes(u64::from(TRAMPOLINE_PAGE) * PAGE, code).expect("low memory is RAM");
-    let me = lapic::id();
-    for &id in ids.iter().filter(|id| **id != me && usize::from(**id) < MAX) {
-        lapic::send_init(id);
+    for id in lapic_ids.iter().filter_map(|lapic_id| with_lapic_id((*lapic_id).into())) {
+        lapic::send_init(lapic_id(id));
         time::delay_us(1000);
-        lapic::send_sipi(id, TRAMPOLINE_PAGE);
+        lapic::send_sipi(lapic_id(id), TRAMPOLINE_PAGE);
         // Seconds, because on a busy machine the thread that runs this CPU may have to wait.
         let end = time::now() + 10_000 * u64::from(time::tsc_khz());
-        while !CPUS[usize::from(id)].online.load(Ordering::Acquire) {
+        while !CPUS[id].online.load(Ordering::Acquire) {
             if time::now() > end {
                 log!("CPU {id} does not start");
                 break;
@@ -136,12 +152,15 @@ pub fn start_others(ids: &[u8]) {
 
 /// Where all CPUs but the first arrive.
 #[unsafe(no_mangle)]
-extern "C" fn ap_main(id: u32) -> ! {
-    let n = id as usize;
-    svm::enable(id as u8);
+extern "C" fn ap_main(lapic_id: u32) -> ! {
+    let n = with_lapic_id(lapic_id as usize).expect("only these are started");
+    svm::enable(n);
     lapic::quiesce();
     set_owner(n, if n < SERVICE { Owner::Service } else { Owner::Free });
     CPUS[n].online.store(true, Ordering::Release);
+    if n == 0 {
+        service::run_boot();
+    }
     loop {
         if n < SERVICE {
             service::run_secondary(n);

@@ -3,6 +3,7 @@
 //! The pages of mini-ACRN that the Service VM sees: what it is started with, its ACPI tables, and the
 //! mailbox by which it starts its second CPU (ACPI 6.5, 5.2.12.19).
 
+use crate::cpu;
 use core::cell::UnsafeCell;
 use mini_acrn_logic::acpi;
 use mini_acrn_logic::npt::PAGE;
@@ -91,7 +92,7 @@ pub fn fill(tables: &Tables, cmdline: &str, zero_page: impl FnOnce(&mut [u8], u3
     // RSDP at 0, RSDT at 64, MADT on the next pages.
     let madt = acpi::patch_madt(
         tables.madt,
-        |id| usize::from(id) < crate::cpu::SERVICE,
+        |lapic_id| cpu::with_lapic_id(lapic_id.into()).is_some_and(|id| id < cpu::SERVICE),
         address(MAILBOX),
         park_vector(),
     );
@@ -131,7 +132,7 @@ pub fn mailbox_write(offset: usize, data: &[u8]) -> Option<usize> {
         unsafe { field::<u8>(offset + i).write_volatile(*b) };
     }
     // SAFETY: an aligned field of the mailbox.
-    Some(unsafe { field::<u32>(4).read_volatile() } as usize)
+    cpu::with_lapic_id(unsafe { field::<u32>(4).read_volatile() } as usize)
 }
 
 /// Takes the command for CPU `id`, if there is one, and acknowledges it.
@@ -145,7 +146,7 @@ pub fn mailbox_take(id: usize) -> Option<Command> {
         TEST => Command::Test,
         _ => return None,
     };
-    if target as usize != id {
+    if cpu::with_lapic_id(target as usize) != Some(id) {
         return None;
     }
     // SAFETY: an aligned field of the mailbox; zero is the acknowledgement.

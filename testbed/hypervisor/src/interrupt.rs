@@ -17,7 +17,7 @@ pub fn logical(vm: &Vm) -> ([Logical; crate::vm::MAX_VCPUS], usize) {
 pub fn send(vm: &Vm, targets: Targets, vector: u8) {
     for (id, vcpu) in vm.vcpus().iter().enumerate() {
         if targets & 1 << id != 0 && vcpu.is_running() {
-            lapic::send(vcpu.cpu() as u8, vector);
+            lapic::send(crate::cpu::lapic_id(vcpu.cpu()), vector);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
-use crate::{lapic, log, phys, trace};
+use crate::{cpu, lapic, log, phys, trace};
 use acrn_uapi::{
     ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING, ACRN_IOREQ_TYPE_MMIO,
     acrn_io_request, acrn_mmio_request, acrn_pio_request,
@@ -21,7 +21,7 @@ pub const SLOTS: usize = 16;
 pub const SLOT_SIZE: usize = size_of::<acrn_io_request>();
 const DEFAULT_VECTOR: u8 = 0xF3;
 /// CPU that gets all upcalls.
-const UPCALL_CPU: u8 = 0;
+const UPCALL_CPU: usize = 0;
 
 static VECTOR: AtomicU8 = AtomicU8::new(DEFAULT_VECTOR);
 
@@ -33,7 +33,7 @@ pub fn set_vector(vector: u8) {
 /// Tells the Service VM to look at its request pages.
 pub fn upcall() {
     trace::push(kind::UPCALL, ANY_VM, &[], |_| {});
-    lapic::send(UPCALL_CPU, VECTOR.load(Ordering::Relaxed));
+    lapic::send(cpu::lapic_id(UPCALL_CPU), VECTOR.load(Ordering::Relaxed));
 }
 
 /// What a vCPU asks for.

@@ -50,11 +50,17 @@ fn common(cx: &mut Context, msr: u32, write: bool) -> Option<Option<u64>> {
     Some(None)
 }
 
-/// Carries out the access of the Service VM that stopped `cx`.
-pub fn service_exit(cx: &mut Context) {
+/// What CPU `id` of a VM sees: the LAPIC is enabled and at its usual place, and CPU 0 booted.
+fn apic_base(id: usize) -> u64 {
+    crate::lapic::BASE | 1 << 11 | u64::from(id == 0) << 8
+}
+
+/// Carries out the access of the Service VM's CPU `id` that stopped `cx`.
+pub fn service_exit(cx: &mut Context, id: usize) {
     let (msr, write) = (cx.gprs().0[RCX] as u32, cx.vmcb.control.exit_info1 & 1 != 0);
     match common(cx, msr, write) {
         Some(read) => finish(cx, read),
+        None if (msr, write) == (APIC_BASE, false) => finish(cx, Some(apic_base(id))),
         // Outside the ranges that a map covers: no such MSR.
         None => cx.inject(Event::fault_with_code(GP, 0)),
     }
@@ -70,8 +76,7 @@ pub fn user_exit(cx: &mut Context, vm: &Vm, id: usize) {
         }
         (!write).then(|| match msr {
             TSC_DEADLINE => vapic::deadline(vm, id),
-            // Enabled, at its usual place.
-            APIC_BASE => crate::lapic::BASE | 1 << 11 | u64::from(id == 0) << 8,
+            APIC_BASE => apic_base(id),
             TSC => crate::time::now(),
             // Write combining, no ranges of either kind.
             MTRR_CAP => 1 << 10,

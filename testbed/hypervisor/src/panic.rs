@@ -2,10 +2,10 @@
 
 //! The end: says why and switches the machine off.
 
-use crate::{console, lapic};
+use crate::{console, cpu, lapic};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use x86_64::instructions::{hlt, interrupts, port::Port};
+use x86_64::instructions::port::Port;
 
 /// PM1a control register, from the FADT; where QEMU's PIIX4 has it until then.
 pub static PM1A_CONTROL: AtomicU16 = AtomicU16::new(0x604);
@@ -15,8 +15,8 @@ fn panic(info: &PanicInfo) -> ! {
     static FIRST: AtomicBool = AtomicBool::new(true);
     if FIRST.swap(false, Ordering::Relaxed) {
         match info.location() {
-            Some(at) => console::last_words(format_args!("cpu {} {} ({at})", lapic::id(), info.message())),
-            None => console::last_words(format_args!("cpu {} {}", lapic::id(), info.message())),
+            Some(at) => console::last_words(format_args!("LAPIC {} {} ({at})", lapic::id(), info.message())),
+            None => console::last_words(format_args!("LAPIC {} {}", lapic::id(), info.message())),
         }
     }
     power_off()
@@ -26,10 +26,7 @@ fn panic(info: &PanicInfo) -> ! {
 pub fn power_off() -> ! {
     // SAFETY: the PM1a control register; this write ends QEMU, nothing runs after it.
     unsafe { Port::<u16>::new(PM1A_CONTROL.load(Ordering::Relaxed)).write(1 << 13) };
-    loop {
-        interrupts::disable();
-        hlt();
-    }
+    cpu::halt()
 }
 
 #[repr(C)]

@@ -8,7 +8,7 @@ use crate::phys::ServiceMemory;
 use crate::svm::Context;
 use crate::user_memory::{self, Code};
 use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, svm, time};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use mini_acrn_logic::cpuid::Viewer;
 use mini_acrn_logic::decode;
 use mini_acrn_logic::npt::{Attr, Npt, PAGE};
@@ -30,6 +30,8 @@ const REMOVE_MS: u64 = 2000;
 
 static NESTED_ROOT: Once<u64> = Once::new();
 static CONTEXTS: [Mutex<Context>; SERVICE] = [const { Mutex::new(Context::zeroed()) }; SERVICE];
+/// Where the kernel starts; 0 as long as it is not loaded.
+static ENTRY: AtomicU64 = AtomicU64::new(0);
 /// Set when the Service VM gives up the CPU.
 static REMOVED: [AtomicBool; SERVICE] = [const { AtomicBool::new(false) }; SERVICE];
 
@@ -72,8 +74,22 @@ fn start_state(cx: &mut Context, rip: u64) {
     save.efer = EFER_SVME | EFER_LMA | EFER_LME | EFER_NXE;
 }
 
-/// Runs the Service VM's first CPU from the kernel's entry point.
-pub fn run_boot(entry: u64) -> ! {
+/// Has CPU 0 run the kernel from its entry point. Called once.
+pub fn boot(entry: u64) {
+    ENTRY.store(entry, Ordering::Release);
+    cpu::kick(0);
+}
+
+/// Runs the Service VM's first CPU, once there is a kernel.
+pub fn run_boot() -> ! {
+    let entry = loop {
+        match ENTRY.load(Ordering::Acquire) {
+            0 => svm::sleep(),
+            entry => break entry,
+        }
+    };
+    // The kick may still be pending, and the guest has no handler yet.
+    svm::acknowledge_nmi();
     let mut cx = CONTEXTS[0].lock();
     start_state(&mut cx, entry);
     cx.gprs().0[RSI] = handoff::zero_page();
@@ -116,7 +132,7 @@ pub fn remove_cpu(id: usize) {
     REMOVED[id].store(true, Ordering::Release);
     cpu::kick(id);
     let end = time::now() + REMOVE_MS * u64::from(time::tsc_khz());
-    while cpu::is(id, cpu::Owner::Service) && usize::from(lapic::id()) != id && time::now() < end {
+    while cpu::is(id, cpu::Owner::Service) && lapic::id() != cpu::lapic_id(id) && time::now() < end {
         core::hint::spin_loop();
     }
 }
@@ -128,7 +144,7 @@ fn run(cx: &mut Context, id: usize) {
         cx.enter();
         match cx.vmcb.control.exit_code {
             exit::CPUID => cpuid::exit(cx, Viewer::Service),
-            exit::MSR => msr::service_exit(cx),
+            exit::MSR => msr::service_exit(cx, id),
             exit::UD => undefined(cx),
             exit::NPF => nested_fault(cx),
             exit::VMMCALL if cx.vmcb.save.rip == handoff::park_vector() => return,

@@ -4,19 +4,20 @@
 
 use core::cell::UnsafeCell;
 use mini_acrn_logic::regs::{Gprs, RAX, RSP};
-use mini_acrn_logic::vmcb::{Event, Intercept1, Intercept2, Vmcb};
+use mini_acrn_logic::vmcb::{Event, Intercept1, Intercept2, Vmcb, exit};
 use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 
+use crate::cpu;
+
 const VM_HSAVE_PA: u32 = 0xC001_0117;
-const CPUS: usize = 16;
 
 #[repr(C, align(4096))]
-struct HostSave(UnsafeCell<[[u8; 4096]; CPUS]>);
+struct HostSave(UnsafeCell<[[u8; 4096]; cpu::MAX]>);
 // SAFETY: only the hardware reads and writes it, each CPU its own page.
 unsafe impl Sync for HostSave {}
-static HOST_SAVE: HostSave = HostSave(UnsafeCell::new([[0; 4096]; CPUS]));
+static HOST_SAVE: HostSave = HostSave(UnsafeCell::new([[0; 4096]; cpu::MAX]));
 
 unsafe extern "C" {
     fn vcpu_enter(vmcb: *mut Vmcb, state: *mut GuestState);
@@ -25,8 +26,8 @@ unsafe extern "C" {
 }
 
 /// Enables SVM and no-execute on CPU `id`, and closes the global interrupt flag for good.
-pub fn enable(id: u8) {
-    let page = HOST_SAVE.0.get() as u64 + u64::from(id) * 4096;
+pub fn enable(id: usize) {
+    let page = HOST_SAVE.0.get() as u64 + id as u64 * 4096;
     // SAFETY: EFER keeps what it has; SVME and NXE change nothing for code that runs now. The host save area
     // is a page of this CPU's own. CLGI needs SVME, which is set by then; with GIF = 0 no interrupt comes.
     unsafe {
@@ -137,6 +138,7 @@ impl Context {
         // intercepts leave to it.
         unsafe { vcpu_enter(&raw mut self.vmcb, &raw mut self.state) };
         crate::lapic::look_again();
+        self.vmcb.control.exit_code &= exit::INVALID;
         self.state.gprs.0[RAX] = self.vmcb.save.rax;
         self.state.gprs.0[RSP] = self.vmcb.save.rsp;
         // An event whose delivery was cut short is delivered again.

@@ -182,7 +182,7 @@ fn command(
         ])
         .args([
             "-smp",
-            "8",
+            "9",
             "-m",
             "3G",
             "-nodefaults",

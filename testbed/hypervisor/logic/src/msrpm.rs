@@ -52,9 +52,9 @@ impl Map {
         self
     }
 
-    /// For the Service VM: everything is direct but what shows SVM.
+    /// For the Service VM: everything is direct but what shows SVM, and reading which CPU booted.
     pub const fn service() -> Self {
-        Self([0; 8192]).set(EFER, 3).set(PAT, 3).set(VM_CR, 3).set(VM_HSAVE_PA, 3)
+        Self([0; 8192]).set(EFER, 3).set(PAT, 3).set(VM_CR, 3).set(VM_HSAVE_PA, 3).set(APIC_BASE, 1)
     }
 
     /// For User VMs: nothing is direct but what is listed, and reading the TSC.

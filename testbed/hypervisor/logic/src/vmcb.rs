@@ -73,8 +73,8 @@ pub mod exit {
     pub const VMMCALL: u64 = 0x81;
     /// Nested page fault.
     pub const NPF: u64 = 0x400;
-    /// The VMCB makes no sense.
-    pub const INVALID: u64 = u64::MAX;
+    /// The VMCB makes no sense. The APM has -1; this is its lower half, which is all that QEMU stores.
+    pub const INVALID: u64 = 0xFFFF_FFFF;
 }
 
 /// Error code of a nested page fault (APM vol. 2, 15.25.6).

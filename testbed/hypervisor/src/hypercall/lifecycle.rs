@@ -13,9 +13,9 @@ use mini_acrn_logic::vcpu_state::control_registers_valid;
 const INVALID_VMID: u16 = ANY_VM;
 
 pub fn offline_cpu(lapic_id: u64) -> Result {
-    match usize::try_from(lapic_id) {
-        Ok(0) => return Err(Errno::GENERIC),
-        Ok(id) if id < cpu::SERVICE && cpu::is(id, cpu::Owner::Service) => {
+    match usize::try_from(lapic_id).ok().and_then(cpu::with_lapic_id) {
+        Some(0) => return Err(Errno::GENERIC),
+        Some(id) if id < cpu::SERVICE && cpu::is(id, cpu::Owner::Service) => {
             service::remove_cpu(id);
             log!("CPU {id} is free for User VMs");
         }
