@@ -139,6 +139,31 @@ struct Run<'a> {
     without_transcript: bool,
 }
 
+impl<'a> Run<'a> {
+    /// The selftests, or one program, or some tests of it.
+    fn selftests(
+        machine: &'a Machine,
+        limits: &'a Limits,
+        only: Option<&str>,
+        tests: Option<&[&str]>,
+    ) -> Self {
+        let mut parameters = "quiet testbed.job=check".to_owned();
+        if let Some(only) = only {
+            parameters += &format!(" testbed.only={only}");
+        }
+        if let Some(tests) = tests {
+            parameters += &format!(" testbed.tests={}", tests.join(","));
+        }
+        Self {
+            machine,
+            limits,
+            boot: Boot::MiniAcrn,
+            parameters,
+            without_transcript: true,
+        }
+    }
+}
+
 fn check(
     machine: &Machine,
     limits: &Limits,
@@ -149,13 +174,8 @@ fn check(
     if only.is_none() {
         totals.add(refuse(machine, limits)?);
     }
-    let run = Run {
-        machine,
-        limits,
-        boot: Boot::MiniAcrn,
-        parameters: selftests(only, None),
-        without_transcript: false,
-    };
+    let mut run = Run::selftests(machine, limits, only, None);
+    run.without_transcript = false;
     let (_, counted) = run_report(&run, None)?;
     totals.add(counted);
     conclude(totals, add_results)
@@ -171,18 +191,6 @@ fn refuse(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
         without_transcript: true,
     };
     run_report(&run, None).map(|(_, totals)| totals)
-}
-
-/// Kernel parameters for the selftests, or one program, or some tests of it.
-fn selftests(only: Option<&str>, tests: Option<&[&str]>) -> String {
-    let mut parameters = "quiet testbed.job=check".to_owned();
-    if let Some(only) = only {
-        parameters += &format!(" testbed.only={only}");
-    }
-    if let Some(tests) = tests {
-        parameters += &format!(" testbed.tests={}", tests.join(","));
-    }
-    parameters
 }
 
 /// The closing line, and whether all is well.
@@ -202,13 +210,7 @@ struct Upstream {
 
 impl Machines for Upstream {
     fn run(&mut self, program: &str, tests: Option<&[&str]>) -> io::Result<Results> {
-        let run = Run {
-            machine: &self.machine,
-            limits: &self.limits,
-            boot: Boot::MiniAcrn,
-            parameters: selftests(Some(program), tests),
-            without_transcript: true,
-        };
+        let run = Run::selftests(&self.machine, &self.limits, Some(program), tests);
         run_report(&run, Some(program)).map(|(results, _)| results)
     }
 }
@@ -226,13 +228,7 @@ fn compare(
     if only.is_none() {
         totals.add(refuse(machine, limits)?);
     }
-    let run = Run {
-        machine,
-        limits,
-        boot: Boot::MiniAcrn,
-        parameters: selftests(only, None),
-        without_transcript: true,
-    };
+    let run = Run::selftests(machine, limits, only, None);
     let (ours, counted) = run_report(&run, None)?;
     totals.add(counted);
 
