@@ -70,10 +70,11 @@ pub fn compare<'a>(
     complete: bool,
 ) -> Comparison<'a> {
     let tests = compare_tests(&upstream.tests, &ours.tests, list);
-    let wedged = tests
+    let incomplete = upstream
+        .tests
         .iter()
-        .any(|row| row.group() == TRANSCRIPT && row.verdict == Verdict::NotReached);
-    let mut rows = compare_cases(&upstream.transcript, &ours.transcript, list, wedged);
+        .any(|(name, outcome)| group(name) == TRANSCRIPT && *outcome == Outcome::EndedMachine);
+    let mut rows = compare_cases(&upstream.transcript, &ours.transcript, list, incomplete);
     rows.extend(tests);
     let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
     let unused = match complete {
@@ -87,7 +88,7 @@ pub fn compare<'a>(
     }
 }
 
-/// Compares tests. After a listed one took the machine down, or left it a wreck, those behind it that have no
+/// Compares tests. After a listed one ended the machine, or left it a wreck, those behind it that have no
 /// result are not held against anybody.
 pub fn compare_tests<'a>(
     upstream: &[(String, Outcome)],
@@ -99,10 +100,8 @@ pub fn compare_tests<'a>(
     for tests in ours.chunk_by(|(a, _), (b, _)| group(a) == group(b)) {
         // Whether a listed test may be the reason of what comes after it.
         let mut blamed = false;
-        let mut reached = true;
         for (name, outcome) in tests {
             let ids = list.of(name);
-            reached |= known.contains_key(name);
             let (verdict, detail) = match (known.get(name), outcome) {
                 (_, Outcome::Failed) => (Verdict::Broken, "fails here"),
                 // Nobody knows which test the kernel complained of.
@@ -118,20 +117,16 @@ pub fn compare_tests<'a>(
                     blamed = true;
                     (Verdict::Listed, "fails on upstream's driver")
                 }
-                (Some(_), _) => (Verdict::Same, ""),
-                // The first without a result is the one that ended the machine.
-                (None, _) if reached && !ids.is_empty() => {
-                    (blamed, reached) = (true, false);
-                    (Verdict::Listed, "ends the machine on upstream's driver")
-                }
-                (None, _) if reached && !blamed => {
-                    reached = false;
+                (Some(Outcome::EndedMachine), _) if ids.is_empty() => {
                     (Verdict::Unlisted, "ends the machine on upstream's driver")
                 }
-                (None, _) => {
-                    reached = false;
-                    (Verdict::NotReached, "")
+                (Some(Outcome::EndedMachine), _) => {
+                    blamed = true;
+                    (Verdict::Listed, "ends the machine on upstream's driver")
                 }
+                (Some(_), _) => (Verdict::Same, ""),
+                (None, _) if blamed => (Verdict::NotReached, ""),
+                (None, _) => (Verdict::Unlisted, "has no result on upstream's driver"),
             };
             rows.push(Row {
                 name: name.clone(),
@@ -149,14 +144,14 @@ fn compare_cases<'a>(
     upstream: &[String],
     ours: &[String],
     list: &'a Differences,
-    wedged: bool,
+    incomplete: bool,
 ) -> Vec<Row<'a>> {
     let mut upstream_cases = by_name(upstream);
     let mut rows = Vec::new();
     for case in ours.iter().filter_map(|line| Case::parse(line)) {
         let ids = list.of(&case.name);
         let Some(upstream) = upstream_cases.remove(&case.name) else {
-            let verdict = match wedged {
+            let verdict = match incomplete {
                 true => Verdict::NotReached,
                 false => Verdict::Unlisted,
             };
@@ -207,7 +202,7 @@ fn by_name(lines: &[String]) -> HashMap<String, Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Outcome::{Failed, Passed, Skipped};
+    use Outcome::{EndedMachine, Failed, Passed, Skipped};
 
     fn list() -> Differences {
         let text = "id,what,upstream,here,cases\nA1,,,,io.bad* X.listed\nR1,,,,io.worse\n";
@@ -267,16 +262,21 @@ mod tests {
             ("io.c", Passed),
             ("memory.d", Passed),
         ];
-        let upstream = [("io.a", Passed), ("memory.d", Passed)];
         use Verdict::*;
         let verdicts = |upstream: &[_]| verdicts(&results(upstream, &[]), &results(&ours, &[]));
+        let upstream = [
+            ("io.a", Passed),
+            ("io.bad", EndedMachine),
+            ("memory.d", Passed),
+        ];
         assert_eq!(verdicts(&upstream), [Same, Listed, NotReached, Same]);
         // It failed, and what came next could not be run.
         let upstream = [("io.a", Passed), ("io.bad", Failed), ("memory.d", Passed)];
         assert_eq!(verdicts(&upstream), [Same, Listed, NotReached, Same]);
         // Nobody is to blame for this.
+        let upstream = [("io.a", EndedMachine), ("io.bad", Failed)];
         assert_eq!(
-            verdicts(&upstream[1..2]),
+            verdicts(&upstream),
             [Unlisted, Listed, NotReached, Unlisted]
         );
     }
@@ -319,7 +319,7 @@ mod tests {
             &[("transcript.bad", Passed), ("transcript.x", Passed)],
             &["X.a | 0 | - | -"],
         );
-        let upstream = results(&[], &[]);
+        let upstream = results(&[("transcript.bad", EndedMachine)], &[]);
         let text = "id,what,upstream,here,cases\nA1,,,,transcript.bad\n";
         let list = Differences::read(text.as_bytes()).unwrap();
         let compared = compare(&upstream, &ours, &list, false);

@@ -20,7 +20,7 @@ impl Totals {
     fn count(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Passed => self.passed += 1,
-            Outcome::Failed => self.failed += 1,
+            Outcome::Failed | Outcome::EndedMachine => self.failed += 1,
             Outcome::Skipped => self.skipped += 1,
         }
     }
@@ -50,6 +50,8 @@ pub enum Outcome {
     Passed,
     Failed,
     Skipped,
+    /// It ended the machine. No line of a report says so.
+    EndedMachine,
 }
 
 /// A result line, `ok 3 name # SKIP why`; the number may be missing.

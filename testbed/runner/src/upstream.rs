@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Machines that a program may bring down.
-const MACHINES: usize = 3;
+const MACHINES: usize = 8;
 
 /// Runs tests of a program on a fresh machine: all of them without a list.
 pub trait Machines {
@@ -40,23 +40,27 @@ pub fn run(
         .collect();
 
     let mut results = machines.run(program, None)?;
-    for _ in 1..MACHINES {
+    let mut run = results.tests.clone();
+    let mut left = names.as_slice();
+    for machine in 1.. {
         let has_result = |test: &&str| {
-            let tests = &results.tests;
-            tests
-                .iter()
+            run.iter()
                 .any(|(name, _)| name.strip_prefix(&prefix) == Some(test))
         };
-        // The first without a result, which ended the machine, is not tried again.
-        let next = names
-            .iter()
-            .rposition(has_result)
-            .map_or(0, |last| last + 1);
-        let left = names.get(next + 1..).unwrap_or_default();
-        if left.is_empty() {
+        let done = left.iter().rposition(has_result).map_or(0, |last| last + 1);
+        let Some((culprit, rest)) = left[done..].split_first() else {
+            break;
+        };
+        results
+            .tests
+            .push((format!("{prefix}{culprit}"), Outcome::EndedMachine));
+        left = rest;
+        if left.is_empty() || machine == MACHINES {
             break;
         }
-        add(&mut results, machines.run(program, Some(left))?);
+        let more = machines.run(program, Some(left))?;
+        run.clone_from(&more.tests);
+        add(&mut results, more);
     }
 
     // A failure that is not listed, on a machine that a listed one may have made a wreck, counts alone.
@@ -91,18 +95,20 @@ fn add(results: &mut Results, later: Results) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Outcome::{Failed, Passed};
+    use Outcome::{EndedMachine, Failed, Passed};
 
-    /// Machines that die of test `b`, and fail `c` after `a`.
-    #[derive(Default)]
-    struct Fake(Vec<Option<Vec<String>>>);
+    /// Machines that die of some tests, and fail `c` after `a`.
+    struct Fake {
+        deadly: &'static [&'static str],
+        asked: Vec<Vec<String>>,
+    }
 
     impl Machines for Fake {
         fn run(&mut self, program: &str, tests: Option<&[&str]>) -> io::Result<Results> {
             let names = tests.unwrap_or(&["a", "b", "c", "d"]);
-            self.0
-                .push(tests.map(|tests| tests.iter().map(|t| (*t).to_owned()).collect()));
-            let alive = names.iter().take_while(|name| **name != "b");
+            self.asked
+                .push(names.iter().map(|name| (*name).to_owned()).collect());
+            let alive = names.iter().take_while(|name| !self.deadly.contains(name));
             let result = |name: &&str| match *name {
                 "a" => Failed,
                 "c" if names.len() > 1 => Failed,
@@ -117,20 +123,52 @@ mod tests {
         }
     }
 
-    #[test]
-    fn others_go_on_after_the_one_that_ended_the_machine() {
-        let list = "id,what,upstream,here,cases\nA1,,,,io.a io.b\n";
+    /// What came of it, and what was asked of each machine.
+    fn run_fake(
+        deadly: &'static [&'static str],
+        listed: &str,
+    ) -> (Vec<(String, Outcome)>, Vec<Vec<String>>) {
+        let list = format!("id,what,upstream,here,cases\nA1,,,,{listed}\n");
         let list = Differences::read(list.as_bytes()).unwrap();
         let ours = ["io.a", "io.b", "io.c", "io.d"].map(|name| (name.to_owned(), Passed));
-        let mut machines = Fake::default();
-        let results = run(&mut machines, "io", &ours, &list).unwrap();
-        let expected = [("io.a", Failed), ("io.c", Passed), ("io.d", Passed)];
+        let mut machines = Fake {
+            deadly,
+            asked: Vec::new(),
+        };
+        let mut results = run(&mut machines, "io", &ours, &list).unwrap().tests;
+        results.sort_by(|(a, _), (b, _)| a.cmp(b));
+        (results, machines.asked)
+    }
+
+    #[test]
+    fn others_go_on_after_the_one_that_ended_the_machine() {
+        let (results, asked) = run_fake(&["b"], "io.a io.b");
+        let expected = [
+            ("io.a", Failed),
+            ("io.b", EndedMachine),
+            ("io.c", Passed),
+            ("io.d", Passed),
+        ];
         assert_eq!(
-            results.tests,
+            results,
             expected.map(|(name, outcome)| (name.to_owned(), outcome))
         );
-        let asked =
-            |tests: &[&str]| Some(tests.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>());
-        assert_eq!(machines.0, [None, asked(&["c", "d"]), asked(&["c"])]);
+        assert_eq!(asked, [&["a", "b", "c", "d"][..], &["c", "d"], &["c"]]);
+    }
+
+    #[test]
+    fn one_that_ends_its_machine_at_once_is_not_tried_again() {
+        let (results, asked) = run_fake(&["b", "c"], "io.a io.b io.c");
+        let expected = [
+            ("io.a", Failed),
+            ("io.b", EndedMachine),
+            ("io.c", EndedMachine),
+            ("io.d", Passed),
+        ];
+        assert_eq!(
+            results,
+            expected.map(|(name, outcome)| (name.to_owned(), outcome))
+        );
+        assert_eq!(asked, [&["a", "b", "c", "d"][..], &["c", "d"], &["d"]]);
     }
 }
