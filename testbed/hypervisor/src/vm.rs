@@ -83,14 +83,12 @@ pub fn all() -> &'static [Vm] {
     &VMS
 }
 
-/// The slot for a VM called `name`: its old one, or any that is OFF. `GENERIC` if it is there already.
+/// The slot for a VM called `name`: the first that is OFF. `GENERIC` if there is a VM of that name.
 pub fn slot_for(name: &[u8; 16]) -> Result<&'static Vm> {
-    let named = |vm: &&Vm| vm.book.lock().name == *name;
-    if VMS.iter().any(|vm| !vm.is(vm_state::OFF) && named(&vm)) {
+    if VMS.iter().any(|vm| !vm.is(vm_state::OFF) && vm.book.lock().name == *name) {
         return Err(Errno::GENERIC);
     }
-    let off = || VMS.iter().filter(|vm| vm.is(vm_state::OFF));
-    off().find(named).or_else(|| off().next()).ok_or(Errno::NOTTY)
+    VMS.iter().find(|vm| vm.is(vm_state::OFF)).ok_or(Errno::NOTTY)
 }
 
 impl Vm {
