@@ -3,6 +3,7 @@
 #
 # Where the set-up keeps what it makes.
 #
+#   $cache/qemu/                   a copy of QEMU, where it can't be installed
 #   $cache/linux-source/VERSION/   unpacked kernel source
 #   $cache/bindgen/KEY/            bindgen, built by cargo
 #   $cache/kernel/VERSION-KEY/     a built kernel: the KDIR of our modules

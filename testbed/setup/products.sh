@@ -70,7 +70,7 @@ runner() {
 		--rust-driver "$driver_build/acrn.ko" \
 		--c-driver "$kernel_build/drivers/virt/acrn/acrn.ko" \
 		--probe "$probe_build/acrn_probe.ko" \
-		--work "$checkout_cache/$job" "${programs[@]}" "$@" {cache_lock}>&-
+		--qemu "$qemu" --work "$checkout_cache/$job" "${programs[@]}" "$@" {cache_lock}>&-
 }
 
 # The programs of the selftests crate, one a line.

@@ -12,7 +12,7 @@
 set -eu -o pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd -P)
-for part in cache progress packages linux-source rust-tools kernel products checks; do
+for part in cache progress packages qemu linux-source rust-tools kernel products checks; do
 	# shellcheck source=/dev/null
 	. "$top/testbed/setup/$part.sh"
 done
@@ -24,7 +24,8 @@ unset ARCH CROSS_COMPILE LLVM KBUILD_OUTPUT
 export LC_ALL=C.UTF-8
 
 stages() {
-	packages_need "${packages_build[@]}" "${packages_libclang[@]}" "${packages_run[@]}"
+	packages_need "${packages_build[@]}" "${packages_libclang[@]}"
+	qemu_stage
 	rust_tools_stage
 	linux_source_stage
 	bindgen_stage
