@@ -7,6 +7,7 @@
 //! cannot be pinned, because it has no counted pages, is watched instead ([`pfn_mapping`]).
 
 mod pfn_mapping;
+mod regions;
 
 use crate::{
     abstractions::{
@@ -36,12 +37,14 @@ use kernel::{
         Mutex, //
     },
 };
-use pfn_mapping::{
-    Lifeline,
-    PfnMapping, //
-};
+use pfn_mapping::PfnMapping;
+use regions::Regions;
 
 /// A page-aligned, non-empty range of addresses that does not wrap.
+///
+/// # Invariants
+///
+/// `start` and `len` are multiples of the page size, `len` is not 0, `start + len` does not overflow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct PageRange {
     start: u64,
@@ -54,7 +57,20 @@ impl PageRange {
         if !aligned || len == 0 || start.checked_add(len).is_none() {
             return Err(EINVAL);
         }
+        // INVARIANT: Checked above.
         Ok(Self { start, len })
+    }
+
+    /// Each page by itself.
+    fn pages(self) -> impl Iterator<Item = Self> {
+        // INVARIANT: A page of `self`.
+        let page = |start| Self {
+            start,
+            len: PAGE_SIZE as u64,
+        };
+        (self.start..self.start + self.len)
+            .step_by(PAGE_SIZE)
+            .map(page)
     }
 }
 
@@ -121,19 +137,19 @@ enum Backing {
 #[pin_data]
 pub(crate) struct GuestMemory {
     vm: VmId,
-    lifeline: Arc<Lifeline>,
+    regions: Arc<Mutex<Regions>>,
     #[pin]
-    mappings: Mutex<KVec<RamMapping>>,
+    mappings: Mutex<KVVec<RamMapping>>,
 }
 
 impl GuestMemory {
     /// Makes an initialiser for the memory of `vm`, of which there is none yet.
     pub(crate) fn new(vm: VmId) -> Result<impl PinInit<Self>> {
-        let lifeline = Lifeline::new()?;
+        let regions = Regions::new(vm)?;
         Ok(pin_init!(Self {
             vm,
-            lifeline,
-            mappings <- new_mutex!(KVec::new()),
+            regions,
+            mappings <- new_mutex!(KVVec::new()),
         }))
     }
 
@@ -150,7 +166,7 @@ impl GuestMemory {
     /// Runs `destroy`, after which the hypervisor has none of the memory, and may give the VM's id to
     /// another.
     pub(crate) fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
-        self.lifeline.end_with(destroy)
+        self.regions.lock().end_with(destroy)
     }
 
     /// SET_MEMSEG. On failure nothing of the segment stays mapped.
@@ -189,7 +205,7 @@ impl GuestMemory {
         let mut mappings = self.mappings.lock();
         // Reserved now, so that there is a place for the pins if the roll-back fails.
         mappings.reserve(1, GFP_KERNEL)?;
-        let mapped = map_runs(self.vm, guest.start, pages.runs(), access);
+        let mapped = self.map_runs(guest.start, pages.runs(), access);
         if let Err((error, RollBack::Done)) = mapped {
             return Err(error);
         }
@@ -210,14 +226,27 @@ impl GuestMemory {
     }
 
     fn map_pfns(&self, start: usize, pages: usize, guest: PageRange, access: u32) -> Result {
-        let pfns = PfnMapping::new(self.vm, &self.lifeline, start, pages, guest, access)?;
+        let pfns = PfnMapping::new(self.vm, &self.regions, start, pages, guest, access)?;
         let mapping = RamMapping {
             guest,
             backing: Backing::Watched(pfns),
         };
+        let mut mappings = self.mappings.lock();
+        // What was there before and is gone.
+        mappings.retain(|old| {
+            old.guest != guest
+                || !matches!(&old.backing, Backing::Watched(pfns) if !pfns.is_mapped())
+        });
         // If there is no room for it, it goes again.
-        self.mappings.lock().push(mapping, GFP_KERNEL)?;
+        mappings.push(mapping, GFP_KERNEL)?;
         Ok(())
+    }
+
+    /// Lets go of memory that is watched.
+    pub(crate) fn stop_watching(&self) {
+        let is_pinned =
+            |mapping: &mut RamMapping| matches!(mapping.backing, Backing::Pinned { .. });
+        self.mappings.lock().retain(is_pinned);
     }
 
     /// Maps physical memory of the Service VM, uncached.
@@ -226,7 +255,8 @@ impl GuestMemory {
         let phys = PageRange::new(phys, len)?;
         let attr = uapi::ACRN_MEM_TYPE_UC | access;
         let region = MemoryRegion::add(guest.start, phys.start, len, attr);
-        RegionChange::single(self.vm, region)?.carry_out()
+        let addition = RegionChange::single(self.vm, region)?;
+        self.regions.lock().add(&addition)
     }
 
     /// UNSET_MEMSEG. RAM must have been mapped at this place with this length (`EINVAL`).
@@ -238,7 +268,10 @@ impl GuestMemory {
                 drop(unmapped);
                 Ok(())
             }
-            Segment::Mmio { guest, len, .. } => unmap(self.vm, PageRange::new(guest, len)?),
+            Segment::Mmio { guest, len, .. } => {
+                let guest = PageRange::new(guest, len)?;
+                self.regions.lock().delete(guest)
+            }
         }
     }
 
@@ -249,10 +282,36 @@ impl GuestMemory {
             .rposition(|mapping| mapping.guest == guest)
             .ok_or(EINVAL)?;
         match &mappings.get(index).ok_or(EINVAL)?.backing {
-            Backing::Pinned { .. } => unmap(self.vm, guest)?,
+            Backing::Pinned { .. } => self.regions.lock().clear(guest)?,
             Backing::Watched(pfns) => pfns.unmap()?,
         }
         mappings.remove(index).map_err(|_| EINVAL)
+    }
+
+    /// Maps `runs` one behind the other from the guest address `start`.
+    fn map_runs(&self, start: u64, runs: &[Run], access: u32) -> Result<(), (Error, RollBack)> {
+        let mut batch = RegionChange::with_room_for(self.vm, runs.len())
+            .map_err(|error| (error, RollBack::Done))?;
+        let mut regions = self.regions.lock();
+        let mut mapped = 0;
+        for chunk in runs.chunks(batch.capacity()) {
+            let mut guest = start + mapped;
+            let additions = chunk.iter().map(|run| {
+                let region = MemoryRegion::add(
+                    guest,
+                    run.phys(),
+                    run.len(),
+                    uapi::ACRN_MEM_TYPE_WB | access,
+                );
+                guest += run.len();
+                region
+            });
+            if let Err(error) = batch.refill(additions).and_then(|()| regions.add(&batch)) {
+                return Err((error, roll_back(&mut regions, start, mapped, chunk)));
+            }
+            mapped = guest - start;
+        }
+        Ok(())
     }
 }
 
@@ -262,56 +321,19 @@ enum RollBack {
     Failed,
 }
 
-/// Maps `runs` one behind the other from the guest address `start`.
-fn map_runs(vm: VmId, start: u64, runs: &[Run], access: u32) -> Result<(), (Error, RollBack)> {
-    let mut batch =
-        RegionChange::with_room_for(vm, runs.len()).map_err(|error| (error, RollBack::Done))?;
-    let mut mapped = 0;
-    for chunk in runs.chunks(batch.capacity()) {
-        let mut guest = start + mapped;
-        let regions = chunk.iter().map(|run| {
-            let region = MemoryRegion::add(
-                guest,
-                run.phys(),
-                run.len(),
-                uapi::ACRN_MEM_TYPE_WB | access,
-            );
-            guest += run.len();
-            region
-        });
-        if let Err(error) = batch.refill(regions).and_then(|()| batch.carry_out()) {
-            return Err((error, roll_back(vm, start, mapped, chunk)));
-        }
-        mapped = guest - start;
-    }
-    Ok(())
-}
-
 /// Takes away the first `mapped` bytes, and as much of `partial` behind it as the hypervisor mapped
-/// before it stopped.
-fn roll_back(vm: VmId, start: u64, mapped: u64, partial: &[Run]) -> RollBack {
-    let mut guest = start + mapped;
-    for run in partial {
-        let range = PageRange {
-            start: guest,
-            len: run.len(),
-        };
-        match unmap(vm, range) {
-            Ok(()) => guest += run.len(),
-            // The hypervisor's word for an address that is not mapped: it got this far.
-            Err(error) if error == EINVAL => break,
-            Err(_) => return RollBack::Failed,
-        }
-    }
-    if mapped == 0 {
-        return RollBack::Done;
-    }
-    match unmap(vm, PageRange { start, len: mapped }) {
+/// before it stopped, which nobody knows: it may have lost some to others since.
+fn roll_back(regions: &mut Regions, start: u64, mapped: u64, partial: &[Run]) -> RollBack {
+    let mut guest = start;
+    let mut clear = |len| {
+        // INVARIANT: A part of the range that was to be mapped, made of whole runs.
+        let range = PageRange { start: guest, len };
+        guest += len;
+        regions.clear(range)
+    };
+    let whole = if mapped == 0 { Ok(()) } else { clear(mapped) };
+    match whole.and_then(|()| partial.iter().try_for_each(|run| clear(run.len()))) {
         Ok(()) => RollBack::Done,
         Err(_) => RollBack::Failed,
     }
-}
-
-fn unmap(vm: VmId, guest: PageRange) -> Result {
-    RegionChange::single(vm, MemoryRegion::delete(guest.start, guest.len))?.carry_out()
 }

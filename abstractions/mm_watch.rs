@@ -16,14 +16,14 @@ use kernel::{
 /// Who uses what a range of user addresses is mapped to.
 pub(crate) trait Watcher: Send + Sync {
     /// What `lock` guards.
-    type State: Send;
+    type State: Send + Unpin;
 
     /// The lock that uses are made under. The mmap lock may be held when it is taken: under it that
     /// lock may not be taken, nor memory allocated that the kernel would have to make free.
     fn lock(&self) -> &Mutex<Self::State>;
 
     /// What is mapped changes: stops the use, before it returns. Called with the lock held.
-    fn stop(&self, state: &Self::State);
+    fn stop(&self, state: &mut Self::State);
 }
 
 /// A [`Watcher`] of a range of user addresses, for as long as this lives.
@@ -91,12 +91,12 @@ impl<T: Watcher> MmWatch<T> {
     pub(crate) fn commit<R>(
         &self,
         begun: Moment,
-        action: impl FnOnce(&T, &T::State) -> R,
+        action: impl FnOnce(&T, &mut T::State) -> R,
     ) -> Option<R> {
-        let state = self.watcher.lock().lock();
+        let mut state = self.watcher.lock().lock();
         // SAFETY: Inserted, by the type invariant; written to under the same lock.
         let now = unsafe { (*self.notifier.get()).invalidate_seq };
-        (now == begun.0).then(|| action(&self.watcher, &state))
+        (now == begun.0).then(|| action(&self.watcher, &mut state))
     }
 
     /// Who watches.
@@ -116,13 +116,17 @@ impl<T: Watcher> MmWatch<T> {
         let watch =
             unsafe { &*kernel::container_of!(notifier.cast::<Opaque<_>>(), Self, notifier) };
         // SAFETY: The kernel passes a valid range.
-        if unsafe { (*range).flags } & bindings::MMU_NOTIFIER_RANGE_BLOCKABLE == 0 {
+        let range = unsafe { &*range };
+        if range.flags & bindings::MMU_NOTIFIER_RANGE_BLOCKABLE == 0 {
             return false;
         }
-        let state = watch.watcher.lock().lock();
+        let mut state = watch.watcher.lock().lock();
         // SAFETY: The lock is held, under which all accesses of ours are.
         unsafe { (*notifier).invalidate_seq = sequence };
-        watch.watcher.stop(&state);
+        // Soft-dirty tracking changes neither page nor access.
+        if range.event != bindings::mmu_notifier_event_MMU_NOTIFY_SOFT_DIRTY {
+            watch.watcher.stop(&mut state);
+        }
         true
     }
 }

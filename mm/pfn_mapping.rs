@@ -5,7 +5,10 @@
 //! Nothing can pin it. So the VM has it for as long as the device model has it mapped: when that changes,
 //! be it by `munmap` or by the driver that the memory is of, it is taken away from the VM before.
 
-use super::PageRange;
+use super::{
+    regions::Regions,
+    PageRange, //
+};
 use crate::{
     abstractions::{
         log::pr_err_ratelimited,
@@ -23,7 +26,6 @@ use crate::{
     uapi,
 };
 use kernel::{
-    new_mutex,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -39,67 +41,33 @@ use kernel::{
     },
 };
 
-/// Whether a VM's id is still that of the VM.
-#[derive(PartialEq, Eq)]
-pub(super) enum Life {
-    Lasting,
-    Ended,
-}
-
-/// What all [`PfnMapping`]s of one VM hold on to: under its lock they are made and taken away.
-#[pin_data]
-pub(super) struct Lifeline {
-    #[pin]
-    life: Mutex<Life>,
-}
-
-impl Lifeline {
-    pub(super) fn new() -> Result<Arc<Self>> {
-        Arc::pin_init(
-            pin_init!(Self {
-                life <- new_mutex!(Life::Lasting),
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    /// Runs `destroy`. After success no mapping is taken away any more: the VM has none.
-    pub(super) fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
-        let mut life = self.life.lock();
-        destroy()?;
-        *life = Life::Ended;
-        Ok(())
-    }
-}
-
 struct Use {
     vm: VmId,
-    lifeline: Arc<Lifeline>,
-    /// Made beforehand: where it is needed, memory cannot be allocated.
-    removal: RegionChange,
-    /// Changes under the lock of `lifeline`.
+    guest: PageRange,
+    regions: Arc<Mutex<Regions>>,
+    /// Changes under the lock of `regions`.
     mapped: Atomic<bool>,
 }
 
 impl Use {
-    fn take_away(&self, life: &Life) -> Result {
-        if *life == Life::Lasting && self.mapped.load(ordering::Relaxed) {
-            self.removal.carry_out()?;
+    fn take_away(&self, regions: &mut Regions) -> Result {
+        if self.mapped.load(ordering::Relaxed) {
+            regions.clear(self.guest)?;
+            self.mapped.store(false, ordering::Relaxed);
         }
-        self.mapped.store(false, ordering::Relaxed);
         Ok(())
     }
 }
 
 impl Watcher for Use {
-    type State = Life;
+    type State = Regions;
 
-    fn lock(&self) -> &Mutex<Life> {
-        &self.lifeline.life
+    fn lock(&self) -> &Mutex<Regions> {
+        &self.regions
     }
 
-    fn stop(&self, life: &Life) {
-        if let Err(error) = self.take_away(life) {
+    fn stop(&self, regions: &mut Regions) {
+        if let Err(error) = self.take_away(regions) {
             pr_err_ratelimited!(
                 "VM {}: keeps memory that is not the device model's any more: {:?}\n",
                 self.vm,
@@ -116,20 +84,19 @@ impl PfnMapping {
     /// Maps `pages` pages from the user address `start`. Fails as [`pfn_map::look_up`].
     pub(super) fn new(
         vm: VmId,
-        lifeline: &Arc<Lifeline>,
+        regions: &Arc<Mutex<Regions>>,
         start: usize,
         pages: usize,
         guest: PageRange,
         access: u32,
     ) -> Result<Self> {
-        let removal = RegionChange::single(vm, MemoryRegion::delete(guest.start, guest.len))?;
         let watch = MmWatch::new(
             start,
             pages * PAGE_SIZE,
             Use {
                 vm,
-                lifeline: lifeline.clone(),
-                removal,
+                guest,
+                regions: regions.clone(),
                 mapped: Atomic::new(false),
             },
         )?;
@@ -144,8 +111,8 @@ impl PfnMapping {
                 uapi::ACRN_MEM_TYPE_WB | access,
             );
             let addition = RegionChange::single(vm, region)?;
-            let added = watch.commit(begun, |usage, _| {
-                addition.carry_out()?;
+            let added = watch.commit(begun, |usage, regions| {
+                regions.add(&addition)?;
                 usage.mapped.store(true, ordering::Relaxed);
                 Ok(())
             });
@@ -163,14 +130,13 @@ impl PfnMapping {
     /// Takes it away from the VM, if the VM has it.
     pub(super) fn unmap(&self) -> Result {
         let usage = self.0.watcher();
-        let life = usage.lock().lock();
-        usage.take_away(&life)
+        usage.take_away(&mut usage.regions.lock())
     }
 }
 
 impl Drop for PfnMapping {
     fn drop(&mut self) {
         let usage = self.0.watcher();
-        usage.stop(&usage.lock().lock());
+        usage.stop(&mut usage.regions.lock());
     }
 }

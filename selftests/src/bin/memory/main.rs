@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         Test::new("outlives_its_mapping", kinds::outlives_its_mapping),
         Test::new("mmio", kinds::mmio),
         Test::new("unset_ram", undo::unset_ram),
+        Test::new("unset_twice", undo::unset_twice),
+        Test::new("unset_with_hole", undo::unset_with_hole),
         Test::new("unset_of_something_else", undo::unset_of_something_else),
         Test::new("many_segments", undo::many_segments),
         Test::new("batch_fails", undo::batch_fails),

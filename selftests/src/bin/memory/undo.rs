@@ -9,7 +9,7 @@ use acrn_selftests::{
     need, skip,
     trace::Trace,
 };
-use acrn_uapi::acrn_vm_memmap;
+use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap};
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 use zerocopy::FromZeros;
@@ -69,6 +69,44 @@ pub fn unset_of_something_else() -> Outcome {
     bench.unset(whole(&area)).expect("UNSET_MEMSEG");
     assert_eq!(bench.unset(whole(&area)), Err(Errno::EINVAL));
     bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// What was set twice can be unset twice, and is whole until then.
+pub fn unset_twice() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(8 * PAGE);
+    area.number_pages(0x280);
+    for _ in 0..2 {
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+    }
+    bench.assert_shows(GUEST, &area, 0, area.len());
+    for _ in 0..2 {
+        bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+        assert_eq!(bench.mapped_bytes(), 0);
+    }
+    bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// A segment of which a part went with another one: what is left of it is taken away (A5).
+pub fn unset_with_hole() -> Outcome {
+    const PAGES: usize = 8;
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(PAGES * PAGE);
+    for page in [0, 3, PAGES - 1] {
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+        let hole = acrn_vm_memmap {
+            type_: ACRN_MEMMAP_MMIO,
+            ..ram(GUEST + (page * PAGE) as u64, &area, 0, PAGE)
+        };
+        bench.unset(hole).expect("UNSET_MEMSEG");
+        assert_eq!(bench.mapped_bytes(), ((PAGES - 1) * PAGE) as u64);
+        bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+        bench.assert_nothing_left();
+    }
     bench.destroy();
     Outcome::Passed
 }

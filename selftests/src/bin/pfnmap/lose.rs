@@ -19,7 +19,7 @@ use acrn_selftests::{
     probe::fault,
     trace::Trace,
 };
-use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
+use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap, ioctl::ACRN_IOCTL_SET_MEMSEG};
 use nix::errno::Errno;
 
 use crate::physical::{Mapped, NOWHERE, assert_absent, assert_taken_away, map};
@@ -44,6 +44,36 @@ pub fn partly_unmapped() -> Outcome {
     assert!(!trace.regions().is_empty(), "the hypervisor was not told");
     drop(area);
     assert_taken_away(&bench, &trace, 8);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// A part was taken away by command before: the rest goes all the same.
+pub fn with_hole() -> Outcome {
+    const PAGES: usize = 8;
+    for page in [0, 3, PAGES - 1] {
+        let Mapped { bench, area } = need!(Mapped::new(PAGES));
+        let hole = acrn_vm_memmap {
+            type_: ACRN_MEMMAP_MMIO,
+            ..ram(GUEST + (page * PAGE) as u64, &area, 0, PAGE)
+        };
+        bench.unset(hole).expect("UNSET_MEMSEG");
+        let trace = Trace::start(&bench.probe);
+        drop(area);
+        assert_taken_away(&bench, &trace, PAGES);
+        bench.destroy();
+    }
+    Outcome::Passed
+}
+
+/// It is set twice, and goes once.
+pub fn set_twice() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(4));
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    let trace = Trace::start(&bench.probe);
+    drop(area);
+    assert_taken_away(&bench, &trace, 4);
+    bench.assert_nothing_left();
     bench.destroy();
     Outcome::Passed
 }

@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         Test::new("truncating_lengths", set::truncating_lengths),
         Test::new("unmapped", lose::unmapped),
         Test::new("partly_unmapped", lose::partly_unmapped),
+        Test::new("with_hole", lose::with_hole),
+        Test::new("set_twice", lose::set_twice),
         Test::new("moved", lose::moved),
         Test::new("protected", lose::protected),
         Test::new("replaced", lose::replaced),
