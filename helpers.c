@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/cpu.h>
+#include <linux/debugfs.h>
 #include <linux/eventfd.h>
 #include <linux/io.h>
 #include <linux/irqflags.h>
@@ -56,6 +57,23 @@ u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue)
 	eventfd_ctx_do_read(context, &count);
 	spin_unlock_irqrestore(lock, flags);
 	return count;
+}
+
+void *hsm_debugfs_folder(const char *name, void *parent)
+{
+	return debugfs_create_dir(name, parent);
+}
+
+void hsm_debugfs_file(const char *name, void *folder, void *data,
+		      const void *operations)
+{
+	debugfs_create_file(name, 0400, folder, data,
+			    (const struct file_operations *)operations);
+}
+
+void hsm_debugfs_remove(void *folder)
+{
+	debugfs_remove(folder);
 }
 
 void hsm_lockdep_hardirq_threaded(void)

@@ -19,8 +19,14 @@ bool hsm_pfn_is_counted(u64 pfn);
 struct eventfd_ctx;
 struct eventfd_ctx *hsm_eventfd_from_file(void *file);
 __poll_t hsm_vfs_poll(void *file, void *table);
-/* Reads the counter, under the lock of its wait queue. */
+/* Empties the counter, under the lock of its wait queue. */
 u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue);
+
+/* Folders and files of debugfs; their pointers may be its error pointers. */
+void *hsm_debugfs_folder(const char *name, void *parent);
+void hsm_debugfs_file(const char *name, void *folder, void *data,
+		      const void *operations);
+void hsm_debugfs_remove(void *folder);
 
 /* This interrupt handler would be a thread on PREEMPT_RT. */
 void hsm_lockdep_hardirq_threaded(void);

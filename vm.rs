@@ -5,6 +5,7 @@
 use crate::{
     abstractions::{
         contiguous::Contiguous,
+        debugfs_folder::FolderWithFile,
         log::pr_err_ratelimited, //
     },
     hypercall::{
@@ -27,7 +28,7 @@ use crate::{
     uapi, vm_list,
 };
 use kernel::{
-    debugfs::Scope,
+    fmt,
     new_mutex,
     prelude::*,
     str::CString,
@@ -47,11 +48,8 @@ pub(crate) struct Vm {
     parts: Arc<Parts>,
     /// Goes before the VM's id may be another's.
     #[pin]
-    folder: Mutex<Option<Folder>>,
+    folder: Mutex<Option<FolderWithFile<Parts>>>,
 }
-
-/// A VM's folder of debugfs.
-type Folder = Pin<KBox<Scope<Arc<Parts>>>>;
 
 #[pin_data]
 struct Parts {
@@ -99,15 +97,10 @@ fn pause_and_destroy(id: VmId) -> Result {
 
 impl Parts {
     /// Makes the folder of debugfs. A VM can do without.
-    fn show(self: &Arc<Self>) -> Option<Folder> {
-        let folder = vm_list::debug_folder()?;
+    fn show(self: &Arc<Self>) -> Option<FolderWithFile<Self>> {
+        let parent = vm_list::debug_folder()?;
         let name = CString::try_from_fmt(fmt!("vm{}", self.id)).ok()?;
-        let files = folder.scope(self.clone(), &name, |parts, files| {
-            files.read_callback_file(c"status", parts, &|parts: &Arc<Self>, f| {
-                f.write_fmt(fmt!("{}", parts.status()))
-            });
-        });
-        KBox::pin_init(files, GFP_KERNEL).ok()
+        Some(FolderWithFile::new(parent, &name, c"status", self.clone()))
     }
 
     fn status(&self) -> Status {
@@ -121,6 +114,12 @@ impl Parts {
             irqfds: self.irqfds.count(),
             requests: self.requests.counts(),
         }
+    }
+}
+
+impl fmt::Display for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status().fmt(f)
     }
 }
 
@@ -292,6 +291,12 @@ impl Vm {
         let mut monitor = Contiguous::new(InterruptMonitor(reader.read()?))?;
         hypercall::vm_intr_monitor(self.parts.id, &mut monitor)?;
         writer.write(&monitor.0)
+    }
+
+    /// Has the kernel tell no more when mappings of a process change. What was watched goes, if the
+    /// hypervisor lets go of it.
+    pub(crate) fn stop_watching(&self) {
+        self.parts.memory.stop_watching();
     }
 
     /// SET_MEMSEG.

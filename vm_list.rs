@@ -6,6 +6,7 @@
 use crate::{
     abstractions::{
         acrn_guest::Upcall,
+        debugfs_folder::Folder,
         irq_list::{
             IrqList,
             Writer, //
@@ -14,7 +15,6 @@ use crate::{
     vm::Vm,
 };
 use kernel::{
-    debugfs::Dir,
     prelude::*,
     sync::{
         global_lock,
@@ -51,7 +51,7 @@ global_lock! {
 global_lock! {
     // SAFETY: As for `REGISTRY`.
     /// `/sys/kernel/debug/acrn_hsm`, while the module is in service.
-    unsafe(uninit) static DEBUG: Mutex<Option<Dir>> = None;
+    unsafe(uninit) static DEBUG: Mutex<Option<Arc<Folder>>> = None;
 }
 
 /// Takes the module's VMs into service; what is left of them goes when this is dropped.
@@ -64,7 +64,8 @@ impl VmList {
         unsafe { REGISTRY.init() };
         // SAFETY: As above.
         unsafe { DEBUG.init() };
-        *DEBUG.lock() = Some(Dir::new(c"acrn_hsm"));
+        // Without memory for it there is none.
+        *DEBUG.lock() = Arc::new(Folder::new(c"acrn_hsm"), GFP_KERNEL).ok();
         Self(())
     }
 }
@@ -81,6 +82,8 @@ impl Drop for VmList {
                 "VM {}: the hypervisor keeps it, its memory stays pinned\n",
                 orphan.id()
             );
+            // The kernel would call code of the module that is gone.
+            orphan.stop_watching();
             // The hypervisor may still write to its pages: nobody else may get them.
             core::mem::forget(orphan);
         }
@@ -88,7 +91,7 @@ impl Drop for VmList {
 }
 
 /// The folder of debugfs for all VMs.
-pub(crate) fn debug_folder() -> Option<Dir> {
+pub(crate) fn debug_folder() -> Option<Arc<Folder>> {
     DEBUG.lock().clone()
 }
 

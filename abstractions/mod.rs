@@ -8,6 +8,7 @@
 pub(crate) mod acrn_guest;
 mod bindings;
 pub(crate) mod contiguous;
+pub(crate) mod debugfs_folder;
 pub(crate) mod device_attribute;
 pub(crate) mod eventfd;
 pub(crate) mod eventfd_hook;

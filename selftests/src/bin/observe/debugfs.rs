@@ -15,6 +15,7 @@ use acrn_selftests::{
     cpus,
     device::{Device, creation},
     harness::Outcome,
+    leaks::module_users,
     manners, need, skip,
 };
 use acrn_uapi::ioctl::*;
@@ -81,16 +82,20 @@ pub fn none_of_failed_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// Who has the file open when the VM goes reads nothing of it, and holds nothing up.
+/// Who has the file open when the VM goes reads nothing of it, and holds nothing up but the module.
 pub fn open_while_vm_goes() -> Outcome {
     need_debugfs!();
     let bench = need!(Bench::new());
+    let users = module_users();
     let mut file = File::open(folder(bench.vmid).join("status")).expect("status");
     bench.destroy();
+    assert_eq!(module_users(), users.map(|users| users + 1));
     assert!(!folder(bench.vmid).exists());
     let mut text = String::new();
     let read = file.read_to_string(&mut text);
     assert!(read.is_err(), "{text}");
+    drop(file);
+    assert_eq!(module_users(), users);
     Outcome::Passed
 }
 
