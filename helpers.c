@@ -55,6 +55,9 @@ u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue)
 
 	spin_lock_irqsave(lock, flags);
 	eventfd_ctx_do_read(context, &count);
+	/* There is room again for who waits to write. */
+	if (count)
+		wake_up_locked_poll((wait_queue_head_t *)queue, EPOLLOUT);
 	spin_unlock_irqrestore(lock, flags);
 	return count;
 }

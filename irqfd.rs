@@ -57,11 +57,12 @@ impl Listener for Injector {
     fn signalled(&self) -> bool {
         // Who disarms waits for this to end.
         let _rcu = rcu::read_lock();
-        let armed = self.armed.load(ordering::Acquire);
-        if armed {
+        // The kernel may signal an eventfd that user space has closed.
+        let wanted = self.armed.load(ordering::Acquire) && !self.hung_up.load(ordering::Acquire);
+        if wanted {
             self.inject();
         }
-        armed
+        wanted
     }
 
     fn hung_up(&self) {

@@ -9,6 +9,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    fcntl::{FcntlArg, OFlag, fcntl},
     sys::eventfd::{EfdFlags, EventFd},
     unistd,
 };
@@ -33,6 +34,11 @@ impl Event {
     /// Adds to the counter; `EAGAIN` if that is too full.
     pub fn add(&self, value: u64) -> Result<(), Errno> {
         self.0.write(value).map(drop)
+    }
+
+    /// From now on who writes to a full counter, or reads an empty one, waits.
+    pub fn block(&self) {
+        fcntl(&self.0, FcntlArg::F_SETFL(OFlag::empty())).expect("F_SETFL");
     }
 
     /// How often it was signalled since the last time.

@@ -2,13 +2,19 @@
 
 //! DEASSIGN, and eventfds that are closed while they are assigned.
 
+use std::os::fd::AsRawFd;
+
+use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     bench::Bench,
     event::{Event, until_released},
     harness::Outcome,
     need,
+    program::write,
+    scripted::{Answer, Idle},
     trace::Trace,
 };
+use acrn_uapi::{ACRN_IOEVENTFD_FLAG_PIO, acrn_ioeventfd, ioctl::ACRN_IOCTL_IOEVENTFD};
 use nix::errno::Errno;
 
 use crate::assign::{APIC, assign, assigned, deassign, injected};
@@ -67,6 +73,32 @@ pub fn assign_again() -> Outcome {
     let trace = Trace::start(&bench.probe);
     other.signal();
     assert_eq!(injected(&trace).len(), 1);
+    Outcome::Passed
+}
+
+/// An eventfd that is closed and that a VM's write still signals: no interrupt any more.
+pub fn closed_but_signalled() -> Outcome {
+    const PORT: u16 = 0x520;
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, 0x31);
+    let mut doorbell = acrn_ioeventfd {
+        fd: event.as_raw_fd() as u32,
+        flags: ACRN_IOEVENTFD_FLAG_PIO,
+        addr: PORT.into(),
+        len: 4,
+        ..Default::default()
+    };
+    idle.device
+        .with(ACRN_IOCTL_IOEVENTFD, &mut doorbell)
+        .expect("IOEVENTFD");
+    let ring = || idle.ask(write(Target::Port(PORT), Width::Four, 1));
+    let trace = Trace::start(&idle.probe);
+    assert_eq!(ring(), Answer::Driver(None));
+    assert_eq!(injected(&trace).len(), 1);
+    drop(event);
+    let trace = Trace::start(&idle.probe);
+    assert_eq!(ring(), Answer::Driver(None));
+    assert_eq!(injected(&trace), []);
     Outcome::Passed
 }
 

@@ -2,6 +2,8 @@
 
 //! What the hypervisor is told when an eventfd is signalled.
 
+use std::{thread, time::Duration};
+
 use acrn_selftests::{
     bench::Bench,
     cpus,
@@ -12,6 +14,7 @@ use acrn_selftests::{
     need,
     probe::{Probe, fault},
     trace::Trace,
+    waiter::until,
 };
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
@@ -95,6 +98,22 @@ pub fn signalled_before_is_taken() -> Outcome {
     let trace = Trace::start(&bench.probe);
     assign(&bench.device, &event, 0x45).expect("IRQFD");
     assert_eq!(trace.ids(), []);
+    Outcome::Passed
+}
+
+/// Who waits to write to a counter that is full goes on when it is taken.
+pub fn writer_goes_on() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = Event::new();
+    event.add(u64::MAX - 1).expect("write to an eventfd");
+    event.block();
+    let writer = event.duplicate();
+    let writer = thread::spawn(move || writer.signal());
+    // It sleeps by then, most likely.
+    thread::sleep(Duration::from_millis(100));
+    assert!(!writer.is_finished(), "the counter was not full");
+    assign(&bench.device, &event, 0x45).expect("IRQFD");
+    until("the writer has written", || writer.is_finished());
     Outcome::Passed
 }
 
