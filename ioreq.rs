@@ -21,10 +21,13 @@ pub(crate) use request_page::{
 };
 
 use crate::{
-    abstractions::tracepoints::{
-        acrn_ioreq_dispatch,
-        acrn_ioreq_finish,
-        Taker, //
+    abstractions::{
+        log::pr_err_ratelimited,
+        tracepoints::{
+            acrn_ioreq_dispatch,
+            acrn_ioreq_finish,
+            Taker, //
+        },
     },
     hypercall::{
         self,
@@ -154,6 +157,11 @@ impl IoRequests {
         }
 
         let Some(client) = &state.client else {
+            pr_err_ratelimited!(
+                "VM {}: a request of vCPU {} waits for a client\n",
+                self.vm,
+                u16::from(slot.vcpu())
+            );
             return;
         };
         if let Some(address) = config {

@@ -65,11 +65,12 @@ impl Log {
         }
     }
 
-    /// Panics if there are many.
-    fn assert_few(&mut self) {
+    /// The same; panics if there are many.
+    fn assert_few(&mut self) -> Vec<String> {
         let lines = self.lines();
         let count = lines.len();
         assert!(count <= FEW, "{count} lines, the last: {:?}", lines.last());
+        lines
     }
 }
 
@@ -138,7 +139,7 @@ fn request(vmid: u16) -> RaiseRequest {
     request
 }
 
-/// Requests that nobody serves (A11).
+/// Requests that nobody serves: the log says whose they are, now and then (A11).
 pub fn requests_without_client() -> Outcome {
     let mut log = need!(Log::start());
     let bench = need!(Bench::new());
@@ -147,7 +148,9 @@ pub fn requests_without_client() -> Outcome {
         thread::sleep(Duration::from_millis(1));
     }
     bench.destroy();
-    log.assert_few();
+    let lines = log.assert_few();
+    let vm = format!("VM {}:", bench.vmid);
+    assert!(lines.iter().any(|line| line.contains(&vm)), "{lines:?}");
     Outcome::Passed
 }
 
