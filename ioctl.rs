@@ -137,15 +137,22 @@ impl MiscDevice for HsmFile {
         };
         let cmd = match cmd {
             command::VM_INTR_MONITOR_I386 => command::VM_INTR_MONITOR,
+            command::SET_VCPU_REGS_I386 => {
+                let bytes = argument.bytes(command::VCPU_REGS_I386);
+                let set = |vm: &Vm| vm.set_vcpu_regs(&Contiguous::from_user(bytes.reader())?);
+                return device.with_vm(set).map(|()| 0);
+            }
             cmd => cmd,
         };
         device.command(cmd, argument)
     }
 
     fn show_fdinfo(device: Pin<&Self>, seq_file: &SeqFile, _file: &File) {
-        match &*device.place.read() {
-            Place::Taken(vm) => seq_print!(seq_file, "{}", vm.status()),
-            Place::Empty => seq_print!(seq_file, "state:\tempty\n"),
+        // A process decides how long its commands take: who looks at it does not wait.
+        match device.place.try_read().as_deref() {
+            Some(Place::Taken(vm)) => seq_print!(seq_file, "{}", vm.status()),
+            Some(Place::Empty) => seq_print!(seq_file, "state:\tempty\n"),
+            None => seq_print!(seq_file, "state:\tbusy\n"),
         }
     }
 }
@@ -170,7 +177,7 @@ fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
         }
         command::NOTIFY_REQUEST_FINISH => {
             let notify: uapi::acrn_ioreq_notify = argument.copy()?;
-            if notify.reserved != 0 {
+            if notify.reserved != 0 || notify.vmid != vm.id().into() {
                 return Err(EINVAL);
             }
             vm.requests().finish(notify.vcpu)

@@ -18,6 +18,8 @@ pub(crate) mod command {
 
     /// `ACRN_IOCTL_TYPE`.
     const TYPE: u32 = 0xA2;
+    /// Bytes of `acrn_vcpu_regs` where 64-bit numbers are aligned to 4 bytes.
+    pub(crate) const VCPU_REGS_I386: usize = size_of::<acrn_vcpu_regs>() - 4;
 
     pub(crate) const CREATE_VM: u32 = _IOWR::<acrn_vm_creation>(TYPE, 0x10);
     pub(crate) const DESTROY_VM: u32 = _IO(TYPE, 0x11);
@@ -25,6 +27,8 @@ pub(crate) mod command {
     pub(crate) const PAUSE_VM: u32 = _IO(TYPE, 0x13);
     pub(crate) const RESET_VM: u32 = _IO(TYPE, 0x15);
     pub(crate) const SET_VCPU_REGS: u32 = _IOW::<acrn_vcpu_regs>(TYPE, 0x16);
+    /// SET_VCPU_REGS of 32-bit user space: without the padding behind the last member.
+    pub(crate) const SET_VCPU_REGS_I386: u32 = _IOW::<[u8; VCPU_REGS_I386]>(TYPE, 0x16);
     pub(crate) const INJECT_MSI: u32 = _IOW::<acrn_msi_entry>(TYPE, 0x23);
     pub(crate) const VM_INTR_MONITOR: u32 = _IOW::<ffi::c_ulong>(TYPE, 0x24);
     /// VM_INTR_MONITOR of 32-bit user space: its `unsigned long` is shorter.

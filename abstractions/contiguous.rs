@@ -11,6 +11,7 @@ use core::{
     },
 };
 use kernel::{
+    alloc::flags::__GFP_ZERO,
     page::PAGE_SIZE,
     prelude::*,
     transmute::FromBytes,
@@ -25,21 +26,25 @@ use kernel::{
 pub(crate) struct Contiguous<T>(KBox<T>);
 
 impl<T: FromBytes> Contiguous<T> {
-    /// Copies a `T` from user space.
+    /// Copies a `T` from user space. What `reader` is shorter is zero.
     ///
     /// Every byte is copied, padding included: the hypervisor gets what the user wrote and nothing
     /// of the kernel's.
     pub(crate) fn from_user(mut reader: UserSliceReader) -> Result<Self> {
-        let mut memory = KBox::<T>::new_uninit(GFP_KERNEL)?;
-        // SAFETY: The allocation has `size_of::<T>()` bytes, and `MaybeUninit<u8>` may hold any.
+        let length = reader.len().min(size_of::<T>());
+        let flags = if length < size_of::<T>() {
+            GFP_KERNEL | __GFP_ZERO
+        } else {
+            GFP_KERNEL
+        };
+        let mut memory = KBox::<T>::new_uninit(flags)?;
+        // SAFETY: The allocation has no less than `length` bytes, and `MaybeUninit<u8>` may hold any.
         let bytes = unsafe {
-            core::slice::from_raw_parts_mut(
-                memory.as_mut_ptr().cast::<MaybeUninit<u8>>(),
-                size_of::<T>(),
-            )
+            core::slice::from_raw_parts_mut(memory.as_mut_ptr().cast::<MaybeUninit<u8>>(), length)
         };
         reader.read_raw(bytes)?;
-        // SAFETY: `read_raw` initialised every byte, and any bytes are a valid `T: FromBytes`.
+        // SAFETY: `read_raw` initialised these bytes, the allocation the others, and any bytes are a
+        // valid `T: FromBytes`.
         let value = unsafe { memory.assume_init() };
         // INVARIANT: `KBox` is a `kmalloc` allocation.
         Ok(Self(value))

@@ -65,6 +65,16 @@ impl<T> RwSemaphore<T> {
         }
     }
 
+    /// Holds the lock shared, unless somebody holds it alone or waits to. Does not sleep.
+    pub(crate) fn try_read(&self) -> Option<ReadGuard<'_, T>> {
+        // SAFETY: The semaphore is initialised by the type invariant.
+        let held = unsafe { bindings::down_read_trylock(self.semaphore.get()) };
+        (held != 0).then(|| ReadGuard {
+            lock: self,
+            _not_send: NotThreadSafe,
+        })
+    }
+
     /// Sleeps until nobody holds the lock, and holds it alone.
     pub(crate) fn write(&self) -> WriteGuard<'_, T> {
         // SAFETY: The semaphore is initialised by the type invariant.

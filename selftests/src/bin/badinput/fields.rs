@@ -59,7 +59,7 @@ pub fn registers_of_unknown_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH: the reserved field, and vCPUs that the VM does not have.
+/// NOTIFY_REQUEST_FINISH: the reserved field, vCPUs that the VM does not have, other VMs.
 pub fn notify() -> Outcome {
     let bench = need!(Bench::new());
     bench
@@ -67,17 +67,20 @@ pub fn notify() -> Outcome {
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
     let trace = Trace::start(&bench.probe);
+    let vmid = bench.vmid;
     let arguments = [
-        (1, 0),
-        (0x8000, 0),
-        (0, 1),
-        (0, 16),
-        (0, 0x1_0000),
-        (0, u32::MAX),
+        (vmid, 1, 0),
+        (vmid, 0x8000, 0),
+        (vmid, 0, 1),
+        (vmid, 0, 16),
+        (vmid, 0, 0x1_0000),
+        (vmid, 0, u32::MAX),
+        (0, 0, 0),
+        (vmid + 1, 0, 0),
     ];
-    for (reserved, vcpu) in arguments {
+    for (vmid, reserved, vcpu) in arguments {
         let mut argument = acrn_ioreq_notify {
-            vmid: bench.vmid,
+            vmid,
             reserved,
             vcpu,
         };

@@ -260,7 +260,10 @@ pub fn hostile_page() -> Outcome {
     set(&mut strange, PROCESSED, PENDING);
     assert_eq!(probe.raise(strange), 0);
     assert_eq!(waiter.result(), Ok(()));
-    let mut notify = acrn_ioreq_notify::default();
+    let mut notify = acrn_ioreq_notify {
+        vmid,
+        ..Default::default()
+    };
     assert_eq!(
         device.with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut notify),
         Ok(())
