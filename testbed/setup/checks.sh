@@ -126,6 +126,7 @@ checks() {
 	results=$checkout_cache/results.ktap
 	: >"$results"
 	checks_host
+	check 'make run: Linux in a User VM, with a disk' demo
 	say "selftests on our driver and on upstream's:"
 	compare --add-results "$results"
 }

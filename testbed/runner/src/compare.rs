@@ -104,6 +104,10 @@ pub fn compare_tests<'a>(
             let ids = list.of(name);
             let (verdict, detail) = match (known.get(name), outcome) {
                 (_, Outcome::Failed) => (Verdict::Broken, "fails here"),
+                (Some(Outcome::Failed | Outcome::EndedMachine), Outcome::Skipped) => (
+                    Verdict::Unlisted,
+                    "fails on upstream's driver, is skipped here",
+                ),
                 // Nobody knows which test the kernel complained of.
                 (Some(Outcome::Failed), Outcome::Passed)
                     if blamed && name.ends_with(BESIDE_TESTS) =>
@@ -292,6 +296,13 @@ mod tests {
         use Verdict::*;
         let verdicts = verdicts(&results(&upstream, &[]), &results(&ours, &[]));
         assert_eq!(verdicts, [Listed, Listed, Unlisted]);
+    }
+
+    #[test]
+    fn what_upstream_fails_must_not_be_skipped() {
+        let ours = results(&[("io.bad", Skipped), ("io.worse", Skipped)], &[]);
+        let upstream = results(&[("io.bad", Failed), ("io.worse", EndedMachine)], &[]);
+        assert_eq!(verdicts(&upstream, &ours), [Verdict::Unlisted; 2]);
     }
 
     #[test]
