@@ -2,18 +2,10 @@
 
 //! The structure goes to the hypervisor as it is, and its word comes back.
 
-use acrn_selftests::{bench::Bench, harness::Outcome, need, trace::Trace};
+use acrn_selftests::{bench::Bench, harness::Outcome, need, pattern::pattern, trace::Trace};
 use nix::errno::Errno;
 
 use crate::command::{COMMANDS, Command, RESET_LINE, SET_LINE};
-
-/// `size` bytes, none of which is zero and no two rounds of which are alike.
-fn pattern(size: usize, round: usize) -> Vec<u8> {
-    let bytes = 0..size;
-    bytes
-        .map(|at| ((at * 7 + round * 31) % 255) as u8 + 1)
-        .collect()
-}
 
 /// Issues `command` with `bytes`; what the hypervisor was told.
 fn told(bench: &Bench, command: &Command, bytes: &[u8]) -> Vec<u8> {
