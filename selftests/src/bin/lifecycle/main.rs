@@ -14,6 +14,7 @@ mod destroy;
 mod ending;
 mod heap;
 mod order;
+mod pass;
 mod races;
 
 fn main() -> ExitCode {
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
         Test::new("reset_needs_pause", order::reset_needs_pause),
         Test::new("reset_and_start_again", order::reset_and_start_again),
         Test::new("unknown_command", order::unknown_command),
+        Test::new("creation_arrives", pass::creation_arrives),
+        Test::new("request_page_arrives", pass::request_page_arrives),
+        Test::new("commands_name_the_vm", pass::commands_name_the_vm),
+        Test::new("registers_arrive", pass::registers_arrive),
         Test::new("file_holds_module", ending::file_holds_module),
         Test::new("close_empty", ending::close_empty),
         Test::new("create_tells_vmid_and_vcpus", create::tells_vmid_and_vcpus),
