@@ -12,6 +12,7 @@ mod clients;
 mod create;
 mod destroy;
 mod ending;
+mod errors;
 mod heap;
 mod order;
 mod pass;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         Test::new("request_page_arrives", pass::request_page_arrives),
         Test::new("commands_name_the_vm", pass::commands_name_the_vm),
         Test::new("registers_arrive", pass::registers_arrive),
+        Test::new("errors_passed_on", errors::of_commands),
+        Test::new("notify_errors_passed_on", errors::of_notify),
         Test::new("file_holds_module", ending::file_holds_module),
         Test::new("close_empty", ending::close_empty),
         Test::new("create_tells_vmid_and_vcpus", create::tells_vmid_and_vcpus),

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The hypervisor's errors are passed on.
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    harness::Outcome,
+    hypercall, need,
+    probe::fault,
+    program::write,
+    scripted::{Answer, Idle, request},
+    trace::Trace,
+    waiter::until,
+};
+use acrn_uapi::{ACRN_IOREQ_STATE_COMPLETE, acrn_vcpu_regs, ioctl::*};
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+
+const ERRORS: [Errno; 5] = [
+    Errno::EPERM,
+    Errno::EIO,
+    Errno::EINVAL,
+    Errno::ENOTTY,
+    Errno::EBUSY,
+];
+
+/// The next hypercall `id` for the VM fails with `errno`, and does nothing.
+fn fail_next(idle: &Idle, id: u32, errno: Errno) {
+    idle.probe.push_fault(Fault {
+        vmid: idle.vmid,
+        ..fault(id, -i64::from(errno as i32))
+    });
+}
+
+/// Any error of the hypervisor, whatever the command; and none once it has none.
+pub fn of_commands() -> Outcome {
+    let idle = need!(Idle::new());
+    let mut registers = acrn_vcpu_regs::default();
+    registers.vcpu_regs.cr0 = 0x30;
+    let mut set = || idle.device.with(ACRN_IOCTL_SET_VCPU_REGS, &mut registers);
+    for errno in ERRORS {
+        for (request, id) in [
+            (ACRN_IOCTL_START_VM, hypercall::START_VM),
+            (ACRN_IOCTL_PAUSE_VM, hypercall::PAUSE_VM),
+            (ACRN_IOCTL_RESET_VM, hypercall::RESET_VM),
+        ] {
+            fail_next(&idle, id, errno);
+            assert_eq!(idle.device.plain(request), Err(errno), "{request:#x}");
+        }
+        fail_next(&idle, hypercall::SET_VCPU_REGS, errno);
+        assert_eq!(set(), Err(errno), "SET_VCPU_REGS");
+    }
+    assert_eq!(set(), Ok(()));
+    for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
+        assert_eq!(idle.device.plain(request), Ok(()), "{request:#x}");
+    }
+    Outcome::Passed
+}
+
+/// The same of NOTIFY_REQUEST_FINISH. The request is finished all the same.
+pub fn of_notify() -> Outcome {
+    let idle = need!(Idle::new());
+    let slot = idle.page.slot(0).expect("slot 0");
+    let access = write(Target::Port(0x510), Width::One, 0);
+    for errno in ERRORS {
+        let trace = Trace::start(&idle.probe);
+        fail_next(&idle, hypercall::NOTIFY_REQUEST_FINISH, errno);
+        assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
+        until("the device model has the request", || slot.is_ours());
+        assert_eq!(idle.finish(0), Err(errno));
+        assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
+        assert_eq!(trace.calls(hypercall::NOTIFY_REQUEST_FINISH).len(), 1);
+    }
+    assert_eq!(idle.ask(access), Answer::DeviceModel);
+    Outcome::Passed
+}
