@@ -10,6 +10,7 @@ mod dirty;
 mod kinds;
 mod large;
 mod limits;
+mod pass;
 mod undo;
 
 fn main() -> ExitCode {
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         Test::new("hole", kinds::hole),
         Test::new("outlives_its_mapping", kinds::outlives_its_mapping),
         Test::new("mmio", kinds::mmio),
+        Test::new("header", pass::header),
+        Test::new("rights", pass::rights),
         Test::new("unset_ram", undo::unset_ram),
         Test::new("unset_twice", undo::unset_twice),
         Test::new("unset_with_hole", undo::unset_with_hole),
