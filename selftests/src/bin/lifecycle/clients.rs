@@ -119,16 +119,18 @@ pub fn come_and_go() -> Outcome {
                 }
             });
             scope.spawn(|| {
+                let mut created = 0;
                 while Instant::now() < end {
                     device
                         .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
                         .expect("DESTROY_IOREQ_CLIENT");
-                    let created = device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT);
-                    assert!(
-                        matches!(created, Ok(()) | Err(Errno::EEXIST)),
-                        "{created:?}"
-                    );
+                    match device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT) {
+                        Ok(()) => created += 1,
+                        Err(Errno::EEXIST) => {}
+                        Err(error) => panic!("CREATE_IOREQ_CLIENT: {error}"),
+                    }
                 }
+                assert!(created > 0, "no client at all");
             });
         }
         // Whoever waits at the end is sent away: nobody creates any more.

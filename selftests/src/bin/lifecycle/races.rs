@@ -22,7 +22,7 @@ use nix::errno::Errno;
 
 const TIME: Duration = Duration::from_secs(3);
 
-/// Runs `command` over and over; it may fail for want of a VM, or as the hypervisor sees fit.
+/// Runs `command` over and over; it may fail for want of a VM, or as the hypervisor sees fit, but not always.
 fn repeat(end: Instant, name: &str, mut command: impl FnMut() -> Result<(), Errno>) {
     let mut done = 0;
     while Instant::now() < end {
@@ -33,6 +33,7 @@ fn repeat(end: Instant, name: &str, mut command: impl FnMut() -> Result<(), Errn
         }
     }
     println!("{name}: {done} times");
+    assert!(done > 0, "{name} never went well");
 }
 
 /// Everything at once on one file whose VM comes and goes (R3).

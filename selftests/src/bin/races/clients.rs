@@ -101,15 +101,17 @@ pub fn clear_against_destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// Serves whatever there is, until the client goes.
-fn serve(guest: &Guest) {
+/// Serves whatever there is, until the client goes; how often that went well.
+fn serve(guest: &Guest) -> usize {
+    let mut served = 0;
     while guest.vm.attach_ioreq_client().is_ok() {
         for (vcpu, _) in guest.page.slots().filter(|(_, slot)| slot.is_ours()) {
             // The request may have ended with the client just now.
-            let _ = guest.vm.notify_request_finish(vcpu);
+            served += usize::from(guest.vm.notify_request_finish(vcpu).is_ok());
         }
     }
     thread::yield_now();
+    served
 }
 
 /// Threads that serve a guest, against one that takes their client away and makes another (R1, A12). The guest
@@ -120,13 +122,15 @@ pub fn under_load() -> Outcome {
     let done = AtomicBool::new(false);
     let end = end();
     thread::scope(|scope| {
-        for _ in 0..2 {
+        let servers = [(), ()].map(|()| {
             scope.spawn(|| {
+                let mut served = 0;
                 while !done.load(Ordering::Relaxed) {
-                    serve(&guest);
+                    served += serve(&guest);
                 }
-            });
-        }
+                served
+            })
+        });
         let mut pause = 0;
         while Instant::now() < end {
             guest
@@ -143,6 +147,9 @@ pub fn under_load() -> Outcome {
             .vm
             .destroy_ioreq_client()
             .expect("DESTROY_IOREQ_CLIENT");
+        let served = servers.map(|server| server.join().expect("a thread"));
+        println!("served {served:?}");
+        assert!(served.iter().sum::<usize>() > 0, "nothing was served");
     });
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
     let mut left = 20;

@@ -30,12 +30,15 @@ fn beside_upcalls(mut action: impl FnMut()) -> Result<(), String> {
     let probe = Probe::open()?;
     let ended = AtomicBool::new(false);
     let end = end();
-    thread::scope(|scope| {
-        scope.spawn(|| {
+    let (upcalls, rounds) = thread::scope(|scope| {
+        let upcalls = scope.spawn(|| {
+            let mut upcalls = 0;
             while !ended.load(Ordering::Relaxed) {
                 probe.upcall();
+                upcalls += 1;
                 thread::sleep(Duration::from_micros(50));
             }
+            upcalls
         });
         let mut rounds = 0;
         while Instant::now() < end {
@@ -43,8 +46,10 @@ fn beside_upcalls(mut action: impl FnMut()) -> Result<(), String> {
             rounds += 1;
         }
         ended.store(true, Ordering::Relaxed);
-        println!("{rounds} rounds");
+        (upcalls.join().expect("a thread"), rounds)
     });
+    println!("{upcalls} upcalls, {rounds} rounds");
+    assert!(upcalls > 0 && rounds > 0);
     Ok(())
 }
 

@@ -35,6 +35,7 @@ pub fn ends_beside_io() -> Outcome {
     let asked = thread::scope(|scope| {
         let others = [masks[1], masks[2]].map(|mask| {
             scope.spawn(move || {
+                let mut rounds = 0;
                 while Instant::now() < end {
                     let other = Guest::long_mode(mask, &program::chatter(PORT));
                     other.vm.start().expect("START_VM");
@@ -51,7 +52,9 @@ pub fn ends_beside_io() -> Outcome {
                         .vm
                         .destroy_ioreq_client()
                         .expect("DESTROY_IOREQ_CLIENT");
+                    rounds += 1;
                 }
+                assert!(rounds > 0);
             })
         });
         let ended = &ended;
@@ -64,6 +67,7 @@ pub fn ends_beside_io() -> Outcome {
         guest.serve_until(|_, _| 0, |_, _| ended.load(Ordering::Relaxed))
     });
     let values = asked.iter().map(|(_, request)| request.value);
+    assert!(asked.len() > 1, "the other VMs left it no time");
     assert!(
         values.eq(0..asked.len() as u64),
         "requests are out of order"
