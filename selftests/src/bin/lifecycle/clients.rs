@@ -3,14 +3,24 @@
 //! Clients that come and go, and threads that wait on them.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use acrn_ioctls::RequestPage;
+use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
-    cpus, device::Device, guest::create_raw, harness::Outcome, need, waiter::Waiter,
+    cpus,
+    device::Device,
+    guest::create_raw,
+    harness::Outcome,
+    need,
+    program::read,
+    scripted::{Idle, request},
+    waiter::{Waiter, until},
 };
 use acrn_uapi::ioctl::*;
 use nix::{
@@ -88,21 +98,47 @@ pub fn destroy_vm_ends_attach() -> Outcome {
     Outcome::Passed
 }
 
-extern "C" fn nothing(_: libc::c_int) {}
+/// How many signals were handled.
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn count(_: libc::c_int) {
+    HANDLED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Counts SIGUSR1.
+fn handle_signals(flags: SaFlags) {
+    let action = SigAction::new(SigHandler::Handler(count), flags, SigSet::empty());
+    // SAFETY: the handler only adds to a number.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
+}
 
 /// A signal whose handler does not ask for a restart (A18).
 pub fn signal_ends_attach() -> Outcome {
-    let action = SigAction::new(
-        SigHandler::Handler(nothing),
-        SaFlags::empty(),
-        SigSet::empty(),
-    );
-    // SAFETY: the handler does nothing.
-    unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
+    handle_signals(SaFlags::empty());
     let (device, _page) = need!(with_client());
     let waiter = Waiter::start(&device);
     waiter.signal(Signal::SIGUSR1);
     assert_eq!(waiter.result(), Err(Errno::EINTR));
+    Outcome::Passed
+}
+
+/// Signals whose handler asks for a restart do not end the wait, which is for the next request (A18).
+pub fn signal_restarts_attach() -> Outcome {
+    handle_signals(SaFlags::SA_RESTART);
+    let idle = need!(Idle::new());
+    let waiter = Waiter::start(&idle.device);
+    for signals in 1..=3 {
+        waiter.signal(Signal::SIGUSR1);
+        until("the signal is handled", || {
+            HANDLED.load(Ordering::Relaxed) == signals
+        });
+        thread::sleep(Duration::from_millis(20));
+        assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
+    }
+    let access = read(Target::Port(0x510), Width::Four);
+    assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
+    assert_eq!(waiter.result(), Ok(()));
+    assert_eq!(idle.finish(0), Ok(()));
     Outcome::Passed
 }
 

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Test::new("attach_without_client", clients::attach_without_client),
         Test::new("destroy_client_twice", clients::destroy_twice),
         Test::new("signal_ends_attach", clients::signal_ends_attach),
+        Test::new("signal_restarts_attach", clients::signal_restarts_attach),
         Test::new("destroy_needs_pause", destroy::needs_pause),
         Test::new("destroy_refused", destroy::refused),
         Test::new("destroy_gives_memory_back", destroy::gives_memory_back),
