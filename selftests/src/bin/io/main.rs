@@ -9,6 +9,7 @@ use acrn_selftests::harness::{self, Test};
 mod clients;
 mod neighbours;
 mod pci_config;
+mod reset;
 mod slots;
 mod values;
 
@@ -44,6 +45,9 @@ fn main() -> ExitCode {
             "attach_returns_while_unserved",
             clients::attach_returns_while_unserved,
         ),
+        Test::new("reset_drops_request", reset::drops_request),
+        Test::new("reset_clears_config_address", reset::clears_config_address),
+        Test::new("reset_refused", reset::refused),
         Test::new("notify_twice", slots::notify_twice),
         Test::new("notify_free_slot", slots::notify_free_slot),
         Test::new("notify_unknown_vcpu", slots::notify_unknown_vcpu),

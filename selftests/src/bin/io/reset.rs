@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! RESET_VM, after which nothing of the guest's requests is left; and which leaves all of them if it fails.
+
+use std::sync::Arc;
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    guest::Guest,
+    harness::Outcome,
+    hypercall::{NOTIFY_REQUEST_FINISH, RESET_VM},
+    need,
+    probe::{Probe, fault},
+    program::{self, read, write},
+    scripted::{Idle, request},
+    trace::Trace,
+    waiter::{Waiter, until},
+};
+use acrn_uapi::{ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PROCESSING, ioctl::ACRN_IOCTL_RESET_VM};
+use nix::errno::Errno;
+
+const PORT: Target = Target::Port(0x510);
+const CONFIG_ADDRESS: Target = Target::Port(0xcf8);
+
+fn stored(guest: &Guest) -> u64 {
+    guest.memory.read(program::RESULTS as usize)
+}
+
+/// PAUSE_VM, RESET_VM, and vCPU 0 starts with `program`.
+fn restart(guest: &Guest, program: &[u8]) {
+    guest.vm.pause().expect("PAUSE_VM");
+    guest.vm.reset().expect("RESET_VM");
+    guest.load_long_mode(program);
+    guest.vm.start().expect("START_VM");
+}
+
+/// A request in flight, which nobody cleared before: it is not the device model's any more, whose word would meet
+/// the next one (A13). Nor does the device model wake up for it.
+pub fn drops_request() -> Outcome {
+    let probe = need!(Probe::open());
+    let program = program::long_mode(&[read(PORT, Width::Four)]);
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program);
+    let device = Arc::new(Device::sharing(&guest.vm));
+    let slot = guest.page.slot(0).expect("slot 0");
+    guest.vm.start().expect("START_VM");
+    guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
+    for late in [true, false, true] {
+        assert_eq!(slot.state(), ACRN_IOREQ_STATE_PROCESSING);
+        let trace = Trace::start(&probe);
+        guest.vm.pause().expect("PAUSE_VM");
+        guest.vm.reset().expect("RESET_VM");
+        if late {
+            let notified = guest.vm.notify_request_finish(0);
+            let notified = notified.map_err(|error| error.errno());
+            assert_eq!(notified, Err(libc::EINVAL));
+        }
+        assert_eq!(slot.state(), ACRN_IOREQ_STATE_FREE);
+        assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
+        let waiter = Waiter::start(&device);
+        restart(&guest, &program);
+        assert_eq!(waiter.result(), Ok(()));
+    }
+    let trace = Trace::start(&probe);
+    let asked = guest.serve(1, |_, _| 0x77);
+    assert_eq!(asked.len(), 1);
+    assert_eq!(stored(&guest), 0x77);
+    trace.assert_sane();
+    Outcome::Passed
+}
+
+/// The address register of PCI configuration space is that of a machine that was switched on.
+pub fn clears_config_address() -> Outcome {
+    let writes = program::long_mode(&[write(CONFIG_ADDRESS, Width::Four, 0x8005_1a40)]);
+    let reads = program::long_mode(&[read(CONFIG_ADDRESS, Width::Four)]);
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &writes);
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    restart(&guest, &reads);
+    guest.serve(1, |_, _| 0);
+    assert_eq!(stored(&guest), 0);
+    Outcome::Passed
+}
+
+/// A request in flight when the hypervisor refuses: it is still the device model's.
+pub fn refused() -> Outcome {
+    let idle = need!(Idle::new());
+    let slot = idle.page.slot(0).expect("slot 0");
+    let access = read(PORT, Width::Four);
+    let trace = Trace::start(&idle.probe);
+    for _ in 0..3 {
+        assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
+        until("the device model has the request", || slot.is_ours());
+        idle.probe.push_fault(fault(RESET_VM, -5));
+        let reset = idle.device.plain(ACRN_IOCTL_RESET_VM);
+        assert_eq!(reset, Err(Errno::EIO));
+        assert!(slot.is_ours());
+        assert_eq!(idle.finish(0), Ok(()));
+    }
+    assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 3);
+    trace.assert_sane();
+    Outcome::Passed
+}
