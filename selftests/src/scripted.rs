@@ -70,6 +70,18 @@ fn set(request: &mut RaiseRequest, offset: usize, bytes: &[u8]) {
     request.slot[offset..offset + bytes.len()].copy_from_slice(bytes);
 }
 
+fn is_polled(request: &RaiseRequest) -> bool {
+    request.slot[COMPLETION_POLLING] != 0
+}
+
+/// The state of the slot once a request is answered: only what is notified is taken at once.
+fn end(request: &RaiseRequest) -> u32 {
+    match is_polled(request) {
+        true => ACRN_IOREQ_STATE_COMPLETE,
+        false => ACRN_IOREQ_STATE_FREE,
+    }
+}
+
 /// Who answered a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
@@ -129,19 +141,23 @@ impl Idle {
         let trace = Trace::start(&self.probe);
         assert_eq!(self.probe.raise(request), 0, "RAISE_REQUEST");
         let slot = self.page.slot(vcpu).expect("a slot");
-        let polling = request.slot[COMPLETION_POLLING] != 0;
-        let end = match polling {
-            true => ACRN_IOREQ_STATE_COMPLETE,
-            false => ACRN_IOREQ_STATE_FREE,
-        };
         // mini-ACRN is not asked meanwhile: it would take back what is COMPLETE before it is notified.
         until("a request is answered", || {
-            slot.is_ours() || slot.state() == end
+            slot.is_ours() || slot.state() == end(&request)
         });
         if slot.is_ours() {
             self.finish(vcpu).expect("NOTIFY_REQUEST_FINISH");
             return Answer::DeviceModel;
         }
+        Answer::Driver(self.answered(&trace, &request))
+    }
+
+    /// The value that the driver gave a request since `trace` began, if it was a read; it has only just answered it.
+    pub fn answered(&self, trace: &Trace<'_>, request: &RaiseRequest) -> Option<u64> {
+        let vcpu = request.vcpu.into();
+        let slot = self.page.slot(vcpu).expect("a slot");
+        assert_eq!(slot.state(), end(request), "state");
+        let polling = is_polled(request);
         if !polling {
             until("NOTIFY_REQUEST_FINISH is in the trace", || {
                 !trace.calls(NOTIFY_REQUEST_FINISH).is_empty()
@@ -154,7 +170,7 @@ impl Idle {
         let of_vcpu = |record: &&Record| (record.vmid, record.p1) == (self.vmid, vcpu.into());
         let record = consumed.iter().find(of_vcpu).expect("a consumed request");
         let reads = request.slot[DIRECTION] == ACRN_IOREQ_DIR_READ as u8;
-        Answer::Driver(reads.then(|| value(&record.data)))
+        reads.then(|| value(&record.data))
     }
 
     /// NOTIFY_REQUEST_FINISH.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
+mod abandoned;
 mod clients;
 mod neighbours;
 mod pci_config;
@@ -45,6 +46,12 @@ fn main() -> ExitCode {
             "attach_returns_while_unserved",
             clients::attach_returns_while_unserved,
         ),
+        Test::new(
+            "destroy_client_reads_all_ones",
+            abandoned::destroy_client_reads_all_ones,
+        ),
+        Test::new("clear_reads_all_ones", abandoned::clear_reads_all_ones),
+        Test::new("clear_without_client", abandoned::clear_without_client),
         Test::new("reset_drops_request", reset::drops_request),
         Test::new("reset_clears_config_address", reset::clears_config_address),
         Test::new("reset_refused", reset::refused),

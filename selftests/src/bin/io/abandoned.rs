@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that nobody will answer any more end as if no device were there: what reads return, how wide they are,
+//! and that a hypervisor that polls is not notified.
+
+use acrn_ioctls::{Slot, Target, Width};
+use acrn_selftests::{
+    cpus,
+    harness::Outcome,
+    need,
+    program::{Access, read, write},
+    scripted::{Idle, polled, request},
+    trace::Trace,
+    waiter::until,
+};
+use acrn_uapi::{
+    ACRN_IOREQ_STATE_PENDING,
+    ioctl::{
+        ACRN_IOCTL_CLEAR_VM_IOREQ, ACRN_IOCTL_CREATE_IOREQ_CLIENT, ACRN_IOCTL_DESTROY_IOREQ_CLIENT,
+    },
+};
+
+const PORT: Target = Target::Port(0x510);
+const ADDRESS: Target = Target::Memory(0xd000_0040);
+
+/// Accesses, and the values that come of them: as wide as the slot has them.
+const ACCESSES: [(Access, Option<u64>); 6] = [
+    (read(ADDRESS, Width::Eight), Some(u64::MAX)),
+    (read(ADDRESS, Width::Four), Some(u64::MAX)),
+    (read(ADDRESS, Width::One), Some(u64::MAX)),
+    (read(PORT, Width::Four), Some(0xffff_ffff)),
+    (read(PORT, Width::One), Some(0xffff_ffff)),
+    (write(ADDRESS, Width::Eight, 0x55), None),
+];
+
+/// Panics unless each access, once it is where `ready` waits for it, is answered by what `end` does.
+fn check(idle: &Idle, ready: impl Fn(Slot<'_>) -> bool, end: impl Fn(&Idle)) {
+    let slot = idle.page.slot(0).expect("slot 0");
+    for (access, expected) in ACCESSES {
+        let plain = request(idle.vmid, 0, access);
+        for request in [plain, polled(plain)] {
+            let trace = Trace::start(&idle.probe);
+            assert_eq!(idle.probe.raise(request), 0);
+            until("the request is where it ends", || ready(slot));
+            end(idle);
+            let answered = idle.answered(&trace, &request);
+            assert_eq!(answered, expected, "{access:?}");
+        }
+    }
+}
+
+fn clear(idle: &Idle) {
+    assert_eq!(idle.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
+}
+
+/// The client goes (A12).
+pub fn destroy_client_reads_all_ones() -> Outcome {
+    let idle = need!(Idle::new());
+    check(
+        &idle,
+        |slot| slot.is_ours(),
+        |idle| {
+            for request in [
+                ACRN_IOCTL_DESTROY_IOREQ_CLIENT,
+                ACRN_IOCTL_CREATE_IOREQ_CLIENT,
+            ] {
+                assert_eq!(idle.device.plain(request), Ok(()));
+            }
+        },
+    );
+    Outcome::Passed
+}
+
+/// CLEAR_VM_IOREQ takes them from the client.
+pub fn clear_reads_all_ones() -> Outcome {
+    check(&need!(Idle::new()), |slot| slot.is_ours(), clear);
+    Outcome::Passed
+}
+
+/// CLEAR_VM_IOREQ finds them where they wait for a client (A11).
+pub fn clear_without_client() -> Outcome {
+    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
+    check(
+        &idle,
+        |slot| slot.state() == ACRN_IOREQ_STATE_PENDING,
+        clear,
+    );
+    Outcome::Passed
+}
