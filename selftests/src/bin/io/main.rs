@@ -60,6 +60,10 @@ fn main() -> ExitCode {
         Test::new("notify_unknown_vcpu", slots::notify_unknown_vcpu),
         Test::new("notify_without_client", slots::notify_without_client),
         Test::new("completion_polling", slots::completion_polling),
+        Test::new(
+            "completed_by_device_model",
+            slots::completed_by_device_model,
+        ),
         Test::new("spurious_upcall", slots::spurious_upcall),
         Test::new("repeated_upcall", slots::repeated_upcall),
         Test::new(

@@ -164,6 +164,26 @@ pub fn completion_polling() -> Outcome {
     Outcome::Passed
 }
 
+/// A device model may make the slot COMPLETE by itself, and notify then.
+pub fn completed_by_device_model() -> Outcome {
+    let bench = need!(Bench::new(1));
+    let trace = Trace::start(&bench.probe);
+    for _ in 0..3 {
+        bench.raise(request(bench.vm().vmid(), 0));
+        bench
+            .vm()
+            .attach_ioreq_client()
+            .expect("ATTACH_IOREQ_CLIENT");
+        let slot = bench.guest.page.slot(0).expect("slot 0");
+        assert!(slot.is_ours());
+        slot.set_state(COMPLETE);
+        bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
+    }
+    assert_eq!(bench.notified(&trace), [0; 3]);
+    trace.assert_sane();
+    Outcome::Passed
+}
+
 /// An upcall with nothing behind it wakes nobody.
 pub fn spurious_upcall() -> Outcome {
     let bench = need!(Bench::new(1));
