@@ -55,9 +55,14 @@ impl Guest {
 
     /// The same without a client.
     pub fn without_client(cpus: u64) -> Self {
+        Self::with_flags(cpus, 0)
+    }
+
+    /// The same without a client, created with these flags.
+    pub fn with_flags(cpus: u64, flags: u64) -> Self {
         let page = RequestPage::new().expect("a request page");
         let hsm = Hsm::open().expect("/dev/acrn_hsm");
-        let vm = create(hsm, &page, cpus);
+        let vm = create(hsm, &page, cpus, flags);
         let memory = Area::anonymous(MEMORY);
         // SAFETY: the memory is only accessed by volatile reads and writes, see `Area`.
         unsafe { vm.set_memory(0, memory.address(), MEMORY as u64, MemoryAttributes::RAM) }
@@ -158,12 +163,12 @@ impl Drop for Guest {
 }
 
 /// Creates a VM on the physical CPUs `cpus`.
-fn create(hsm: Hsm, page: &RequestPage, cpus: u64) -> Vm {
+fn create(hsm: Hsm, page: &RequestPage, cpus: u64, flags: u64) -> Vm {
     let creation = device::creation(page, cpus);
     let config = acrn_ioctls::VmConfig {
         name: acrn_ioctls::VmName::from_bytes(creation.uuid),
         cpu_affinity: cpus,
-        flags: 0,
+        flags,
     };
     let vm = hsm.create_vm(&config, page).expect("CREATE_VM");
     manners::learn(&vm);

@@ -10,6 +10,7 @@ mod abandoned;
 mod clients;
 mod neighbours;
 mod pci_config;
+mod polling;
 mod reset;
 mod slots;
 mod values;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Test::new("mmio_of_each_width", values::mmio_of_each_width),
         Test::new("two_vms_two_vcpus_each", values::two_vms_two_vcpus_each),
         Test::new("many_requests_in_a_row", values::many_requests_in_a_row),
+        Test::new("polling_is_never_notified", polling::never_notified),
         Test::new("config_address_latches", pci_config::address_latches),
         Test::new("config_access_folds", pci_config::access_folds),
         Test::new(

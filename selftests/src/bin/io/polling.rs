@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A VM whose hypervisor polls for completion: it is never notified.
+
+use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
+use acrn_selftests::{
+    cpus,
+    event::Event,
+    guest::Guest,
+    harness::Outcome,
+    hypercall::NOTIFY_REQUEST_FINISH,
+    need,
+    probe::Probe,
+    program::{self, Operand, read, write},
+    trace::Trace,
+};
+use mini_acrn_channel::kind;
+
+/// ACRN's flag of a VM (`GUEST_FLAG_IO_COMPLETION_POLLING`).
+const POLLING: u64 = 1 << 2;
+const ANSWER: u64 = 0x0123_4567_89ab_cdef;
+const DOORBELL: u16 = 0x600;
+
+/// What the device model answers, what an eventfd takes and what the driver answers by itself.
+pub fn never_notified() -> Outcome {
+    const ROUNDS: usize = 30;
+    let probe = need!(Probe::open());
+    let round = [
+        read(Target::Memory(0xd000_0040), Width::Eight),
+        write(Target::Port(DOORBELL), Width::Four, 1),
+        read(Target::Port(0x510), Width::Four),
+        write(Target::Port(0xcf8), Width::Four, 0),
+        read(Target::Port(0xcfc), Width::Four),
+    ];
+    let guest = Guest::with_flags(need!(cpus::pick(1)), POLLING);
+    guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
+    guest.load_long_mode(&program::long_mode(&round.repeat(ROUNDS)));
+    let event = Event::new();
+    let doorbell = IoEvent {
+        address: IoEventAddress::Pio(DOORBELL),
+        len: 4,
+        datamatch: None,
+    };
+    guest
+        .vm
+        .assign_ioeventfd(&event, &doorbell)
+        .expect("IOEVENTFD");
+    let trace = Trace::start(&probe);
+    guest.vm.start().expect("START_VM");
+    let asked = guest.serve(1, |_, _| ANSWER);
+    assert_eq!(asked.len(), 2 * ROUNDS);
+    assert_eq!(event.take(), ROUNDS as u64);
+    let after = |width, answer| program::register_after_read(width, answer, Operand::Bits64);
+    let expected = [
+        after(Width::Eight, ANSWER),
+        after(Width::Four, ANSWER),
+        after(Width::Four, u64::MAX),
+    ];
+    for index in 0..3 * ROUNDS {
+        let stored: u64 = guest.memory.read(program::RESULTS as usize + 8 * index);
+        assert_eq!(stored, expected[index % 3], "answer {index}");
+    }
+    // And the word that it is done.
+    let requests = round.len() * ROUNDS + 1;
+    assert_eq!(trace.events(kind::REQUEST_PENDING).len(), requests);
+    assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
+    trace.assert_sane();
+    Outcome::Passed
+}
