@@ -66,6 +66,7 @@ fn main() -> ExitCode {
             "completed_by_device_model",
             slots::completed_by_device_model,
         ),
+        Test::new("last_slot", slots::last_slot),
         Test::new("spurious_upcall", slots::spurious_upcall),
         Test::new("repeated_upcall", slots::repeated_upcall),
         Test::new(

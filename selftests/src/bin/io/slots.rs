@@ -9,14 +9,14 @@ use acrn_selftests::{
     cpus,
     guest::{Guest, create_raw},
     harness::Outcome,
-    hypercall::NOTIFY_REQUEST_FINISH,
+    hypercall::{CREATE_VM, NOTIFY_REQUEST_FINISH},
     need,
-    probe::Probe,
+    probe::{Probe, fault},
     trace::Trace,
     waiter::Waiter,
 };
 use acrn_uapi::ioctl::*;
-use mini_acrn_channel::RaiseRequest;
+use mini_acrn_channel::{Fault, RaiseRequest};
 use zerocopy::FromZeros;
 
 const PENDING: u32 = ACRN_IOREQ_STATE_PENDING;
@@ -180,6 +180,37 @@ pub fn completed_by_device_model() -> Outcome {
         bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
     }
     assert_eq!(bench.notified(&trace), [0; 3]);
+    trace.assert_sane();
+    Outcome::Passed
+}
+
+/// Of a VM with as many vCPUs as there are slots, the last one is served.
+pub fn last_slot() -> Outcome {
+    let probe = need!(Probe::open());
+    // mini-ACRN has not that many CPUs: it makes one, and says otherwise.
+    probe.push_fault(Fault {
+        after: 1,
+        patch: 1,
+        value: 16,
+        ..fault(CREATE_VM, 0)
+    });
+    let bench = need!(Bench::new(1));
+    assert_eq!(bench.vm().vcpu_count(), 16);
+    // Nor does it know who is notified.
+    probe.push_fault(Fault {
+        after: 1,
+        ..fault(NOTIFY_REQUEST_FINISH, 0)
+    });
+    let trace = Trace::start(&probe);
+    bench.raise(request(bench.vm().vmid(), 15));
+    bench
+        .vm()
+        .attach_ioreq_client()
+        .expect("ATTACH_IOREQ_CLIENT");
+    assert_eq!(bench.state(15), PROCESSING);
+    assert_eq!(bench.notify(16), Err(libc::EINVAL));
+    assert_eq!(bench.notify(15), Ok(()));
+    assert_eq!(bench.notified(&trace), [15]);
     trace.assert_sane();
     Outcome::Passed
 }
