@@ -15,6 +15,7 @@ use acrn_selftests::{
     trace::Trace,
     waiter::Waiter,
 };
+use acrn_uapi::ACRN_IOREQ_STATE_PENDING;
 use mini_acrn_channel::kind;
 
 use crate::range::{ADDRESS, PORT, assigned, range};
@@ -111,5 +112,21 @@ pub fn beside_the_device_model() -> Outcome {
     let slot = idle.page.slot(0).expect("slot 0");
     assert!(slot.is_ours(), "state {}", slot.state());
     assert_eq!(idle.finish(0), Ok(()));
+    Outcome::Passed
+}
+
+/// While the request of one vCPU waits for a client, the writes of the next are answered (A11).
+pub fn behind_a_request_without_client() -> Outcome {
+    let idle = need!(Idle::without_client(need!(cpus::pick(2))));
+    let event = assigned(&idle.device, range(PORT, 4));
+    let slot = idle.page.slot(0).expect("slot 0");
+    let waits = request(idle.vmid, 0, read(ADDRESS, Width::Four));
+    assert_eq!(idle.probe.raise(waits), 0);
+    for _ in 0..5 {
+        let fast = request(idle.vmid, 1, write(PORT, Width::Four, 0));
+        assert_eq!(idle.raise(fast), Answer::Driver(None));
+        assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
+    }
+    assert_eq!(event.take(), 5);
     Outcome::Passed
 }

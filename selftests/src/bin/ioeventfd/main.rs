@@ -43,6 +43,10 @@ fn main() -> ExitCode {
         Test::new("device_model_sleeps", answer::device_model_sleeps),
         Test::new("without_client", answer::without_client),
         Test::new("beside_the_device_model", answer::beside_the_device_model),
+        Test::new(
+            "behind_a_request_without_client",
+            answer::behind_a_request_without_client,
+        ),
         Test::new("same_again", assign::same_again),
         Test::new("deassign_is_exact", assign::deassign_is_exact),
         Test::new("deassign_by_data", assign::deassign_by_data),
