@@ -17,6 +17,7 @@ pub mod hypercall;
 pub mod leaks;
 pub mod listener;
 pub mod manners;
+pub mod module;
 pub mod pattern;
 pub mod probe;
 pub mod program;

@@ -15,6 +15,7 @@ mod device_model;
 mod ending;
 mod errors;
 mod heap;
+mod module;
 mod order;
 mod pass;
 mod races;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         Test::new("create_twice", create::twice),
         Test::new("create_from_two_threads", create::from_two_threads),
         Test::new("destroy_refused_at_close", destroy::refused_at_close),
+        Test::new("unload_with_orphan", module::unload_with_orphan),
         Test::new("close_paused", ending::close_paused),
         Test::new("close_created", ending::close_created),
         Test::new("close_running", ending::close_running),

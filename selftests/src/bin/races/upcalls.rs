@@ -3,7 +3,6 @@
 //! Upcalls that come at any moment.
 
 use std::{
-    fs::{self, File},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -15,13 +14,12 @@ use acrn_selftests::{
     device::Device,
     event::Event,
     harness::Outcome,
-    need,
+    module, need,
     probe::Probe,
     program::write,
     scripted::{Answer, Idle},
 };
 use acrn_uapi::{ACRN_IOEVENTFD_FLAG_PIO, acrn_ioeventfd, ioctl::ACRN_IOCTL_IOEVENTFD};
-use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
 use crate::end;
 
@@ -92,25 +90,11 @@ pub fn while_files_come() -> Outcome {
 
 /// While the module is loaded and unloaded (R7).
 pub fn while_module_comes() -> Outcome {
-    let path = need!(module());
+    let path = need!(module::path());
     need!(beside_upcalls(|| {
-        delete_module(c"acrn", DeleteModuleFlags::O_NONBLOCK).expect("rmmod acrn");
-        let file = File::open(&path).expect("the module's file");
-        finit_module(file, c"", ModuleInitFlags::empty()).expect("insmod acrn.ko");
+        module::unload();
+        module::load(&path);
         Device::open().expect("the device").close();
     }));
     Outcome::Passed
-}
-
-/// Where the module that is loaded came from, in the test-bed.
-fn module() -> Result<String, String> {
-    let parameters = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    let driver = parameters
-        .split_ascii_whitespace()
-        .find_map(|word| word.strip_prefix("testbed.driver="));
-    let path = format!("/modules/{}/acrn.ko", driver.unwrap_or("rust"));
-    match fs::exists(&path) {
-        Ok(true) => Ok(path),
-        _ => Err(format!("no {path}: not the test-bed")),
-    }
 }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The driver as a module, which comes and goes.
+
+use std::fs::{self, File};
+
+use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
+
+/// Where the module that is loaded came from, in the test-bed. The error says why the test has to be skipped.
+pub fn path() -> Result<String, String> {
+    let parameters = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let driver = parameters
+        .split_ascii_whitespace()
+        .find_map(|word| word.strip_prefix("testbed.driver="));
+    let path = format!("/modules/{}/acrn.ko", driver.unwrap_or("rust"));
+    match fs::exists(&path) {
+        Ok(true) => Ok(path),
+        _ => Err(format!("no {path}: not the test-bed")),
+    }
+}
+
+/// Unloads it.
+pub fn unload() {
+    delete_module(c"acrn", DeleteModuleFlags::O_NONBLOCK).expect("rmmod acrn");
+}
+
+/// Loads it from `path`.
+pub fn load(path: &str) {
+    let file = File::open(path).expect("the module's file");
+    finit_module(file, c"", ModuleInitFlags::empty()).expect("insmod acrn.ko");
+}
