@@ -15,10 +15,14 @@ use acrn_selftests::{
     cpus,
     device::{Device, creation},
     harness::Outcome,
+    hypercall::{DESTROY_VM, SET_IOREQ_BUFFER},
     leaks::module_users,
-    manners, need, skip,
+    manners, need,
+    probe::{Probe, fault},
+    skip,
 };
 use acrn_uapi::ioctl::*;
+use nix::errno::Errno;
 
 use crate::status::Status;
 
@@ -70,7 +74,6 @@ pub fn comes_and_goes() -> Outcome {
 
 /// A VM that is not made leaves no folder.
 pub fn none_of_failed_vm() -> Outcome {
-    use acrn_selftests::{hypercall::SET_IOREQ_BUFFER, probe::Probe, probe::fault};
     need_debugfs!();
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -78,6 +81,28 @@ pub fn none_of_failed_vm() -> Outcome {
     let page = RequestPage::new().expect("a request page");
     probe.push_fault(fault(SET_IOREQ_BUFFER, -1));
     assert!(device.create(&page, cpus).is_err());
+    assert_eq!(folders(), 0);
+    Outcome::Passed
+}
+
+/// A VM that the hypervisor refuses to destroy is still there, and so is its folder.
+pub fn stays_after_refused_destroy() -> Outcome {
+    need_debugfs!();
+    let bench = need!(Bench::new());
+    let status = folder(bench.vmid).join("status");
+    let seen = || {
+        let text = fs::read_to_string(&status).expect("status");
+        Status::parse(&text).number("vmid")
+    };
+    bench.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    for _ in 0..3 {
+        bench.probe.push_fault(fault(DESTROY_VM, -5));
+        let refused = bench.device.plain(ACRN_IOCTL_DESTROY_VM);
+        assert_eq!(refused, Err(Errno::EIO));
+        assert_eq!(seen(), u64::from(bench.vmid));
+        assert_eq!(folders(), 1);
+    }
+    bench.destroy();
     assert_eq!(folders(), 0);
     Outcome::Passed
 }

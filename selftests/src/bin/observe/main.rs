@@ -20,6 +20,10 @@ fn main() -> ExitCode {
         Test::new("fdinfo_refused_start", fdinfo::refused_start),
         Test::new("debugfs_comes_and_goes", debugfs::comes_and_goes),
         Test::new("debugfs_none_of_failed_vm", debugfs::none_of_failed_vm),
+        Test::new(
+            "debugfs_stays_after_refused_destroy",
+            debugfs::stays_after_refused_destroy,
+        ),
         Test::new("debugfs_open_while_vm_goes", debugfs::open_while_vm_goes),
         Test::new("debugfs_neighbours", debugfs::neighbours),
         Test::new(
