@@ -69,10 +69,11 @@ pub fn everything_at_once() -> Outcome {
         scope.spawn(move || {
             repeat(end, "clients", || {
                 device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)?;
-                device.with(
+                // There is nothing to finish: EINVAL is no reason to leave the client as it is.
+                let _ = device.with(
                     ACRN_IOCTL_NOTIFY_REQUEST_FINISH,
                     &mut acrn_ioreq_notify::default(),
-                )?;
+                );
                 device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ)?;
                 device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
             });
