@@ -46,7 +46,7 @@ impl<'a> Trace<'a> {
     /// Everything up to now.
     pub fn records(&self) -> Vec<Record> {
         let mut all = Vec::new();
-        let mut next = self.from;
+        let (mut next, mut end) = (self.from, None);
         while let Some((header, records)) = self.probe.trace(next)
             && let Some(last) = records.last()
         {
@@ -56,6 +56,10 @@ impl<'a> Trace<'a> {
             );
             next = last.seq + 1;
             all.extend(records);
+            // What comes meanwhile is for the next time: there may be no end of it.
+            if next >= *end.get_or_insert(header.next) {
+                break;
+            }
         }
         all
     }
