@@ -3,7 +3,7 @@
 //! Upcalls that come at any moment.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -20,32 +20,44 @@ use acrn_selftests::{
     scripted::{Answer, Idle},
 };
 use acrn_uapi::{ACRN_IOEVENTFD_FLAG_PIO, acrn_ioeventfd, ioctl::ACRN_IOCTL_IOEVENTFD};
+use mini_acrn_channel::TRACE_CAPACITY;
 
 use crate::end;
+
+/// Upcalls beside one round, of whose other events mini-ACRN's trace is to keep all.
+const UPCALLS: usize = TRACE_CAPACITY / 2;
 
 /// Runs `action` over and over for some time while upcalls come, and at the end it may see them through.
 fn beside_upcalls(mut action: impl FnMut()) -> Result<(), String> {
     let probe = Probe::open()?;
     let ended = AtomicBool::new(false);
+    let rounds = AtomicUsize::new(0);
     let end = end();
-    let (upcalls, rounds) = thread::scope(|scope| {
+    let upcalls = thread::scope(|scope| {
         let upcalls = scope.spawn(|| {
-            let mut upcalls = 0;
+            let (mut upcalls, mut round, mut left) = (0, 0, UPCALLS);
             while !ended.load(Ordering::Relaxed) {
-                probe.upcall();
-                upcalls += 1;
+                let now = rounds.load(Ordering::Relaxed);
+                if now != round {
+                    (round, left) = (now, UPCALLS);
+                }
+                if left > 0 {
+                    probe.upcall();
+                    left -= 1;
+                    upcalls += 1;
+                }
                 thread::sleep(Duration::from_micros(50));
             }
             upcalls
         });
-        let mut rounds = 0;
         while Instant::now() < end {
             action();
-            rounds += 1;
+            rounds.fetch_add(1, Ordering::Relaxed);
         }
         ended.store(true, Ordering::Relaxed);
-        (upcalls.join().expect("a thread"), rounds)
+        upcalls.join().expect("a thread")
     });
+    let rounds = rounds.into_inner();
     println!("{upcalls} upcalls, {rounds} rounds");
     assert!(upcalls > 0 && rounds > 0);
     Ok(())
