@@ -88,6 +88,28 @@ pub fn deassign_by_data() -> Outcome {
     Outcome::Passed
 }
 
+/// Values of 64 bits whose low halves agree are two, and DEASSIGN takes the one that it names (A16).
+pub fn deassign_by_high_half() -> Outcome {
+    const LOW: u64 = 0x0102_0304;
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    let values = [1, 2, 0x8000_0000].map(|high: u64| high << 32 | LOW);
+    let with = |data| range(ADDRESS, 8).with(data);
+    for data in values {
+        assign(&idle.device, &event, with(data)).expect("IOEVENTFD");
+    }
+    let unknown = deassign(&idle.device, &event, with(LOW));
+    assert_eq!(unknown, Err(Errno::ENOENT));
+    deassign(&idle.device, &event, with(values[1])).expect("DEASSIGN");
+    let signals = values.map(|value| {
+        let answer = idle.ask(write(ADDRESS, Width::Eight, value));
+        assert_eq!(answer, Answer::Driver(None));
+        event.take()
+    });
+    assert_eq!(signals, [1, 0, 1]);
+    Outcome::Passed
+}
+
 /// DEASSIGN without a value takes a range with one as well, the oldest first.
 pub fn deassign_without_data() -> Outcome {
     let idle = need!(Idle::new());

@@ -141,6 +141,28 @@ pub fn data_match() -> Outcome {
     Outcome::Passed
 }
 
+/// Data of 64 bits: all of them count.
+pub fn data_of_64_bits() -> Outcome {
+    const DATA: u64 = 0x8182_8384_0102_0304;
+    let idle = need!(Idle::new());
+    let event = assigned(&idle.device, range(ADDRESS, 8).with(DATA));
+    for (value, signals) in [
+        (DATA, 1),
+        // The low half agrees.
+        (DATA & 0xffff_ffff, 0),
+        (DATA ^ 1 << 32, 0),
+        (DATA ^ 1 << 63, 0),
+        // The high half agrees.
+        (DATA ^ 1, 0),
+        (DATA ^ 1 << 31, 0),
+        (DATA, 1),
+    ] {
+        assert_eq!(idle.ask(write(ADDRESS, Width::Eight, value)), WRITTEN);
+        assert_eq!(event.take(), signals, "{value:#x}");
+    }
+    Outcome::Passed
+}
+
 /// Without the flag the data mean nothing.
 pub fn data_without_flag() -> Outcome {
     let idle = need!(Idle::new());
