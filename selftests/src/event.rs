@@ -22,7 +22,16 @@ pub struct Event(EventFd);
 impl Event {
     /// A new one, with nothing in it.
     pub fn new() -> Self {
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Self::with(EfdFlags::empty())
+    }
+
+    /// A new one from which each read takes one.
+    pub fn semaphore() -> Self {
+        Self::with(EfdFlags::EFD_SEMAPHORE)
+    }
+
+    fn with(flags: EfdFlags) -> Self {
+        let flags = flags | EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Self(EventFd::from_flags(flags).expect("eventfd"))
     }
 

@@ -12,6 +12,7 @@ mod detach;
 mod ending;
 mod guest;
 mod inject;
+mod semaphore;
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
         ),
         Test::new("writer_goes_on", inject::writer_goes_on),
         Test::new("silent_until_signalled", inject::silent_until_signalled),
+        Test::new("semaphore", semaphore::one_for_each_write),
+        Test::new("semaphore_signalled_before", semaphore::signalled_before),
         Test::new("many", inject::many),
         Test::new("two_vms", inject::two_vms),
         Test::new("refused", inject::refused),
