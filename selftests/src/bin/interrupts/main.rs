@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Test::new("msi_to_nowhere", pass::msi_to_nowhere),
         Test::new("unknown_line", pass::unknown_line),
         Test::new("errors_passed_on", pass::errors_passed_on),
+        Test::new("results_that_are_no_errno", pass::results_that_are_no_errno),
+        Test::new("positive_results", pass::positive_results),
         Test::new("msi_to_halted_guest", deliver::msi_to_halted_guest),
         Test::new("msi_to_spinning_guest", deliver::msi_to_spinning_guest),
         Test::new("msi_many", deliver::msi_many),

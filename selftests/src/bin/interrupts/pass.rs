@@ -8,12 +8,12 @@ use acrn_selftests::{
     harness::Outcome,
     hypercall::{INJECT_MSI, SET_IRQLINE},
     need,
+    probe::fault,
     trace::{Trace, parameter},
 };
 use acrn_uapi::{acrn_msi_entry, ioctl::*};
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
-use zerocopy::FromZeros;
 
 fn inject(bench: &Bench, msi_addr: u64, msi_data: u64) -> Result<(), Errno> {
     let mut msi = acrn_msi_entry { msi_addr, msi_data };
@@ -80,20 +80,57 @@ pub fn unknown_line() -> Outcome {
     Outcome::Passed
 }
 
+/// INJECT_MSI and SET_IRQLINE, when the hypervisor's result is `result`.
+fn answered_with(bench: &Bench, result: i64) -> [Result<(), Errno>; 2] {
+    for id in [INJECT_MSI, SET_IRQLINE] {
+        bench.probe.push_fault(Fault {
+            vmid: bench.vmid,
+            ..fault(id, result)
+        });
+    }
+    [inject(bench, 0xfee0_0000, 0x41), set_line(bench, 5)]
+}
+
 /// Any error of the hypervisor.
 pub fn errors_passed_on() -> Outcome {
     let bench = need!(Bench::new());
     for errno in [Errno::EPERM, Errno::EINVAL, Errno::EFAULT, Errno::EBUSY] {
-        for id in [INJECT_MSI, SET_IRQLINE] {
-            let mut fault = Fault::new_zeroed();
-            fault.id = id;
-            fault.vmid = bench.vmid;
-            fault.count = 1;
-            fault.result = -i64::from(errno as i32);
-            bench.probe.push_fault(fault);
-        }
-        assert_eq!(inject(&bench, 0xfee0_0000, 0x41), Err(errno), "INJECT_MSI");
-        assert_eq!(set_line(&bench, 5), Err(errno), "SET_IRQLINE");
+        let results = answered_with(&bench, -i64::from(errno as i32));
+        assert_eq!(results, [Err(errno); 2]);
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Numbers that are too far below zero for an errno: errors they are, and nobody takes them for a success.
+pub fn results_that_are_no_errno() -> Outcome {
+    const LEAST: i64 = -4095;
+    let bench = need!(Bench::new());
+    for result in [
+        LEAST - 1,
+        -0x1_0000,
+        i32::MIN.into(),
+        // As 32 bits these would be 0, -1 and a success.
+        -1 << 32,
+        (-1 << 32) - 1,
+        (-1 << 32) + 1,
+        i64::MIN,
+    ] {
+        let results = answered_with(&bench, result);
+        assert_eq!(results, [Err(Errno::EIO); 2], "{result:#x}");
+    }
+    let results = answered_with(&bench, LEAST);
+    assert_eq!(results, [Err(Errno::UnknownErrno); 2]);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Numbers above zero, which ACRN does not have: no errors.
+pub fn positive_results() -> Outcome {
+    let bench = need!(Bench::new());
+    for result in [1, 25, 4096, i32::MAX.into()] {
+        let results = answered_with(&bench, result);
+        assert_eq!(results, [Ok(()); 2], "{result:#x}");
     }
     bench.destroy();
     Outcome::Passed
