@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "the names are ACRN's")]
 
 pub const SERVICE_VM_OFFLINE_CPU: u32 = 0x8000_0001;
+pub const SET_CALLBACK_VECTOR: u32 = 0x8000_0002;
 pub const CREATE_VM: u32 = 0x8000_0010;
 pub const DESTROY_VM: u32 = 0x8000_0011;
 pub const START_VM: u32 = 0x8000_0012;

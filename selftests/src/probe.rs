@@ -59,6 +59,21 @@ impl Probe {
         self.ioctl(&mut call)
     }
 
+    /// Makes a hypercall that reads a structure: its second parameter, or without a VM its first. What the
+    /// structure names must be no memory that anybody else uses.
+    pub fn call_with_parameter(&self, id: u32, vmid: Option<u16>, parameter: &[u8]) -> i64 {
+        let mut page = Page([0; channel::PAGE_SIZE]);
+        page.0[..parameter.len()].copy_from_slice(parameter);
+        let mut call = ProbeCall {
+            id,
+            page_is_p2: vmid.is_some().into(),
+            p1: vmid.unwrap_or(0).into(),
+            buf: page.0.as_mut_ptr() as u64,
+            ..Default::default()
+        };
+        self.ioctl(&mut call)
+    }
+
     /// Makes a hypercall whose first parameter is a structure, in and out.
     fn call_with<T: IntoBytes + FromBytes + Immutable>(&self, id: u64, value: &mut T) -> i64 {
         let mut page = Page([0; channel::PAGE_SIZE]);

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Parameters that make no sense, and what the hypervisor says to them.
+
+use acrn_selftests::{bench::Bench, harness::Outcome, hypercall::*, need, probe::Probe};
+
+/// ACRN's own error.
+pub const GENERIC: i64 = -1;
+/// A parameter makes no sense.
+pub const INVALID: i64 = -22;
+/// No such hypercall, no such VM.
+pub const NOTTY: i64 = -25;
+
+/// Where Linux has the upcall.
+const VECTOR: u64 = 0xf3;
+
+/// The parameter of SET_MEMORY_REGIONS: `count` regions for a VM, from address 0 on.
+pub fn regions(vmid: u16, count: u32) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..2].copy_from_slice(&vmid.to_le_bytes());
+    bytes[8..12].copy_from_slice(&count.to_le_bytes());
+    bytes
+}
+
+/// Vectors of exceptions, and numbers that are no vector.
+pub fn callback_vector() -> Outcome {
+    let probe = need!(Probe::open());
+    for vector in [0, 2, 0x1f, 0x100, VECTOR | 1 << 32] {
+        let set = probe.call(SET_CALLBACK_VECTOR, vector, 0);
+        assert_eq!(set, INVALID, "{vector:#x}");
+    }
+    assert_eq!(probe.call(SET_CALLBACK_VECTOR, VECTOR, 0), 0);
+    Outcome::Passed
+}
+
+/// A vCPU that the VM does not have.
+pub fn notify_unknown_vcpu() -> Outcome {
+    let bench = need!(Bench::new());
+    for vcpu in [1, 2, 15, 16, 0xffff] {
+        let notified = bench
+            .probe
+            .call(NOTIFY_REQUEST_FINISH, bench.vmid.into(), vcpu);
+        assert_eq!(notified, GENERIC, "vCPU {vcpu}");
+    }
+    Outcome::Passed
+}
+
+/// SET_MEMORY_REGIONS of no region.
+pub fn no_regions() -> Outcome {
+    let bench = need!(Bench::new());
+    let set = bench
+        .probe
+        .call_with_parameter(SET_MEMORY_REGIONS, None, &regions(bench.vmid, 0));
+    assert_eq!(set, GENERIC);
+    assert_eq!(bench.mapped_bytes(), 0);
+    Outcome::Passed
+}
+
+/// Request pages that are none, and the one that it is.
+pub fn request_pages() -> Outcome {
+    let bench = need!(Bench::new());
+    let page = bench.probe.vm(bench.vmid).expect("the VM").request_page;
+    let set = |page: u64| {
+        let parameter = page.to_le_bytes();
+        bench
+            .probe
+            .call_with_parameter(SET_IOREQ_BUFFER, Some(bench.vmid), &parameter)
+    };
+    // No memory of the Service VM's.
+    for wrong in [1 << 45, u64::MAX << 12] {
+        assert_eq!(set(wrong), GENERIC, "{wrong:#x}");
+    }
+    assert_eq!(set(page), 0);
+    Outcome::Passed
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a VM's state does not allow.
+
+use acrn_selftests::{
+    bench::Bench,
+    cpus,
+    guest::{Guest, create_raw},
+    harness::Outcome,
+    hypercall::*,
+    need,
+    probe::{Probe, fault},
+    program::greet_and_spin,
+};
+use mini_acrn_channel::vm_state;
+
+use crate::parameters::GENERIC;
+
+/// A VM, and the hypervisor's word on it.
+struct Subject<'a> {
+    probe: &'a Probe,
+    vmid: u16,
+}
+
+impl Subject<'_> {
+    fn call(&self, id: u32) -> i64 {
+        self.probe.call(id, self.vmid.into(), 0)
+    }
+
+    /// SET_IOREQ_BUFFER with the page that it is.
+    fn set_request_page(&self) -> i64 {
+        let page = self.probe.vm(self.vmid).expect("the VM").request_page;
+        self.probe
+            .call_with_parameter(SET_IOREQ_BUFFER, Some(self.vmid), &page.to_le_bytes())
+    }
+
+    /// Panics unless these are refused, and the VM is in `state` before and after.
+    fn assert_refused(&self, state: u8, ids: &[u32]) {
+        self.assert_state(state);
+        for id in ids {
+            assert_eq!(self.call(*id), GENERIC, "{id:#x} in state {state}");
+            self.assert_state(state);
+        }
+    }
+
+    fn assert_state(&self, state: u8) {
+        assert_eq!(self.probe.vm(self.vmid).expect("the VM").state, state);
+    }
+}
+
+/// A VM without a request page does not start, and nobody notifies it.
+pub fn no_request_page() -> Outcome {
+    let probe = need!(Probe::open());
+    // The driver thinks that the page is set.
+    probe.push_fault(fault(SET_IOREQ_BUFFER, 0));
+    let (_device, _page, vmid) = create_raw(need!(cpus::pick(1)));
+    assert_eq!(probe.vm(vmid).expect("the VM").has_request_page, 0);
+    let subject = Subject {
+        probe: &probe,
+        vmid,
+    };
+    subject.assert_refused(vm_state::CREATED, &[START_VM, NOTIFY_REQUEST_FINISH]);
+    Outcome::Passed
+}
+
+/// Before the start.
+pub fn created() -> Outcome {
+    let bench = need!(Bench::new());
+    let subject = Subject {
+        probe: &bench.probe,
+        vmid: bench.vmid,
+    };
+    subject.assert_refused(vm_state::CREATED, &[DESTROY_VM, RESET_VM]);
+    Outcome::Passed
+}
+
+/// While it runs.
+pub fn running() -> Outcome {
+    let probe = need!(Probe::open());
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &greet_and_spin());
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    let subject = Subject {
+        probe: &probe,
+        vmid: guest.vm.vmid(),
+    };
+    subject.assert_refused(vm_state::RUNNING, &[DESTROY_VM, RESET_VM, START_VM]);
+    assert_eq!(subject.set_request_page(), GENERIC);
+    Outcome::Passed
+}
+
+/// After PAUSE_VM, which may come twice, up to RESET_VM.
+pub fn paused() -> Outcome {
+    let bench = need!(Bench::new());
+    let subject = Subject {
+        probe: &bench.probe,
+        vmid: bench.vmid,
+    };
+    for _ in 0..2 {
+        assert_eq!(subject.call(PAUSE_VM), 0);
+    }
+    subject.assert_refused(vm_state::PAUSED, &[START_VM]);
+    assert_eq!(subject.set_request_page(), GENERIC);
+    assert_eq!(subject.call(RESET_VM), 0);
+    subject.assert_state(vm_state::CREATED);
+    assert_eq!(subject.set_request_page(), 0);
+    Outcome::Passed
+}
