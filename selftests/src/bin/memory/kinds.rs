@@ -196,7 +196,7 @@ pub fn mmio() -> Outcome {
     let bench = need!(Bench::new());
     let segment = acrn_vm_memmap {
         type_: ACRN_MEMMAP_MMIO,
-        attr: ACRN_MEM_TYPE_UC | ALL_RIGHTS,
+        attr: ACRN_MEM_TYPE_WB | ALL_RIGHTS,
         user_vm_pa: 0xd000_0000,
         __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
             service_vm_pa: DEVICE,
