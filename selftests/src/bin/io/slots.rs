@@ -7,6 +7,7 @@ use std::{sync::Arc, thread, time::Duration};
 use acrn_ioctls::{Vm, uapi::*};
 use acrn_selftests::{
     cpus,
+    device::Device,
     guest::{Guest, create_raw},
     harness::Outcome,
     hypercall::{CREATE_VM, NOTIFY_REQUEST_FINISH},
@@ -219,14 +220,14 @@ pub fn last_slot() -> Outcome {
 pub fn spurious_upcall() -> Outcome {
     let bench = need!(Bench::new(1));
     let trace = Trace::start(&bench.probe);
+    let waiter = Waiter::start(&Arc::new(Device::sharing(bench.vm())));
     for _ in 0..10 {
         bench.probe.upcall();
     }
+    thread::sleep(Duration::from_millis(100));
+    assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
     bench.raise(request(bench.vm().vmid(), 0));
-    bench
-        .vm()
-        .attach_ioreq_client()
-        .expect("ATTACH_IOREQ_CLIENT");
+    assert_eq!(waiter.result(), Ok(()));
     assert_eq!(bench.state(0), PROCESSING);
     bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
     assert_eq!(bench.notified(&trace), [0]);
