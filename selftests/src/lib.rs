@@ -22,5 +22,6 @@ pub mod pattern;
 pub mod probe;
 pub mod program;
 pub mod scripted;
+pub mod status;
 pub mod trace;
 pub mod waiter;

@@ -20,11 +20,10 @@ use acrn_selftests::{
     manners, need,
     probe::{Probe, fault},
     skip,
+    status::Status,
 };
 use acrn_uapi::ioctl::*;
 use nix::errno::Errno;
-
-use crate::status::Status;
 
 const DEBUGFS: &str = "/sys/kernel/debug";
 const FOLDER: &str = "/sys/kernel/debug/acrn_hsm";

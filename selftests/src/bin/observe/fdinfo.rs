@@ -15,10 +15,9 @@ use acrn_selftests::{
     harness::Outcome,
     need,
     program::{self, read, write},
+    status::Status,
 };
 use acrn_uapi::{ioctl::*, *};
-
-use crate::status::Status;
 
 /// A file without a VM says so, before and after it had one.
 pub fn empty_file() -> Outcome {

@@ -9,7 +9,6 @@ use acrn_selftests::harness::{self, Test};
 mod debugfs;
 mod fdinfo;
 mod log;
-mod status;
 mod tracepoints;
 
 fn main() -> ExitCode {
