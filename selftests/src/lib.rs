@@ -13,6 +13,7 @@ pub mod device;
 pub mod event;
 pub mod guest;
 pub mod harness;
+pub mod heap;
 pub mod hypercall;
 pub mod leaks;
 pub mod listener;

@@ -2,37 +2,21 @@
 
 //! The kernel's heap, of which a VM that is gone has nothing.
 
-use std::{collections::BTreeMap, fs, os::fd::AsRawFd, thread, time::Duration};
+use std::os::fd::AsRawFd;
 
 use acrn_selftests::{
     area::{Area, PAGE},
     bench::{Bench, scattered, whole},
     event::Event,
     harness::Outcome,
-    need, skip,
+    heap::Heap,
+    need,
 };
 use acrn_uapi::{ioctl::*, *};
 
 /// Rounds that let all caches fill.
 const BEFORE: usize = 20;
 const ROUNDS: i64 = 100;
-
-/// Objects in use, by size class; `None` where the kernel does not tell.
-fn heap() -> Option<BTreeMap<String, i64>> {
-    // What waits for the end of an RCU grace period gets its time.
-    thread::sleep(Duration::from_millis(300));
-    // What CPUs keep for later counts as in use.
-    for cache in fs::read_dir("/sys/kernel/slab").ok()?.flatten() {
-        let _ = fs::write(cache.path().join("shrink"), "1");
-    }
-    let text = fs::read_to_string("/proc/slabinfo").ok()?;
-    let classes = text.lines().filter(|line| line.starts_with("kmalloc-"));
-    let counts = classes.filter_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
-    });
-    Some(counts.collect())
-}
 
 /// A VM with memory, a client, an ioeventfd and an irqfd comes and goes.
 fn round(area: &Area) -> Result<(), String> {
@@ -68,16 +52,10 @@ pub fn does_not_grow() -> Outcome {
     for _ in 0..BEFORE {
         need!(round(&area));
     }
-    let Some(before) = heap() else {
-        skip!("no /proc/slabinfo, or no /sys/kernel/slab");
-    };
+    let heap = need!(Heap::count());
     for _ in 0..ROUNDS {
         need!(round(&area));
     }
-    let after = heap().expect("/proc/slabinfo");
-    for (class, count) in &after {
-        let grown = count - before.get(class).unwrap_or(&0);
-        assert!(grown < ROUNDS / 2, "{class}: {grown} more objects");
-    }
+    heap.assert_not_grown_by(ROUNDS / 2);
     Outcome::Passed
 }

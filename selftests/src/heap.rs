@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's heap.
+
+use std::{collections::BTreeMap, fs, thread, time::Duration};
+
+/// Objects in use, by size class.
+pub struct Heap(BTreeMap<String, i64>);
+
+impl Heap {
+    /// Counts them now. The error says why a test has to be skipped.
+    pub fn count() -> Result<Self, String> {
+        // What waits for the end of an RCU grace period gets its time.
+        thread::sleep(Duration::from_millis(300));
+        // What CPUs keep for later counts as in use.
+        let caches = fs::read_dir("/sys/kernel/slab");
+        for cache in caches.map_err(|_| "no /sys/kernel/slab")?.flatten() {
+            let _ = fs::write(cache.path().join("shrink"), "1");
+        }
+        let text = fs::read_to_string("/proc/slabinfo").map_err(|_| "no /proc/slabinfo")?;
+        let classes = text.lines().filter(|line| line.starts_with("kmalloc-"));
+        let counts = classes.filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+        });
+        Ok(Self(counts.collect()))
+    }
+
+    /// Panics if there are `many` more objects of one size now, or more than that.
+    pub fn assert_not_grown_by(&self, many: i64) {
+        let after = Self::count().expect("counted before");
+        for (class, count) in &after.0 {
+            let grown = count - self.0.get(class).unwrap_or(&0);
+            assert!(grown < many, "{class}: {grown} more objects");
+        }
+    }
+}
