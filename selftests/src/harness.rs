@@ -35,6 +35,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// How much later it is killed, should it not end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How often a long test says that it goes on: whoever watches takes silence for a hang.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+
 /// A test.
 pub struct Test {
     name: &'static str,
@@ -258,6 +261,7 @@ fn run(test: &Test) -> io::Result<Verdict> {
     });
 
     let deadline = Instant::now() + test.timeout + GRACE;
+    let mut next_sign = Instant::now() + SIGN_OF_LIFE;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break Some(status);
@@ -266,6 +270,10 @@ fn run(test: &Test) -> io::Result<Verdict> {
             child.kill()?;
             child.wait()?;
             break None;
+        }
+        if Instant::now() > next_sign {
+            println!("# {} goes on", test.name);
+            next_sign += SIGN_OF_LIFE;
         }
         thread::sleep(Duration::from_millis(5));
     };
