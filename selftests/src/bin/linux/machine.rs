@@ -3,7 +3,7 @@
 //! acrn-vmm with a Linux User VM, and its console.
 
 use std::{
-    fs,
+    fs::{self, DirEntry},
     io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
@@ -12,12 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use acrn_selftests::status::Status;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
 const VMM: &str = "/bin/acrn-vmm";
+const DEVICE: &str = "/dev/acrn_hsm";
 const KERNEL: &str = "/guest/bzImage";
 const INITRAMFS: &str = "/guest/initramfs.cpio";
 const COMMAND_LINE: &str = "console=ttyS0 quiet testbed.job=guest";
@@ -57,7 +59,7 @@ impl Machine {
 
     /// Starts acrn-vmm with `options` and nothing else.
     pub fn run(options: &[&str], limit: Duration) -> Result<Self, String> {
-        for file in [VMM, "/dev/acrn_hsm"] {
+        for file in [VMM, DEVICE] {
             if !Path::new(file).exists() {
                 return Err(format!("no {file}"));
             }
@@ -111,6 +113,24 @@ impl Machine {
             Ok(files) => files.count(),
             Err(error) => self.fail(&error.to_string()),
         }
+    }
+
+    /// How many ioeventfds and irqfds the VM has, by the driver's word. Upstream's says nothing.
+    pub fn eventfds(&self) -> Option<(u64, u64)> {
+        let process = format!("/proc/{}", self.vmm.id());
+        let files = fs::read_dir(format!("{process}/fd")).expect("the device model's files");
+        let is_device = |file: &DirEntry| {
+            fs::read_link(file.path()).is_ok_and(|target| target == Path::new(DEVICE))
+        };
+        let Some(device) = files.flatten().find(is_device) else {
+            self.fail("the device model does not have the device open");
+        };
+        let number = device.file_name().into_string().expect("a number");
+        let info = fs::read_to_string(format!("{process}/fdinfo/{number}")).expect("fdinfo");
+        let status = Status::parse(&info);
+        status
+            .has("vmid")
+            .then(|| (status.number("ioeventfds"), status.number("irqfds")))
     }
 
     /// Waits for the end of the device model.

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A guest that takes no time to boot: it sets its disk up, so that there are eventfds in the driver, waits for
+//! a key, and resets or powers off.
+
+use std::fs;
+
+use acrn_selftests::waiter::until;
+use iced_x86::{IcedError, code_asm::*};
+
+use crate::{LIMIT, machine::Machine, virtio::Image};
+
+/// What it says when its disk is set up.
+const WORD: &str = "here I am";
+/// Where a flat binary is loaded.
+const FLAT: u64 = 0x7c00;
+
+const SERIAL: u32 = 0x3f8;
+const LINE_STATUS: u32 = SERIAL + 5;
+const DATA_READY: u32 = 1;
+const PM_CONTROL: u32 = 0x604;
+const POWER_OFF: u32 = 5 << 10 | 1 << 13;
+const RESET_CONTROL: u32 = 0xcf9;
+const RESET: u32 = 6;
+const CONFIG_ADDRESS: u32 = 0xcf8;
+const CONFIG_DATA: u32 = 0xcfc;
+
+/// In memory, which a reset leaves alone: a byte that counts, and a GDT behind its own address.
+const COUNTER: u64 = 0x5000;
+const GDT_POINTER: u64 = 0x5010;
+const GDT: u64 = 0x5018;
+/// Data from address 0 on, all there is.
+const DATA: (u32, [u32; 2]) = (8, [0x0000_ffff, 0x00cf_9300]);
+/// The disk's queue.
+const DESCRIPTORS: u64 = 0x6000;
+const AVAILABLE: u64 = 0x6100;
+const USED: u64 = 0x6200;
+
+/// The disk is PCI device 1: its command register, and the control register of MSI-X.
+const COMMAND: (u32, u32) = (0x8000_0804, 6);
+const MSIX_CONTROL: (u32, u32) = (0x8000_0884, 1 << 31);
+/// Where its registers are.
+const BAR: u64 = 0xc000_0000;
+const STATUS: u64 = 0x14;
+const DOORBELL: u64 = 0x1000;
+const MSIX_TABLE: u64 = 0x2000;
+/// An MSI in a delivery mode that the hypervisor ignores.
+const MESSAGE: (u32, u32) = (0xfee0_0000, 2 << 8);
+
+/// A write to a register: offset, bytes, value.
+type Write = (u64, usize, u32);
+
+/// What a driver does, up to where the disk runs with a queue of 16 entries and an interrupt.
+const SETUP: [Write; 14] = [
+    (MSIX_TABLE, 4, MESSAGE.0),
+    (MSIX_TABLE + 8, 4, MESSAGE.1),
+    (MSIX_TABLE + 12, 4, 0),
+    // VIRTIO_F_VERSION_1, and nothing else.
+    (0x08, 4, 1),
+    (0x0c, 4, 1),
+    (STATUS, 1, 0xb),
+    (0x16, 2, 0),
+    (0x18, 2, 16),
+    (0x1a, 2, 0),
+    (0x20, 4, DESCRIPTORS as u32),
+    (0x28, 4, AVAILABLE as u32),
+    (0x30, 4, USED as u32),
+    (0x1c, 2, 1),
+    (STATUS, 1, 0xf),
+];
+
+/// Real mode, but with addresses of 32 bits.
+fn flat_addresses(code: &mut CodeAssembler) -> Result<(), IcedError> {
+    code.xor(ax, ax)?;
+    code.mov(ds, ax)?;
+    let (selector, [low, high]) = DATA;
+    code.mov(word_ptr(GDT_POINTER), selector + 7)?;
+    code.mov(dword_ptr(GDT_POINTER + 2), GDT as u32)?;
+    code.mov(dword_ptr(GDT + u64::from(selector)), low)?;
+    code.mov(dword_ptr(GDT + u64::from(selector) + 4), high)?;
+    code.lgdt(ptr(GDT_POINTER))?;
+    code.mov(eax, cr0)?;
+    code.or(al, 1)?;
+    code.mov(cr0, eax)?;
+    code.mov(ax, selector)?;
+    code.mov(ds, ax)
+}
+
+fn configure(code: &mut CodeAssembler, (register, value): (u32, u32)) -> Result<(), IcedError> {
+    for (port, value) in [(CONFIG_ADDRESS, register), (CONFIG_DATA, value)] {
+        code.mov(dx, port)?;
+        code.mov(eax, value)?;
+        code.out(dx, eax)?;
+    }
+    Ok(())
+}
+
+fn write(code: &mut CodeAssembler, (offset, bytes, value): Write) -> Result<(), IcedError> {
+    code.mov(ebx, (BAR + offset) as u32)?;
+    match bytes {
+        1 => code.mov(byte_ptr(ebx), value),
+        2 => code.mov(word_ptr(ebx), value),
+        _ => code.mov(dword_ptr(ebx), value),
+    }
+}
+
+/// Sets the disk up with a request in its queue that asks for nothing: it is answered by an interrupt.
+fn set_disk_up(code: &mut CodeAssembler) -> Result<(), IcedError> {
+    configure(code, COMMAND)?;
+    configure(code, MSIX_CONTROL)?;
+    // One request, the one of descriptor 0.
+    code.mov(dword_ptr(AVAILABLE), 1u32 << 16)?;
+    for access in SETUP {
+        write(code, access)?;
+    }
+    write(code, (DOORBELL, 2, 0))
+}
+
+fn say(code: &mut CodeAssembler, line: &str) -> Result<(), IcedError> {
+    code.mov(dx, SERIAL)?;
+    for byte in line.bytes().chain(*b"\n") {
+        code.mov(al, u32::from(byte))?;
+        code.out(dx, al)?;
+    }
+    Ok(())
+}
+
+fn wait_for_key(code: &mut CodeAssembler) -> Result<(), IcedError> {
+    let mut again = code.create_label();
+    code.mov(dx, LINE_STATUS)?;
+    code.set_label(&mut again)?;
+    code.in_(al, dx)?;
+    code.test(al, DATA_READY)?;
+    code.jz(again)?;
+    code.mov(dx, SERIAL)?;
+    code.in_(al, dx)
+}
+
+/// Comes up `times`, by a reset each but the first, and powers off.
+fn program(times: u8) -> Vec<u8> {
+    let emit = |code: &mut CodeAssembler| -> Result<(), IcedError> {
+        let mut off = code.create_label();
+        flat_addresses(code)?;
+        set_disk_up(code)?;
+        say(code, WORD)?;
+        wait_for_key(code)?;
+        code.inc(byte_ptr(COUNTER))?;
+        code.cmp(byte_ptr(COUNTER), u32::from(times))?;
+        code.jae(off)?;
+        code.mov(al, RESET)?;
+        code.mov(dx, RESET_CONTROL)?;
+        code.out(dx, al)?;
+        code.hlt()?;
+        code.set_label(&mut off)?;
+        code.mov(ax, POWER_OFF)?;
+        code.mov(dx, PM_CONTROL)?;
+        code.out(dx, ax)?;
+        code.hlt()
+    };
+    let mut code = CodeAssembler::new(16).expect("an assembler");
+    emit(&mut code).expect("a program that assembles");
+    code.assemble(FLAT).expect("a program that assembles")
+}
+
+/// Runs the guest, which comes up `times`. The error says why the test has to be skipped.
+pub fn run(image: &Image, times: u8) -> Result<(), String> {
+    let file = format!("{}.bin", image.path());
+    fs::write(&file, program(times)).expect("a file for the guest");
+    let options = ["--flat", &file, "--disk", image.path(), "--memory", "2M"];
+    let machine = Machine::run(&options, LIMIT);
+    let outcome = machine.map(|mut machine| {
+        let mut files = Vec::new();
+        for _ in 0..times {
+            machine.wait_for(WORD);
+            // The interrupt is one by now, or soon.
+            until("the VM has a doorbell and an interrupt", || {
+                machine.eventfds().is_none_or(|eventfds| eventfds == (1, 1))
+            });
+            files.push(machine.open_files());
+            machine.enter("");
+        }
+        machine.assert_ends_well();
+        // One is that of the thread which serves requests, and comes and goes with it.
+        let most = files.iter().max().copied().unwrap_or(0);
+        assert!(files.iter().all(|count| most - count <= 1), "{files:?}");
+    });
+    let _ = fs::remove_file(file);
+    outcome
+}
