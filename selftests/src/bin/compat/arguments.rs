@@ -102,7 +102,7 @@ pub fn interrupt_monitor() -> Outcome {
 
 /// PM_GET_CPU_STATE: the data of a C-state as i386 lays them out, the rest as ever.
 pub fn power_states() -> Outcome {
-    const ROOM: usize = 48;
+    const ROOM: usize = 56;
     let machine = need!(Machine::new());
     let ask = |kind: u32, number: u64| {
         let command = u64::from(kind) | number << 8 | u64::from(machine.vmid) << 24;
@@ -121,6 +121,11 @@ pub fn power_states() -> Outcome {
     assert_eq!(state[16..20], 80u32.to_le_bytes(), "latency");
     assert_eq!(state[20..28], 500u64.to_le_bytes(), "power");
     assert_eq!(state[CSTATE_I386..], [0xa5; ROOM - CSTATE_I386]);
+    // And its P1.
+    let state = ask(ACRN_PMCMD_GET_PX_DATA, 1).expect("PX_DATA");
+    let expected = [1200, 6000, 20, 19, 0xc00, 0xc].map(u64::to_le_bytes);
+    assert_eq!(state[..48], expected.concat());
+    assert_eq!(state[48..], [0xa5; ROOM - 48]);
     assert_eq!(ask(4, 0), Err(Errno::EINVAL));
 
     // No more room than it needs.

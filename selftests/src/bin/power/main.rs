@@ -13,6 +13,8 @@ fn main() -> ExitCode {
     let status = harness::main(&[
         Test::new("counts", states::counts),
         Test::new("idle_states", states::idle_states),
+        Test::new("frequency_states", states::frequency_states),
+        Test::new("by_acrn_ioctls", states::by_acrn_ioctls),
         Test::new("errors_passed_on", states::errors_passed_on),
         Test::new("answer_is_cleared", states::answer_is_cleared),
         Test::new("no_room_for_answer", states::no_room_for_answer),

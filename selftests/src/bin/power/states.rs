@@ -12,7 +12,7 @@ use acrn_selftests::{
     harness::Outcome,
     hypercall::PM_GET_CPU_STATE,
     need,
-    probe::fault,
+    probe::{Probe, fault},
     program::{self, read},
     trace::Trace,
 };
@@ -54,20 +54,13 @@ fn assert_length(answer: &[u64], words: usize) {
     );
 }
 
-/// A count is a whole word, of which the hypervisor writes a byte. mini-ACRN has two C-states.
+/// A count is a whole word, of which the hypervisor writes a byte. mini-ACRN has two states of each kind.
 pub fn counts() -> Outcome {
     let bench = need!(Bench::new());
-    let ask = |kind| ask(&bench.device, command(bench.vmid, kind, 0));
-    let answer = ask(ACRN_PMCMD_GET_CX_CNT).expect("CX_CNT");
-    assert_length(&answer, 1);
-    assert_eq!(answer[0], 2);
-    // Where there is no P-state, ACRN says so or refuses.
-    match ask(ACRN_PMCMD_GET_PX_CNT) {
-        Ok(answer) => {
-            assert_length(&answer, 1);
-            assert_eq!(answer[0], 0);
-        }
-        Err(error) => assert_eq!(error, Errno::EPERM),
+    for kind in [ACRN_PMCMD_GET_CX_CNT, ACRN_PMCMD_GET_PX_CNT] {
+        let answer = ask(&bench.device, command(bench.vmid, kind, 0)).expect("a count");
+        assert_length(&answer, 1);
+        assert_eq!(answer[0], 2, "command {kind}");
     }
     bench.destroy();
     Outcome::Passed
@@ -98,11 +91,53 @@ pub fn idle_states() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor is asked what was asked, and its errors come back. There are no P-states here.
+/// The data of a P-state are 48 bytes.
+pub fn frequency_states() -> Outcome {
+    let bench = need!(Bench::new());
+    let ask = |number| {
+        let command = command(bench.vmid, ACRN_PMCMD_GET_PX_DATA, number);
+        ask(&bench.device, command)
+    };
+    // As mini-ACRN has them.
+    for (number, state) in [
+        (0, [2400, 15000, 10, 9, 0x1800, 0x18]),
+        (1, [1200, 6000, 20, 19, 0xc00, 0xc]),
+    ] {
+        let answer = ask(number).expect("PX_DATA");
+        assert_length(&answer, 6);
+        assert_eq!(answer[..6], state, "P{number}");
+    }
+    for number in [2, 0xff] {
+        assert_eq!(ask(number), Err(Errno::EPERM), "P-state {number}");
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// By the methods of acrn-ioctls.
+pub fn by_acrn_ioctls() -> Outcome {
+    let _probe = need!(Probe::open());
+    let guest = Guest::without_client(need!(cpus::pick(1)));
+    let vm = &guest.vm;
+    assert_eq!((vm.px_count(0), vm.cx_count(0)), (Ok(2), Ok(2)));
+    let fast = vm.px_data(0, 0).expect("PX_DATA");
+    assert_eq!((fast.core_frequency, fast.status), (2400, 0x18));
+    let slow = vm.px_data(0, 1).expect("PX_DATA");
+    assert_eq!((slow.core_frequency, slow.status), (1200, 0xc));
+    let idle = vm.cx_data(0, 2).expect("CX_DATA");
+    assert_eq!((idle.type_, idle.latency, idle.power), (2, 80, 500));
+    // A vCPU that the VM does not have.
+    let refused = vm.px_count(1).map_err(|error| error.errno());
+    assert_eq!(refused, Err(libc::EPERM));
+    Outcome::Passed
+}
+
+/// The hypervisor is asked what was asked, and its errors come back.
 pub fn errors_passed_on() -> Outcome {
     let bench = need!(Bench::new());
     let trace = Trace::start(&bench.probe);
-    let p_state = command(bench.vmid, ACRN_PMCMD_GET_PX_DATA, 1);
+    // A state that there is not.
+    let p_state = command(bench.vmid, ACRN_PMCMD_GET_PX_DATA, 2);
     assert_eq!(ask(&bench.device, p_state), Err(Errno::EPERM));
     // A vCPU that the VM does not have.
     let vcpu = command(bench.vmid, ACRN_PMCMD_GET_CX_DATA, 1) | 5 << 16;
@@ -153,11 +188,14 @@ pub fn no_room_for_answer() -> Outcome {
     area.unmap(PAGE, PAGE);
     let count = command(bench.vmid, ACRN_PMCMD_GET_CX_CNT, 0);
     let data = command(bench.vmid, ACRN_PMCMD_GET_CX_DATA, 1);
+    let long_data = command(bench.vmid, ACRN_PMCMD_GET_PX_DATA, 1);
     for (offset, command, expected) in [
         (PAGE - 8, count, Ok(())),
         (PAGE - 8, data, Err(Errno::EFAULT)),
         (PAGE - 24, data, Err(Errno::EFAULT)),
         (PAGE - 32, data, Ok(())),
+        (PAGE - 40, long_data, Err(Errno::EFAULT)),
+        (PAGE - 48, long_data, Ok(())),
     ] {
         let done = ask_at(&bench.device, &area, offset, command);
         assert_eq!(done, expected, "offset {offset}, command {command:#x}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! PM_GET_CPU_STATE: a machine with two idle states and no frequency states.
+//! PM_GET_CPU_STATE: a machine with two idle states and two frequency states.
 
 use crate::{phys, vm};
 use acrn_uapi::{acrn_acpi_generic_address, acrn_cstate_data};
@@ -8,6 +8,7 @@ use mini_acrn_channel::vm_state;
 use mini_acrn_logic::errno::{Errno, Result};
 
 const GET_PX_CNT: u64 = 0;
+const GET_PX_DATA: u64 = 1;
 const GET_CX_CNT: u64 = 2;
 const GET_CX_DATA: u64 = 3;
 
@@ -15,6 +16,9 @@ const GET_CX_DATA: u64 = 3;
 const FIXED_HARDWARE: u8 = 0x7F;
 /// Address space of an idle state entered by reading a port.
 const SYSTEM_IO: u8 = 1;
+
+/// Frequency in megahertz, power in milliwatts, latency and bus master latency in microseconds, control, status.
+const FREQUENCIES: [[u64; 6]; 2] = [[2400, 15000, 10, 9, 0x1800, 0x18], [1200, 6000, 20, 19, 0xC00, 0xC]];
 
 /// Type, latency in microseconds, power in milliwatts, address space, address.
 const STATES: [(u8, u32, u64, u8, u64); 2] =
@@ -27,13 +31,15 @@ pub fn get_state(cmd: u64, gpa: u64) -> Result {
     if (cmd >> 16 & 0xFF) as usize >= vm.vcpus().len() {
         return Err(Errno::GENERIC);
     }
+    let number = (cmd >> 8 & 0xFF) as usize;
     match cmd & 0xFF {
-        GET_PX_CNT => phys::write(gpa, &0u8),
+        GET_PX_CNT => phys::write(gpa, &(FREQUENCIES.len() as u8)),
+        // Numbered from 0.
+        GET_PX_DATA => phys::write(gpa, FREQUENCIES.get(number).ok_or(Errno::GENERIC)?),
         GET_CX_CNT => phys::write(gpa, &(STATES.len() as u8)),
         GET_CX_DATA => {
             // Numbered from 1.
-            let n = (cmd >> 8 & 0xFF) as usize;
-            let state = n.checked_sub(1).and_then(|i| STATES.get(i)).ok_or(Errno::GENERIC)?;
+            let state = number.checked_sub(1).and_then(|i| STATES.get(i)).ok_or(Errno::GENERIC)?;
             phys::write_bytes_checked(gpa, &encode(state))
         }
         _ => None,
