@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use crate::command::*;
 
 /// A PCI device that is not there, which mini-ACRN does not mind.
-const PCI: acrn_pcidev = acrn_pcidev {
+pub const PCI: acrn_pcidev = acrn_pcidev {
     type_: 0,
     virt_bdf: 0x18,
     phys_bdf: 0x2a8,
@@ -26,7 +26,7 @@ const PCI: acrn_pcidev = acrn_pcidev {
     bar: [0xc000_0000, 0, 0, 0, 0, 0],
 };
 /// Its interrupt line.
-const LINE: acrn_ptdev_irq = acrn_ptdev_irq {
+pub const LINE: acrn_ptdev_irq = acrn_ptdev_irq {
     type_: ACRN_PTDEV_IRQ_INTX,
     virt_bdf: PCI.virt_bdf,
     phys_bdf: PCI.phys_bdf,
@@ -37,7 +37,7 @@ const LINE: acrn_ptdev_irq = acrn_ptdev_irq {
     },
 };
 /// ivshmem, as mini-ACRN knows it, at 00:04.0: the first words of `acrn_vdev`.
-const VIRTUAL: [u64; 24] = {
+pub const VIRTUAL: [u64; 24] = {
     let mut words = [0; 24];
     words[0] = 0x1110_1af4;
     words[1] = 4 << 3;
@@ -45,7 +45,7 @@ const VIRTUAL: [u64; 24] = {
 };
 
 /// The PCI structure's bytes; it has padding, which is zero here.
-fn pci_bytes(device: &acrn_pcidev) -> [u8; 36] {
+pub fn pci_bytes(device: &acrn_pcidev) -> [u8; 36] {
     let mut bytes = [0; 36];
     bytes[..4].copy_from_slice(&device.type_.to_ne_bytes());
     bytes[4..6].copy_from_slice(&device.virt_bdf.to_ne_bytes());
@@ -57,7 +57,7 @@ fn pci_bytes(device: &acrn_pcidev) -> [u8; 36] {
     bytes
 }
 
-fn mmio(name: &[u8; 8], address: u64, size: u64) -> acrn_mmiodev {
+pub fn mmio(name: &[u8; 8], address: u64, size: u64) -> acrn_mmiodev {
     let mut device = acrn_mmiodev {
         name: *name,
         ..Default::default()

@@ -10,6 +10,7 @@ mod books;
 mod command;
 mod monitor;
 mod pass;
+mod typed;
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -19,12 +20,14 @@ fn main() -> ExitCode {
         Test::new("line_of_a_device", books::line_of_a_device),
         Test::new("one_owner", books::one_owner),
         Test::new("state_matters", books::state_matters),
+        Test::new("each_by_acrn_ioctls", typed::each_device),
         Test::new("line_is_padded", pass::line_is_padded),
         Test::new("monitor_counts_arrive", monitor::counts_arrive),
         Test::new("monitor_request_arrives", monitor::request_arrives),
         Test::new("monitor_any_address", monitor::any_address_in_the_page),
         Test::new("monitor_errors_passed_on", monitor::errors_passed_on),
         Test::new("monitor_bad_pages", monitor::bad_pages),
+        Test::new("monitor_by_acrn_ioctls", typed::monitor),
         // Upstream's driver has trouble with what follows: what comes after it may be its fault.
         Test::new(
             "monitor_nothing_stays_pinned",
