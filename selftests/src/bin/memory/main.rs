@@ -11,6 +11,7 @@ mod kinds;
 mod large;
 mod limits;
 mod pass;
+mod typed;
 mod undo;
 
 fn main() -> ExitCode {
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         Test::new("mmio", kinds::mmio),
         Test::new("header", pass::header),
         Test::new("rights", pass::rights),
+        Test::new("mmio_by_acrn_ioctls", typed::mmio),
+        Test::new("unset_by_acrn_ioctls", typed::unset),
         Test::new("unset_ram", undo::unset_ram),
         Test::new("unset_twice", undo::unset_twice),
         Test::new("unset_with_hole", undo::unset_with_hole),

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory by the methods of acrn-ioctls.
+
+use acrn_ioctls::MemoryAttributes;
+use acrn_selftests::{
+    area::PAGE,
+    cpus,
+    guest::{Guest, MEMORY},
+    harness::Outcome,
+    need,
+    probe::Probe,
+    trace::{Region, Trace},
+};
+
+/// Device memory comes and goes, with the attributes that were asked for.
+pub fn mmio() -> Outcome {
+    const USER: u64 = 0xd000_0000;
+    /// The HPET: there in every machine of QEMU's.
+    const DEVICE: u64 = 0xfed0_0000;
+    const LEN: u64 = PAGE as u64;
+    let probe = need!(Probe::open());
+    let guest = Guest::without_client(need!(cpus::pick(1)));
+    let trace = Trace::start(&probe);
+    let attributes = MemoryAttributes::DEVICE;
+    // SAFETY: the guest does not run, and the Service VM would not mind.
+    unsafe { guest.vm.set_mmio(USER, DEVICE, LEN, attributes) }.expect("SET_MEMSEG");
+    assert_eq!(probe.mapping(guest.vm.vmid(), USER).service_vm_pa, DEVICE);
+    guest
+        .vm
+        .unset_mmio(USER, DEVICE, LEN)
+        .expect("UNSET_MEMSEG");
+    assert_eq!(probe.mapping(guest.vm.vmid(), USER).mapped, 0);
+    let regions = trace.regions();
+    let added = Region {
+        operation: Region::ADD,
+        attr: attributes.bits(),
+        user_vm_pa: USER,
+        service_vm_pa: DEVICE,
+        size: LEN,
+    };
+    assert_eq!(regions[0], added);
+    let deleted = (regions[1].operation, regions[1].user_vm_pa, regions[1].size);
+    assert_eq!(deleted, (Region::DELETE, USER, LEN));
+    assert_eq!(regions.len(), 2);
+    Outcome::Passed
+}
+
+/// RAM goes (A17).
+pub fn unset() -> Outcome {
+    let probe = need!(Probe::open());
+    let guest = Guest::without_client(need!(cpus::pick(1)));
+    let mapped = || probe.vm(guest.vm.vmid()).map(|vm| vm.mapped_bytes);
+    assert_eq!(mapped(), Some(MEMORY as u64));
+    guest
+        .vm
+        .unset_memory(0, guest.memory.address(), MEMORY as u64)
+        .expect("UNSET_MEMSEG");
+    assert_eq!(mapped(), Some(0));
+    Outcome::Passed
+}
