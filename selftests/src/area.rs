@@ -10,7 +10,10 @@ use std::{
     fs,
     fs::File,
     num::NonZeroUsize,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt,
+    },
     ptr::{self, NonNull},
 };
 
@@ -187,6 +190,21 @@ impl Area {
     /// User address of the first byte.
     pub fn address(&self) -> u64 {
         self.base.as_ptr() as u64
+    }
+
+    /// Physical address of the first byte, by /proc/self/pagemap. The error says why the test has to be skipped.
+    pub fn physical_address(&self) -> Result<u64, String> {
+        const PRESENT: u64 = 1 << 63;
+        const FRAME: u64 = (1 << 55) - 1;
+        let mut entry = [0; 8];
+        File::open("/proc/self/pagemap")
+            .and_then(|map| map.read_exact_at(&mut entry, self.address() / PAGE as u64 * 8))
+            .map_err(|error| format!("/proc/self/pagemap: {error}"))?;
+        let entry = u64::from_le_bytes(entry);
+        if entry & PRESENT == 0 || entry & FRAME == 0 {
+            return Err("/proc/self/pagemap shows no frames".to_owned());
+        }
+        Ok((entry & FRAME) * PAGE as u64)
     }
 
     /// Bytes.

@@ -2,10 +2,7 @@
 
 //! Physical memory in this process, by `/dev/mem`: an area that the kernel has no pages for.
 
-use std::{
-    fs::{File, OpenOptions},
-    os::unix::fs::FileExt,
-};
+use std::fs::OpenOptions;
 
 use acrn_selftests::{
     area::{Area, PAGE},
@@ -25,21 +22,6 @@ pub fn map(address: u64, len: usize) -> Result<Area, String> {
     let file = OpenOptions::new().read(true).write(true).open("/dev/mem");
     let file = file.map_err(|error| format!("/dev/mem: {error}"))?;
     Area::of_file_from(file, address, len)
-}
-
-/// Physical address of a page that a process has, by /proc/self/pagemap.
-pub fn address_of(page: &Area) -> Result<u64, String> {
-    const PRESENT: u64 = 1 << 63;
-    const FRAME: u64 = (1 << 55) - 1;
-    let mut entry = [0; 8];
-    File::open("/proc/self/pagemap")
-        .and_then(|map| map.read_exact_at(&mut entry, page.address() / PAGE as u64 * 8))
-        .map_err(|error| format!("/proc/self/pagemap: {error}"))?;
-    let entry = u64::from_le_bytes(entry);
-    if entry & PRESENT == 0 || entry & FRAME == 0 {
-        return Err("/proc/self/pagemap shows no frames".to_owned());
-    }
-    Ok((entry & FRAME) * PAGE as u64)
 }
 
 /// A VM that has all of an area of [`NOWHERE`] at [`GUEST`].

@@ -13,7 +13,7 @@ use acrn_selftests::{
 use acrn_uapi::*;
 use nix::errno::Errno;
 
-use crate::physical::{FIRMWARE, HPET, NOWHERE, address_of, map};
+use crate::physical::{FIRMWARE, HPET, NOWHERE, map};
 
 /// All of it, as it lies in physical memory, cached; and nothing is pinned.
 pub fn whole_area() -> Outcome {
@@ -197,7 +197,7 @@ pub fn counted_memory() -> Outcome {
     let bench = need!(Bench::new());
     let page = Area::anonymous(PAGE);
     page.number_pages(0x1234);
-    let area = need!(map(need!(address_of(&page)), PAGE));
+    let area = need!(map(need!(page.physical_address()), PAGE));
     assert_eq!(area.read::<u64>(0), 0x1234, "the same page");
     assert_refused(&bench, whole(&area), Errno::EFAULT);
     bench.destroy();
