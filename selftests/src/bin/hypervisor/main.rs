@@ -8,6 +8,7 @@ use acrn_selftests::harness::{self, Test};
 
 mod names;
 mod parameters;
+mod regions;
 mod states;
 
 fn main() -> ExitCode {
@@ -19,6 +20,11 @@ fn main() -> ExitCode {
         Test::new("callback_vector", parameters::callback_vector),
         Test::new("notify_unknown_vcpu", parameters::notify_unknown_vcpu),
         Test::new("no_regions", parameters::no_regions),
+        Test::new("regions_refused", regions::refused),
+        Test::new("regions_no_roll_back", regions::no_roll_back),
+        Test::new("regions_unaligned", regions::unaligned),
+        Test::new("regions_wrapping", regions::wrapping),
+        Test::new("regions_of_nobody", regions::array_of_nobody),
         Test::new("request_pages", parameters::request_pages),
         Test::new("no_request_page", states::no_request_page),
         Test::new("created", states::created),

@@ -68,27 +68,40 @@ pub fn set(gpa: u64, limit: Option<u32>) -> Result {
     result
 }
 
+/// Up to a whole page; beyond the last one it is the first.
+fn round_up(address: u64) -> u64 {
+    address.wrapping_add(PAGE - 1) & !(PAGE - 1)
+}
+
+/// As ACRN has it: of addresses nobody asks that they are aligned, and to add a range that wraps does nothing.
 fn one(vm: &Vm, r: &Region) -> Result {
-    let aligned = [r.user_vm_pa, r.service_vm_pa, r.size].iter().all(|v| v.is_multiple_of(PAGE));
-    if !aligned || r.user_vm_pa.checked_add(r.size).is_none_or(|end| end > TOP) {
+    let source = round_up(r.service_vm_pa);
+    let allowed = match r.kind {
+        ADD => may_be_given(source, r.size),
+        DELETE => vm.query(r.user_vm_pa).is_some(),
+        _ => false,
+    };
+    if !allowed || !r.size.is_multiple_of(PAGE) {
         return Err(Errno::INVAL);
     }
-    match r.kind {
-        ADD => add(vm, r),
-        DELETE => delete(vm, r),
+    let place = round_up(r.user_vm_pa);
+    match place.checked_add(r.size) {
+        None if r.kind == ADD => Ok(()),
+        // ACRN's tables would begin anew at the top.
+        Some(end) if end <= TOP => {
+            let r = Region { user_vm_pa: place, service_vm_pa: source, ..*r };
+            if r.kind == ADD { add(vm, &r) } else { delete(vm, &r) }
+        }
         _ => Err(Errno::INVAL),
     }
 }
 
+/// Whether a User VM may have it: it is the Service VM's, and no real local APIC.
+fn may_be_given(start: u64, size: u64) -> bool {
+    phys::is_service_space(start, size) && (start >= lapic::BASE + PAGE || start + size <= lapic::BASE)
+}
+
 fn add(vm: &Vm, r: &Region) -> Result {
-    if !phys::is_service_space(r.service_vm_pa, r.size) {
-        return Err(Errno::INVAL);
-    }
-    // Nobody is given a real local APIC.
-    let end = r.service_vm_pa + r.size;
-    if r.service_vm_pa < lapic::BASE + PAGE && end > lapic::BASE {
-        return Err(Errno::INVAL);
-    }
     let npt = &mut *vm.npt.lock();
     let npt = npt.as_mut().ok_or(Errno::GENERIC)?;
     let pool = &mut *frames::POOL.lock();
@@ -106,9 +119,6 @@ fn add(vm: &Vm, r: &Region) -> Result {
 }
 
 fn delete(vm: &Vm, r: &Region) -> Result {
-    if vm.query(r.user_vm_pa).is_none() {
-        return Err(Errno::INVAL);
-    }
     let npt = &mut *vm.npt.lock();
     let npt = npt.as_mut().ok_or(Errno::GENERIC)?;
     let pool = &mut *frames::POOL.lock();

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SET_MEMORY_REGIONS: what is checked of a region, and what is not.
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{Bench, GUEST},
+    harness::Outcome,
+    hypercall::SET_MEMORY_REGIONS,
+    need,
+    trace::Region,
+};
+use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB};
+
+use crate::parameters::{GENERIC, INVALID, regions};
+
+const LEN: u64 = PAGE as u64;
+/// Beyond all of the Service VM's memory.
+const NOWHERE: u64 = 1 << 45;
+
+/// A VM that does not run, two pages, and where they are.
+struct Subject {
+    bench: Bench,
+    /// Holds the array of regions.
+    array: Area,
+    array_address: u64,
+    /// Mapped into the VM.
+    _page: Area,
+    page_address: u64,
+}
+
+impl Subject {
+    fn new() -> Result<Self, String> {
+        let (array, page) = (Area::anonymous(PAGE), Area::anonymous(PAGE));
+        for area in [&array, &page] {
+            area.number_pages(1);
+        }
+        Ok(Self {
+            bench: Bench::new()?,
+            array_address: array.physical_address()?,
+            array,
+            page_address: page.physical_address()?,
+            _page: page,
+        })
+    }
+
+    /// Adds `size` bytes of the page at `guest`.
+    fn add(&self, guest: u64, size: u64) -> Region {
+        Region {
+            operation: Region::ADD,
+            attr: ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_READ,
+            user_vm_pa: guest,
+            service_vm_pa: self.page_address,
+            size,
+        }
+    }
+
+    /// Makes the hypercall.
+    fn set(&self, changes: &[Region]) -> i64 {
+        for (index, change) in changes.iter().enumerate() {
+            let words = [
+                u64::from(change.attr) << 32 | u64::from(change.operation),
+                change.user_vm_pa,
+                change.service_vm_pa,
+                change.size,
+            ];
+            for (word, value) in words.into_iter().enumerate() {
+                self.array.write::<u64>(32 * index + 8 * word, value);
+            }
+        }
+        let mut header = regions(self.bench.vmid, changes.len() as u32);
+        header[16..].copy_from_slice(&self.array_address.to_le_bytes());
+        self.bench
+            .probe
+            .call_with_parameter(SET_MEMORY_REGIONS, None, &header)
+    }
+
+    /// What the VM has at `guest`.
+    fn behind(&self, guest: u64) -> Option<u64> {
+        let query = self.bench.probe.mapping(self.bench.vmid, guest);
+        (query.mapped == 1).then_some(query.service_vm_pa)
+    }
+}
+
+fn delete(guest: u64, size: u64) -> Region {
+    Region {
+        operation: Region::DELETE,
+        attr: 0,
+        user_vm_pa: guest,
+        service_vm_pa: 0,
+        size,
+    }
+}
+
+/// What ACRN refuses: sizes of no whole pages, memory that is not the Service VM's, and to delete nothing.
+pub fn refused() -> Outcome {
+    let subject = need!(Subject::new());
+    let of_nobody = Region {
+        service_vm_pa: NOWHERE,
+        ..subject.add(GUEST, LEN)
+    };
+    for change in [
+        subject.add(GUEST, 1),
+        subject.add(GUEST, LEN + 0x800),
+        of_nobody,
+        delete(GUEST, LEN),
+    ] {
+        assert_eq!(subject.set(&[change]), INVALID, "{change:x?}");
+        assert_eq!(subject.bench.mapped_bytes(), 0);
+    }
+    Outcome::Passed
+}
+
+/// Up to the first that is refused all are carried out, and stay.
+pub fn no_roll_back() -> Outcome {
+    let subject = need!(Subject::new());
+    let set = subject.set(&[
+        subject.add(GUEST, LEN),
+        subject.add(GUEST, 1),
+        subject.add(GUEST + LEN, LEN),
+    ]);
+    assert_eq!(set, INVALID);
+    let seen = [GUEST, GUEST + LEN].map(|guest| subject.behind(guest));
+    assert_eq!(seen, [Some(subject.page_address), None]);
+    Outcome::Passed
+}
+
+/// Addresses inside a page mean the next one.
+pub fn unaligned() -> Outcome {
+    let subject = need!(Subject::new());
+    let guest = GUEST + LEN;
+    let change = Region {
+        service_vm_pa: subject.page_address - 0x123,
+        ..subject.add(guest - 0x456, LEN)
+    };
+    assert_eq!(subject.set(&[change]), 0);
+    assert_eq!(subject.behind(guest), Some(subject.page_address));
+    assert_eq!(subject.bench.mapped_bytes(), LEN);
+    // Of the address itself there must be something to delete.
+    assert_eq!(subject.set(&[delete(guest - 0x456, LEN)]), INVALID);
+    assert_eq!(subject.set(&[delete(guest, LEN)]), 0);
+    assert_eq!(subject.bench.mapped_bytes(), 0);
+    Outcome::Passed
+}
+
+/// To add a range that wraps is accepted, and nothing comes of it.
+pub fn wrapping() -> Outcome {
+    let subject = need!(Subject::new());
+    for size in [LEN, 16 * LEN] {
+        let change = subject.add(u64::MAX << 12, size);
+        assert_eq!(subject.set(&[change]), 0, "{change:x?}");
+        assert_eq!(subject.bench.mapped_bytes(), 0);
+    }
+    Outcome::Passed
+}
+
+/// An array that is not the Service VM's.
+pub fn array_of_nobody() -> Outcome {
+    let bench = need!(Bench::new());
+    let mut header = regions(bench.vmid, 1);
+    header[16..].copy_from_slice(&NOWHERE.to_le_bytes());
+    let set = bench
+        .probe
+        .call_with_parameter(SET_MEMORY_REGIONS, None, &header);
+    assert_eq!(set, GENERIC);
+    Outcome::Passed
+}
