@@ -144,6 +144,11 @@ impl Vm {
         self.npt.lock().as_ref()?.query(&*frames::POOL.lock(), gpa)
     }
 
+    /// Whether the VM has something behind each page from `gpa` on, `size` bytes.
+    pub fn maps_all(&self, gpa: u64, size: u64) -> bool {
+        self.npt.lock().as_ref().is_some_and(|npt| npt.maps_all(&*frames::POOL.lock(), gpa, size))
+    }
+
     /// Makes an OFF slot a VM on the CPUs of `affinity`. `None`: those can't be had.
     pub fn create(&self, name: [u8; 16], flags: u64, affinity: u64) -> Option<()> {
         let cpus: Vec<usize> = (0..64).filter(|i| affinity & 1 << i != 0).collect();

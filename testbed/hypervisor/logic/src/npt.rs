@@ -257,6 +257,18 @@ impl Npt {
         })
     }
 
+    /// Whether there is something behind each page of a range, and of its first one in any case.
+    pub fn maps_all(&self, mem: &impl Tables, addr: u64, size: u64) -> bool {
+        let mut at = addr;
+        while let Some(leaf) = self.query(mem, at) {
+            at = (at & !(leaf.size - 1)) + leaf.size;
+            if at - addr >= size {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Frees every table.
     pub fn destroy(self, mem: &mut impl Tables) {
         Self::free_level(mem, self.root, 4);
@@ -353,6 +365,19 @@ mod tests {
         assert_eq!(n.mapped_bytes(), 0);
         n.destroy(&mut m);
         assert!(m.pages.is_empty());
+    }
+
+    #[test]
+    fn holes_are_found() {
+        let mut mem = Heap::new();
+        let mut npt = Npt::new(&mut mem).unwrap();
+        npt.map(&mut mem, 0x20_0000, 0x40_0000, 0x40_0000, RAM, 2).unwrap();
+        assert!(npt.maps_all(&mem, 0x20_1000, 0x3F_F000));
+        assert!(!npt.maps_all(&mem, 0x20_1000, 0x40_0000));
+        assert!(npt.maps_all(&mem, 0x20_0000, 0) && !npt.maps_all(&mem, 0x60_0000, 0));
+        npt.unmap(&mut mem, 0x3F_F000, PAGE).unwrap();
+        assert!(npt.maps_all(&mem, 0x20_0000, 0x1F_F000));
+        assert!(!npt.maps_all(&mem, 0x20_0000, 0x20_0000));
     }
 
     #[test]

@@ -73,12 +73,13 @@ fn round_up(address: u64) -> u64 {
     address.wrapping_add(PAGE - 1) & !(PAGE - 1)
 }
 
-/// As ACRN has it: of addresses nobody asks that they are aligned, and to add a range that wraps does nothing.
+/// As ACRN has it: of addresses nobody asks that they are aligned, to add a range that wraps does nothing, and
+/// what is deleted must all be there.
 fn one(vm: &Vm, r: &Region) -> Result {
     let source = round_up(r.service_vm_pa);
     let allowed = match r.kind {
         ADD => may_be_given(source, r.size),
-        DELETE => vm.query(r.user_vm_pa).is_some(),
+        DELETE => vm.maps_all(r.user_vm_pa, r.size),
         _ => false,
     };
     if !allowed || !r.size.is_multiple_of(PAGE) {
