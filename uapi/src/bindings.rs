@@ -331,7 +331,7 @@ impl Default for acrn_io_request_buffer {
     }
 }
 /** struct acrn_ioreq_notify - says that a request has been served
- @vmid: which VM; the driver goes by the open file
+ @vmid: which VM: the one of the open file
  @reserved: zero
  @vcpu: whose slot*/
 #[repr(C)]

@@ -197,12 +197,12 @@ pub fn after_unset() -> Outcome {
 pub fn hypervisor_refuses() -> Outcome {
     let Mapped { bench, area } = need!(Mapped::new(4));
     let len = area.len() as u64;
-    bench.probe.push_fault(fault(SET_MEMORY_REGIONS, -22));
+    bench.probe.push_fault(fault(SET_MEMORY_REGIONS, -5));
     let trace = Trace::start(&bench.probe);
     drop(area);
     let calls = trace.calls(SET_MEMORY_REGIONS);
     let results: Vec<_> = calls.iter().map(|call| call.result).collect();
-    assert_eq!(results, [-22]);
+    assert_eq!(results, [-5]);
     assert_eq!(bench.mapped_bytes(), len);
     bench.destroy();
     assert!(bench.probe.vm(bench.vmid).is_none(), "the VM is left");

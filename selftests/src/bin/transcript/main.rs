@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Test::new("attach_ioreq_client", requests::attach_client),
         Test::new("clear_vm_ioreq", requests::clear),
         Test::new("notify_request_finish", requests::finish),
+        Test::new("notify_for_another_vm", requests::finish_other),
         Test::new("set_memseg_ram", memory::set_ram),
         Test::new("set_memseg_others", memory::set_others),
         Test::new("unset_memseg", memory::unset),
