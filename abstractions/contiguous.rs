@@ -26,7 +26,7 @@ use kernel::{
 pub(crate) struct Contiguous<T>(KBox<T>);
 
 impl<T: FromBytes> Contiguous<T> {
-    /// Copies a `T` from user space. What `reader` is shorter is zero.
+    /// Copies a `T` from user space. Bytes that `reader` does not have are zero.
     ///
     /// Every byte is copied, padding included: the hypervisor gets what the user wrote and nothing
     /// of the kernel's.
