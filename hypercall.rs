@@ -181,6 +181,22 @@ pub(crate) struct Created {
     pub(crate) vcpus: u16,
 }
 
+impl Created {
+    /// Proof that the VM that was called `older` is gone, if the new one has its id.
+    ///
+    /// The hypervisor gives an id to one VM at a time.
+    pub(crate) fn replaces(&self, older: VmId) -> Option<Destroyed> {
+        (self.vm == older).then_some(Destroyed(()))
+    }
+}
+
+/// Proof that a VM is gone: the hypervisor uses none of its memory, and its id may be another's.
+pub(crate) struct Destroyed(());
+
+/// Proof that a VM was stopped: no vCPU is in the guest, and none enters it again before the VM is
+/// started but through a flush of its translations.
+pub(crate) struct Stopped(());
+
 /// Makes a VM; writes its id and number of vCPUs to `parameter` as well.
 ///
 /// Fails with `EINVAL` if the hypervisor reports success without a VM.
@@ -193,10 +209,14 @@ pub(crate) fn create_vm(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> R
     })
 }
 
-/// Ends a VM, which must be paused (`EPERM`). After success the hypervisor uses none of its memory.
-pub(crate) fn destroy_vm(vm: VmId) -> Result {
+/// Ends a VM, which must be paused (`EPERM`).
+///
+/// An error is no proof that the VM is still there: the hypervisor may have destroyed it all the same
+/// (`ETIMEDOUT`).
+pub(crate) fn destroy_vm(vm: VmId) -> Result<Destroyed> {
     // SAFETY: No memory parameter; takes mappings away.
-    unsafe { vmcall(DESTROY_VM, vm.into(), 0) }
+    unsafe { vmcall(DESTROY_VM, vm.into(), 0) }?;
+    Ok(Destroyed(()))
 }
 
 /// Starts a created VM that has a request page (`EPERM`).
@@ -206,15 +226,17 @@ pub(crate) fn start_vm(vm: VmId) -> Result {
 }
 
 /// Stops the vCPUs of a VM.
-pub(crate) fn pause_vm(vm: VmId) -> Result {
+pub(crate) fn pause_vm(vm: VmId) -> Result<Stopped> {
     // SAFETY: No memory parameter.
-    unsafe { vmcall(PAUSE_VM, vm.into(), 0) }
+    unsafe { vmcall(PAUSE_VM, vm.into(), 0) }?;
+    Ok(Stopped(()))
 }
 
 /// Puts a paused VM (`EPERM`) back to where it was created; all request slots become FREE.
-pub(crate) fn reset_vm(vm: VmId) -> Result {
+pub(crate) fn reset_vm(vm: VmId) -> Result<Stopped> {
     // SAFETY: No memory parameter; writes to the VM's request page, which is shared.
-    unsafe { vmcall(RESET_VM, vm.into(), 0) }
+    unsafe { vmcall(RESET_VM, vm.into(), 0) }?;
+    Ok(Stopped(()))
 }
 
 /// Sets the registers of a vCPU of a VM that does not run (`EPERM`).

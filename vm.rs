@@ -10,6 +10,7 @@ use crate::{
     },
     hypercall::{
         self,
+        Destroyed,
         InterruptMonitor,
         VmId, //
     },
@@ -89,7 +90,7 @@ impl Drop for Fresh {
 }
 
 /// The hypervisor destroys paused VMs only; PAUSE does nothing to one that is paused.
-fn pause_and_destroy(id: VmId) -> Result {
+fn pause_and_destroy(id: VmId) -> Result<Destroyed> {
     // If it fails, DESTROY tells what is wrong.
     let _ = hypercall::pause_vm(id);
     hypercall::destroy_vm(id)
@@ -227,12 +228,12 @@ impl Vm {
 
     /// Runs `destroy`, after which the hypervisor may give the VM's id to another, while nothing of
     /// the VM goes by that id. If it fails, the VM goes on.
-    fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
+    fn end_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
         let parts = &self.parts;
         let mut folder = self.folder.lock();
         *folder = None;
         let ended = parts.irqfds.end_with(|| {
-            let destroy = || parts.requests.end_with(destroy);
+            let destroy = || parts.requests.end_with(|| destroy().map(drop));
             parts.memory.end_with(destroy)
         });
         if ended.is_err() {
@@ -248,7 +249,9 @@ impl Vm {
 
     /// PAUSE_VM.
     pub(crate) fn pause(&self) -> Result {
-        self.change(Phase::Paused, || hypercall::pause_vm(self.parts.id))
+        self.change(Phase::Paused, || {
+            hypercall::pause_vm(self.parts.id).map(drop)
+        })
     }
 
     /// RESET_VM. The caller sees to it that no other command for the VM is under way.
@@ -256,7 +259,7 @@ impl Vm {
         self.change(Phase::Created, || {
             self.parts
                 .requests
-                .reset_with(|| hypercall::reset_vm(self.parts.id))
+                .reset_with(|| hypercall::reset_vm(self.parts.id).map(drop))
         })
     }
 
