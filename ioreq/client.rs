@@ -42,18 +42,21 @@ impl Client {
                 open: Atomic::new(true),
                 waiters <- SimpleWaitQueue::new(c_str!("acrn_ioreq_client"), static_lock_class!()),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
     /// Sleeps until the device model has a request. Process context.
     ///
     /// Returns at once while one is left that it has not finished. Fails with `ENODEV` when the
-    /// client is destroyed, and with `ERESTARTSYS` on a signal.
+    /// client is destroyed.
+    ///
+    /// A signal ends the wait without an error, as in upstream: acrn-dm signals its thread to have
+    /// it look at other things, and ends on any error.
     pub(crate) fn wait(&self) -> Result {
-        self.waiters.wait_interruptible(|| {
+        let _interrupted = self.waiters.wait_interruptible(|| {
             self.assigned.load(ordering::Relaxed) != 0 || !self.open.load(ordering::Acquire)
-        })?;
+        });
         if !self.open.load(ordering::Acquire) {
             return Err(ENODEV);
         }
