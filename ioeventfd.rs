@@ -19,6 +19,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            ordering,
+            Atomic, //
+        },
         Arc,
         Mutex, //
     },
@@ -141,8 +145,8 @@ impl Table {
     /// Replaces the contents by entries that are sorted. Allocates only for more than there ever were.
     fn fill(&mut self, sorted: &[IoEventFd]) -> Result {
         self.clear();
-        self.entries.reserve(sorted.len(), GFP_KERNEL)?;
-        self.ranges.reserve(sorted.len(), GFP_KERNEL)?;
+        self.entries.reserve(sorted.len(), GFP_KERNEL_ACCOUNT)?;
+        self.ranges.reserve(sorted.len(), GFP_KERNEL_ACCOUNT)?;
         // INVARIANT: Sorted as `sorted` is. Room was reserved, also for a range each.
         for entry in sorted {
             let place = entry.trigger.place();
@@ -225,21 +229,13 @@ struct Registered {
     next_serial: u64,
 }
 
-impl Registered {
-    fn publish(&mut self, requests: &IoRequests) -> Result {
-        self.spare.fill(&self.sorted)?;
-        requests.swap_ioeventfds(&mut self.spare);
-        // Lets go of eventfds.
-        self.spare.clear();
-        Ok(())
-    }
-}
-
 /// The ioeventfds of a VM.
 #[pin_data]
 pub(crate) struct IoEventFds {
     #[pin]
     registered: Mutex<Registered>,
+    /// How many are in service, for readers that may not wait.
+    count: Atomic<usize>,
 }
 
 impl IoEventFds {
@@ -250,6 +246,7 @@ impl IoEventFds {
                 spare: Table::default(),
                 next_serial: 0,
             }),
+            count: Atomic::new(0),
         })
     }
 
@@ -278,7 +275,7 @@ impl IoEventFds {
         let known = sorted.iter().find(|known| *known.eventfd == eventfd);
         let eventfd = match known {
             Some(known) => known.eventfd.clone(),
-            None => Arc::new(eventfd, GFP_KERNEL)?,
+            None => Arc::new(eventfd, GFP_KERNEL_ACCOUNT)?,
         };
         let mut same = sorted
             .iter()
@@ -289,7 +286,7 @@ impl IoEventFds {
         if sorted.len() >= MAX_IOEVENTFDS {
             return Err(ENOSPC);
         }
-        sorted.reserve(1, GFP_KERNEL)?;
+        sorted.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let new = IoEventFd {
             trigger,
             eventfd,
@@ -298,7 +295,7 @@ impl IoEventFds {
         let index = sorted.partition_point(|known| known.key() < new.key());
         // Room was reserved.
         let _ = sorted.insert_within_capacity(index, new);
-        let published = registered.publish(requests);
+        let published = self.publish(registered, requests);
         match published {
             Ok(()) => registered.next_serial += 1,
             Err(_) => drop(registered.sorted.remove(index)),
@@ -306,27 +303,36 @@ impl IoEventFds {
         published
     }
 
-    /// By the eventfd alone, the one that came first, where no length is given. `ENOENT` if there is
-    /// none.
+    /// Takes away the ioeventfd of the given eventfd that `argument` means. If none is at that place
+    /// with that data, it is the one that was assigned first. Without any this does nothing.
+    ///
+    /// As upstream's: acrn-dm computes the address from a BAR that may have moved since, and de-assigns
+    /// some twice.
     fn deassign(&self, requests: &IoRequests, argument: &uapi::acrn_ioeventfd) -> Result {
-        let asked = match argument.len {
-            0 => None,
-            _ => Some(Trigger::try_from(argument)?),
-        };
+        let asked = Trigger::try_from(argument).ok();
         let eventfd = EventFd::from_fd(argument.fd)?;
         let mut registered = self.registered.lock();
-        let is_meant = |known: &IoEventFd| {
-            *known.eventfd == eventfd && asked.is_none_or(|asked| known.trigger.is_meant_by(&asked))
+        let of_eventfd = registered.sorted.iter().enumerate();
+        let of_eventfd = of_eventfd.filter(|(_, known)| *known.eventfd == eventfd);
+        let meant = of_eventfd.min_by_key(|(_, known)| {
+            let exact = asked.is_some_and(|asked| known.trigger.is_meant_by(&asked));
+            (!exact, known.serial)
+        });
+        let Some((index, _)) = meant else {
+            return Ok(());
         };
-        let (index, _) = registered
-            .sorted
-            .iter()
-            .enumerate()
-            .filter(|(_, known)| is_meant(known))
-            .min_by_key(|(_, known)| known.serial)
-            .ok_or(ENOENT)?;
-        registered.sorted.remove(index).map_err(|_| ENOENT)?;
-        registered.publish(requests)
+        registered.sorted.remove(index).map_err(|_| EINVAL)?;
+        self.publish(&mut registered, requests)
+    }
+
+    /// Has the upcall use what is registered.
+    fn publish(&self, registered: &mut Registered, requests: &IoRequests) -> Result {
+        registered.spare.fill(&registered.sorted)?;
+        requests.swap_ioeventfds(&mut registered.spare);
+        // Lets go of eventfds.
+        registered.spare.clear();
+        self.count.store(registered.sorted.len(), ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes all away.
@@ -334,11 +340,11 @@ impl IoEventFds {
         let mut registered = self.registered.lock();
         registered.sorted.clear();
         // Needs no memory.
-        let _ = registered.publish(requests);
+        let _ = self.publish(&mut registered, requests);
     }
 
-    /// How many there are.
+    /// How many there are. Does not wait.
     pub(crate) fn count(&self) -> usize {
-        self.registered.lock().sorted.len()
+        self.count.load(ordering::Relaxed)
     }
 }
