@@ -5,26 +5,32 @@
 //! It lets a device model in ACRN's Service VM create User VMs, and brings their I/O requests to it.
 //! `Documentation/overview.rst` has the picture, `Documentation/locking.rst` the order of locks.
 
+#[cfg(CONFIG_PREEMPT_RT)]
+compile_error!("the upcall takes spinlock_t in hard-IRQ context, which sleeps on PREEMPT_RT");
+
 mod abstractions;
 mod hypercall;
+mod interrupts;
 mod ioctl;
 mod ioeventfd;
 mod ioreq;
 mod irqfd;
 mod mm;
+mod passthrough;
 mod power;
+mod registry;
 mod remove_cpu;
 mod status;
 mod uapi;
 mod vm;
-mod vm_list;
 
 use abstractions::{
     acrn_guest::{
         Platform,
         UpcallRegistration, //
     },
-    misc_device::MiscDeviceWithAttributes, //
+    misc_device::MiscDeviceWithAttributes,
+    reboot_notifier::RebootNotifier, //
 };
 use kernel::{
     miscdevice::MiscDeviceOptions,
@@ -44,8 +50,10 @@ module! {
 struct AcrnHsm {
     #[pin]
     _device: MiscDeviceWithAttributes<ioctl::HsmFile>,
+    #[pin]
+    _reboot: RebootNotifier<registry::Shutdown>,
     _upcall: UpcallRegistration,
-    _vms: vm_list::VmList,
+    _vms: registry::Service,
 }
 
 impl kernel::InPlaceModule for AcrnHsm {
@@ -57,9 +65,10 @@ impl kernel::InPlaceModule for AcrnHsm {
         };
         try_pin_init!(Self {
             _: { platform? },
-            // Before the device, which lets user space in.
-            _vms: vm_list::VmList::init(),
-            _upcall: UpcallRegistration::new::<vm_list::Dispatcher>(),
+            // SAFETY: The kernel initialises a module once. Nothing below is there yet.
+            _vms: unsafe { registry::Service::new() },
+            _upcall: UpcallRegistration::new::<registry::Dispatcher>(),
+            _reboot <- RebootNotifier::register(),
             _device <- MiscDeviceWithAttributes::register(
                 MiscDeviceOptions { name: c"acrn_hsm" },
                 remove_cpu::attributes(),

@@ -5,8 +5,10 @@
 #include <linux/io.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
+#include <linux/pci.h>
 #include <linux/poll.h>
 #include <linux/ratelimit.h>
+#include <linux/reboot.h>
 #include <linux/sched.h>
 #include <asm/processor.h>
 
@@ -83,6 +85,56 @@ void hsm_lockdep_hardirq_threaded(void)
 {
 	lockdep_hardirq_threaded();
 }
+
+int hsm_register_reboot_notifier(void *block)
+{
+	return register_reboot_notifier(block);
+}
+
+void hsm_unregister_reboot_notifier(void *block)
+{
+	unregister_reboot_notifier(block);
+}
+
+#ifdef CONFIG_PCI
+void *hsm_pci_get(u16 bdf)
+{
+	return pci_get_domain_bus_and_slot(0, PCI_BUS_NUM(bdf), bdf & 0xff);
+}
+
+void hsm_pci_put(void *function)
+{
+	pci_dev_put(function);
+}
+
+void hsm_pci_clear_master(void *function)
+{
+	pci_clear_master(function);
+}
+
+int hsm_pci_reset(void *function)
+{
+	return pci_reset_function(function);
+}
+#else
+void *hsm_pci_get(u16 bdf)
+{
+	return NULL;
+}
+
+void hsm_pci_put(void *function)
+{
+}
+
+void hsm_pci_clear_master(void *function)
+{
+}
+
+int hsm_pci_reset(void *function)
+{
+	return -ENOTTY;
+}
+#endif
 
 u32 hsm_num_possible_cpus(void)
 {

@@ -31,6 +31,16 @@ void hsm_debugfs_remove(void *folder);
 /* This interrupt handler would be a thread on PREEMPT_RT. */
 void hsm_lockdep_hardirq_threaded(void);
 
+/* A struct notifier_block. */
+int hsm_register_reboot_notifier(void *block);
+void hsm_unregister_reboot_notifier(void *block);
+
+/* A struct pci_dev; without CONFIG_PCI there is none. */
+void *hsm_pci_get(u16 bdf);
+void hsm_pci_put(void *function);
+void hsm_pci_clear_master(void *function);
+int hsm_pci_reset(void *function);
+
 u32 hsm_num_possible_cpus(void);
 bool hsm_cpu_online(u32 cpu);
 u32 hsm_cpu_lapic_id(u32 cpu);

@@ -7,9 +7,12 @@
 //! or [`ContiguousVec`]. Any context, unless a function says otherwise.
 
 use crate::{
-    abstractions::contiguous::{
-        Contiguous,
-        ContiguousVec, //
+    abstractions::{
+        contiguous::{
+            Contiguous,
+            ContiguousVec, //
+        },
+        hotplug_cpu::OfflineCpu,
     },
     uapi,
 };
@@ -165,12 +168,12 @@ unsafe fn vmcall_with<T>(id: u64, vm: VmId, parameter: &Contiguous<T>) -> Result
     unsafe { vmcall(id, vm.into(), parameter.phys()) }
 }
 
-/// Takes a CPU away from the Service VM, by the id of its local APIC, which must be offline in Linux.
+/// Takes a CPU away from the Service VM for good.
 ///
-/// `EPERM` for the boot CPU.
-pub(crate) fn service_vm_offline_cpu(lapic_id: u32) -> Result {
-    // SAFETY: No memory parameter.
-    unsafe { vmcall(SERVICE_VM_OFFLINE_CPU, lapic_id.into(), 0) }
+/// Fails with `EPERM` for the boot CPU.
+pub(crate) fn service_vm_offline_cpu(cpu: &OfflineCpu) -> Result {
+    // SAFETY: No memory parameter. Linux runs nothing on the CPU, by its type.
+    unsafe { vmcall(SERVICE_VM_OFFLINE_CPU, cpu.lapic_id().into(), 0) }
 }
 
 /// A VM that the hypervisor made, and its number of vCPUs as told by the hypervisor.
@@ -202,7 +205,7 @@ pub(crate) struct Stopped(());
 /// Fails with `EINVAL` if the hypervisor reports success without a VM.
 pub(crate) fn create_vm(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> Result<Created> {
     // SAFETY: Reads and writes `*parameter`, which is borrowed mutably.
-    unsafe { vmcall(CREATE_VM, parameter.phys(), 0) }?;
+    unsafe { vmcall(CREATE_VM, parameter.phys_mut(), 0) }?;
     Ok(Created {
         vm: VmId::new(parameter.vmid).ok_or(EINVAL)?,
         vcpus: parameter.vcpu_num,
@@ -263,7 +266,7 @@ pub(crate) struct InterruptMonitor(pub(crate) InterruptCounts);
 /// The hypervisor keeps no pointer to `monitor`.
 pub(crate) fn vm_intr_monitor(vm: VmId, monitor: &mut Contiguous<InterruptMonitor>) -> Result {
     // SAFETY: Reads and writes `*monitor`, which is borrowed mutably.
-    unsafe { vmcall_with(VM_INTR_MONITOR, vm, monitor) }
+    unsafe { vmcall(VM_INTR_MONITOR, vm.into(), monitor.phys_mut()) }
 }
 
 /// Drives an interrupt line of a VM: GSI in the low 32 bits, operation in the high ones.
@@ -405,13 +408,62 @@ pub(crate) fn destroy_vdev(vm: VmId, device: &Contiguous<uapi::acrn_vdev>) -> Re
     unsafe { vmcall_with(DESTROY_VDEV, vm, device) }
 }
 
-/// Asks about idle and frequency states of a physical CPU; `question` names the VM as well.
+/// A CPU of a VM, and one of its idle or frequency states.
+#[derive(Clone, Copy)]
+pub(crate) struct CpuState {
+    /// The VM's id, which has to fit.
+    pub(crate) vm: u8,
+    /// vCPU.
+    pub(crate) vcpu: u8,
+    /// Number of the state.
+    pub(crate) number: u8,
+}
+
+/// `struct acrn_pstate_data` in words.
+pub(crate) type Pstate = [u64; 6];
+static_assert!(size_of::<uapi::acrn_pstate_data>() == size_of::<Pstate>());
+
+/// `struct acrn_cstate_data` in words: its padding is whatever the hypervisor wrote.
+pub(crate) type Cstate = [u64; 4];
+static_assert!(size_of::<uapi::acrn_cstate_data>() == size_of::<Cstate>());
+
+/// Number of frequency states. Fails with `EPERM` if there is no word of them.
+pub(crate) fn px_count(state: CpuState) -> Result<u64> {
+    // SAFETY: The hypervisor writes one byte.
+    unsafe { pm_get_cpu_state(uapi::ACRN_PMCMD_GET_PX_CNT, state, 0) }
+}
+
+/// A frequency state, numbered from 0. Fails with `EPERM` if there is no such state.
+pub(crate) fn px_data(state: CpuState) -> Result<Pstate> {
+    // SAFETY: The hypervisor writes a `struct acrn_pstate_data`.
+    unsafe { pm_get_cpu_state(uapi::ACRN_PMCMD_GET_PX_DATA, state, [0; 6]) }
+}
+
+/// Number of idle states.
+pub(crate) fn cx_count(state: CpuState) -> Result<u64> {
+    // SAFETY: The hypervisor writes one byte.
+    unsafe { pm_get_cpu_state(uapi::ACRN_PMCMD_GET_CX_CNT, state, 0) }
+}
+
+/// An idle state, numbered from 1. Fails with `EPERM` if there is no such state.
+pub(crate) fn cx_data(state: CpuState) -> Result<Cstate> {
+    // SAFETY: The hypervisor writes a `struct acrn_cstate_data`.
+    unsafe { pm_get_cpu_state(uapi::ACRN_PMCMD_GET_CX_DATA, state, [0; 4]) }
+}
+
+/// Asks about idle and frequency states of a physical CPU, of a VM that does not run (`EPERM`).
 ///
-/// Writes at most 48 bytes to `answer`, which must have room for what the question asks for.
-pub(crate) fn pm_get_cpu_state<const WORDS: usize>(
-    question: u64,
-    answer: &mut Contiguous<[u64; WORDS]>,
-) -> Result {
-    // SAFETY: Writes to `*answer`, which is borrowed mutably.
-    unsafe { vmcall(PM_GET_CPU_STATE, question, answer.phys()) }
+/// # Safety
+///
+/// A `T` must have room for the answer to `question`.
+unsafe fn pm_get_cpu_state<T: Copy>(question: u32, state: CpuState, empty: T) -> Result<T> {
+    let command = u64::from(question)
+        | u64::from(state.number) << 8
+        | u64::from(state.vcpu) << 16
+        | u64::from(state.vm) << 24;
+    let mut answer = Contiguous::new(empty)?;
+    // SAFETY: Writes to `*answer`, which is borrowed mutably and has room by the contract of this
+    // function.
+    unsafe { vmcall(PM_GET_CPU_STATE, command, answer.phys_mut()) }?;
+    Ok(*answer)
 }

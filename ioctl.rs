@@ -13,9 +13,10 @@ use crate::{
     },
     mm::Segment,
     power::{
-        self,
-        Layout, //
+        Layout,
+        Question, //
     },
+    registry,
     uapi::{
         self,
         command, //
@@ -47,6 +48,17 @@ enum Place {
     Empty,
     /// A VM.
     Taken(Arc<Vm>),
+}
+
+impl Place {
+    /// The VM. Fails with `EINVAL` if there is none, with `ENODEV` if the hypervisor has it no more.
+    fn vm(&self) -> Result<&Vm> {
+        let Self::Taken(vm) = self else {
+            return Err(EINVAL);
+        };
+        vm.check_alive()?;
+        Ok(vm)
+    }
 }
 
 /// An open file of the device.
@@ -110,14 +122,14 @@ impl MiscDevice for HsmFile {
                     static_lock_class!(),
                 ),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
     fn release(mut device: Self::Ptr, _file: &File) {
         let place = RwSemaphore::get_mut(device.as_mut().project().place);
         if let Place::Taken(vm) = core::mem::replace(place, Place::Empty) {
-            vm.release();
+            registry::release(vm);
         }
     }
 
@@ -148,7 +160,7 @@ impl MiscDevice for HsmFile {
     }
 
     fn show_fdinfo(device: Pin<&Self>, seq_file: &SeqFile, _file: &File) {
-        // A process decides how long its commands take: who looks at it does not wait.
+        // A process decides how long its commands take: looking at it does not wait for them.
         match device.place.try_read().as_deref() {
             Some(Place::Taken(vm)) => seq_print!(seq_file, "{}", vm.status()),
             Some(Place::Empty) => seq_print!(seq_file, "state:\tempty\n"),
@@ -186,18 +198,23 @@ fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
             vm.requests().clear();
             Ok(())
         }
-        command::SET_PTDEV_INTR => hypercall::set_ptdev_intr(vm.id(), &argument.ptdev_interrupt()?),
-        command::RESET_PTDEV_INTR => {
-            hypercall::reset_ptdev_intr(vm.id(), &argument.ptdev_interrupt()?)
+        command::SET_PTDEV_INTR => {
+            vm.device(hypercall::set_ptdev_intr, &argument.ptdev_interrupt()?)
         }
-        command::ASSIGN_PCIDEV => hypercall::assign_pcidev(vm.id(), &argument.contiguous()?),
-        command::DEASSIGN_PCIDEV => hypercall::deassign_pcidev(vm.id(), &argument.contiguous()?),
-        command::ASSIGN_MMIODEV => hypercall::assign_mmiodev(vm.id(), &argument.contiguous()?),
-        command::DEASSIGN_MMIODEV => hypercall::deassign_mmiodev(vm.id(), &argument.contiguous()?),
-        command::CREATE_VDEV => hypercall::create_vdev(vm.id(), &argument.contiguous()?),
-        command::DESTROY_VDEV => hypercall::destroy_vdev(vm.id(), &argument.contiguous()?),
+        command::RESET_PTDEV_INTR => {
+            vm.device(hypercall::reset_ptdev_intr, &argument.ptdev_interrupt()?)
+        }
+        command::ASSIGN_PCIDEV => vm.assign_pcidev(&argument.contiguous()?),
+        command::DEASSIGN_PCIDEV => vm.deassign_pcidev(&argument.contiguous()?),
+        command::ASSIGN_MMIODEV => vm.device(hypercall::assign_mmiodev, &argument.contiguous()?),
+        command::DEASSIGN_MMIODEV => {
+            vm.device(hypercall::deassign_mmiodev, &argument.contiguous()?)
+        }
+        command::CREATE_VDEV => vm.device(hypercall::create_vdev, &argument.contiguous()?),
+        command::DESTROY_VDEV => vm.device(hypercall::destroy_vdev, &argument.contiguous()?),
         command::PM_GET_CPU_STATE => {
-            power::get_cpu_state(vm.id(), |length| argument.bytes(length), argument.layout)
+            let answer = vm.cpu_state(Question::new(argument.copy()?))?;
+            answer.write(|length| argument.bytes(length), argument.layout)
         }
         command::IOEVENTFD => vm.ioeventfds().configure(vm.requests(), &argument.copy()?),
         command::IRQFD => vm.irqfds().configure(&argument.copy()?),
@@ -221,20 +238,21 @@ impl HsmFile {
         Ok(0)
     }
 
-    /// CREATE_VM: `EEXIST` while there is a VM.
+    /// CREATE_VM: fails with `EEXIST` while there is a VM.
     fn create(&self, argument: Argument) -> Result {
-        let mut place = self.place.write();
-        if let Place::Taken(_) = *place {
+        let mut place = self.place.write_killable()?;
+        if let Place::Taken(vm) = &*place {
+            vm.check_alive()?;
             return Err(EEXIST);
         }
         let mut parameter = argument.contiguous::<uapi::acrn_vm_creation>()?;
-        let vm = Vm::create(&mut parameter)?;
+        let vm = registry::create(&mut parameter)?;
         let written = argument
             .slice::<uapi::acrn_vm_creation>()
             .writer()
             .write(&*parameter);
         if written.is_err() {
-            vm.release();
+            registry::release(vm);
             return written;
         }
         *place = Place::Taken(vm);
@@ -243,28 +261,22 @@ impl HsmFile {
 
     /// DESTROY_VM: the place is empty after success only.
     fn destroy(&self) -> Result {
-        let mut place = self.place.write();
+        let mut place = self.place.write_killable()?;
         let Place::Taken(vm) = &*place else {
             return Err(EINVAL);
         };
-        vm.destroy()?;
+        registry::destroy(vm)?;
         *place = Place::Empty;
         Ok(())
     }
 
-    /// Runs `command` on the VM, beside others; `EINVAL` without a VM.
+    /// Runs `command` on the VM, beside others.
     fn with_vm<T>(&self, command: impl FnOnce(&Vm) -> Result<T>) -> Result<T> {
-        match &*self.place.read() {
-            Place::Taken(vm) => command(vm),
-            Place::Empty => Err(EINVAL),
-        }
+        command(self.place.read_killable()?.vm()?)
     }
 
-    /// Runs `command` on the VM, with no other beside it; `EINVAL` without a VM.
+    /// Runs `command` on the VM, with no other beside it.
     fn exclusively(&self, command: impl FnOnce(&Vm) -> Result) -> Result {
-        match &*self.place.write() {
-            Place::Taken(vm) => command(vm),
-            Place::Empty => Err(EINVAL),
-        }
+        command(self.place.write_killable()?.vm()?)
     }
 }

@@ -50,22 +50,41 @@ use pci_config::{
 };
 use request_page::{
     Completed,
-    Slot, //
+    Slot,
+    VcpuId, //
 };
 
 /// Whether requests are dispatched.
 #[derive(PartialEq, Eq)]
-enum Gate {
-    Open,
-    /// The VM is being reset or is destroyed: a notification could meet the next request, or the
-    /// next VM of this id.
-    Held,
+enum Dispatch {
+    On,
+    /// The VM is being reset, or is destroyed.
+    Off,
 }
+
+/// Whether the hypervisor is told of completions (NOTIFY_REQUEST_FINISH).
+///
+/// ACRN lets the vCPU run on for it even if its VM is paused, and does not survive a RESET_VM or
+/// DESTROY_VM of such a VM. So it is not told between PAUSE_VM and RESET_VM, which needs no word: the
+/// hypervisor forgets the request.
+#[derive(Clone, Copy)]
+enum Notification {
+    On,
+    /// PAUSE_VM, RESET_VM or DESTROY_VM is under way: what it owes is sent if that fails.
+    Undecided(Owed),
+    /// The VM is paused or gone.
+    Off,
+}
+
+/// vCPUs whose completion the hypervisor was not told of yet, by [`VcpuId::bit`].
+#[derive(Clone, Copy, Default)]
+struct Owed(u32);
 
 struct State {
     client: Option<Arc<Client>>,
     pci_address: AddressRegister,
-    gate: Gate,
+    dispatch: Dispatch,
+    notification: Notification,
     ioeventfds: ioeventfd::Table,
     counts: Counts,
 }
@@ -103,7 +122,8 @@ impl IoRequests {
                 State {
                     client: None,
                     pci_address: AddressRegister::default(),
-                    gate: Gate::Open,
+                    dispatch: Dispatch::On,
+                    notification: Notification::On,
                     ioeventfds: ioeventfd::Table::default(),
                     counts: Counts::default(),
                 },
@@ -123,7 +143,7 @@ impl IoRequests {
     }
 
     fn scan(&self, state: &mut State) {
-        if state.gate == Gate::Held {
+        if state.dispatch == Dispatch::Off {
             return;
         }
         for vcpu in self.vcpus.ids() {
@@ -142,14 +162,14 @@ impl IoRequests {
                 Meaning::Done(value) => {
                     state.counts.pci_config += 1;
                     self.trace(slot, Taker::PciConfig, Some(access));
-                    self.notify(slot.complete_pending(access, value));
+                    self.notify(state, slot.complete_pending(access, value));
                     return;
                 }
                 Meaning::Config(address) => config = Some(address),
                 Meaning::Other if state.ioeventfds.handle(access) => {
                     state.counts.ioeventfd += 1;
                     self.trace(slot, Taker::IoEventFd, Some(access));
-                    self.notify(slot.complete_pending(access, 0));
+                    self.notify(state, slot.complete_pending(access, 0));
                     return;
                 }
                 Meaning::Other => {}
@@ -184,11 +204,24 @@ impl IoRequests {
         acrn_ioreq_dispatch(vm, vcpu, taker as u32, port, write, address, size);
     }
 
-    /// Tells the hypervisor about a completion, if it wants to be told.
-    fn notify(&self, completed: Option<Completed>) {
+    /// Tells the hypervisor about a completion, if it waits for the word and may have it.
+    fn notify(&self, state: &mut State, completed: Option<Completed>) {
         if let Some(Completed::Notify(vcpu)) = completed {
-            // It can only fail for a VM or vCPU that is not there, and then nobody waits.
-            let _ = hypercall::notify_request_finish(self.vm, u16::from(vcpu).into());
+            // It can only fail for a VM or vCPU that is not there, and then nothing waits.
+            let _ = self.notify_vcpu(state, vcpu);
+        }
+    }
+
+    /// The same for a request that is COMPLETE; fails as the hypercall. Under the lock, so that no
+    /// notification is on its way when [`Notification`] changes.
+    fn notify_vcpu(&self, state: &mut State, vcpu: VcpuId) -> Result {
+        match &mut state.notification {
+            Notification::On => hypercall::notify_request_finish(self.vm, u16::from(vcpu).into()),
+            Notification::Undecided(owed) => {
+                owed.0 |= vcpu.bit();
+                Ok(())
+            }
+            Notification::Off => Ok(()),
         }
     }
 
@@ -242,7 +275,7 @@ impl IoRequests {
             return;
         };
         for vcpu in client.take_all(self.vcpus) {
-            self.notify(self.page.slot(vcpu).abandon());
+            self.notify(&mut state, self.page.slot(vcpu).abandon());
         }
         drop(state);
         client.close();
@@ -254,7 +287,7 @@ impl IoRequests {
     /// client it does nothing: a device model that shuts down may be late.
     pub(crate) fn finish(&self, vcpu: u32) -> Result {
         let vcpu = self.vcpus.id(vcpu).ok_or(EINVAL)?;
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let Some(client) = &state.client else {
             return Ok(());
         };
@@ -262,17 +295,16 @@ impl IoRequests {
             return Err(EINVAL);
         }
         acrn_ioreq_finish(self.vm.into(), vcpu.into());
-        let completed = self.page.slot(vcpu).complete_processing();
-        drop(state);
-        if let Completed::Notify(vcpu) = completed.ok_or(EINVAL)? {
-            hypercall::notify_request_finish(self.vm, u16::from(vcpu).into())?;
+        match self.page.slot(vcpu).complete_processing() {
+            Some(Completed::Notify(vcpu)) => self.notify_vcpu(&mut state, vcpu),
+            Some(Completed::Polled) => Ok(()),
+            None => Err(EINVAL),
         }
-        Ok(())
     }
 
     /// Answers all requests as if no device were there (CLEAR_VM_IOREQ).
     pub(crate) fn clear(&self) {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         for vcpu in self.vcpus.ids() {
             let slot = self.page.slot(vcpu);
             let assigned = match &state.client {
@@ -280,42 +312,80 @@ impl IoRequests {
                 None => false,
             };
             if assigned || slot.is_pending() {
-                self.notify(slot.abandon());
+                self.notify(&mut state, slot.abandon());
             }
         }
     }
 
-    /// Runs `reset`, after which the hypervisor has all slots FREE, with dispatch held off.
-    pub(crate) fn reset_with(&self, reset: impl FnOnce() -> Result) -> Result {
-        let mut state = self.held(reset)?;
-        state.pci_address = AddressRegister::default();
-        if let Some(client) = &state.client {
-            client.take_all(self.vcpus).for_each(drop);
+    /// Runs `pause`. After success the hypervisor is told of no completion until the VM is reset;
+    /// requests are dispatched and completed in memory all along.
+    pub(crate) fn pause_with<T>(&self, pause: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (result, mut state) = self.undecided(Dispatch::On, pause);
+        if result.is_ok() {
+            state.notification = Notification::Off;
         }
-        state.gate = Gate::Open;
-        Ok(())
+        result
+    }
+
+    /// Runs `reset`, after which the hypervisor has all slots FREE, with dispatch held off.
+    pub(crate) fn reset_with<T>(&self, reset: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (result, mut state) = self.undecided(Dispatch::Off, reset);
+        if result.is_ok() {
+            state.pci_address = AddressRegister::default();
+            if let Some(client) = &state.client {
+                client.take_all(self.vcpus).for_each(drop);
+            }
+            state.notification = Notification::On;
+            state.dispatch = Dispatch::On;
+        }
+        result
     }
 
     /// Runs `destroy`, after which the hypervisor may give the VM's id to another, with dispatch held
-    /// off for good. Who waits on the client gets `ENODEV`.
-    pub(crate) fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
-        let client = self.held(destroy)?.client.take();
-        if let Some(client) = client {
-            client.close();
+    /// off for good. Waiting for requests then fails with `ENODEV`.
+    pub(crate) fn end_with<T>(&self, destroy: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (result, mut state) = self.undecided(Dispatch::Off, destroy);
+        if result.is_ok() {
+            state.notification = Notification::Off;
+            let client = state.client.take();
+            drop(state);
+            if let Some(client) = client {
+                client.close();
+            }
         }
-        Ok(())
+        result
     }
 
-    /// Runs `change` with dispatch held off. If it fails, dispatch goes on where it was.
-    fn held(&self, change: impl FnOnce() -> Result) -> Result<SpinLockIrqGuard<'_, State>> {
-        self.state.lock().gate = Gate::Held;
+    /// Runs `change` with `dispatch`, while what is completed stays owed. If it fails, all goes on where
+    /// it was, and what is owed is sent. Changes are serialised by the caller's lock.
+    fn undecided<T>(
+        &self,
+        dispatch: Dispatch,
+        change: impl FnOnce() -> Result<T>,
+    ) -> (Result<T>, SpinLockIrqGuard<'_, State>) {
+        let mut state = self.state.lock();
+        let before = state.notification;
+        if let Notification::On = before {
+            state.notification = Notification::Undecided(Owed::default());
+        }
+        state.dispatch = dispatch;
+        drop(state);
         let result = change();
         let mut state = self.state.lock();
-        if let Err(error) = result {
-            state.gate = Gate::Open;
+        if result.is_err() {
+            let owed = match state.notification {
+                Notification::Undecided(owed) => owed,
+                Notification::On | Notification::Off => Owed::default(),
+            };
+            state.notification = before;
+            for vcpu in self.vcpus.ids() {
+                if owed.0 & vcpu.bit() != 0 {
+                    self.notify(&mut state, Some(Completed::Notify(vcpu)));
+                }
+            }
+            state.dispatch = Dispatch::On;
             self.scan(&mut state);
-            return Err(error);
         }
-        Ok(state)
+        (result, state)
     }
 }

@@ -3,7 +3,7 @@
 //! irqfds: a signal of an eventfd sends an MSI to the guest.
 //!
 //! The MSI is injected where the eventfd is signalled, from a parameter block made beforehand: no
-//! thread, no allocation, no lock of ours.
+//! thread and no allocation.
 
 use crate::{
     abstractions::{
@@ -15,9 +15,10 @@ use crate::{
         },
         tracepoints::acrn_irqfd_inject,
     },
-    hypercall::{
-        self,
-        VmId, //
+    hypercall::VmId,
+    interrupts::{
+        Interrupts,
+        Sent, //
     },
     uapi,
 };
@@ -30,39 +31,40 @@ use kernel::{
             ordering,
             Atomic, //
         },
-        rcu,
+        Arc,
         Mutex, //
     },
 };
 
+/// Most irqfds of a VM, so that the kernel's memory for them is bounded.
+const MAX_IRQFDS: usize = 1024;
+
 /// Sends one MSI.
 struct Injector {
     vm: VmId,
+    interrupts: Arc<Interrupts>,
     msi: Contiguous<uapi::acrn_msi_entry>,
-    /// Whether the VM is there. Goes to false before it is destroyed.
-    armed: Atomic<bool>,
     /// User space has closed the eventfd.
     hung_up: Atomic<bool>,
 }
 
-impl Injector {
-    fn inject(&self) {
-        acrn_irqfd_inject(self.vm.into(), self.msi.msi_addr, self.msi.msi_data);
-        // What the hypervisor does not accept is lost, as is a write to a wrong address.
-        let _ = hypercall::inject_msi(self.vm, &self.msi);
-    }
-}
-
 impl Listener for Injector {
+    /// The event is taken unless it is undecided whether interrupts are sent: then it is looked at
+    /// again when that is known.
     fn signalled(&self) -> bool {
-        // Who disarms waits for this to end.
-        let _rcu = rcu::read_lock();
         // The kernel may signal an eventfd that user space has closed.
-        let wanted = self.armed.load(ordering::Acquire) && !self.hung_up.load(ordering::Acquire);
-        if wanted {
-            self.inject();
+        if self.hung_up.load(ordering::Acquire) {
+            return false;
         }
-        wanted
+        match self.interrupts.inject_msi(&self.msi) {
+            Sent::Told(_) => {
+                // What the hypervisor does not accept is lost, as is a write to a wrong address.
+                acrn_irqfd_inject(self.vm.into(), self.msi.msi_addr, self.msi.msi_data);
+                true
+            }
+            Sent::Dropped(_) => true,
+            Sent::Undecided => false,
+        }
     }
 
     fn hung_up(&self) {
@@ -79,15 +81,20 @@ type IrqFd = Pin<KBox<EventFdHook<Injector>>>;
 #[pin_data]
 pub(crate) struct IrqFds {
     vm: VmId,
+    interrupts: Arc<Interrupts>,
     #[pin]
     hooked: Mutex<KVec<IrqFd>>,
+    /// How many of them are open, for readers that may not wait.
+    count: Atomic<usize>,
 }
 
 impl IrqFds {
-    pub(crate) fn new(vm: VmId) -> impl PinInit<Self> {
+    pub(crate) fn new(vm: VmId, interrupts: Arc<Interrupts>) -> impl PinInit<Self> {
         pin_init!(Self {
             vm,
+            interrupts,
             hooked <- new_mutex!(KVec::new()),
+            count: Atomic::new(0),
         })
     }
 
@@ -98,22 +105,23 @@ impl IrqFds {
             0 => self.assign(fd, argument.msi),
             uapi::ACRN_IRQFD_FLAG_DEASSIGN => {
                 let eventfd = EventFd::from_fd(fd)?;
-                self.hooked
-                    .lock()
-                    .retain(|known| is_open(known) && *known.eventfd() != eventfd);
+                let mut hooked = self.hooked.lock();
+                hooked.retain(|known| is_open(known) && *known.eventfd() != eventfd);
+                self.count.store(hooked.len(), ordering::Relaxed);
                 Ok(())
             }
             _ => Err(EINVAL),
         }
     }
 
+    /// Fails with `EBUSY` if the eventfd is an irqfd of this VM, with `ENOSPC` if there are too many.
     fn assign(&self, fd: u32, msi: uapi::acrn_msi_entry) -> Result {
         let file = LocalFile::fget(fd)?;
         let eventfd = EventFd::from_file(&file)?;
         let injector = Injector {
             vm: self.vm,
+            interrupts: self.interrupts.clone(),
             msi: Contiguous::new(msi)?,
-            armed: Atomic::new(true),
             hung_up: Atomic::new(false),
         };
         let mut hooked = self.hooked.lock();
@@ -121,57 +129,46 @@ impl IrqFds {
         if hooked.iter().any(|known| *known.eventfd() == eventfd) {
             return Err(EBUSY);
         }
-        hooked.reserve(1, GFP_KERNEL)?;
-        let irqfd = EventFdHook::new(&file, eventfd, injector)?;
-        inject_missed(&irqfd);
+        if hooked.len() >= MAX_IRQFDS {
+            return Err(ENOSPC);
+        }
+        hooked.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        let irqfd = EventFdHook::new(&file, injector)?;
+        take_missed(&irqfd);
         // Room was reserved.
         let _ = hooked.push_within_capacity(irqfd);
+        self.count.store(hooked.len(), ordering::Relaxed);
         Ok(())
     }
 
-    /// Runs `destroy`, after which the hypervisor may give the VM's id to another, with all irqfds
-    /// silent. If it fails they go on, and what was signalled meanwhile is injected.
-    pub(crate) fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
-        let mut hooked = self.hooked.lock();
-        if !hooked.is_empty() {
-            arm(&hooked, false);
-            rcu::synchronize_rcu();
-        }
-        let result = destroy();
-        if result.is_ok() {
-            hooked.clear();
-        } else {
-            arm(&hooked, true);
-            hooked.iter().for_each(inject_missed);
-        }
+    /// Runs `change`, PAUSE_VM or DESTROY_VM, as [`Interrupts::stop_with`]. What was signalled meanwhile
+    /// is taken after it, and injected if it failed.
+    pub(crate) fn stop_with<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        let hooked = self.hooked.lock();
+        let result = self.interrupts.stop_with(change);
+        hooked.iter().for_each(take_missed);
         result
     }
 
     /// Takes all away. After this none injects any more.
     pub(crate) fn clear(&self) {
-        self.hooked.lock().clear();
+        let mut hooked = self.hooked.lock();
+        hooked.clear();
+        self.count.store(0, ordering::Relaxed);
     }
 
-    /// How many there are.
+    /// How many there are, but those whose eventfd was closed and that were not taken off yet. Does not
+    /// wait.
     pub(crate) fn count(&self) -> usize {
-        self.hooked
-            .lock()
-            .iter()
-            .filter(|irqfd| is_open(irqfd))
-            .count()
+        self.count.load(ordering::Relaxed)
     }
 }
 
-fn arm(hooked: &[IrqFd], armed: bool) {
-    for irqfd in hooked {
-        irqfd.listener().armed.store(armed, ordering::Release);
-    }
-}
-
-/// Injects for an event that came while nobody listened.
-fn inject_missed(irqfd: &IrqFd) {
+/// Takes an event that came while it was undecided whether interrupts are sent. Under the lock of
+/// `hooked`, which is held for as long as it is.
+fn take_missed(irqfd: &IrqFd) {
     if irqfd.take_event() {
-        irqfd.listener().inject();
+        irqfd.listener().signalled();
     }
 }
 

@@ -3,9 +3,11 @@
 //! PM_GET_CPU_STATE: idle and frequency states of the CPUs of a VM, as ACPI names them.
 
 use crate::{
-    abstractions::contiguous::Contiguous,
     hypercall::{
         self,
+        CpuState,
+        Cstate,
+        Pstate,
         VmId, //
     },
     uapi,
@@ -23,67 +25,70 @@ pub(crate) enum Layout {
     I386,
 }
 
-/// A question: what in bits 7:0, number of the state in 15:8, vCPU in 23:16, VM in 31:24.
+/// A question of user space: what in bits 7:0, number of the state in 15:8, vCPU in 23:16, VM in 31:24.
 #[derive(Clone, Copy)]
-struct Question(u64);
+pub(crate) struct Question(u64);
+
+/// The answer to a [`Question`].
+pub(crate) enum Answer {
+    Count(u64),
+    Pstate(Pstate),
+    Cstate(Cstate),
+}
 
 impl Question {
-    fn subject(self) -> u32 {
-        self.0 as u32 & uapi::PMCMD_TYPE_MASK
+    /// The question that user space wrote.
+    pub(crate) fn new(bits: u64) -> Self {
+        Self(bits)
     }
 
-    fn vm(self) -> u64 {
-        self.0 >> 24 & 0xFF
+    fn field(self, shift: u32) -> u8 {
+        // A byte, by the cast.
+        (self.0 >> shift) as u8
     }
 
-    fn ask<const WORDS: usize>(self) -> Result<[u64; WORDS]> {
-        let mut answer = Contiguous::new([0; WORDS])?;
-        hypercall::pm_get_cpu_state(self.0, &mut answer)?;
-        Ok(*answer)
+    /// Asks the hypervisor.
+    ///
+    /// Fails with `EINVAL` if there is no such question, or it is about another VM than `vm`.
+    pub(crate) fn ask(self, vm: VmId) -> Result<Answer> {
+        if u64::from(self.field(24)) != vm.into() {
+            return Err(EINVAL);
+        }
+        let state = CpuState {
+            vm: self.field(24),
+            vcpu: self.field(16),
+            number: self.field(8),
+        };
+        match self.0 as u32 & uapi::PMCMD_TYPE_MASK {
+            uapi::ACRN_PMCMD_GET_PX_CNT => hypercall::px_count(state).map(Answer::Count),
+            uapi::ACRN_PMCMD_GET_PX_DATA => hypercall::px_data(state).map(Answer::Pstate),
+            uapi::ACRN_PMCMD_GET_CX_CNT => hypercall::cx_count(state).map(Answer::Count),
+            uapi::ACRN_PMCMD_GET_CX_DATA => hypercall::cx_data(state).map(Answer::Cstate),
+            _ => Err(EINVAL),
+        }
     }
 }
 
-const CSTATE_WORDS: usize = 4;
-const PSTATE_WORDS: usize = 6;
-static_assert!(size_of::<uapi::acrn_cstate_data>() == 8 * CSTATE_WORDS);
-static_assert!(size_of::<uapi::acrn_pstate_data>() == 8 * PSTATE_WORDS);
-
-/// Reads a question at `address`, and writes the answer there.
-///
-/// `EINVAL` for a question that is none, or is about another VM than `vm`.
-pub(crate) fn get_cpu_state(
-    vm: VmId,
-    address: impl Fn(usize) -> UserSlice,
-    layout: Layout,
-) -> Result {
-    let question = Question(address(size_of::<u64>()).reader().read()?);
-    if question.vm() != vm.into() {
-        return Err(EINVAL);
-    }
-    match question.subject() {
-        uapi::ACRN_PMCMD_GET_PX_CNT | uapi::ACRN_PMCMD_GET_CX_CNT => {
-            let count = question.ask::<1>()?;
-            address(size_of_val(&count)).writer().write(&count)
-        }
-        uapi::ACRN_PMCMD_GET_PX_DATA => {
-            let pstate = question.ask::<PSTATE_WORDS>()?;
-            address(size_of_val(&pstate)).writer().write(&pstate)
-        }
-        uapi::ACRN_PMCMD_GET_CX_DATA => {
-            let cstate = question.ask::<CSTATE_WORDS>()?;
-            let mut writer = address(size_of_val(&cstate)).writer();
-            match layout {
-                Layout::Native => writer.write(&cstate),
-                Layout::I386 => {
-                    let [register, rest_and_type, latency, power] = cstate;
-                    writer.write(&register)?;
-                    writer.write(&rest_and_type)?;
-                    // What is left out is the gap that aligns `power`.
-                    writer.write(&(latency as u32))?;
-                    writer.write(&power)
+impl Answer {
+    /// Writes the answer to user space, where `address` gives a slice of so many bytes.
+    pub(crate) fn write(self, address: impl Fn(usize) -> UserSlice, layout: Layout) -> Result {
+        match self {
+            Self::Count(count) => address(size_of_val(&count)).writer().write(&count),
+            Self::Pstate(state) => address(size_of_val(&state)).writer().write(&state),
+            Self::Cstate(state) => {
+                let mut writer = address(size_of_val(&state)).writer();
+                match layout {
+                    Layout::Native => writer.write(&state),
+                    Layout::I386 => {
+                        let [register, rest_and_type, latency, power] = state;
+                        writer.write(&register)?;
+                        writer.write(&rest_and_type)?;
+                        // What is left out is the gap that aligns `power`.
+                        writer.write(&(latency as u32))?;
+                        writer.write(&power)
+                    }
                 }
             }
         }
-        _ => Err(EINVAL),
     }
 }

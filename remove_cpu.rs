@@ -37,7 +37,7 @@ impl WriteOnlyAttribute for RemoveCpu {
         let number = text.strip_suffix(b"\n").unwrap_or(text);
         let number = u64::from_str(BStr::from_bytes(number)).map_err(|_| EINVAL)?;
         let cpu = HotplugCpu::new(number).ok_or(EINVAL)?;
-        let taken = cpu.while_offline(|| hypercall::service_vm_offline_cpu(cpu.lapic_id()));
+        let taken = cpu.while_offline(hypercall::service_vm_offline_cpu);
         taken.inspect_err(|error| {
             pr_err_ratelimited!("CPU {}: cannot be taken away: {:?}\n", cpu, error);
             if cpu.bring_online().is_err() {

@@ -30,6 +30,7 @@ impl fmt::Display for Status {
             Phase::Created => "created",
             Phase::Running => "running",
             Phase::Paused => "paused",
+            Phase::Ended => "ended",
         };
         let clients = u8::from(self.has_client);
         let Counts {

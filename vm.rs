@@ -5,14 +5,21 @@
 use crate::{
     abstractions::{
         contiguous::Contiguous,
-        debugfs_folder::FolderWithFile,
-        log::pr_err_ratelimited, //
+        debugfs_folder::{
+            Folder,
+            FolderWithFile, //
+        },
     },
     hypercall::{
         self,
+        Created,
         Destroyed,
         InterruptMonitor,
         VmId, //
+    },
+    interrupts::{
+        Interrupts,
+        Sent, //
     },
     ioeventfd::IoEventFds,
     ioreq::{
@@ -25,8 +32,10 @@ use crate::{
         GuestMemory,
         Segment, //
     },
+    passthrough::PassedThrough,
+    power,
     status::Status,
-    uapi, vm_list,
+    uapi,
 };
 use kernel::{
     fmt,
@@ -34,6 +43,10 @@ use kernel::{
     prelude::*,
     str::CString,
     sync::{
+        atomic::{
+            ordering,
+            Atomic, //
+        },
         Arc,
         Mutex, //
     },
@@ -42,14 +55,20 @@ use kernel::{
 
 /// A VM that the hypervisor has, and what of the Service VM it may use.
 ///
-/// May be dropped only when the hypervisor has destroyed the VM: its memory is unpinned then.
-/// [`Vm::destroy`], [`Vm::release`] and [`vm_list`] see to that.
+/// [`crate::registry`] knows all of them, and destroys them.
 #[pin_data]
 pub(crate) struct Vm {
     parts: Arc<Parts>,
     /// Goes before the VM's id may be another's.
     #[pin]
-    folder: Mutex<Option<FolderWithFile<Parts>>>,
+    exhibit: Mutex<Exhibit>,
+}
+
+/// What debugfs shows of a VM.
+struct Exhibit {
+    /// The folder for all VMs; without it there is none for this one.
+    parent: Option<Arc<Folder>>,
+    folder: Option<FolderWithFile<Parts>>,
 }
 
 #[pin_data]
@@ -59,55 +78,70 @@ struct Parts {
     requests: IoRequests,
     #[pin]
     ioeventfds: IoEventFds,
+    interrupts: Arc<Interrupts>,
     #[pin]
     irqfds: IrqFds,
     #[pin]
     memory: GuestMemory,
-    /// Held while the hypervisor is told to change it.
+    /// Held while the hypervisor is told to change the VM, so that it is the VM that `id` names.
     #[pin]
-    phase: Mutex<Phase>,
+    control: Mutex<PassedThrough>,
+    /// A [`Phase`]. Changes under `control`.
+    phase: Atomic<u32>,
 }
 
 /// What the VM was last told to be. It may have stopped by itself since.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Created,
     Running,
     Paused,
+    /// The hypervisor has it no more.
+    Ended,
 }
 
-/// A VM that the hypervisor just made and that has nothing of ours yet. Destroyed on drop.
-struct Fresh(Option<VmId>);
+impl Phase {
+    const ALL: [Self; 4] = [Self::Created, Self::Running, Self::Paused, Self::Ended];
+}
 
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        if let Some(id) = self.0 {
-            if let Err(error) = pause_and_destroy(id) {
-                pr_err_ratelimited!("VM {}: cannot be destroyed: {:?}\n", id, error);
-            }
-        }
+impl Exhibit {
+    /// Makes the folder of debugfs. A VM can do without.
+    fn show(&mut self, parts: &Arc<Parts>) {
+        let name = CString::try_from_fmt(fmt!("vm{}", parts.id)).ok();
+        self.folder = self
+            .parent
+            .clone()
+            .zip(name)
+            .map(|(parent, name)| FolderWithFile::new(parent, &name, c"status", parts.clone()));
     }
-}
-
-/// The hypervisor destroys paused VMs only; PAUSE does nothing to one that is paused.
-fn pause_and_destroy(id: VmId) -> Result<Destroyed> {
-    // If it fails, DESTROY tells what is wrong.
-    let _ = hypercall::pause_vm(id);
-    hypercall::destroy_vm(id)
 }
 
 impl Parts {
-    /// Makes the folder of debugfs. A VM can do without.
-    fn show(self: &Arc<Self>) -> Option<FolderWithFile<Self>> {
-        let parent = vm_list::debug_folder()?;
-        let name = CString::try_from_fmt(fmt!("vm{}", self.id)).ok()?;
-        Some(FolderWithFile::new(parent, &name, c"status", self.clone()))
+    /// Does not wait.
+    fn phase(&self) -> Phase {
+        let number = self.phase.load(ordering::Acquire);
+        let mut all = Phase::ALL.into_iter();
+        all.find(|phase| *phase as u32 == number)
+            .unwrap_or(Phase::Ended)
     }
 
+    /// `ENODEV` if the hypervisor has the VM no more.
+    fn check_alive(&self) -> Result {
+        match self.phase() {
+            Phase::Ended => Err(ENODEV),
+            Phase::Created | Phase::Running | Phase::Paused => Ok(()),
+        }
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u32, ordering::Release);
+    }
+
+    /// How it is. Does not wait.
     fn status(&self) -> Status {
         Status {
             vm: self.id,
-            phase: *self.phase.lock(),
+            phase: self.phase(),
             vcpus: self.requests.vcpus().get(),
             mapped_bytes: self.memory.mapped_bytes(),
             has_client: self.requests.has_client(),
@@ -125,53 +159,42 @@ impl fmt::Display for Parts {
 }
 
 impl Vm {
-    /// Makes a VM (CREATE_VM), and writes its id and number of vCPUs to `parameter`.
-    ///
-    /// As upstream does, fails with `EINVAL` whatever the hypervisor's reason is.
-    pub(crate) fn create(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> Result<Arc<Self>> {
-        if parameter.reserved0 != 0 || parameter.reserved1 != 0 {
-            return Err(EINVAL);
-        }
-        vm_list::bury_orphans();
-        let user_page = parameter.ioreq_buf;
-        let created = hypercall::create_vm(parameter).map_err(|error| {
-            pr_debug!("the hypervisor does not create a VM: {:?}\n", error);
-            EINVAL
-        })?;
-        let mut fresh = Fresh(Some(created.vm));
-        let vcpus = VcpuCount::new(created.vcpus)?;
-        let page = RequestPage::pin(user_page).map_err(|_| EINVAL)?;
-
+    /// Makes the kernel's side of a VM that the hypervisor has just created. `folder` is that of
+    /// debugfs for all VMs.
+    pub(crate) fn new(
+        created: &Created,
+        page: RequestPage,
+        folder: Option<Arc<Folder>>,
+    ) -> Result<Arc<Self>> {
         let id = created.vm;
+        let vcpus = VcpuCount::new(created.vcpus)?;
         let memory = GuestMemory::new(id)?;
+        let interrupts = Arc::pin_init(Interrupts::new(id), GFP_KERNEL_ACCOUNT)?;
         let parts = Arc::pin_init(
             pin_init!(Parts {
                 id,
                 requests <- IoRequests::new(created.vm, vcpus, page),
                 ioeventfds <- IoEventFds::new(),
-                irqfds <- IrqFds::new(created.vm),
-                phase <- new_mutex!(Phase::Created),
+                irqfds <- IrqFds::new(created.vm, interrupts.clone()),
+                interrupts,
                 memory <- memory,
+                control <- new_mutex!(PassedThrough::default()),
+                phase: Atomic::new(Phase::Created as u32),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
-        let folder = parts.show();
-        let vm = Arc::pin_init(
+        let mut exhibit = Exhibit {
+            parent: folder,
+            folder: None,
+        };
+        exhibit.show(&parts);
+        Arc::pin_init(
             pin_init!(Self {
                 parts,
-                folder <- new_mutex!(folder),
+                exhibit <- new_mutex!(exhibit),
             }),
-            GFP_KERNEL,
-        )?;
-        let address = Contiguous::new(vm.parts.requests.page_phys())?;
-        vm_list::add(vm.clone())?;
-        // From here on the list owns it.
-        fresh.0 = None;
-        if hypercall::set_ioreq_buffer(id, &address).is_err() {
-            vm.release();
-            return Err(EINVAL);
-        }
-        Ok(vm)
+            GFP_KERNEL_ACCOUNT,
+        )
     }
 
     /// The hypervisor's id.
@@ -179,9 +202,14 @@ impl Vm {
         self.parts.id
     }
 
-    /// How it is.
+    /// How it is. Does not wait.
     pub(crate) fn status(&self) -> Status {
         self.parts.status()
+    }
+
+    /// Fails with `ENODEV` if the hypervisor has the VM no more.
+    pub(crate) fn check_alive(&self) -> Result {
+        self.parts.check_alive()
     }
 
     /// Its I/O requests.
@@ -199,75 +227,103 @@ impl Vm {
         &self.parts.irqfds
     }
 
-    /// Destroys the VM (DESTROY_VM), which must be paused: `EPERM`, and it stays as it was.
-    pub(crate) fn destroy(self: &Arc<Self>) -> Result {
-        self.end_with(|| hypercall::destroy_vm(self.id()))?;
-        vm_list::remove(self);
-        Ok(())
+    /// Has the hypervisor put requests into the VM's page from now on.
+    pub(crate) fn set_request_page(&self) -> Result {
+        let address = Contiguous::new(self.parts.requests.page_phys())?;
+        self.controlled(|_| hypercall::set_ioreq_buffer(self.parts.id, &address))
     }
 
-    /// Gives the VM up in whatever state it is. If the hypervisor will not destroy it, it stays
-    /// listed with all its pins, and is tried again when the next VM is made.
-    pub(crate) fn release(self: Arc<Self>) {
-        self.parts.irqfds.clear();
-        self.parts.ioeventfds.clear(&self.parts.requests);
-        match self.pause_and_destroy() {
-            Ok(()) => vm_list::remove(&self),
-            Err(error) => {
-                pr_err_ratelimited!("VM {}: cannot be destroyed: {:?}\n", self.parts.id, error);
-                self.parts.requests.destroy_client();
-                vm_list::adopt(self);
-            }
-        }
-    }
-
-    /// Pauses and destroys the VM; after success the caller takes it off the list.
-    pub(crate) fn pause_and_destroy(&self) -> Result {
-        self.end_with(|| pause_and_destroy(self.id()))
-    }
-
-    /// Runs `destroy`, after which the hypervisor may give the VM's id to another, while nothing of
-    /// the VM goes by that id. If it fails, the VM goes on.
-    fn end_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
-        let parts = &self.parts;
-        let mut folder = self.folder.lock();
-        *folder = None;
-        let ended = parts.irqfds.end_with(|| {
-            let destroy = || parts.requests.end_with(|| destroy().map(drop));
-            parts.memory.end_with(destroy)
-        });
-        if ended.is_err() {
-            *folder = parts.show();
-        }
-        ended
+    /// Runs `command` while the VM is the one that its id names, with no other such command beside it.
+    ///
+    /// Fails with `ENODEV` if the hypervisor has the VM no more.
+    fn controlled<T>(&self, command: impl FnOnce(&mut PassedThrough) -> Result<T>) -> Result<T> {
+        let mut devices = self.parts.control.lock();
+        self.check_alive()?;
+        command(&mut devices)
     }
 
     /// START_VM.
     pub(crate) fn start(&self) -> Result {
-        self.change(Phase::Running, || hypercall::start_vm(self.parts.id))
+        self.controlled(|_| {
+            hypercall::start_vm(self.parts.id)?;
+            self.parts.set_phase(Phase::Running);
+            Ok(())
+        })
     }
 
     /// PAUSE_VM.
     pub(crate) fn pause(&self) -> Result {
-        self.change(Phase::Paused, || {
-            hypercall::pause_vm(self.parts.id).map(drop)
+        let parts = &self.parts;
+        self.controlled(|_| {
+            let pause = || hypercall::pause_vm(parts.id);
+            let _stopped = parts
+                .irqfds
+                .stop_with(|| parts.requests.pause_with(pause))?;
+            parts.set_phase(Phase::Paused);
+            Ok(())
         })
     }
 
     /// RESET_VM. The caller sees to it that no other command for the VM is under way.
     pub(crate) fn reset(&self) -> Result {
-        self.change(Phase::Created, || {
-            self.parts
-                .requests
-                .reset_with(|| hypercall::reset_vm(self.parts.id).map(drop))
+        let parts = &self.parts;
+        self.controlled(|_| {
+            let reset = || hypercall::reset_vm(parts.id);
+            let _stopped = parts.requests.reset_with(reset)?;
+            parts.interrupts.resume();
+            parts.set_phase(Phase::Created);
+            Ok(())
         })
     }
 
-    fn change(&self, to: Phase, command: impl FnOnce() -> Result) -> Result {
-        let mut phase = self.parts.phase.lock();
-        command()?;
-        *phase = to;
+    /// Destroys the VM (DESTROY_VM), which must be paused: `EPERM`, and it goes on as it was.
+    pub(crate) fn destroy(&self) -> Result {
+        let mut exhibit = self.exhibit.lock();
+        self.controlled(|_| {
+            exhibit.folder = None;
+            let ended = self.end_with(|| hypercall::destroy_vm(self.parts.id));
+            if ended.is_err() {
+                exhibit.show(&self.parts);
+            }
+            ended
+        })
+    }
+
+    /// Ends the VM without a hypercall: the hypervisor has another one with its id.
+    pub(crate) fn end(&self, proof: Destroyed) {
+        self.exhibit.lock().folder = None;
+        // It fails if the VM has ended already.
+        let _ = self.controlled(|_| self.end_with(|| Ok(proof)));
+    }
+
+    /// Runs `destroy`, after which the hypervisor may give the VM's id to another, while nothing of
+    /// the VM goes by that id. If it fails, the VM goes on. Under `control`.
+    fn end_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
+        let parts = &self.parts;
+        parts.irqfds.stop_with(|| {
+            let destroy = || parts.requests.end_with(|| destroy().map(drop));
+            parts.memory.end_with(destroy)
+        })?;
+        parts.set_phase(Phase::Ended);
         Ok(())
+    }
+
+    /// Lets go of what user space gave the VM, before the VM ends or after it has.
+    pub(crate) fn let_go(&self) {
+        self.parts.irqfds.clear();
+        self.parts.ioeventfds.clear(&self.parts.requests);
+    }
+
+    /// The devices that were passed through to the VM, which has none then.
+    pub(crate) fn take_devices(&self) -> PassedThrough {
+        core::mem::take(&mut *self.parts.control.lock())
+    }
+
+    /// Takes away what debugfs shows of the VM, for good.
+    pub(crate) fn hide(&self) {
+        let mut exhibit = self.exhibit.lock();
+        exhibit.folder = None;
+        exhibit.parent = None;
     }
 
     /// SET_VCPU_REGS.
@@ -275,25 +331,69 @@ impl Vm {
         if !registers.reserved_is_zero() {
             return Err(EINVAL);
         }
-        hypercall::set_vcpu_regs(self.parts.id, registers)
+        self.controlled(|_| hypercall::set_vcpu_regs(self.parts.id, registers))
     }
 
     /// INJECT_MSI.
     pub(crate) fn inject_msi(&self, msi: &Contiguous<uapi::acrn_msi_entry>) -> Result {
-        hypercall::inject_msi(self.parts.id, msi)
+        self.send(|interrupts| interrupts.inject_msi(msi))
     }
 
     /// SET_IRQLINE.
     pub(crate) fn set_irqline(&self, line: u64) -> Result {
-        hypercall::set_irqline(self.parts.id, line)
+        self.send(|interrupts| interrupts.set_irqline(line))
+    }
+
+    /// Sends an interrupt, if need be when it is known whether the VM is to have it.
+    fn send(&self, send: impl Fn(&Interrupts) -> Sent) -> Result {
+        loop {
+            match send(&self.parts.interrupts) {
+                Sent::Told(result) | Sent::Dropped(result) => return result,
+                // It is held for as long as that is being decided.
+                Sent::Undecided => self.controlled(|_| Ok(()))?,
+            }
+        }
     }
 
     /// VM_INTR_MONITOR.
     pub(crate) fn monitor_interrupts(&self, page: UserSlice) -> Result {
         let (mut reader, mut writer) = page.reader_writer();
         let mut monitor = Contiguous::new(InterruptMonitor(reader.read()?))?;
-        hypercall::vm_intr_monitor(self.parts.id, &mut monitor)?;
+        self.controlled(|_| hypercall::vm_intr_monitor(self.parts.id, &mut monitor))?;
         writer.write(&monitor.0)
+    }
+
+    /// Makes a hypercall that tells the hypervisor about a device of the VM.
+    pub(crate) fn device<T>(
+        &self,
+        hypercall: fn(VmId, &Contiguous<T>) -> Result,
+        device: &Contiguous<T>,
+    ) -> Result {
+        self.controlled(|_| hypercall(self.parts.id, device))
+    }
+
+    /// ASSIGN_PCIDEV.
+    pub(crate) fn assign_pcidev(&self, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
+        self.controlled(|devices| {
+            devices.reserve_one()?;
+            hypercall::assign_pcidev(self.parts.id, device)?;
+            devices.add(device.phys_bdf);
+            Ok(())
+        })
+    }
+
+    /// DEASSIGN_PCIDEV.
+    pub(crate) fn deassign_pcidev(&self, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
+        self.controlled(|devices| {
+            hypercall::deassign_pcidev(self.parts.id, device)?;
+            devices.remove(device.phys_bdf);
+            Ok(())
+        })
+    }
+
+    /// PM_GET_CPU_STATE.
+    pub(crate) fn cpu_state(&self, question: power::Question) -> Result<power::Answer> {
+        self.controlled(|_| question.ask(self.parts.id))
     }
 
     /// Has the kernel tell no more when mappings of a process change. What was watched goes, if the

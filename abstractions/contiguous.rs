@@ -58,7 +58,12 @@ impl<T> Contiguous<T> {
         Ok(Self(KBox::new(value, GFP_KERNEL)?))
     }
 
-    /// Physical address of the value.
+    /// Physical address of the value, for memory that the hypervisor writes to.
+    pub(crate) fn phys_mut(&mut self) -> u64 {
+        self.phys()
+    }
+
+    /// Physical address of the value, for memory that the hypervisor only reads.
     pub(crate) fn phys(&self) -> u64 {
         // SAFETY: The address lies in the direct map by the type invariant.
         unsafe { bindings::hsm_virt_to_phys(core::ptr::from_ref::<T>(&self.0).cast()) }

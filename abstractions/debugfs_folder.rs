@@ -52,14 +52,14 @@ impl Drop for Folder {
 }
 
 /// A folder in another one, with one file that root can read and that shows a value.
-pub(crate) struct FolderWithFile<T: Display + Send + Sync> {
+pub(crate) struct FolderWithFile<T: Display + Send + Sync + 'static> {
     // First: while it is there, the file uses the value.
     _folder: Folder,
     _parent: Arc<Folder>,
     _value: Arc<T>,
 }
 
-impl<T: Display + Send + Sync> FolderWithFile<T> {
+impl<T: Display + Send + Sync + 'static> FolderWithFile<T> {
     const OPERATIONS: bindings::file_operations = bindings::file_operations {
         owner: this_module::<crate::LocalModule>().as_ptr(),
         open: Some(Self::open),

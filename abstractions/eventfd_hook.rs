@@ -47,7 +47,7 @@ pub(crate) trait Listener: Send + Sync {
 ///
 /// `entry` is on the wait queue `queue`, which is that of `eventfd`; or `queue` is null.
 #[pin_data(PinnedDrop)]
-pub(crate) struct EventFdHook<T: Listener> {
+pub(crate) struct EventFdHook<T: Listener + 'static> {
     listener: T,
     #[pin]
     entry: Opaque<bindings::wait_queue_entry>,
@@ -57,22 +57,24 @@ pub(crate) struct EventFdHook<T: Listener> {
 }
 
 // SAFETY: The entry is used by the wait queue's functions only, which lock; the rest is `Send`.
-unsafe impl<T: Listener> Send for EventFdHook<T> {}
+unsafe impl<T: Listener + 'static> Send for EventFdHook<T> {}
 // SAFETY: `queue` does not change any more once the hook is shared; the rest is `Sync`.
-unsafe impl<T: Listener> Sync for EventFdHook<T> {}
+unsafe impl<T: Listener + 'static> Sync for EventFdHook<T> {}
 
 /// What `vfs_poll` hands to [`EventFdHook::enqueue`].
 #[repr(C)]
-struct PollTable<T: Listener> {
+struct PollTable<T: Listener + 'static> {
     table: bindings::poll_table,
     hook: *const EventFdHook<T>,
 }
 
-impl<T: Listener> EventFdHook<T> {
-    /// Hooks `listener` to `eventfd`, which is that of `file`. Process context.
+impl<T: Listener + 'static> EventFdHook<T> {
+    /// Hooks `listener` to the eventfd that `file` is (`EINVAL` if it is something else). Process
+    /// context.
     ///
     /// An event from before is still on the counter: see [`Self::take_event`].
-    pub(crate) fn new(file: &LocalFile, eventfd: EventFd, listener: T) -> Result<Pin<KBox<Self>>> {
+    pub(crate) fn new(file: &LocalFile, listener: T) -> Result<Pin<KBox<Self>>> {
+        let eventfd = EventFd::from_file(file)?;
         let hook = KBox::pin_init(
             pin_init!(Self {
                 listener,
@@ -88,7 +90,7 @@ impl<T: Listener> EventFdHook<T> {
                 queue: UnsafeCell::new(ptr::null_mut()),
                 eventfd,
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
         let mut table = PollTable {
             table: bindings::poll_table {
@@ -172,7 +174,7 @@ impl<T: Listener> EventFdHook<T> {
 }
 
 #[pinned_drop]
-impl<T: Listener> PinnedDrop for EventFdHook<T> {
+impl<T: Listener + 'static> PinnedDrop for EventFdHook<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: Nobody shares the hook any more.
         let queue = unsafe { *self.queue.get() };

@@ -35,8 +35,8 @@ impl HotplugCpu {
 
     /// Takes it offline, unless it is, and runs `action` before it can come back. Sleeps.
     ///
-    /// `EBUSY` if somebody brings it back at once.
-    pub(crate) fn while_offline(self, action: impl FnOnce() -> Result) -> Result {
+    /// Fails with `EBUSY` if another task brings it back at once.
+    pub(crate) fn while_offline(self, action: impl FnOnce(&OfflineCpu) -> Result) -> Result {
         if self.is_online() {
             // SAFETY: No precondition.
             to_result(unsafe { bindings::remove_cpu(self.0) })?;
@@ -46,7 +46,8 @@ impl HotplugCpu {
         let result = if self.is_online() {
             Err(EBUSY)
         } else {
-            action()
+            // INVARIANT: It is offline, and hotplug is disabled until `action` has returned.
+            action(&OfflineCpu(self))
         };
         // SAFETY: Balances the call above.
         unsafe { bindings::cpu_hotplug_enable() };
@@ -63,11 +64,20 @@ impl HotplugCpu {
         // SAFETY: No precondition.
         to_result(unsafe { bindings::add_cpu(self.0) })
     }
+}
 
+/// A CPU on which Linux runs nothing, for as long as this is borrowed.
+///
+/// # Invariants
+///
+/// The CPU is offline and cannot come back.
+pub(crate) struct OfflineCpu(HotplugCpu);
+
+impl OfflineCpu {
     /// The id of its local APIC.
-    pub(crate) fn lapic_id(self) -> u32 {
-        // SAFETY: A possible CPU, by the type invariant.
-        unsafe { own::hsm_cpu_lapic_id(self.0) }
+    pub(crate) fn lapic_id(&self) -> u32 {
+        // SAFETY: A possible CPU, by the invariant of `HotplugCpu`.
+        unsafe { own::hsm_cpu_lapic_id(self.0 .0) }
     }
 }
 

@@ -76,6 +76,11 @@ impl<T> Writer<T> {
         Self { list }
     }
 
+    /// The entries. Process context.
+    pub(crate) fn entries(&mut self) -> &[Arc<T>] {
+        self.copies().0
+    }
+
     /// Adds an entry. Process context; sleeps for a grace period.
     pub(crate) fn add(&mut self, entry: Arc<T>) -> Result<(), AllocError> {
         let (old, new) = self.copies();

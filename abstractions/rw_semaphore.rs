@@ -13,6 +13,7 @@ use core::{
 };
 use kernel::{
     bindings,
+    error::to_result,
     prelude::*,
     sync::LockClassKey,
     types::{
@@ -56,13 +57,15 @@ impl<T> RwSemaphore<T> {
     }
 
     /// Sleeps until no writer holds the lock, and holds it shared.
-    pub(crate) fn read(&self) -> ReadGuard<'_, T> {
+    ///
+    /// Fails with `EINTR` if the task is to die.
+    pub(crate) fn read_killable(&self) -> Result<ReadGuard<'_, T>> {
         // SAFETY: The semaphore is initialised by the type invariant.
-        unsafe { bindings::down_read(self.semaphore.get()) };
-        ReadGuard {
+        to_result(unsafe { bindings::down_read_killable(self.semaphore.get()) })?;
+        Ok(ReadGuard {
             lock: self,
             _not_send: NotThreadSafe,
-        }
+        })
     }
 
     /// Holds the lock shared, unless somebody holds it alone or waits to. Does not sleep.
@@ -75,14 +78,16 @@ impl<T> RwSemaphore<T> {
         })
     }
 
-    /// Sleeps until nobody holds the lock, and holds it alone.
-    pub(crate) fn write(&self) -> WriteGuard<'_, T> {
+    /// Sleeps until no other task holds the lock, and holds it exclusively.
+    ///
+    /// Fails with `EINTR` if the task is to die.
+    pub(crate) fn write_killable(&self) -> Result<WriteGuard<'_, T>> {
         // SAFETY: The semaphore is initialised by the type invariant.
-        unsafe { bindings::down_write(self.semaphore.get()) };
-        WriteGuard {
+        to_result(unsafe { bindings::down_write_killable(self.semaphore.get()) })?;
+        Ok(WriteGuard {
             lock: self,
             _not_send: NotThreadSafe,
-        }
+        })
     }
 
     /// The data, by exclusive access to the lock itself.
