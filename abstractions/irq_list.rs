@@ -84,7 +84,7 @@ impl<T> Writer<T> {
     /// Adds an entry. Process context; sleeps for a grace period.
     pub(crate) fn add(&mut self, entry: Arc<T>) -> Result<(), AllocError> {
         let (old, new) = self.copies();
-        new.reserve(old.len() + 1, GFP_KERNEL)?;
+        new.reserve(old.len() + 1, GFP_KERNEL_ACCOUNT)?;
         for kept in old.iter() {
             // Room was reserved.
             let _ = new.push_within_capacity(kept.clone());
