@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers of ACRN's hypercalls, as they appear in the trace.
+//! Numbers of ACRN's hypercalls, as they appear in the trace, and their names.
 
 #![allow(missing_docs, reason = "the names are ACRN's")]
 
@@ -27,3 +27,34 @@ pub const DEASSIGN_MMIODEV: u32 = 0x8000_0058;
 pub const CREATE_VDEV: u32 = 0x8000_0059;
 pub const DESTROY_VDEV: u32 = 0x8000_005a;
 pub const PM_GET_CPU_STATE: u32 = 0x8000_0080;
+
+/// ACRN's name of a hypercall.
+pub fn name(id: u32) -> String {
+    let name = match id {
+        SERVICE_VM_OFFLINE_CPU => "SERVICE_VM_OFFLINE_CPU",
+        SET_CALLBACK_VECTOR => "SET_CALLBACK_VECTOR",
+        CREATE_VM => "CREATE_VM",
+        DESTROY_VM => "DESTROY_VM",
+        START_VM => "START_VM",
+        PAUSE_VM => "PAUSE_VM",
+        RESET_VM => "RESET_VM",
+        SET_VCPU_REGS => "SET_VCPU_REGS",
+        INJECT_MSI => "INJECT_MSI",
+        VM_INTR_MONITOR => "VM_INTR_MONITOR",
+        SET_IRQLINE => "SET_IRQLINE",
+        SET_IOREQ_BUFFER => "SET_IOREQ_BUFFER",
+        NOTIFY_REQUEST_FINISH => "NOTIFY_REQUEST_FINISH",
+        SET_MEMORY_REGIONS => "SET_MEMORY_REGIONS",
+        SET_PTDEV_INTR => "SET_PTDEV_INTR",
+        RESET_PTDEV_INTR => "RESET_PTDEV_INTR",
+        ASSIGN_PCIDEV => "ASSIGN_PCIDEV",
+        DEASSIGN_PCIDEV => "DEASSIGN_PCIDEV",
+        ASSIGN_MMIODEV => "ASSIGN_MMIODEV",
+        DEASSIGN_MMIODEV => "DEASSIGN_MMIODEV",
+        CREATE_VDEV => "CREATE_VDEV",
+        DESTROY_VDEV => "DESTROY_VDEV",
+        PM_GET_CPU_STATE => "PM_GET_CPU_STATE",
+        _ => return format!("hypercall {id:#x}"),
+    };
+    name.to_owned()
+}

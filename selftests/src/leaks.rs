@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a test must not leave behind: pinned pages, uses of the module, User VMs.
+//! What a test must not leave behind: pinned pages, uses of the module, User VMs; and what it must not do to the
+//! hypervisor.
 
 use std::fs;
 
-use crate::probe::Probe;
+use mini_acrn_channel::{TRACE_CAPACITY, kind};
+
+use crate::{hypercall, probe::Probe};
 
 /// The state of driver and hypervisor before a test.
 pub struct Snapshot {
     pins: Option<i64>,
     huge_pages: Option<i64>,
+    broken_rules: u64,
 }
 
 impl Snapshot {
@@ -18,6 +22,7 @@ impl Snapshot {
         Self {
             pins: pinned_pages(),
             huge_pages: free_huge_pages(),
+            broken_rules: Probe::open().map_or(0, |probe| probe.list().broken_rules),
         }
     }
 
@@ -26,7 +31,10 @@ impl Snapshot {
     pub fn leaks(&self) -> Vec<String> {
         let mut leaks = Vec::new();
         if let Ok(probe) = Probe::open() {
+            probe.release();
+            probe.hold_kicks(false);
             probe.clear_faults();
+            leaks.extend(broken_rules(&probe, self.broken_rules));
             for vm in probe.vms() {
                 leaks.push(format!(
                     "left behind: VM {} in state {}, {} bytes mapped",
@@ -52,6 +60,51 @@ impl Snapshot {
         }
         leaks
     }
+}
+
+/// The rules of ACRN that were broken and not announced since there were `before` such, and announced ones that did
+/// not come.
+fn broken_rules(probe: &Probe, before: u64) -> Vec<String> {
+    let list = probe.list();
+    probe.forget_expected_rules();
+    let count = list.broken_rules - before;
+    let mut problems = Vec::new();
+    if list.expected_rules != 0 {
+        problems.push(format!(
+            "{} broken rules were announced and did not come",
+            list.expected_rules
+        ));
+    }
+    if count != 0 {
+        problems.push(format!("ACRN would not have survived this: {count} times"));
+        problems.extend(last_broken_rules(probe, count as usize));
+    }
+    problems
+}
+
+/// The last `count` broken rules in the trace that were not announced, as far as it goes back.
+fn last_broken_rules(probe: &Probe, count: usize) -> Vec<String> {
+    let mut next = probe.trace(u64::MAX).map_or(0, |(header, _)| {
+        header.next.saturating_sub(TRACE_CAPACITY as u64)
+    });
+    let mut rules = Vec::new();
+    while let Some((_, records)) = probe.trace(next)
+        && let Some(last) = records.last()
+    {
+        next = last.seq + 1;
+        let broken = records
+            .iter()
+            .filter(|record| record.kind == kind::RULE_BROKEN && record.result == 0);
+        rules.extend(broken.map(|record| {
+            format!(
+                "RULE BROKEN: VM {}, {}: {}",
+                record.vmid,
+                hypercall::name(record.id),
+                String::from_utf8_lossy(&record.data[..record.data_len as usize])
+            )
+        }));
+    }
+    rules.split_off(rules.len().saturating_sub(count))
 }
 
 /// Pages pinned at this moment by anybody in the system.

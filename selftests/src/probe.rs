@@ -9,9 +9,10 @@ use std::{
     os::fd::AsRawFd,
 };
 
+use acrn_uapi::acrn_vm_creation;
 use mini_acrn_channel as channel;
 use mini_acrn_channel::{
-    Fault, GuestAccess, MappingQuery, RaiseRequest, TraceRead, VmInfo, VmList,
+    DeviceDma, Fault, GuestAccess, Hold, MappingQuery, RaiseRequest, TraceRead, VmInfo, VmList,
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
@@ -125,7 +126,7 @@ impl Probe {
         self.list().free_cpus.into()
     }
 
-    fn list(&self) -> VmList {
+    pub(crate) fn list(&self) -> VmList {
         let mut list = VmList::new_zeroed();
         self.must(channel::VM_LIST, &mut list);
         list
@@ -186,6 +187,71 @@ impl Probe {
         assert_eq!(self.call(channel::RAISE_UPCALL as u32, 0, 0), 0);
     }
 
+    /// Announces that the next thing to come which breaks a rule of ACRN is what the test wants. Without this the
+    /// test fails for it, and it fails if nothing comes.
+    pub fn expect_broken_rule(&self) {
+        assert_eq!(self.call(channel::RULE_EXPECT as u32, 1, 0), 0);
+    }
+
+    /// Forgets what was announced and did not come.
+    pub(crate) fn forget_expected_rules(&self) {
+        assert_eq!(self.call(channel::RULE_EXPECT as u32, 0, 0), 0);
+    }
+
+    /// Has the next hypercall `id` for the VM `vmid` ([`channel::ANY_VM`] for any) wait in the hypervisor, before
+    /// it is carried out, until [`Probe::release`]. Its thread hears no signal meanwhile.
+    pub fn hold(&self, id: u32, vmid: u16) {
+        let mut hold = Hold::new_zeroed();
+        (hold.id, hold.vmid) = (id, vmid);
+        self.must(channel::CALL_HOLD, &mut hold);
+    }
+
+    /// Whether the hypercall of [`Probe::hold`] has arrived, and waits.
+    pub fn is_held(&self) -> bool {
+        self.list().held != 0
+    }
+
+    /// Lets the hypercall of [`Probe::hold`] go on. None is held any more, whether it has arrived or not.
+    pub fn release(&self) {
+        assert_eq!(self.call(channel::CALL_RELEASE as u32, 0, 0), 0);
+    }
+
+    /// From now on (`true`) SET_MEMORY_REGIONS does not kick the vCPUs that have to flush their translations: one
+    /// that runs keeps them until it leaves the guest for another reason.
+    pub fn hold_kicks(&self, held: bool) {
+        assert_eq!(
+            self.call(channel::KICKS_HOLD as u32, held.into(), 0),
+            0,
+            "KICKS_HOLD"
+        );
+    }
+
+    /// Has the passed-through PCI device `phys_bdf` read `len` bytes, up to 2048 within a page, at a User VM's
+    /// address; `None` if it has no translation.
+    pub fn dma_read(&self, phys_bdf: u16, user_vm_pa: u64, len: usize) -> Option<Vec<u8>> {
+        let mut dma = DeviceDma::new_zeroed();
+        (dma.phys_bdf, dma.user_vm_pa, dma.len) = (phys_bdf, user_vm_pa, len as u32);
+        self.dma(&mut dma).then(|| dma.data[..len].to_vec())
+    }
+
+    /// Has it write; whether it could.
+    pub fn dma_write(&self, phys_bdf: u16, user_vm_pa: u64, bytes: &[u8]) -> bool {
+        let mut dma = DeviceDma::new_zeroed();
+        (dma.phys_bdf, dma.user_vm_pa, dma.len) = (phys_bdf, user_vm_pa, bytes.len() as u32);
+        dma.write = 1;
+        dma.data[..bytes.len()].copy_from_slice(bytes);
+        self.dma(&mut dma)
+    }
+
+    fn dma(&self, dma: &mut DeviceDma) -> bool {
+        let result = self.call_with(channel::DEVICE_DMA, dma);
+        assert!(
+            result == 0 || result == -i64::from(libc::EFAULT),
+            "DEVICE_DMA: {result}"
+        );
+        result == 0
+    }
+
     /// Reads up to [`channel::RECORDS_PER_READ`] records from `seq`; `None` for no newer ones.
     pub(crate) fn trace(&self, seq: u64) -> Option<(TraceRead, Vec<channel::Record>)> {
         let mut page = Page([0; channel::PAGE_SIZE]);
@@ -199,6 +265,12 @@ impl Probe {
             .filter_map(|bytes| channel::Record::read_from_bytes(bytes).ok())
             .collect();
         Some((header, records))
+    }
+
+    /// CREATE_VM behind the driver's back: the result, and the structure as it comes back.
+    pub fn create_vm(&self, mut creation: acrn_vm_creation) -> (i64, acrn_vm_creation) {
+        let result = self.call_with(hypercall::CREATE_VM.into(), &mut creation);
+        (result, creation)
     }
 
     /// Ends a VM behind the driver's back, to clean up after a test.

@@ -28,6 +28,19 @@ pub const RAISE_UPCALL: u64 = 0x8000_00F6;
 /// Writes a User VM's memory or reads it, through its nested page tables: the page holds a
 /// [`GuestAccess`] in and out; -EFAULT where unmapped.
 pub const GUEST_ACCESS: u64 = 0x8000_00F7;
+/// Has a hypercall to come wait, before it is carried out, until [`CALL_RELEASE`]: the page holds a [`Hold`].
+/// Other hypercalls go on meanwhile, also on the same CPU unless its interrupts are off. A second hold takes
+/// the place of the first.
+pub const CALL_HOLD: u64 = 0x8000_00F8;
+/// Lets the hypercall that is held go on, and holds none any more.
+pub const CALL_RELEASE: u64 = 0x8000_00F9;
+/// rdi = 1: one more broken rule is announced. rdi = 0: those announced that did not come are forgotten.
+pub const RULE_EXPECT: u64 = 0x8000_00FA;
+/// Has a passed-through PCI device read or write memory: the page holds a [`DeviceDma`] in and out; -EFAULT if
+/// the device has no translation for the address, or is nobody's.
+pub const DEVICE_DMA: u64 = 0x8000_00FB;
+/// rdi = 1: from now on SET_MEMORY_REGIONS does not kick the vCPUs that have to flush. rdi = 0: it does again.
+pub const KICKS_HOLD: u64 = 0x8000_00FC;
 
 /// First bytes of a page handed to a channel call, wherever a count follows.
 pub const PAGE_SIZE: usize = 4096;
@@ -37,8 +50,9 @@ pub const RECORD_DATA: usize = 432;
 pub const RECORDS_PER_READ: usize = 8;
 /// Records that mini-ACRN keeps; older ones are lost.
 pub const TRACE_CAPACITY: usize = 4096;
-/// User VMs in a [`VmList`].
-pub const MAX_VMS: usize = 8;
+/// User VMs that there can be: one for each CPU that mini-ACRN keeps for them. ACRN has 16 slots, the Service
+/// VM's included.
+pub const MAX_VMS: usize = 6;
 /// `vmid` of a record or fault that belongs to no VM, or to any.
 pub const ANY_VM: u16 = 0xFFFF;
 
@@ -60,6 +74,9 @@ pub mod kind {
     pub const INTERRUPT: u16 = 7;
     /// A vCPU stopped for good: `p1` = vCPU id, `p2` = SVM exit code, `result` = RIP.
     pub const VCPU_FAILED: u16 = 8;
+    /// A rule of ACRN was broken, where ACRN would halt the machine or run on freed memory: `id` = the hypercall
+    /// that would, `result` = 1 if it was announced, `data` = the rule in words.
+    pub const RULE_BROKEN: u16 = 9;
 }
 
 /// One event.
@@ -154,9 +171,16 @@ pub struct VmList {
     pub count: u32,
     /// Physical CPUs free for User VMs, bit n = LAPIC id n.
     pub free_cpus: u32,
+    /// Rules that were broken since boot and that no test had announced.
+    pub broken_rules: u64,
+    /// Broken rules that are announced ([`RULE_EXPECT`]) and did not come yet.
+    pub expected_rules: u32,
+    /// 1 if the hypercall that was to be held ([`CALL_HOLD`]) has arrived, and waits.
+    pub held: u32,
     /// The VMs.
     pub vms: [VmInfo; MAX_VMS],
 }
+const _: () = assert!(size_of::<VmList>() <= PAGE_SIZE);
 
 /// In and out of [`MAPPING_QUERY`].
 #[repr(C)]
@@ -232,6 +256,34 @@ pub struct RaiseRequest {
 pub struct GuestAccess {
     /// VM.
     pub vmid: u16,
+    /// 1: write `data`, 0: read into it.
+    pub write: u16,
+    /// Bytes, 1 to 2048, within one 4 KiB page.
+    pub len: u32,
+    /// User VM address.
+    pub user_vm_pa: u64,
+    /// The bytes.
+    pub data: [u8; 2048],
+}
+
+/// In of [`CALL_HOLD`].
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Hold {
+    /// Hypercall id.
+    pub id: u32,
+    /// Target VM, or [`ANY_VM`].
+    pub vmid: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// In and out of [`DEVICE_DMA`].
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct DeviceDma {
+    /// The device's own PCI address, as ASSIGN_PCIDEV got it.
+    pub phys_bdf: u16,
     /// 1: write `data`, 0: read into it.
     pub write: u16,
     /// Bytes, 1 to 2048, within one 4 KiB page.

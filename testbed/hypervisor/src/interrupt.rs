@@ -2,6 +2,7 @@
 
 //! Interrupts on their way to User VMs: a vCPU has its CPU's local APIC, so they travel as IPIs.
 
+use crate::vcpu::Wait;
 use crate::vm::Vm;
 use crate::{lapic, trace};
 use core::sync::atomic::Ordering;
@@ -13,11 +14,12 @@ pub fn logical(vm: &Vm) -> ([Logical; crate::vm::MAX_VCPUS], usize) {
     (*vm.logical.lock(), vm.vcpus().len())
 }
 
-/// Sends `vector` to the vCPUs in `targets` that run.
+/// Sends `vector` to the vCPUs in `targets` that run, and to those that halt in a paused VM: it wakes them.
 pub fn send(vm: &Vm, targets: Targets, vector: u8) {
     for (id, vcpu) in vm.vcpus().iter().enumerate() {
         if targets & 1 << id != 0 && vcpu.is_running() {
             lapic::send(crate::cpu::lapic_id(vcpu.cpu()), vector);
+            vcpu.wake(Wait::Interrupt);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
-use crate::{cpu, lapic, log, phys, trace};
+use crate::{cpu, lapic, log, phys, svm, trace};
 use acrn_uapi::{
     ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING, ACRN_IOREQ_TYPE_MMIO,
     acrn_io_request, acrn_mmio_request, acrn_pio_request,
@@ -173,11 +173,12 @@ pub fn issue(vm: &Vm, vcpu: &Vcpu, index: usize, request: &Request) -> Reply {
         if vcpu.is_stopping() {
             return Reply::Stopped;
         }
-        if polling {
-            vcpu.answer_flush();
+        if vcpu.is_paused() {
+            vcpu.stand_in_request(polling);
+        } else if polling {
             spin_loop();
         } else {
-            vcpu.sleep();
+            svm::sleep();
         }
     }
     let value = slot.value(request.kind);

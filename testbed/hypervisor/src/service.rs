@@ -177,8 +177,7 @@ fn undefined(cx: &mut Context) {
         cx.inject(Event::fault(UD));
     } else if cx.vmcb.save.cpl != 0 {
         cx.inject(Event::fault_with_code(GP, 0));
-    } else {
-        hypercall::exit(cx);
+    } else if hypercall::exit(cx) {
         cx.skip(3);
     }
 }

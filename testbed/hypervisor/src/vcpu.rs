@@ -16,7 +16,6 @@ use mini_acrn_logic::vmcb::{Event, GP, Intercept1, UD, exit};
 use spin::{Mutex, MutexGuard};
 
 /// Signals to a vCPU.
-const FLUSH: u32 = 1 << 0;
 const NMI: u32 = 1 << 1;
 const INIT: u32 = 1 << 2;
 const SIPI: u32 = 1 << 3;
@@ -31,6 +30,18 @@ const RESET_EDX: u64 = 0x60FB1;
 struct AllPorts([u8; 3 * 4096]);
 static ALL_PORTS: AllPorts = AllPorts([0xFF; 3 * 4096]);
 
+/// What a vCPU of a paused VM waited for when the VM was paused: that wakes it still, as on ACRN.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// It ran, or waits for what does not come.
+    Nothing = 1,
+    /// The answer to its I/O request.
+    Answer,
+    /// An interrupt: it executed HLT.
+    Interrupt,
+}
+
 /// A vCPU.
 pub struct Vcpu {
     cpu: AtomicU8,
@@ -38,6 +49,12 @@ pub struct Vcpu {
     /// A CPU runs it, or is told to; cleared by that CPU.
     active: AtomicBool,
     stop: AtomicBool,
+    /// The VM is paused, and nothing has woken this vCPU since.
+    pause: AtomicBool,
+    /// It stands still because of that: a [`Wait`], or 0.
+    stands: AtomicU8,
+    /// What has woken it since the VM was paused: a [`Wait`], or 0.
+    woken: AtomicU8,
     /// Waits for a start-up IPI.
     parked: AtomicBool,
     signals: AtomicU32,
@@ -66,6 +83,9 @@ impl Vcpu {
             context: Mutex::new(Context::zeroed()),
             active: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            pause: AtomicBool::new(false),
+            stands: AtomicU8::new(0),
+            woken: AtomicU8::new(0),
             parked: AtomicBool::new(false),
             signals: AtomicU32::new(0),
             finished: AtomicBool::new(false),
@@ -109,9 +129,10 @@ impl Vcpu {
             (&raw const ALL_PORTS.0) as u64,
         );
         power_on(&mut cx);
-        for flag in [&self.stop, &self.parked, &self.finished] {
+        for flag in [&self.stop, &self.pause, &self.parked, &self.finished] {
             flag.store(false, Ordering::Release);
         }
+        self.woken.store(0, Ordering::Release);
         self.signals.store(0, Ordering::Release);
         *self.apic.lock() = Shadow::RESET;
     }
@@ -130,6 +151,62 @@ impl Vcpu {
         self.stop.store(false, Ordering::Release);
         self.active.store(true, Ordering::Release);
         cpu::assign(self.cpu(), 1 << 31 | u32::from(vmid) << 8 | id as u32);
+    }
+
+    /// Tells it to stand still where it is, until it is woken or stopped.
+    pub fn pause(&self) {
+        if self.is_active() {
+            self.pause.store(true, Ordering::Release);
+            self.kick();
+        }
+    }
+
+    /// Whether it has to stand still.
+    pub fn is_paused(&self) -> bool {
+        self.pause.load(Ordering::Acquire)
+    }
+
+    /// Whether it does nothing: stands still, or no CPU runs it.
+    pub fn is_still(&self) -> bool {
+        !self.is_active() || self.stands.load(Ordering::Acquire) != 0
+    }
+
+    /// Stands still on its CPU until it is woken or told to stop.
+    fn stand(&self, wait: Wait) {
+        self.stands.store(wait as u8, Ordering::Release);
+        while self.is_paused() && !self.is_stopping() {
+            svm::sleep();
+        }
+        self.stands.store(0, Ordering::Release);
+    }
+
+    /// The same in the middle of an I/O request. One that was answered before the pause waits for nothing.
+    pub fn stand_in_request(&self, polling: bool) {
+        let waits = !polling && !self.finished.load(Ordering::Acquire);
+        self.stand(if waits { Wait::Answer } else { Wait::Nothing });
+    }
+
+    /// Wakes it if it stands still and waits for that.
+    pub fn wake(&self, wait: Wait) {
+        if self.is_paused() && self.stands.load(Ordering::Acquire) == wait as u8 {
+            self.note_woken(wait);
+            self.pause.store(false, Ordering::Release);
+            self.kick();
+        }
+    }
+
+    /// Takes down that it was woken while the VM was paused.
+    pub fn note_woken(&self, wait: Wait) {
+        self.woken.store(wait as u8, Ordering::Release);
+    }
+
+    /// What has woken it since the VM was paused, in words.
+    pub fn woken_by(&self) -> Option<&'static str> {
+        match self.woken.load(Ordering::Acquire) {
+            0 => None,
+            w if w == Wait::Answer as u8 => Some("NOTIFY_REQUEST_FINISH"),
+            _ => Some("an interrupt"),
+        }
     }
 
     /// Tells it to stop, wherever it is.
@@ -170,38 +247,18 @@ impl Vcpu {
         self.signal(SIPI | u32::from(page) << SIPI_PAGE_SHIFT);
     }
 
-    /// Asks for one exit.
-    pub fn request_flush(&self) {
-        if self.is_active() {
-            self.signal(FLUSH);
-        }
-    }
-
-    /// Whether an exit that was asked for is still to come.
-    pub fn is_flush_pending(&self) -> bool {
-        self.is_active() && self.signals.load(Ordering::Acquire) & FLUSH != 0
-    }
-
     /// NOTIFY_REQUEST_FINISH.
     pub fn finish_request(&self) {
-        self.finished.store(true, Ordering::Release);
+        let latched = self.finished.swap(true, Ordering::AcqRel);
+        if !latched {
+            self.wake(Wait::Answer);
+        }
         self.kick();
     }
 
     /// Takes the latched NOTIFY_REQUEST_FINISH.
     pub fn take_finished(&self) -> bool {
         self.finished.swap(false, Ordering::AcqRel)
-    }
-
-    /// Sleeps until something is to be looked at; requests to leave the guest are met by being here.
-    pub fn sleep(&self) {
-        self.answer_flush();
-        svm::sleep();
-    }
-
-    /// Says that the vCPU is not in the guest.
-    pub fn answer_flush(&self) {
-        self.signals.fetch_and(!FLUSH, Ordering::AcqRel);
     }
 }
 
@@ -228,11 +285,16 @@ pub fn run_task(task: u32) {
 fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
     cx.load();
     while !vcpu.is_stopping() {
+        if vcpu.is_paused() {
+            let halted = !vcpu.parked.load(Ordering::Acquire) && is_behind_halt(vm, cx);
+            vcpu.stand(if halted { Wait::Interrupt } else { Wait::Nothing });
+            continue;
+        }
         if take_signals(vcpu, cx) {
             continue;
         }
         if vcpu.parked.load(Ordering::Acquire) {
-            vcpu.sleep();
+            svm::sleep();
             continue;
         }
         cx.enter();
@@ -242,11 +304,20 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
             Next::Fail => {
                 fail(vm, id, cx);
                 while !vcpu.is_stopping() {
-                    vcpu.sleep();
+                    if vcpu.is_paused() { vcpu.stand(Wait::Nothing) } else { svm::sleep() }
                 }
             }
         }
     }
+}
+
+/// Whether the vCPU, which was kicked out of the guest, halts there: HLT is not intercepted, because an interrupt
+/// ends it without mini-ACRN.
+fn is_behind_halt(vm: &Vm, cx: &Context) -> bool {
+    const HLT: u64 = 0xF4;
+    let (control, save) = (&cx.vmcb.control, &cx.vmcb.save);
+    let before = save.linear_rip().wrapping_sub(1);
+    control.exit_code == exit::NMI && user_memory::read_linear(vm, save, before, 1) == Ok(HLT)
 }
 
 /// Returns whether it opened the global interrupt flag: a kick may have come then, and is taken.

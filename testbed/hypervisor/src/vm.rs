@@ -7,6 +7,7 @@
 //! of them at once otherwise. A vCPU's `context` is held by its CPU for as long as it runs, and by a
 //! hypercall only while it does not.
 
+use crate::hypercall::{DESTROY_VM, RESET_VM, rule};
 use crate::vcpu::Vcpu;
 use crate::{cpu, frames, ioreq, svm, time};
 use alloc::vec::Vec;
@@ -83,12 +84,22 @@ pub fn all() -> &'static [Vm] {
     &VMS
 }
 
-/// The slot for a VM called `name`: the first that is OFF. `GENERIC` if there is a VM of that name.
+/// Whether both name the same VM: they end with a zero, and an empty one names none.
+fn is_same_name(a: &[u8; 16], b: &[u8; 16]) -> bool {
+    let name = |bytes: &'_ [u8; 16]| bytes.iter().position(|c| *c == 0).unwrap_or(bytes.len());
+    let len = name(a);
+    len > 0 && len == name(b) && a[..len] == b[..len]
+}
+
+/// The slot for a VM called `name`: the one that had that name last, or the first that is OFF. `GENERIC` if there is
+/// a VM of that name.
 pub fn slot_for(name: &[u8; 16]) -> Result<&'static Vm> {
-    if VMS.iter().any(|vm| !vm.is(vm_state::OFF) && vm.book.lock().name == *name) {
-        return Err(Errno::GENERIC);
+    let named = VMS.iter().find(|vm| is_same_name(&vm.book.lock().name, name));
+    match named {
+        Some(vm) if vm.is(vm_state::OFF) => Ok(vm),
+        Some(_) => Err(Errno::GENERIC),
+        None => VMS.iter().find(|vm| vm.is(vm_state::OFF)).ok_or(Errno::INVAL),
     }
-    VMS.iter().find(|vm| vm.is(vm_state::OFF)).ok_or(Errno::NOTTY)
 }
 
 impl Vm {
@@ -149,8 +160,11 @@ impl Vm {
         self.npt.lock().as_ref().is_some_and(|npt| npt.maps_all(&*frames::POOL.lock(), gpa, size))
     }
 
-    /// Makes an OFF slot a VM on the CPUs of `affinity`. `None`: those can't be had.
+    /// Makes an OFF slot a VM on the CPUs of `affinity`, or on those of its static configuration if that is empty:
+    /// the first one that is free. `None`: those can't be had.
     pub fn create(&self, name: [u8; 16], flags: u64, affinity: u64) -> Option<()> {
+        let free = u64::from(cpu::free_mask());
+        let affinity = if affinity == 0 { free & free.wrapping_neg() } else { affinity };
         let cpus: Vec<usize> = (0..64).filter(|i| affinity & 1 << i != 0).collect();
         if cpus.is_empty() || cpus.len() > MAX_VCPUS || !cpus.iter().all(|c| cpu::is(*c, cpu::Owner::Free)) {
             return None;
@@ -194,29 +208,46 @@ impl Vm {
         Ok(())
     }
 
-    /// Any state but OFF to PAUSED. Returns when all vCPUs stand still.
+    /// Any state but OFF to PAUSED. Returns when all vCPUs stand still. Does nothing in a VM that is paused, also if
+    /// a vCPU was woken since.
     pub fn pause(&self) -> Result {
         self.require_on()?;
+        if !self.is(vm_state::PAUSED) {
+            self.vcpus().iter().for_each(Vcpu::pause);
+            for vcpu in self.vcpus() {
+                wait_while(vcpu, || !vcpu.is_still());
+            }
+            self.set_state(vm_state::PAUSED);
+        }
+        Ok(())
+    }
+
+    /// Ends the vCPUs of a paused VM, for hypercall `number`. A rule is broken if one was woken.
+    fn end_vcpus(&self, number: u8) {
+        let woken = self.vcpus().iter().enumerate().find_map(|(i, vcpu)| Some((i, vcpu.woken_by()?)));
+        if let Some((i, by)) = woken {
+            rule::broken(self.id, number, format_args!("vCPU {i} was woken by {by} while the VM was paused"));
+        }
         self.vcpus().iter().for_each(Vcpu::stop);
         for vcpu in self.vcpus() {
             wait_while(vcpu, || vcpu.is_active());
         }
-        self.set_state(vm_state::PAUSED);
-        Ok(())
     }
 
     /// PAUSED to CREATED.
     pub fn reset(&self) -> Result {
         self.require(&[vm_state::PAUSED])?;
+        self.end_vcpus(RESET_VM);
         ioreq::free_all(self);
         self.reset_devices();
         self.set_state(vm_state::CREATED);
         Ok(())
     }
 
-    /// PAUSED to OFF; gives everything back.
+    /// PAUSED to OFF; gives everything back but the name, which keeps the slot until another VM gets it.
     pub fn destroy(&self) -> Result {
         self.require(&[vm_state::PAUSED])?;
+        self.end_vcpus(DESTROY_VM);
         self.request_page.store(0, Ordering::Release);
         for vcpu in self.vcpus() {
             cpu::set_owner(vcpu.cpu(), cpu::Owner::Free);
@@ -229,13 +260,21 @@ impl Vm {
         Ok(())
     }
 
-    /// Has every vCPU that runs leave the guest once, so that none uses a mapping that is gone.
-    pub fn flush(&self) {
-        self.vcpus().iter().for_each(Vcpu::request_flush);
-        for vcpu in self.vcpus() {
-            wait_while(vcpu, || vcpu.is_flush_pending());
+    /// Has every vCPU that runs leave the guest soon: it flushes its translations when it enters again, and uses
+    /// those that are gone until then.
+    pub fn request_flush(&self) {
+        if !KICKS_HELD.load(Ordering::Acquire) {
+            self.vcpus().iter().for_each(Vcpu::kick);
         }
     }
+}
+
+/// Whether vCPUs that have to flush their translations are left alone.
+static KICKS_HELD: AtomicBool = AtomicBool::new(false);
+
+/// From now on vCPUs that have to flush their translations are kicked, or are not.
+pub fn hold_kicks(held: bool) {
+    KICKS_HELD.store(held, Ordering::Release);
 }
 
 /// Waits for a vCPU that was kicked, and kicks it again and again: an NMI got lost once in many runs, and a guest

@@ -133,7 +133,7 @@ impl Machine {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Driver {
     Rust,
     C,

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::cli::{Limits, Machine};
+use crate::cli::{Driver, Limits, Machine};
 
 /// Lines on a console that no good run has.
 const FATAL: [&str; 6] = [
@@ -25,6 +25,8 @@ const FATAL: [&str; 6] = [
     "Oops:",
     "WARNING:",
 ];
+/// What a line of mini-ACRN's log has where ACRN would not have survived, and no test had announced it.
+const BROKEN_RULE: &str = "RULE BROKEN: ";
 /// Lines of the console shown of a run that hung.
 const LAST_LINES: usize = 40;
 /// After these a run gets this long to say the rest.
@@ -143,6 +145,13 @@ pub fn run(
         }
     }
     end(&mut qemu, &mut watch.faults)?;
+    // Upstream's driver breaks rules that it does not know of: its failed tests tell.
+    if machine.driver == Driver::Rust {
+        let log = fs::read(&hypervisor_log).unwrap_or_default();
+        watch
+            .faults
+            .extend(broken_rules(&String::from_utf8_lossy(&log)));
+    }
     // What was on its way when the console closed.
     while let Ok(event) = events.recv_timeout(Duration::from_millis(200)) {
         if let Event::Report(line) = event {
@@ -154,6 +163,12 @@ pub fn run(
         last_lines: watch.last_lines.into(),
         hypervisor_log,
     })
+}
+
+/// The rules of ACRN that a run broke, one a line, from mini-ACRN's log.
+fn broken_rules(log: &str) -> Vec<String> {
+    let lines = log.lines().filter(|line| line.contains(BROKEN_RULE));
+    lines.map(str::to_owned).collect()
 }
 
 fn command(
@@ -314,8 +329,12 @@ mod tests {
         fn console(&mut self, _line: &str) {}
     }
 
-    /// Runs a script in QEMU's place.
+    /// Runs a script in QEMU's place, on our driver.
     fn run_script(script: &str) -> Outcome {
+        run_script_on(Driver::Rust, script)
+    }
+
+    fn run_script_on(driver: Driver, script: &str) -> Outcome {
         let folder = tempfile::tempdir().unwrap();
         let qemu = folder.path().join("qemu");
         fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -327,7 +346,7 @@ mod tests {
             vmm: qemu.clone(),
             rust_driver: qemu.clone(),
             c_driver: None,
-            driver: crate::cli::Driver::Rust,
+            driver,
             probe: None,
             selftests: Vec::new(),
             work: folder.path().join("work"),
@@ -360,5 +379,23 @@ mod tests {
             ["console: Kernel panic - not syncing: x"]
         );
         assert_eq!(run_script("exit 3").faults, ["QEMU: exit status: 3"]);
+    }
+
+    #[test]
+    fn broken_rules_are_faults_of_our_driver() {
+        let script = |rule: &str| {
+            format!(
+                "for last; do :; done; echo 'mini-ACRN: RULE BROKEN{rule}' >\"${{last#file:}}\""
+            )
+        };
+        let outcome = run_script(&script(": VM 1, RESET_VM: x"));
+        assert_eq!(
+            outcome.faults,
+            ["mini-ACRN: RULE BROKEN: VM 1, RESET_VM: x"]
+        );
+        let announced = script(" as announced: VM 1, RESET_VM: x");
+        assert!(run_script(&announced).faults.is_empty());
+        let upstream = run_script_on(Driver::C, &script(": VM 1, RESET_VM: x"));
+        assert!(upstream.faults.is_empty());
     }
 }

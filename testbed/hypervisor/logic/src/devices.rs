@@ -156,6 +156,20 @@ impl Devices {
         self.of(vm).count()
     }
 
+    /// The PCI devices of a VM, by their own addresses.
+    pub fn pci_of(&self, vm: u16) -> impl Iterator<Item = u16> {
+        self.of(vm).filter_map(|device| match device {
+            Device::Pci { phys, .. } => Some(*phys),
+            _ => None,
+        })
+    }
+
+    /// The VM that has a PCI device.
+    pub fn owner_of_pci(&self, phys: u16) -> Option<u16> {
+        let is_it = |d: &Device| matches!(d, Device::Pci { phys: p, .. } if *p == phys);
+        self.0.iter().find(|(_, d)| is_it(d)).map(|(owner, _)| *owner)
+    }
+
     /// A line is one of a device that the VM has, and ends at a pin that there is.
     fn check_line(&self, vm: u16, device: &Device) -> Result {
         let Device::Line { device: (virt, phys), virt_pin, pic, .. } = *device else { return Ok(()) };

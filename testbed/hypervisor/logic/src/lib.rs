@@ -17,6 +17,7 @@ pub mod devices;
 pub mod e820;
 pub mod errno;
 pub mod ioapic;
+pub mod iotlb;
 pub mod msrpm;
 pub mod npt;
 pub mod regs;

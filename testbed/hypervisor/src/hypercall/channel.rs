@@ -2,7 +2,7 @@
 
 //! The trace and script channel of tests (`mini-acrn-channel`).
 
-use super::{Call, ID_BASE, SCRIPT, device};
+use super::{Call, ID_BASE, SCRIPT, device, hold, rule};
 use crate::ioreq::{self, SLOTS, Slot};
 use crate::vm::{self, Vm};
 use crate::{cpu, phys, trace, user_memory};
@@ -10,8 +10,9 @@ use acrn_uapi::{ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, acrn_io_reques
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use mini_acrn_channel::{
-    FAULT_CLEAR, FAULT_PUSH, Fault, GUEST_ACCESS, GuestAccess, MAPPING_QUERY, MappingQuery, RAISE_REQUEST,
-    RAISE_UPCALL, RECORDS_PER_READ, RaiseRequest, TRACE_READ, TraceRead, VM_LIST, VmInfo, VmList, vm_state,
+    CALL_HOLD, CALL_RELEASE, DEVICE_DMA, DeviceDma, FAULT_CLEAR, FAULT_PUSH, Fault, GUEST_ACCESS,
+    GuestAccess, KICKS_HOLD, MAPPING_QUERY, MappingQuery, RAISE_REQUEST, RAISE_UPCALL, RECORDS_PER_READ,
+    RULE_EXPECT, RaiseRequest, TRACE_READ, TraceRead, VM_LIST, VmInfo, VmList, vm_state,
 };
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::npt::{Access, PAGE};
@@ -21,11 +22,11 @@ use zerocopy::{FromZeros, IntoBytes};
 pub fn serve(call: &Call) -> Option<Result> {
     let page = call.p1;
     let id = u64::from(ID_BASE) | u64::from(call.number);
-    if !(TRACE_READ..=GUEST_ACCESS).contains(&id) {
+    if !(TRACE_READ..=KICKS_HOLD).contains(&id) {
         return None;
     }
     collect_raised();
-    let needs_page = !matches!(id, FAULT_CLEAR | RAISE_UPCALL);
+    let needs_page = !matches!(id, FAULT_CLEAR | RAISE_UPCALL | CALL_RELEASE | RULE_EXPECT | KICKS_HOLD);
     if needs_page && !(page.is_multiple_of(PAGE) && phys::is_service_ram(page, PAGE)) {
         return Some(Err(Errno::FAULT));
     }
@@ -43,7 +44,21 @@ pub fn serve(call: &Call) -> Option<Result> {
             ioreq::upcall();
             Ok(())
         }
-        _ => guest_access(page),
+        GUEST_ACCESS => guest_access(page),
+        CALL_HOLD => call_hold(page),
+        CALL_RELEASE => {
+            hold::release();
+            Ok(())
+        }
+        RULE_EXPECT => {
+            rule::expect(page != 0);
+            Ok(())
+        }
+        DEVICE_DMA => device_dma(page),
+        _ => {
+            vm::hold_kicks(page != 0);
+            Ok(())
+        }
     })
 }
 
@@ -100,6 +115,9 @@ fn vm_info(vm: &Vm) -> VmInfo {
 fn vm_list(page: u64) -> Result {
     let mut list = VmList::new_zeroed();
     list.free_cpus = cpu::free_mask();
+    list.broken_rules = rule::count();
+    list.expected_rules = rule::expected();
+    list.held = hold::is_held().into();
     for vm in vm::all().iter().filter(|vm| !vm.is(vm_state::OFF)) {
         list.vms[list.count as usize] = vm_info(vm);
         list.count += 1;
@@ -166,4 +184,23 @@ fn guest_access(page: u64) -> Result {
     }
     user_memory::read(vm, a.user_vm_pa, &mut a.data[..len]).ok_or(Errno::FAULT)?;
     put(page, &a)
+}
+
+fn call_hold(page: u64) -> Result {
+    hold::want(phys::read(page).ok_or(Errno::FAULT)?);
+    Ok(())
+}
+
+fn device_dma(page: u64) -> Result {
+    let mut d: DeviceDma = phys::read(page).ok_or(Errno::FAULT)?;
+    let len = d.len as usize;
+    if len == 0 || len > d.data.len() || (d.user_vm_pa & (PAGE - 1)) + len as u64 > PAGE {
+        return Err(Errno::INVAL);
+    }
+    let target = device::translate(d.phys_bdf, d.user_vm_pa, d.write == 1).ok_or(Errno::FAULT)?;
+    if d.write == 1 {
+        return phys::write_bytes(target, &d.data[..len]).ok_or(Errno::FAULT);
+    }
+    phys::read_bytes(target, &mut d.data[..len]).ok_or(Errno::FAULT)?;
+    put(page, &d)
 }

@@ -80,6 +80,9 @@ pub fn set_vcpu_regs(vmid: u64, gpa: u64) -> Result {
     if !control_registers_valid(regs.cr0, regs.cr4, regs.ia32_efer) {
         return Err(Errno::GENERIC);
     }
-    vcpu.set_regs(regs);
+    // In a paused VM RESET_VM would undo it.
+    if vm.is(vm_state::CREATED) {
+        vcpu.set_regs(regs);
+    }
     Ok(())
 }

@@ -4,11 +4,13 @@
 
 mod channel;
 mod device;
+mod hold;
 mod lifecycle;
 mod line;
 mod power;
 mod region;
 mod request;
+pub mod rule;
 
 use crate::svm::Context;
 use crate::{phys, trace};
@@ -16,7 +18,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use mini_acrn_channel::{ANY_VM, Fault, kind};
 use mini_acrn_logic::errno::{Errno, Result};
-use mini_acrn_logic::regs::{R8, RAX, RDI, RSI};
+use mini_acrn_logic::regs::{R8, RAX, RDI, RSI, RSP};
 use mini_acrn_logic::script::Script;
 use spin::Mutex;
 
@@ -27,6 +29,10 @@ static SCRIPT: Mutex<Script> = Mutex::new(Script::new());
 /// High bytes of every id.
 const ID_BASE: u32 = 0x8000_0000;
 const CREATE_VM: u8 = 0x10;
+/// A rule may be about it.
+pub const DESTROY_VM: u8 = 0x11;
+/// A rule may be about it.
+pub const RESET_VM: u8 = 0x15;
 const SET_MEMORY_REGIONS: u8 = 0x42;
 const PM_GET_CPU_STATE: u8 = 0x80;
 
@@ -84,11 +90,25 @@ impl Call {
     }
 }
 
-/// Serves the hypercall at which `cx` stopped.
-pub fn exit(cx: &mut Context) {
+/// Serves the hypercall at which `cx` stopped. Returns whether it is done; otherwise it is to be made again.
+pub fn exit(cx: &mut Context) -> bool {
     let r = cx.gprs().0;
     let call = Call { number: r[R8] as u8, p1: r[RDI], p2: r[RSI] };
+    if hold::keeps(&call, r[RSP]) {
+        return false;
+    }
     cx.gprs().0[RAX] = serve(&call) as u64;
+    true
+}
+
+/// ACRN's name of a hypercall that a rule is about.
+fn name(number: u8) -> &'static str {
+    match number {
+        DESTROY_VM => "DESTROY_VM",
+        RESET_VM => "RESET_VM",
+        SET_MEMORY_REGIONS => "SET_MEMORY_REGIONS",
+        _ => "hypercall",
+    }
 }
 
 fn value(result: Result) -> i64 {
@@ -122,10 +142,10 @@ fn dispatch(call: &Call, fault: Option<&Fault>, vmid: &mut u16) -> Result {
         0x01 => lifecycle::offline_cpu(call.p1),
         0x02 => request::set_callback_vector(call.p1),
         CREATE_VM => lifecycle::create(call.p1, fault, vmid),
-        0x11 => lifecycle::destroy(call.p1),
+        DESTROY_VM => lifecycle::destroy(call.p1),
         0x12 => lifecycle::start(call.p1),
         0x13 => lifecycle::pause(call.p1),
-        0x15 => lifecycle::reset(call.p1),
+        RESET_VM => lifecycle::reset(call.p1),
         0x16 => lifecycle::set_vcpu_regs(call.p1, call.p2),
         0x23 => line::inject_msi(call.p1, call.p2),
         0x24 => line::monitor(call.p1, call.p2),

@@ -63,7 +63,7 @@ pub fn set(gpa: u64, limit: Option<u32>) -> Result {
         }
     }
     if deleted {
-        vm.flush();
+        vm.request_flush();
     }
     result
 }

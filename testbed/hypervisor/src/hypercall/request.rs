@@ -3,6 +3,7 @@
 //! SET_CALLBACK_VECTOR, SET_IOREQ_BUFFER, NOTIFY_REQUEST_FINISH.
 
 use crate::ioreq::{self, Slot};
+use crate::vcpu::Wait;
 use crate::{phys, vm};
 use core::sync::atomic::Ordering;
 use mini_acrn_channel::vm_state;
@@ -19,6 +20,7 @@ pub fn set_buffer(vmid: u64, gpa: u64) -> Result {
     let vm = vm::get(vmid)?;
     vm.require(&[vm_state::CREATED])?;
     let page: u64 = phys::read(gpa).ok_or(Errno::GENERIC)?;
+    vm.request_page.store(0, Ordering::Release);
     if !page.is_multiple_of(PAGE) || !phys::is_service_ram(page, PAGE) {
         return Err(Errno::GENERIC);
     }
@@ -40,7 +42,12 @@ pub fn notify(vmid: u64, vcpu: u64) -> Result {
         if ioreq::consume(vm, index, &slot) {
             vm.raised.fetch_and(!(1 << index), Ordering::AcqRel);
         }
-        return target.map(|_| ()).ok_or(Errno::GENERIC);
+        let vcpu = target.ok_or(Errno::GENERIC)?;
+        if vm.is(vm_state::PAUSED) {
+            // The vCPU that waits for it would go on.
+            vcpu.note_woken(Wait::Answer);
+        }
+        return Ok(());
     }
     let vcpu = target.ok_or(Errno::GENERIC)?;
     if !vm.polling.load(Ordering::Acquire) {

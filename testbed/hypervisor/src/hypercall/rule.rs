@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Rules of ACRN that the Service VM broke: ACRN would halt the machine or run on freed memory. mini-ACRN
+//! records it, and goes on.
+
+use super::{ID_BASE, name};
+use crate::{log, trace};
+use alloc::string::String;
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use mini_acrn_channel::kind;
+
+/// Broken rules that no test had announced.
+static BROKEN: AtomicU64 = AtomicU64::new(0);
+/// Broken rules that are announced and did not come yet.
+static EXPECTED: AtomicU32 = AtomicU32::new(0);
+
+/// Records that hypercall `number` broke a rule. Called with `SERIAL` locked.
+pub fn broken(vmid: u16, number: u8, rule: fmt::Arguments) {
+    let announced = EXPECTED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
+    if announced {
+        log!("RULE BROKEN as announced: VM {vmid}, {}: {rule}", name(number));
+    } else {
+        // The runner looks for this line.
+        log!("RULE BROKEN: VM {vmid}, {}: {rule}", name(number));
+        BROKEN.fetch_add(1, Ordering::AcqRel);
+    }
+    let mut text = String::new();
+    let _ = text.write_fmt(rule);
+    trace::push(kind::RULE_BROKEN, vmid, text.as_bytes(), |r| {
+        (r.id, r.result) = (ID_BASE | u32::from(number), announced.into());
+    });
+}
+
+/// Announces one more, or forgets those announced that did not come.
+pub fn expect(one_more: bool) {
+    if one_more {
+        EXPECTED.fetch_add(1, Ordering::AcqRel);
+    } else {
+        EXPECTED.store(0, Ordering::Release);
+    }
+}
+
+/// How many were broken that nobody had announced.
+pub fn count() -> u64 {
+    BROKEN.load(Ordering::Acquire)
+}
+
+/// How many are announced and did not come yet.
+pub fn expected() -> u32 {
+    EXPECTED.load(Ordering::Acquire)
+}
