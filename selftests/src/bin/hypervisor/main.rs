@@ -6,10 +6,14 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
+mod held;
 mod names;
 mod parameters;
+mod paused;
 mod regions;
+mod slots;
 mod states;
+mod translations;
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -30,5 +34,27 @@ fn main() -> ExitCode {
         Test::new("created", states::created),
         Test::new("running", states::running),
         Test::new("paused", states::paused),
+        Test::new("paused_notify_wakes", paused::notify_wakes),
+        Test::new("paused_notify_destroy", paused::notify_and_destroy),
+        Test::new("paused_notify_of_none", paused::notify_of_none),
+        Test::new("paused_reset_waiting", paused::reset_without_notify),
+        Test::new("paused_raised_request", paused::raised_request),
+        Test::new("paused_msi_wakes", paused::msi_wakes),
+        Test::new("paused_line_wakes", paused::line_wakes),
+        Test::new(
+            "paused_interrupt_spinning",
+            paused::interrupt_of_one_that_spins,
+        ),
+        Test::new("delete_kicks", translations::delete_kicks),
+        Test::new("delete_does_not_flush", translations::delete_does_not_flush),
+        Test::new("pause_flushes", translations::pause_flushes),
+        Test::new("device_keeps_translations", translations::device_keeps_them),
+        Test::new("device_of_ended_vm", translations::device_of_a_vm_that_ends),
+        Test::new("vm_names", slots::names),
+        Test::new("vm_without_name", slots::no_name),
+        Test::new("vm_slots", slots::no_slot),
+        Test::new("vm_without_cpus", slots::no_affinity),
+        Test::new("destroyed_with_an_error", slots::destroyed_with_an_error),
+        Test::new("held_hypercall", held::hypercall),
     ])
 }

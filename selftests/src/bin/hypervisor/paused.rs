@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A paused VM: what wakes its vCPUs, and what comes of that. Each hypercall after PAUSE_VM is made by the test, so
+//! that no driver stands in the way.
+
+use std::{thread, time::Duration};
+
+use acrn_ioctls::{Slot, Target, Width};
+use acrn_selftests::{
+    cpus,
+    guest::Guest,
+    harness::Outcome,
+    hypercall::*,
+    listener::{Listener, PIN, Rest, VECTORS},
+    need,
+    probe::Probe,
+    program::{self, ENTRY, greet_and_spin},
+    scripted,
+    trace::Trace,
+    waiter::until,
+};
+use acrn_uapi::{ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, acrn_msi_entry};
+use iced_x86::code_asm::*;
+use mini_acrn_channel::{kind, vm_state};
+use zerocopy::IntoBytes;
+
+const PORT: u16 = 0x510;
+/// Where the guest counts once its request is answered.
+const COUNT: u64 = 0x2_0000;
+/// How long something that must not move is watched. Where it moves it does so at once.
+const WATCH: Duration = Duration::from_millis(200);
+/// Guests that may not have come to their HLT when they are paused.
+const ATTEMPTS: usize = 20;
+
+/// A program that reads from a port, and counts for ever once it has the answer.
+fn ask_and_count() -> Vec<u8> {
+    let mut code = CodeAssembler::new(64).expect("an assembler");
+    let emit = |code: &mut CodeAssembler| {
+        code.mov(rbx, COUNT)?;
+        code.mov(dx, u32::from(PORT))?;
+        code.in_(al, dx)?;
+        let mut again = code.create_label();
+        code.set_label(&mut again)?;
+        code.inc(qword_ptr(rbx))?;
+        code.pause()?;
+        code.jmp(again)
+    };
+    emit(&mut code).expect("a program that assembles");
+    code.assemble(ENTRY).expect("a program that assembles")
+}
+
+/// A guest that waits for the answer to its first request, and is paused.
+struct Waiting {
+    probe: Probe,
+    guest: Guest,
+}
+
+impl Waiting {
+    fn new() -> Result<Self, String> {
+        let probe = Probe::open()?;
+        let guest = Guest::long_mode(cpus::pick(1)?, &ask_and_count());
+        let waiting = Self { probe, guest };
+        waiting.start();
+        Ok(waiting)
+    }
+
+    /// Starts the guest, and pauses it once its request is there.
+    fn start(&self) {
+        self.guest.vm.start().expect("START_VM");
+        self.guest
+            .vm
+            .attach_ioreq_client()
+            .expect("ATTACH_IOREQ_CLIENT");
+        assert!(self.slot().is_ours());
+        assert_eq!(self.call(PAUSE_VM), 0);
+    }
+
+    fn slot(&self) -> Slot<'_> {
+        self.guest.page.slot(0).expect("slot 0")
+    }
+
+    fn call(&self, id: u32) -> i64 {
+        self.probe.call(id, self.guest.vm.vmid().into(), 0)
+    }
+
+    fn count(&self) -> u64 {
+        self.guest.memory.read(COUNT as usize)
+    }
+
+    /// Panics unless the guest stands still.
+    fn assert_still(&self) {
+        let count = self.count();
+        thread::sleep(WATCH);
+        assert_eq!(self.count(), count, "the guest runs");
+    }
+
+    /// Panics unless the guest counts.
+    fn assert_runs(&self) {
+        let count = self.count();
+        until("the guest counts", || self.count() > count);
+    }
+
+    /// Answers the request, and says so.
+    fn notify(&self) {
+        self.slot().set_state(ACRN_IOREQ_STATE_COMPLETE);
+        assert_eq!(self.call(NOTIFY_REQUEST_FINISH), 0);
+    }
+
+    fn state(&self) -> Option<u8> {
+        Some(self.probe.vm(self.guest.vm.vmid())?.state)
+    }
+}
+
+/// The guest takes the answer and runs on, though the VM is paused, and another PAUSE_VM does not stop it. RESET_VM
+/// ends ACRN then.
+pub fn notify_wakes() -> Outcome {
+    let waiting = need!(Waiting::new());
+    waiting.assert_still();
+    assert_eq!(waiting.count(), 0);
+    let trace = Trace::start(&waiting.probe);
+    waiting.notify();
+    waiting.assert_runs();
+    assert_eq!(waiting.slot().state(), ACRN_IOREQ_STATE_FREE);
+    assert_eq!(trace.events(kind::REQUEST_CONSUMED).len(), 1);
+    assert_eq!(waiting.call(PAUSE_VM), 0);
+    waiting.assert_runs();
+    assert_eq!(waiting.state(), Some(vm_state::PAUSED));
+
+    waiting.probe.expect_broken_rule();
+    assert_eq!(waiting.call(RESET_VM), 0);
+    let broken = trace.events(kind::RULE_BROKEN);
+    let [broken] = broken.as_slice() else {
+        panic!("{} broken rules", broken.len());
+    };
+    assert_eq!(
+        (broken.vmid, broken.id, broken.result),
+        (waiting.guest.vm.vmid(), RESET_VM, 1)
+    );
+    let text = String::from_utf8_lossy(&broken.data[..broken.data_len as usize]);
+    assert_eq!(
+        text,
+        "vCPU 0 was woken by NOTIFY_REQUEST_FINISH while the VM was paused"
+    );
+    // mini-ACRN lives.
+    assert_eq!(waiting.state(), Some(vm_state::CREATED));
+    waiting.assert_still();
+    Outcome::Passed
+}
+
+/// DESTROY_VM ends ACRN as well.
+pub fn notify_and_destroy() -> Outcome {
+    let waiting = need!(Waiting::new());
+    waiting.notify();
+    waiting.assert_runs();
+    let vmid = waiting.guest.vm.vmid();
+    let Waiting { probe, guest } = waiting;
+    let trace = Trace::start(&probe);
+    probe.expect_broken_rule();
+    // By the driver, which has to give the memory back.
+    drop(guest);
+    assert_eq!(trace.events(kind::RULE_BROKEN).len(), 1);
+    assert!(probe.vm(vmid).is_none());
+    Outcome::Passed
+}
+
+/// A vCPU that waits for no answer is not woken: RESET_VM forgets the word.
+pub fn notify_of_none() -> Outcome {
+    let probe = need!(Probe::open());
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &greet_and_spin());
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    let call = |id| probe.call(id, guest.vm.vmid().into(), 0);
+    for id in [PAUSE_VM, NOTIFY_REQUEST_FINISH, RESET_VM] {
+        assert_eq!(call(id), 0, "{id:#x}");
+    }
+    // The latched word would have the first request of the next life return early.
+    let trace = Trace::start(&probe);
+    guest.load_long_mode(&greet_and_spin());
+    assert_eq!(call(START_VM), 0);
+    guest.serve(1, |_, _| 0);
+    trace.assert_sane();
+    Outcome::Passed
+}
+
+/// RESET_VM needs no word: it forgets the request, and the VM starts again properly.
+pub fn reset_without_notify() -> Outcome {
+    let waiting = need!(Waiting::new());
+    let trace = Trace::start(&waiting.probe);
+    for _ in 0..3 {
+        waiting.guest.vm.reset().expect("RESET_VM");
+        assert_eq!(waiting.slot().state(), ACRN_IOREQ_STATE_FREE);
+        waiting.guest.load_long_mode(&ask_and_count());
+        waiting.start();
+        waiting.assert_still();
+    }
+    assert_eq!(waiting.count(), 0);
+    trace.assert_sane();
+    Outcome::Passed
+}
+
+/// A request that a test has raised stands for a vCPU that waits.
+pub fn raised_request() -> Outcome {
+    let idle = need!(scripted::Idle::new());
+    let access = program::read(Target::Port(PORT), Width::One);
+    let raised = idle.probe.raise(scripted::request(idle.vmid, 0, access));
+    assert_eq!(raised, 0);
+    let slot = idle.page.slot(0).expect("slot 0");
+    until("the request is the device model's", || slot.is_ours());
+    let call = |id| idle.probe.call(id, idle.vmid.into(), 0);
+    assert_eq!(call(PAUSE_VM), 0);
+    slot.set_state(ACRN_IOREQ_STATE_COMPLETE);
+    assert_eq!(call(NOTIFY_REQUEST_FINISH), 0);
+    idle.probe.expect_broken_rule();
+    assert_eq!(call(RESET_VM), 0);
+    Outcome::Passed
+}
+
+/// Pauses a guest that halts, and has `send` interrupt it: it runs its handler, though the VM is paused, and
+/// RESET_VM ends ACRN.
+fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, u16) -> i64) -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    for _ in 0..ATTEMPTS {
+        let listener = Listener::start(cpus, Rest::Halt);
+        let vmid = listener.vm().vmid();
+        let call = |id| probe.call(id, vmid.into(), 0);
+        // It has said that it is ready; a few instructions later it halts.
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(call(PAUSE_VM), 0);
+        assert_eq!(send(&probe, vmid), 0);
+        thread::sleep(WATCH);
+        if listener.count(vector) == 0 {
+            // Not a vCPU that halted: the interrupt is lost, and no rule is broken.
+            assert_eq!(call(RESET_VM), 0);
+            continue;
+        }
+        assert_eq!(call(PAUSE_VM), 0);
+        assert_eq!(send(&probe, vmid), 0);
+        listener.wait(vector, 2);
+        probe.expect_broken_rule();
+        assert_eq!(call(RESET_VM), 0);
+        return Outcome::Passed;
+    }
+    panic!("the guest was not woken");
+}
+
+/// INJECT_MSI.
+pub fn msi_wakes() -> Outcome {
+    let vector = VECTORS[0];
+    let msi = acrn_msi_entry {
+        msi_addr: 0xfee0_0000,
+        msi_data: vector.into(),
+    };
+    interrupt_wakes(vector, |probe, vmid| {
+        probe.call_with_parameter(INJECT_MSI, Some(vmid), msi.as_bytes())
+    })
+}
+
+/// SET_IRQLINE.
+pub fn line_wakes() -> Outcome {
+    const RISING_PULSE: u64 = 2;
+    interrupt_wakes(PIN.1, |probe, vmid| {
+        probe.call(
+            SET_IRQLINE,
+            vmid.into(),
+            RISING_PULSE << 32 | u64::from(PIN.0),
+        )
+    })
+}
+
+/// A vCPU that spins is not woken by an interrupt, and RESET_VM forgets it.
+pub fn interrupt_of_one_that_spins() -> Outcome {
+    let probe = need!(Probe::open());
+    let listener = Listener::start(need!(cpus::pick(1)), Rest::Spin);
+    let vmid = listener.vm().vmid();
+    let call = |id| probe.call(id, vmid.into(), 0);
+    let msi = acrn_msi_entry {
+        msi_addr: 0xfee0_0000,
+        msi_data: VECTORS[0].into(),
+    };
+    assert_eq!(call(PAUSE_VM), 0);
+    let injected = probe.call_with_parameter(INJECT_MSI, Some(vmid), msi.as_bytes());
+    assert_eq!(injected, 0);
+    thread::sleep(WATCH);
+    listener.assert_count(VECTORS[0], 0);
+    assert_eq!(call(RESET_VM), 0);
+    Outcome::Passed
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What can still reach a page that SET_MEMORY_REGIONS has deleted.
+
+use std::{mem::offset_of, thread, time::Duration};
+
+use acrn_ioctls::Target;
+use acrn_selftests::{
+    area::{Area, PAGE},
+    cpus,
+    guest::{Guest, MEMORY},
+    harness::Outcome,
+    hypercall::*,
+    need,
+    probe::Probe,
+    program::ENTRY,
+    trace::Region,
+    waiter::until,
+};
+use acrn_uapi::{ACRN_MEM_TYPE_WB, acrn_pcidev};
+use iced_x86::code_asm::*;
+
+use crate::parameters::regions;
+
+/// Behind the guest's other memory.
+const PLACE: u64 = MEMORY as u64;
+const LEN: u64 = PAGE as u64;
+/// How long a guest goes on that could stop.
+const WATCH: Duration = Duration::from_millis(500);
+/// A PCI device, by its own address.
+const PHYS_BDF: u16 = 0x00b8;
+
+/// A program that counts in the page at [`PLACE`] for ever.
+fn count_there() -> Vec<u8> {
+    let mut code = CodeAssembler::new(64).expect("an assembler");
+    let emit = |code: &mut CodeAssembler| {
+        code.mov(rbx, PLACE)?;
+        let mut again = code.create_label();
+        code.set_label(&mut again)?;
+        code.mov(qword_ptr(rbx), rax)?;
+        code.inc(rax)?;
+        code.pause()?;
+        code.jmp(again)
+    };
+    emit(&mut code).expect("a program that assembles");
+    code.assemble(ENTRY).expect("a program that assembles")
+}
+
+/// A guest with a page at [`PLACE`] that the driver knows nothing of.
+struct Subject {
+    probe: Probe,
+    guest: Guest,
+    page: Area,
+    array: Area,
+    array_address: u64,
+}
+
+impl Subject {
+    fn new() -> Result<Self, String> {
+        let (array, page) = (Area::anonymous(PAGE), Area::anonymous(PAGE));
+        for area in [&array, &page] {
+            area.number_pages(0);
+        }
+        let subject = Self {
+            probe: Probe::open()?,
+            guest: Guest::long_mode(cpus::pick(1)?, &count_there()),
+            array_address: array.physical_address()?,
+            page,
+            array,
+        };
+        let added = subject.set(Region::ADD, subject.page.physical_address()?);
+        assert_eq!(added, 0, "SET_MEMORY_REGIONS");
+        Ok(subject)
+    }
+
+    fn vmid(&self) -> u16 {
+        self.guest.vm.vmid()
+    }
+
+    /// SET_MEMORY_REGIONS for the page.
+    fn set(&self, operation: u32, page: u64) -> i64 {
+        let attr = u64::from(ACRN_MEM_TYPE_WB | 7) << 32;
+        let words = [attr | u64::from(operation), PLACE, page, LEN];
+        for (word, value) in words.into_iter().enumerate() {
+            self.array.write::<u64>(8 * word, value);
+        }
+        let mut header = regions(self.vmid(), 1);
+        header[16..].copy_from_slice(&self.array_address.to_le_bytes());
+        self.probe
+            .call_with_parameter(SET_MEMORY_REGIONS, None, &header)
+    }
+
+    fn delete(&self) {
+        assert_eq!(self.set(Region::DELETE, 0), 0, "SET_MEMORY_REGIONS");
+        assert_eq!(self.probe.mapping(self.vmid(), PLACE).mapped, 0);
+    }
+
+    fn count(&self) -> u64 {
+        self.page.read(0)
+    }
+
+    fn assert_counts(&self) {
+        let count = self.count();
+        until("the guest counts", || self.count() > count);
+    }
+
+    /// Waits until the guest finds the page gone: the access becomes a request.
+    fn assert_stopped(&self) {
+        self.guest
+            .vm
+            .attach_ioreq_client()
+            .expect("ATTACH_IOREQ_CLIENT");
+        let slot = self.guest.page.slot(0).expect("slot 0");
+        let request = slot.request().expect("a request that makes sense");
+        assert_eq!(request.target, Target::Memory(PLACE));
+        let count = self.count();
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(self.count(), count, "the guest counts");
+    }
+
+    /// ASSIGN_PCIDEV or DEASSIGN_PCIDEV.
+    fn device(&self, id: u32) -> i64 {
+        let mut device = [0; size_of::<acrn_pcidev>()];
+        let mut put = |offset: usize, bdf: u16| {
+            device[offset..offset + 2].copy_from_slice(&bdf.to_le_bytes());
+        };
+        put(offset_of!(acrn_pcidev, virt_bdf), 0x18);
+        put(offset_of!(acrn_pcidev, phys_bdf), PHYS_BDF);
+        self.probe
+            .call_with_parameter(id, Some(self.vmid()), &device)
+    }
+}
+
+/// The vCPU is kicked, but nobody waits for it.
+pub fn delete_kicks() -> Outcome {
+    let subject = need!(Subject::new());
+    subject.guest.vm.start().expect("START_VM");
+    subject.assert_counts();
+    subject.delete();
+    subject.assert_stopped();
+    Outcome::Passed
+}
+
+/// A vCPU that does not leave the guest goes on with its old translation, also after SET_MEMORY_REGIONS has
+/// returned.
+pub fn delete_does_not_flush() -> Outcome {
+    let subject = need!(Subject::new());
+    subject.guest.vm.start().expect("START_VM");
+    subject.assert_counts();
+    subject.probe.hold_kicks(true);
+    subject.delete();
+    for _ in 0..5 {
+        thread::sleep(WATCH / 5);
+        subject.assert_counts();
+    }
+    // It leaves for another deletion, and flushes.
+    subject.probe.hold_kicks(false);
+    let page = subject.page.physical_address();
+    assert_eq!(subject.set(Region::ADD, need!(page)), 0);
+    subject.delete();
+    subject.assert_stopped();
+    Outcome::Passed
+}
+
+/// After PAUSE_VM no vCPU has old translations.
+pub fn pause_flushes() -> Outcome {
+    let subject = need!(Subject::new());
+    subject.guest.vm.start().expect("START_VM");
+    subject.assert_counts();
+    subject.probe.hold_kicks(true);
+    subject.delete();
+    assert_eq!(subject.probe.call(PAUSE_VM, subject.vmid().into(), 0), 0);
+    let count = subject.count();
+    thread::sleep(WATCH);
+    assert_eq!(subject.count(), count, "the guest counts");
+    Outcome::Passed
+}
+
+/// A passed-through device keeps its translations until it is de-assigned.
+pub fn device_keeps_them() -> Outcome {
+    let subject = need!(Subject::new());
+    let probe = &subject.probe;
+    let write = |value: u64| probe.dma_write(PHYS_BDF, PLACE, &value.to_le_bytes());
+    let read = || probe.dma_read(PHYS_BDF, PLACE, 8);
+    assert!(!write(1), "nobody's device");
+    assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
+    assert!(write(0x1234));
+    assert_eq!(subject.count(), 0x1234);
+
+    subject.delete();
+    subject.page.write::<u64>(0, 0x5678);
+    assert_eq!(read().as_deref(), Some(&0x5678u64.to_le_bytes()[..]));
+    assert!(write(0x9abc));
+    assert_eq!(subject.count(), 0x9abc);
+    // Another page there does not replace the translation either.
+    let other = Area::anonymous(PAGE);
+    other.number_pages(0);
+    assert_eq!(subject.set(Region::ADD, need!(other.physical_address())), 0);
+    assert!(write(0xdef0));
+    assert_eq!(subject.count(), 0xdef0);
+    subject.delete();
+
+    assert_eq!(subject.device(DEASSIGN_PCIDEV), 0);
+    assert!(!write(1), "nobody's device");
+    assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
+    assert_eq!(read(), None, "nothing is mapped");
+    assert_eq!(subject.device(DEASSIGN_PCIDEV), 0);
+    assert_eq!(subject.count(), 0xdef0);
+    Outcome::Passed
+}
+
+/// What a device has never looked at it cannot reach once it is deleted; and nothing after DESTROY_VM.
+pub fn device_of_a_vm_that_ends() -> Outcome {
+    let subject = need!(Subject::new());
+    assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
+    subject.delete();
+    assert_eq!(subject.probe.dma_read(PHYS_BDF, PLACE, 8), None);
+    let read = |probe: &Probe| probe.dma_read(PHYS_BDF, 0, 8);
+    assert!(read(&subject.probe).is_some());
+    let Subject { probe, guest, .. } = subject;
+    drop(guest);
+    assert_eq!(read(&probe), None);
+    Outcome::Passed
+}
