@@ -8,6 +8,7 @@ use acrn_selftests::harness::{self, Test};
 
 mod held;
 mod names;
+mod nothing;
 mod parameters;
 mod paused;
 mod regions;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
         Test::new("no_regions", parameters::no_regions),
         Test::new("regions_refused", regions::refused),
         Test::new("regions_no_roll_back", regions::no_roll_back),
+        Test::new("regions_hole", regions::hole),
+        Test::new("regions_over", regions::over_what_is_there),
         Test::new("regions_unaligned", regions::unaligned),
         Test::new("regions_wrapping", regions::wrapping),
         Test::new("regions_of_nobody", regions::array_of_nobody),
@@ -50,6 +53,8 @@ fn main() -> ExitCode {
         Test::new("pause_flushes", translations::pause_flushes),
         Test::new("device_keeps_translations", translations::device_keeps_them),
         Test::new("device_of_ended_vm", translations::device_of_a_vm_that_ends),
+        Test::new("line_of_no_device", nothing::line_of_no_device),
+        Test::new("memory_of_no_device", nothing::memory_of_no_device),
         Test::new("vm_names", slots::names),
         Test::new("vm_without_name", slots::no_name),
         Test::new("vm_slots", slots::no_slot),

@@ -56,10 +56,11 @@ pub fn no_regions() -> Outcome {
     Outcome::Passed
 }
 
-/// Request pages that are none, and the one that it is.
+/// Request pages that are none: the VM has no page then, and does not start.
 pub fn request_pages() -> Outcome {
     let bench = need!(Bench::new());
-    let page = bench.probe.vm(bench.vmid).expect("the VM").request_page;
+    let page = || bench.probe.vm(bench.vmid).expect("the VM").request_page;
+    let good = page();
     let set = |page: u64| {
         let parameter = page.to_le_bytes();
         bench
@@ -69,7 +70,14 @@ pub fn request_pages() -> Outcome {
     // No memory of the Service VM's.
     for wrong in [1 << 45, u64::MAX << 12] {
         assert_eq!(set(wrong), GENERIC, "{wrong:#x}");
+        assert_eq!(page(), 0);
+        assert_eq!(
+            bench.probe.call(START_VM, bench.vmid.into(), 0),
+            GENERIC,
+            "START_VM"
+        );
+        assert_eq!(set(good), 0);
+        assert_eq!(page(), good);
     }
-    assert_eq!(set(page), 0);
     Outcome::Passed
 }

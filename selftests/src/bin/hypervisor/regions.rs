@@ -111,6 +111,35 @@ pub fn refused() -> Outcome {
     Outcome::Passed
 }
 
+/// Of a range with a page that is not mapped nothing is deleted.
+pub fn hole() -> Outcome {
+    let subject = need!(Subject::new());
+    let pages = [GUEST, GUEST + 2 * LEN];
+    let added = pages.map(|guest| subject.add(guest, LEN));
+    assert_eq!(subject.set(&added), 0);
+    for (guest, pages) in [(GUEST, 3), (GUEST + LEN, 2), (GUEST + 2 * LEN, 2)] {
+        assert_eq!(subject.set(&[delete(guest, pages * LEN)]), INVALID);
+        assert_eq!(subject.bench.mapped_bytes(), 2 * LEN);
+    }
+    assert_eq!(subject.set(&pages.map(|guest| delete(guest, LEN))), 0);
+    assert_eq!(subject.bench.mapped_bytes(), 0);
+    Outcome::Passed
+}
+
+/// What is there stays when something is added over it, and that is no error.
+pub fn over_what_is_there() -> Outcome {
+    let subject = need!(Subject::new());
+    let other = Region {
+        service_vm_pa: subject.array_address,
+        ..subject.add(GUEST, LEN)
+    };
+    assert_eq!(subject.set(&[subject.add(GUEST, LEN)]), 0);
+    assert_eq!(subject.set(&[other]), 0);
+    assert_eq!(subject.behind(GUEST), Some(subject.page_address));
+    assert_eq!(subject.bench.mapped_bytes(), LEN);
+    Outcome::Passed
+}
+
 /// Up to the first that is refused all are carried out, and stay.
 pub fn no_roll_back() -> Outcome {
     let subject = need!(Subject::new());

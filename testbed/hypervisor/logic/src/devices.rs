@@ -15,6 +15,8 @@ pub const MAX: usize = 64;
 const PIC_PINS: u32 = 16;
 /// `ACRN_PTDEV_IRQ_INTX`.
 const INTX: u32 = 0;
+/// The PCI address of no device.
+const NO_BDF: u16 = 0xFFFF;
 /// The virtual devices there are: ivshmem, by PCI vendor and device id.
 const VIRTUAL: [u32; 1] = [0x1110_1AF4];
 
@@ -100,6 +102,11 @@ impl Device {
         Ok(Self::Virtual { id, slot })
     }
 
+    /// Whether it has neither a name nor memory: there is nothing to give away or to take back.
+    fn is_nothing(&self) -> bool {
+        *self == Self::Mmio { name: [0; 8], ranges: [Range { user: 0, host: 0, size: 0 }; 3] }
+    }
+
     /// Whether only one of both can be given away, whoever gets it.
     fn excludes(&self, other: &Self) -> bool {
         match (self, other) {
@@ -170,17 +177,21 @@ impl Devices {
         self.0.iter().find(|(_, d)| is_it(d)).map(|(owner, _)| *owner)
     }
 
-    /// A line is one of a device that the VM has, and ends at a pin that there is.
+    /// A line is one of a device that the VM has, or of none, and ends at a pin that there is.
     fn check_line(&self, vm: u16, device: &Device) -> Result {
         let Device::Line { device: (virt, phys), virt_pin, pic, .. } = *device else { return Ok(()) };
         let pins = if pic { PIC_PINS } else { PINS as u32 };
-        let present = self.of(vm).any(|d| *d == Device::Pci { virt, phys });
+        let none = (virt, phys) == (NO_BDF, NO_BDF);
+        let present = none || self.of(vm).any(|d| *d == Device::Pci { virt, phys });
         (present && virt_pin < pins).then_some(()).ok_or(Errno::GENERIC)
     }
 
     /// Gives a device to a VM.
     pub fn add(&mut self, vm: u16, device: Device) -> Result {
         self.check_line(vm, &device)?;
+        if device.is_nothing() {
+            return Ok(());
+        }
         if let Device::Line { phys_pin, .. } = device {
             if phys_pin >= PINS as u32 {
                 return Err(Errno::GENERIC);
@@ -204,7 +215,7 @@ impl Devices {
         match self.0.iter().position(|(owner, d)| *owner == vm && d == device) {
             Some(i) => drop(self.0.remove(i)),
             // A line that is not routed needs no reset.
-            None if matches!(device, Device::Line { .. }) => {}
+            None if matches!(device, Device::Line { .. }) || device.is_nothing() => {}
             None => return Err(device.refusal()),
         }
         Ok(())
@@ -280,6 +291,30 @@ mod tests {
         assert_eq!(d.add(2, mmio(1, 0x20_0000, 0x1000)), Err(Errno::INVAL));
         d.add(2, mmio(2, 0x10_2000, 0x1000)).unwrap();
         assert_eq!(d.remove(2, &mmio(1, 0x10_0000, 0x2000)), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn nothing_is_given_to_anybody() {
+        let nothing = Device::mmio(&acrn_mmiodev::default()).unwrap();
+        let mut d = Devices::new();
+        for _ in 0..2 {
+            d.add(1, nothing.clone()).unwrap();
+            d.add(2, nothing.clone()).unwrap();
+            d.remove(1, &nothing).unwrap();
+        }
+        assert_eq!(d.count(1), 0);
+        let line = Device::Line { device: (NO_BDF, NO_BDF), virt_pin: 4, phys_pin: 5, pic: false };
+        d.add(1, line.clone()).unwrap();
+        assert_eq!(d.add(2, line.clone()), Err(Errno::NODEV));
+        d.remove(1, &line).unwrap();
+    }
+
+    #[test]
+    fn the_owner_of_a_pci_device() {
+        let mut d = Devices::new();
+        d.add(3, PCI).unwrap();
+        assert_eq!((d.owner_of_pci(0x10), d.owner_of_pci(0x18)), (Some(3), None));
+        assert_eq!((d.pci_of(3).count(), d.pci_of(1).count()), (1, 0));
     }
 
     #[test]

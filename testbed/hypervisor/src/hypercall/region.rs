@@ -2,6 +2,7 @@
 
 //! SET_MEMORY_REGIONS.
 
+use super::{SET_MEMORY_REGIONS, rule};
 use crate::vm::{self, Vm};
 use crate::{frames, lapic, log, phys, trace};
 use mini_acrn_channel::kind;
@@ -83,6 +84,9 @@ fn one(vm: &Vm, r: &Region) -> Result {
         _ => false,
     };
     if !allowed || !r.size.is_multiple_of(PAGE) {
+        if r.kind == DELETE {
+            log!("VM {}: {:#x}, {:#x} bytes, is not mapped, or not all of it", vm.id, r.user_vm_pa, r.size);
+        }
         return Err(Errno::INVAL);
     }
     let place = round_up(r.user_vm_pa);
@@ -112,7 +116,8 @@ fn add(vm: &Vm, r: &Region) -> Result {
             log!("VM {}: part of {:#x}, {:#x} bytes, was mapped already", vm.id, r.user_vm_pa, r.size)
         }
         Err(_) => {
-            log!("VM {}: no pages left for nested page tables", vm.id);
+            // An assertion in ACRN.
+            rule::broken(vm.id, SET_MEMORY_REGIONS, format_args!("no page is left for nested page tables"));
             return Err(Errno::GENERIC);
         }
     }
@@ -123,5 +128,8 @@ fn delete(vm: &Vm, r: &Region) -> Result {
     let npt = &mut *vm.npt.lock();
     let npt = npt.as_mut().ok_or(Errno::GENERIC)?;
     let pool = &mut *frames::POOL.lock();
-    npt.unmap(pool, r.user_vm_pa, r.size).map_err(|_| Errno::GENERIC)
+    npt.unmap(pool, r.user_vm_pa, r.size).map_err(|_| {
+        rule::broken(vm.id, SET_MEMORY_REGIONS, format_args!("no page is left to split a large page"));
+        Errno::GENERIC
+    })
 }
