@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What mini-ACRN refuses as ACRN does, though no driver asks for it: each hypercall is made by the test.
+//! What mini-ACRN refuses and forgives as little as ACRN does, though no driver asks for it: each hypercall is made by
+//! the test.
 
 use std::process::ExitCode;
 
