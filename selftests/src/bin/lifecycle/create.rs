@@ -22,6 +22,8 @@ use zerocopy::IntoBytes;
 
 /// An error of the hypervisor that no driver makes up.
 const REFUSAL: i64 = -5;
+/// That of the upcall, which no other VM gets.
+const CPU_OF_SERVICE_VM: u64 = 1 << 0;
 
 fn page() -> RequestPage {
     RequestPage::new().expect("a request page")
@@ -152,12 +154,15 @@ pub fn refused() -> Outcome {
     create_under(fault(hypercall::CREATE_VM, REFUSAL), Errno::EINVAL)
 }
 
-/// The hypervisor reports success, but there is no VM (A14). For want of a CPU it does so by itself.
+/// The hypervisor reports success, but there is no VM (A14). It does so by itself for a CPU that is taken.
 pub fn refused_without_error() -> Outcome {
     let probe = need!(Probe::open());
     let device = need!(Device::open());
     let page = page();
-    assert_eq!(device.create(&page, 0).err(), Some(Errno::EINVAL));
+    assert_eq!(
+        device.create(&page, CPU_OF_SERVICE_VM).err(),
+        Some(Errno::EINVAL)
+    );
     assert_eq!(probe.vms().len(), 0, "VMs");
     assert_eq!(device.plain(ACRN_IOCTL_START_VM), Err(Errno::EINVAL));
     device
