@@ -71,7 +71,8 @@ impl Vm {
         self.ioeventfd(event.argument(eventfd, 0))
     }
 
-    /// `ACRN_IOCTL_IOEVENTFD`: undoes it.
+    /// `ACRN_IOCTL_IOEVENTFD`: undoes it. If the eventfd has none that is just this `event`, its first one is
+    /// undone; if it has none at all, nothing is, which is no error.
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;

@@ -31,8 +31,8 @@ impl Vm {
     /// `ACRN_IOCTL_ATTACH_IOREQ_CLIENT`: waits until there are requests to serve, which are then to be found
     /// in the [`RequestPage`](crate::RequestPage).
     ///
-    /// May return with none there. `ENODEV`: no client, or it was destroyed while this call waited. `EINTR`:
-    /// a signal came, though some drivers return success then.
+    /// May return with none there, after a signal for example. `ENODEV`: no client, or it was destroyed while
+    /// this call waited, or the hypervisor has the VM no more.
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;

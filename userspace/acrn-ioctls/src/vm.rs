@@ -74,6 +74,9 @@ impl Vm {
 
     /// `ACRN_IOCTL_PAUSE_VM`: stops all vCPUs. Not an error if they are stopped already.
     ///
+    /// From then on the VM gets no interrupts and no word of finished requests, until [`reset`](Self::reset):
+    /// ACRN would let its vCPUs run on.
+    ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
     /// vm.pause()?;

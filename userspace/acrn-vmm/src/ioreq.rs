@@ -26,7 +26,6 @@ pub fn serve(vm: &Vm, page: &RequestPage, devices: &mut Devices, stop: &AtomicBo
     loop {
         match vm.attach_ioreq_client() {
             Ok(()) => {}
-            Err(error) if error.errno() == libc::EINTR => {}
             Err(_) if stop.load(Ordering::Acquire) => return Ok(End::Stopped),
             Err(error) => return Err(error).context(|| "waiting for I/O requests"),
         }
