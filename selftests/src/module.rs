@@ -19,6 +19,28 @@ pub fn path() -> Result<String, String> {
     }
 }
 
+/// The kernel is locked down as `lockdown=integrity` does it for physical addresses, for as long as this lives: by
+/// a module of the test-bed.
+pub struct Lockdown(());
+
+impl Lockdown {
+    /// The error says why the test has to be skipped.
+    pub fn on() -> Result<Self, String> {
+        let path = "/modules/acrn_lockdown.ko";
+        let file =
+            File::open(path).map_err(|error| format!("{path}: {error}: not the test-bed"))?;
+        finit_module(file, c"", ModuleInitFlags::empty()).expect("insmod acrn_lockdown.ko");
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Lockdown {
+    fn drop(&mut self) {
+        delete_module(c"acrn_lockdown", DeleteModuleFlags::O_NONBLOCK)
+            .expect("rmmod acrn_lockdown");
+    }
+}
+
 /// Unloads it.
 pub fn unload() {
     delete_module(c"acrn", DeleteModuleFlags::O_NONBLOCK).expect("rmmod acrn");

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # What is built of this checkout, all of it outside the checkout: the driver, the
-# test-only probe module, user space, mini-ACRN. Each build tool knows by itself
+# test-only probe modules, user space, mini-ACRN. Each build tool knows by itself
 # what is out of date; where nothing is, this takes seconds.
 
 products_stage() {
@@ -20,7 +20,7 @@ products_stage() {
 products_modules() {
 	mkdir -p "$driver_build" "$probe_build"
 	with_progress "driver" "$cache/log/driver.log" 12 '^  [A-Z]' 0 driver_make "$driver_build" modules
-	with_progress "probe module" "$cache/log/probe.log" 0 '^  [A-Z]' 0 \
+	with_progress "probe modules" "$cache/log/probe.log" 0 '^  [A-Z]' 0 \
 		make -C "$kernel_build" M="$top/testbed/probe" MO="$probe_build" \
 		"${kernel_flags[@]}" modules
 }
@@ -69,7 +69,7 @@ runner() {
 		--init "$user_space/testbed-init" --vmm "$user_space/acrn-vmm" \
 		--rust-driver "$driver_build/acrn.ko" \
 		--c-driver "$kernel_build/drivers/virt/acrn/acrn.ko" \
-		--probe "$probe_build/acrn_probe.ko" \
+		--probe "$probe_build/acrn_probe.ko" --probe "$probe_build/acrn_lockdown.ko" \
 		--qemu "$qemu" --work "$checkout_cache/$job" "${programs[@]}" "$@" {cache_lock}>&-
 }
 

@@ -101,9 +101,9 @@ pub struct Machine {
     #[arg(long, value_name = "WHICH", default_value = "rust")]
     pub driver: Driver,
 
-    /// The test-only module acrn_probe.ko
-    #[arg(long, value_name = "FILE")]
-    pub probe: Option<PathBuf>,
+    /// A test-only module, such as acrn_probe.ko; may be given several times
+    #[arg(long = "probe", value_name = "FILE")]
+    pub probes: Vec<PathBuf>,
 
     /// A program of the selftests, static; may be given several times
     #[arg(long = "selftest", value_name = "FILE")]

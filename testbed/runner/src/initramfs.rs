@@ -22,13 +22,12 @@ pub fn build(machine: &Machine) -> io::Result<Vec<u8>> {
     if let Some(driver) = &machine.c_driver {
         archive.add("modules/c/acrn.ko", &read(driver)?)?;
     }
-    if let Some(probe) = &machine.probe {
-        archive.add("modules/acrn_probe.ko", &read(probe)?)?;
+    for module in &machine.probes {
+        archive.add_to("modules", module)?;
     }
     archive.add_folder("selftests")?;
     for program in &machine.selftests {
-        let name = program.file_name().unwrap_or_default().to_string_lossy();
-        archive.add(&format!("selftests/{name}"), &read(program)?)?;
+        archive.add_to("selftests", program)?;
     }
     archive.add("guest/bzImage", &read(&machine.kernel)?)?;
 
@@ -58,6 +57,12 @@ impl Archive {
             self.add_folder(&name[..slash])?;
         }
         self.entry(name, ModeFileType::Regular, content)
+    }
+
+    /// Adds a file as it is, with the name that it has.
+    fn add_to(&mut self, folder: &str, file: &Path) -> io::Result<()> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        self.add(&format!("{folder}/{name}"), &read(file)?)
     }
 
     fn add_folder(&mut self, name: &str) -> io::Result<()> {

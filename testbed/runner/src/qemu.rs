@@ -347,7 +347,7 @@ mod tests {
             rust_driver: qemu.clone(),
             c_driver: None,
             driver,
-            probe: None,
+            probes: Vec::new(),
             selftests: Vec::new(),
             work: folder.path().join("work"),
             qemu: qemu.to_string_lossy().into_owned(),
