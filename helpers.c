@@ -3,13 +3,17 @@
 #include <linux/debugfs.h>
 #include <linux/eventfd.h>
 #include <linux/io.h>
+#include <linux/ioport.h>
 #include <linux/irqflags.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pci.h>
 #include <linux/poll.h>
 #include <linux/ratelimit.h>
 #include <linux/reboot.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/security.h>
 #include <asm/processor.h>
 
 #include "helpers.h"
@@ -37,6 +41,42 @@ void *hsm_page_address(const void *page)
 bool hsm_pfn_is_counted(u64 pfn)
 {
 	return pfn_valid(pfn) && !PageReserved(pfn_to_page(pfn));
+}
+
+bool hsm_page_is_hugetlb(const void *page)
+{
+	return folio_test_hugetlb(page_folio((const struct page *)page));
+}
+
+bool hsm_is_system_ram(u64 start, size_t len)
+{
+	return region_intersects(start, len, IORESOURCE_SYSTEM_RAM,
+				 IORES_DESC_NONE) != REGION_DISJOINT;
+}
+
+int hsm_dev_mem_locked_down(void)
+{
+	return security_locked_down(LOCKDOWN_DEV_MEM);
+}
+
+void hsm_mmu_interval_set_seq(void *notifier, unsigned long sequence)
+{
+	mmu_interval_set_seq(notifier, sequence);
+}
+
+bool hsm_mmu_interval_read_retry(void *notifier, unsigned long sequence)
+{
+	return mmu_interval_read_retry(notifier, sequence);
+}
+
+void hsm_cond_resched(void)
+{
+	cond_resched();
+}
+
+bool hsm_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
 }
 
 __poll_t hsm_vfs_poll(void *file, void *table)

@@ -15,6 +15,19 @@ void *hsm_pfn_to_page(u64 pfn);
 void *hsm_page_address(const void *page);
 /* Memory that the kernel may give to somebody else once it is not used. */
 bool hsm_pfn_is_counted(u64 pfn);
+bool hsm_page_is_hugetlb(const void *page);
+
+/* Whether the kernel uses any of these physical addresses as its RAM. */
+bool hsm_is_system_ram(u64 start, size_t len);
+/* 0 or an errno. */
+int hsm_dev_mem_locked_down(void);
+
+/* Both under the lock of the notifier's user. */
+void hsm_mmu_interval_set_seq(void *notifier, unsigned long sequence);
+bool hsm_mmu_interval_read_retry(void *notifier, unsigned long sequence);
+
+void hsm_cond_resched(void);
+bool hsm_fatal_signal_pending(void);
 
 struct eventfd_ctx;
 struct eventfd_ctx *hsm_eventfd_from_file(void *file);

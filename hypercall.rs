@@ -13,9 +13,16 @@ use crate::{
             ContiguousVec, //
         },
         hotplug_cpu::OfflineCpu,
+        lent_pages::{
+            LentRun,
+            Returned, //
+        },
+        mm_watch::WatchedPfns,
+        mmio_range::MmioRange, //
     },
     uapi,
 };
+use core::marker::PhantomData;
 use kernel::prelude::*;
 
 const SERVICE_VM_OFFLINE_CPU: u64 = 0x8000_0001;
@@ -78,42 +85,90 @@ impl kernel::fmt::Display for VmId {
     }
 }
 
+/// What a guest may do with its memory: any of `ACRN_MEM_ACCESS_*`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AccessRights(u32);
+
+impl AccessRights {
+    /// Those in the attributes of a segment. As upstream does, all other bits are ignored.
+    pub(crate) fn from_attributes(attr: u32) -> Self {
+        Self(attr & uapi::ACRN_MEM_ACCESS_RIGHT_MASK)
+    }
+
+    /// Whether writes are among them.
+    pub(crate) fn may_write(self) -> bool {
+        self.0 & uapi::ACRN_MEM_ACCESS_WRITE != 0
+    }
+}
+
 /// One entry of a SET_MEMORY_REGIONS array (`struct vm_memory_region`, 32 bytes).
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct MemoryRegion {
+struct RegionEntry {
     operation: u32,
     attr: u32,
     user_vm_pa: u64,
     service_vm_pa: u64,
     size: u64,
 }
-static_assert!(size_of::<MemoryRegion>() == 32);
+static_assert!(size_of::<RegionEntry>() == 32);
 
-impl MemoryRegion {
+/// A change to the memory of a VM; what it maps is borrowed until the change is made.
+pub(crate) struct MemoryRegion<'a> {
+    entry: RegionEntry,
+    _source: PhantomData<&'a ()>,
+}
+
+impl<'a> MemoryRegion<'a> {
     const ADD: u32 = 0;
     const DELETE: u32 = 2;
 
-    /// Maps `size` bytes at `user_vm_pa` to the Service VM's `service_vm_pa`; `attr` is one
-    /// `ACRN_MEM_TYPE_*` and any `ACRN_MEM_ACCESS_*`.
-    pub(crate) fn add(user_vm_pa: u64, service_vm_pa: u64, size: u64, attr: u32) -> Self {
+    /// Maps pinned memory at `user_vm_pa`, cached.
+    pub(crate) fn add_pages(user_vm_pa: u64, pages: LentRun<'a>, rights: AccessRights) -> Self {
+        let attr = uapi::ACRN_MEM_TYPE_WB | rights.0;
+        Self::add(user_vm_pa, pages.phys(), pages.len(), attr)
+    }
+
+    /// Maps memory that is watched at `user_vm_pa`, cached.
+    pub(crate) fn add_pfns(
+        user_vm_pa: u64,
+        pfns: &'a WatchedPfns<'_>,
+        rights: AccessRights,
+    ) -> Self {
+        let attr = uapi::ACRN_MEM_TYPE_WB | rights.0;
+        Self::add(user_vm_pa, pfns.phys(), pfns.len(), attr)
+    }
+
+    /// Maps the memory of a device at `user_vm_pa`, uncached.
+    pub(crate) fn add_mmio(user_vm_pa: u64, range: &'a MmioRange, rights: AccessRights) -> Self {
+        let attr = uapi::ACRN_MEM_TYPE_UC | rights.0;
+        Self::add(user_vm_pa, range.phys(), range.len(), attr)
+    }
+
+    fn add(user_vm_pa: u64, service_vm_pa: u64, size: u64, attr: u32) -> Self {
         Self {
-            operation: Self::ADD,
-            attr,
-            user_vm_pa,
-            service_vm_pa,
-            size,
+            entry: RegionEntry {
+                operation: Self::ADD,
+                attr,
+                user_vm_pa,
+                service_vm_pa,
+                size,
+            },
+            _source: PhantomData,
         }
     }
 
     /// Unmaps `size` bytes at `user_vm_pa`.
     pub(crate) fn delete(user_vm_pa: u64, size: u64) -> Self {
         Self {
-            operation: Self::DELETE,
-            attr: 0,
-            user_vm_pa,
-            service_vm_pa: 0,
-            size,
+            entry: RegionEntry {
+                operation: Self::DELETE,
+                attr: 0,
+                user_vm_pa,
+                service_vm_pa: 0,
+                size,
+            },
+            _source: PhantomData,
         }
     }
 }
@@ -195,6 +250,9 @@ impl Created {
 
 /// Proof that a VM is gone: the hypervisor uses none of its memory, and its id may be another's.
 pub(crate) struct Destroyed(());
+
+// SAFETY: The hypervisor has taken the VM's translations off all CPUs and devices.
+unsafe impl Returned for Destroyed {}
 
 /// Proof that a VM was stopped: no vCPU is in the guest, and none enters it again before the VM is
 /// started but through a flush of its translations.
@@ -292,14 +350,14 @@ pub(crate) fn notify_request_finish(vm: VmId, vcpu: u64) -> Result {
     unsafe { vmcall(NOTIFY_REQUEST_FINISH, vm.into(), vcpu) }
 }
 
-/// A SET_MEMORY_REGIONS call, made ready so that nothing is allocated when it is carried out.
+/// Room for the parameters of a SET_MEMORY_REGIONS call, so that nothing is allocated when it is made.
 pub(crate) struct RegionChange {
     parameter: Contiguous<MemoryRegions>,
-    regions: ContiguousVec<MemoryRegion>,
+    regions: ContiguousVec<RegionEntry>,
 }
 
 impl RegionChange {
-    /// A call for `vm` with room for `wanted` regions, or for as many as are allowed.
+    /// Calls for `vm` with up to `wanted` regions, or with as many as are allowed.
     pub(crate) fn with_room_for(vm: VmId, wanted: usize) -> Result<Self> {
         let regions = ContiguousVec::with_capacity_up_to(wanted)?;
         Ok(Self {
@@ -314,30 +372,23 @@ impl RegionChange {
         })
     }
 
-    /// A call for `vm` with one region.
-    pub(crate) fn single(vm: VmId, region: MemoryRegion) -> Result<Self> {
-        let mut change = Self::with_room_for(vm, 1)?;
-        change.refill(core::iter::once(region))?;
-        Ok(change)
-    }
-
     /// How many regions there is room for.
     pub(crate) fn capacity(&self) -> usize {
         self.regions.capacity()
     }
 
-    /// Replaces the regions by as many of `regions` as there is room for.
-    pub(crate) fn refill(&mut self, regions: impl Iterator<Item = MemoryRegion>) -> Result {
-        self.regions.refill(regions);
-        self.parameter.regions_num = u32::try_from(self.regions.len()).map_err(|_| EINVAL)?;
-        Ok(())
-    }
-
-    /// Makes the changes in order, and stops at the first that fails, without a roll-back.
+    /// Makes the changes in order, and stops at the first that fails, without a roll-back. Fails with
+    /// `ENOSPC`, and changes nothing, if there is no room for so many.
     ///
     /// A User VM gets access to what is added, at once.
-    pub(crate) fn carry_out(&self) -> Result {
-        // SAFETY: Reads `*parameter` and `regions`; what is mapped is the caller's intent.
+    pub(crate) fn carry_out<'a>(
+        &mut self,
+        regions: impl Iterator<Item = MemoryRegion<'a>>,
+    ) -> Result {
+        self.regions.refill(regions.map(|region| region.entry))?;
+        self.parameter.regions_num = u32::try_from(self.regions.len()).map_err(|_| EINVAL)?;
+        // SAFETY: Reads `*parameter` and `regions`. What is mapped may be mapped, by the types that
+        // regions are made of.
         unsafe { vmcall(SET_MEMORY_REGIONS, self.parameter.phys(), 0) }
     }
 }

@@ -2,77 +2,71 @@
 
 //! Memory of a User VM: Service VM memory and MMIO that the hypervisor maps into it.
 //!
-//! RAM is pinned user memory of the device model. The pins last until the hypervisor has let go of
-//! the memory: a mapping that could not be taken away keeps them until the VM is destroyed. Memory that
-//! cannot be pinned, because it has no counted pages, is watched instead ([`pfn_mapping`]).
+//! RAM is pinned user memory of the device model. The pins last until nothing can reach the memory: those
+//! of memory that was taken away are parked until then ([`parking`]), and a mapping that could not be taken
+//! away keeps them until the VM is destroyed. Memory that cannot be pinned, because it has no counted
+//! pages, is watched instead ([`pfn_mapping`]).
 
+mod mappings;
+mod page_range;
+mod parking;
 mod pfn_mapping;
 mod regions;
 
 use crate::{
     abstractions::{
-        log::pr_err_ratelimited,
-        pfn_map,
-        pinned_pages::{
-            PinnedPages,
-            Run, //
+        lent_pages::{
+            LentPages,
+            LentRun, //
         },
+        log::pr_err_ratelimited,
+        mmio_range::MmioRange,
+        pfn_map,
+        pinned_pages::PinnedPages,
+        resched::cond_resched_killable, //
     },
     hypercall::{
+        AccessRights,
+        Destroyed,
         MemoryRegion,
         RegionChange,
+        Stopped,
         VmId, //
     },
     uapi,
 };
+use core::iter;
 use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     new_mutex,
-    page::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
-    },
+    page::PAGE_SHIFT,
     prelude::*,
     sync::{
+        atomic::{
+            ordering,
+            Atomic, //
+        },
         Arc,
         Mutex, //
     },
 };
-use pfn_mapping::PfnMapping;
+use mappings::{
+    Backing,
+    Kind,
+    Mapping,
+    Mappings, //
+};
+use page_range::PageRange;
+use parking::{
+    Parking,
+    Pins,
+    Released, //
+};
+use pfn_mapping::{
+    MappedBytes,
+    PfnMapping, //
+};
 use regions::Regions;
-
-/// A page-aligned, non-empty range of addresses that does not wrap.
-///
-/// # Invariants
-///
-/// `start` and `len` are multiples of the page size, `len` is not 0, `start + len` does not overflow.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct PageRange {
-    start: u64,
-    len: u64,
-}
-
-impl PageRange {
-    fn new(start: u64, len: u64) -> Result<Self> {
-        let aligned = (start | len) % PAGE_SIZE as u64 == 0;
-        if !aligned || len == 0 || start.checked_add(len).is_none() {
-            return Err(EINVAL);
-        }
-        // INVARIANT: Checked above.
-        Ok(Self { start, len })
-    }
-
-    /// Each page by itself.
-    fn pages(self) -> impl Iterator<Item = Self> {
-        // INVARIANT: A page of `self`.
-        let page = |start| Self {
-            start,
-            len: PAGE_SIZE as u64,
-        };
-        (self.start..self.start + self.len)
-            .step_by(PAGE_SIZE)
-            .map(page)
-    }
-}
 
 /// What SET_MEMSEG and UNSET_MEMSEG ask for.
 pub(crate) enum Segment {
@@ -81,14 +75,14 @@ pub(crate) enum Segment {
         user: u64,
         guest: u64,
         len: u64,
-        access: u32,
+        rights: AccessRights,
     },
     /// Physical memory of the Service VM, from the address `phys`.
     Mmio {
         phys: u64,
         guest: u64,
         len: u64,
-        access: u32,
+        rights: AccessRights,
     },
 }
 
@@ -101,217 +95,357 @@ impl TryFrom<uapi::acrn_vm_memmap> for Segment {
         // Both members of the union are 64-bit addresses.
         let address = memmap.service_address();
         let (guest, len) = (memmap.user_vm_pa, memmap.len);
-        let access = memmap.attr & uapi::ACRN_MEM_ACCESS_RIGHT_MASK;
+        let rights = AccessRights::from_attributes(memmap.attr);
         match memmap.type_ {
             uapi::ACRN_MEMMAP_RAM => Ok(Self::Ram {
                 user: address,
                 guest,
                 len,
-                access,
+                rights,
             }),
             uapi::ACRN_MEMMAP_MMIO => Ok(Self::Mmio {
                 phys: address,
                 guest,
                 len,
-                access,
+                rights,
             }),
             _ => Err(EINVAL),
         }
     }
 }
 
-/// RAM that the hypervisor maps, or may still map, into a VM.
-struct RamMapping {
-    guest: PageRange,
-    backing: Backing,
-}
-
-enum Backing {
-    Pinned { _pages: PinnedPages },
-    Watched(PfnMapping),
-}
-
-/// The RAM of one VM.
+/// The memory of one VM.
 ///
-/// Dropping it releases the pins, so it may be dropped only when the hypervisor has destroyed the VM.
-#[pin_data]
+/// To drop it unpins all, if the hypervisor was proved to have destroyed the VM ([`Self::end_with`]). Else
+/// what the VM may still reach is leaked.
+#[pin_data(PinnedDrop)]
 pub(crate) struct GuestMemory {
     vm: VmId,
     regions: Arc<Mutex<Regions>>,
+    /// Held while they are changed, together with what the hypervisor maps. No page is faulted in under it.
     #[pin]
-    mappings: Mutex<KVVec<RamMapping>>,
+    mappings: Mutex<Mappings>,
+    #[pin]
+    parking: Parking,
+    mapped: MappedBytes,
 }
 
 impl GuestMemory {
     /// Makes an initialiser for the memory of `vm`, of which there is none yet.
     pub(crate) fn new(vm: VmId) -> Result<impl PinInit<Self>> {
         let regions = Regions::new(vm)?;
+        let mapped = Arc::new(Atomic::new(0), GFP_KERNEL)?;
         Ok(pin_init!(Self {
             vm,
             regions,
-            mappings <- new_mutex!(KVVec::new()),
+            mappings <- new_mutex!(Mappings::default()),
+            parking <- Parking::new(),
+            mapped,
         }))
     }
 
-    /// Bytes of RAM that are mapped.
+    /// Bytes of RAM that are mapped. Never waits.
     pub(crate) fn mapped_bytes(&self) -> u64 {
-        let mappings = self.mappings.lock();
-        let mapped = mappings.iter().filter(|mapping| match &mapping.backing {
-            Backing::Pinned { .. } => true,
-            Backing::Watched(pfns) => pfns.is_mapped(),
-        });
-        mapped.map(|mapping| mapping.guest.len).sum()
+        self.mapped.load(ordering::Relaxed)
+    }
+
+    /// Bytes of RAM that were taken away from the VM, and that it may still reach. Never waits.
+    pub(crate) fn parked_bytes(&self) -> u64 {
+        self.parking.bytes()
+    }
+
+    /// To be called before the hypervisor is told to start the VM: from now on vCPUs may run.
+    pub(crate) fn started(&self) {
+        self.parking.started();
+    }
+
+    /// To be called when the VM was paused or reset, before it can be started again.
+    pub(crate) fn stopped(&self, proof: &Stopped) -> Released {
+        self.parking.stopped(proof)
+    }
+
+    /// The VM has `count` passed-through PCI devices: to be called before one more is assigned, and after one
+    /// was de-assigned.
+    pub(crate) fn set_devices(&self, count: usize) -> Released {
+        self.parking.set_devices(count)
     }
 
     /// Runs `destroy`, after which the hypervisor has none of the memory, and may give the VM's id to
-    /// another.
-    pub(crate) fn end_with(&self, destroy: impl FnOnce() -> Result) -> Result {
-        self.regions.lock().end_with(destroy)
-    }
-
-    /// SET_MEMSEG. On failure nothing of the segment stays mapped.
-    ///
-    /// `EINVAL` for ranges that are not whole pages, empty or wrap; else as [`PinnedPages::pin`] or
-    /// [`pfn_map::look_up`].
-    pub(crate) fn map(&self, segment: Segment) -> Result {
-        let (user, guest, len, access) = match segment {
-            Segment::Ram {
-                user,
-                guest,
-                len,
-                access,
-            } => (user, guest, len, access),
-            Segment::Mmio {
-                phys,
-                guest,
-                len,
-                access,
-            } => return self.map_mmio(phys, guest, len, access),
-        };
-        let guest = PageRange::new(guest, len)?;
-        let user = PageRange::new(user, len)?;
-        let start = usize::try_from(user.start).map_err(|_| EINVAL)?;
-        let pages = usize::try_from(user.len >> PAGE_SHIFT).map_err(|_| EINVAL)?;
-        let write = access & uapi::ACRN_MEM_ACCESS_WRITE != 0;
-        if pfn_map::look_up(start, pages, write)?.is_some() {
-            return self.map_pfns(start, pages, guest, access);
-        }
-        // Not under the lock: it takes long, and the mmap lock.
-        let pages = PinnedPages::pin(start, pages)?;
-        self.map_pinned(pages, guest, access)
-    }
-
-    fn map_pinned(&self, pages: PinnedPages, guest: PageRange, access: u32) -> Result {
-        let mut mappings = self.mappings.lock();
-        // Reserved now, so that there is a place for the pins if the roll-back fails.
-        mappings.reserve(1, GFP_KERNEL)?;
-        let mapped = self.map_runs(guest.start, pages.runs(), access);
-        if let Err((error, RollBack::Done)) = mapped {
-            return Err(error);
-        }
-        let mapping = RamMapping {
-            guest,
-            backing: Backing::Pinned { _pages: pages },
-        };
-        // Room was reserved.
-        let _ = mappings.push_within_capacity(mapping);
-        mapped.map_err(|(error, _)| {
-            pr_err_ratelimited!(
-                "VM {}: guest memory at {:#x} stays pinned\n",
-                self.vm,
-                guest.start
-            );
-            error
-        })
-    }
-
-    fn map_pfns(&self, start: usize, pages: usize, guest: PageRange, access: u32) -> Result {
-        let pfns = PfnMapping::new(self.vm, &self.regions, start, pages, guest, access)?;
-        let mapping = RamMapping {
-            guest,
-            backing: Backing::Watched(pfns),
-        };
-        let mut mappings = self.mappings.lock();
-        // What was there before and is gone.
-        mappings.retain(|old| {
-            old.guest != guest
-                || !matches!(&old.backing, Backing::Watched(pfns) if !pfns.is_mapped())
-        });
-        // If there is no room for it, it goes again.
-        mappings.push(mapping, GFP_KERNEL)?;
+    /// another. Nothing is unpinned before this is dropped.
+    pub(crate) fn end_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
+        let proof = self.regions.lock().end_with(destroy)?;
+        self.parking.end(proof);
         Ok(())
     }
 
     /// Lets go of memory that is watched.
     pub(crate) fn stop_watching(&self) {
-        let is_pinned =
-            |mapping: &mut RamMapping| matches!(mapping.backing, Backing::Pinned { .. });
-        self.mappings.lock().retain(is_pinned);
+        self.mappings.lock().stop_watching();
     }
 
-    /// Maps physical memory of the Service VM, uncached.
-    fn map_mmio(&self, phys: u64, guest: u64, len: u64, access: u32) -> Result {
-        let guest = PageRange::new(guest, len)?;
-        let phys = PageRange::new(phys, len)?;
-        let attr = uapi::ACRN_MEM_TYPE_UC | access;
-        let region = MemoryRegion::add(guest.start, phys.start, len, attr);
-        let addition = RegionChange::single(self.vm, region)?;
-        self.regions.lock().add(&addition)
-    }
-
-    /// UNSET_MEMSEG. RAM must have been mapped at this place with this length (`EINVAL`).
-    pub(crate) fn unmap(&self, segment: Segment) -> Result {
+    /// SET_MEMSEG. What was there before goes, unless it is the same. On failure nothing of the segment
+    /// stays mapped; what was there before may be gone.
+    ///
+    /// `EINVAL` for ranges that are not whole pages, empty or wrap; `ENOSPC` for too many segments; `ENODEV`
+    /// if the VM is gone; else as [`PinnedPages::pin`], [`pfn_map::look_up`] or [`MmioRange::new`].
+    pub(crate) fn map(&self, segment: Segment) -> Result {
         match segment {
-            Segment::Ram { guest, len, .. } => {
-                let unmapped = self.unmap_ram(PageRange::new(guest, len)?)?;
-                // Unpins, not under the lock.
-                drop(unmapped);
-                Ok(())
-            }
-            Segment::Mmio { guest, len, .. } => {
+            Segment::Ram {
+                user,
+                guest,
+                len,
+                rights,
+            } => {
                 let guest = PageRange::new(guest, len)?;
-                self.regions.lock().delete(guest)
+                let user = PageRange::new(user, len)?;
+                let start = usize::try_from(user.start()).map_err(|_| EINVAL)?;
+                let pages = usize::try_from(user.len() >> PAGE_SHIFT).map_err(|_| EINVAL)?;
+                if pfn_map::is_pfn_mapped(start)? {
+                    return self.map_pfns(start, pages, guest, rights);
+                }
+                // Not under the lock: it takes long, and the mmap lock.
+                self.map_pinned(PinnedPages::pin(start, pages)?, guest, rights)
+            }
+            Segment::Mmio {
+                phys,
+                guest,
+                len,
+                rights,
+            } => {
+                let guest = PageRange::new(guest, len)?;
+                let phys = PageRange::new(phys, len)?;
+                let range = MmioRange::new(phys.start(), phys.len())?;
+                self.map_mmio(&range, guest, rights)
             }
         }
     }
 
-    fn unmap_ram(&self, guest: PageRange) -> Result<RamMapping> {
-        let mut mappings = self.mappings.lock();
-        let index = mappings
-            .iter()
-            .rposition(|mapping| mapping.guest == guest)
-            .ok_or(EINVAL)?;
-        match &mappings.get(index).ok_or(EINVAL)?.backing {
-            Backing::Pinned { .. } => self.regions.lock().clear(guest)?,
-            Backing::Watched(pfns) => pfns.unmap()?,
-        }
-        mappings.remove(index).map_err(|_| EINVAL)
-    }
-
-    /// Maps `runs` one behind the other from the guest address `start`.
-    fn map_runs(&self, start: u64, runs: &[Run], access: u32) -> Result<(), (Error, RollBack)> {
-        let mut batch = RegionChange::with_room_for(self.vm, runs.len())
-            .map_err(|error| (error, RollBack::Done))?;
-        let mut regions = self.regions.lock();
-        let mut mapped = 0;
-        for chunk in runs.chunks(batch.capacity()) {
-            let mut guest = start + mapped;
-            let additions = chunk.iter().map(|run| {
-                let region = MemoryRegion::add(
-                    guest,
-                    run.phys(),
-                    run.len(),
-                    uapi::ACRN_MEM_TYPE_WB | access,
-                );
-                guest += run.len();
-                region
+    fn map_pinned(&self, pages: PinnedPages, guest: PageRange, rights: AccessRights) -> Result {
+        let room = Pins::room()?;
+        let mut batch = RegionChange::with_room_for(self.vm, pages.runs().len())?;
+        // Dropped when the lock is free again, as what is released is.
+        let mut pages = Some(pages);
+        self.change(|mappings, released| {
+            let is_there = pages.as_ref().is_none_or(|pages| {
+                let runs = pages.runs().iter().map(|run| (run.phys(), run.len()));
+                mappings.has(guest, rights, Kind::Pinned, runs)
             });
-            if let Err(error) = batch.refill(additions).and_then(|()| regions.add(&batch)) {
-                return Err((error, roll_back(&mut regions, start, mapped, chunk)));
+            if is_there {
+                return Ok(());
             }
-            mapped = guest - start;
+            self.remove(mappings, guest, released)?;
+            mappings.reserve()?;
+            self.parking.must_have_room()?;
+            let Some(unlent) = pages.take() else {
+                return Ok(());
+            };
+            let pins = Pins::new(LentPages::new(unlent), room);
+            let mapped = self.map_runs(guest, pins.pages.runs(), &mut batch, rights);
+            if let Err((error, RollBack::Done)) = mapped {
+                released.append(self.parking.park(pins));
+                return Err(error);
+            }
+            mappings.insert(Mapping {
+                guest,
+                rights,
+                backing: Backing::Pinned(pins),
+            })?;
+            self.mapped.fetch_add(guest.len(), ordering::Relaxed);
+            mapped.map_err(|(error, _)| {
+                pr_err_ratelimited!(
+                    "VM {}: guest memory at {:#x} stays pinned\n",
+                    self.vm,
+                    guest.start()
+                );
+                error
+            })
+        })
+    }
+
+    fn map_pfns(
+        &self,
+        start: usize,
+        pages: usize,
+        guest: PageRange,
+        rights: AccessRights,
+    ) -> Result {
+        let pfns = PfnMapping::new(self.vm, &self.regions, &self.mapped, start, pages)?;
+        let pfns = Arc::new(pfns, GFP_KERNEL_ACCOUNT)?;
+        let mut room = RegionChange::with_room_for(self.vm, 1)?;
+        loop {
+            cond_resched_killable()?;
+            let look = pfns.look_up(rights)?;
+            let mapped = self.change(|mappings, released| {
+                self.remove(mappings, guest, released)?;
+                mappings.reserve()?;
+                let Some(mapped) = look.map(&mut room, guest, rights) else {
+                    return Ok(false);
+                };
+                mapped?;
+                mappings.insert(Mapping {
+                    guest,
+                    rights,
+                    backing: Backing::Watched(pfns.clone()),
+                })?;
+                Ok(true)
+            })?;
+            if mapped {
+                return Ok(());
+            }
+        }
+    }
+
+    fn map_mmio(&self, range: &MmioRange, guest: PageRange, rights: AccessRights) -> Result {
+        let mut room = RegionChange::with_room_for(self.vm, 1)?;
+        self.change(|mappings, released| {
+            let piece = iter::once((range.phys(), range.len()));
+            if mappings.has(guest, rights, Kind::Mmio, piece) {
+                return Ok(());
+            }
+            self.remove(mappings, guest, released)?;
+            mappings.reserve()?;
+            let region = MemoryRegion::add_mmio(guest.start(), range, rights);
+            self.regions.lock().add(&mut room, iter::once(region))?;
+            mappings.insert(Mapping {
+                guest,
+                rights,
+                backing: Backing::Mmio(range.phys()),
+            })
+        })
+    }
+
+    /// UNSET_MEMSEG: of what was set, all that is in the range goes, by whichever type. Where nothing was set
+    /// the hypervisor is asked to delete MMIO, which it may have mapped by itself; RAM is `EINVAL`.
+    ///
+    /// `EINTR` if the task is killed; some of it may be gone then. `ENOSPC` if no more can be parked.
+    pub(crate) fn unmap(&self, segment: Segment) -> Result {
+        let (guest, is_ram) = match segment {
+            Segment::Ram { guest, len, .. } => (PageRange::new(guest, len)?, true),
+            Segment::Mmio { guest, len, .. } => (PageRange::new(guest, len)?, false),
+        };
+        self.change(|mappings, released| {
+            if !mappings.is_empty_at(guest) {
+                return self.remove(mappings, guest, released);
+            }
+            if is_ram {
+                return Err(EINVAL);
+            }
+            self.regions.lock().delete(guest)
+        })
+    }
+
+    /// Runs `action` under the lock. What it releases goes when the lock is free again.
+    fn change<T>(
+        &self,
+        action: impl FnOnce(&mut Mappings, &mut Released) -> Result<T>,
+    ) -> Result<T> {
+        let mut released = Released::default();
+        let mut mappings = self.mappings.lock();
+        let result = action(&mut mappings, &mut released);
+        drop(mappings);
+        drop(released);
+        result
+    }
+
+    /// Takes all that was set in `guest` away from the VM, wholly or in part.
+    fn remove(&self, mappings: &mut Mappings, guest: PageRange, released: &mut Released) -> Result {
+        // After these no segment is in the range in part.
+        mappings.split_at(guest.start())?;
+        mappings.split_at(guest.end())?;
+        while let Some(mapping) = mappings.first_in(guest) {
+            cond_resched_killable()?;
+            match &mapping.backing {
+                Backing::Watched(pfns) => pfns.unmap(mapping.guest)?,
+                Backing::Pinned(_) => {
+                    self.parking.must_have_room()?;
+                    self.regions.lock().clear(mapping.guest)?;
+                }
+                Backing::Mmio(_) => self.regions.lock().clear(mapping.guest)?,
+            }
+            let Some(mapping) = mappings.remove_first_in(guest) else {
+                break;
+            };
+            self.mapped
+                .fetch_sub(mapping.pinned_bytes(), ordering::Relaxed);
+            if let Backing::Pinned(pins) = mapping.backing {
+                released.append(self.parking.park(pins));
+            }
         }
         Ok(())
+    }
+
+    /// Maps `runs` one behind the other at `guest`.
+    fn map_runs<'a>(
+        &self,
+        guest: PageRange,
+        mut runs: impl ExactSizeIterator<Item = LentRun<'a>> + Clone,
+        batch: &mut RegionChange,
+        rights: AccessRights,
+    ) -> Result<(), (Error, RollBack)> {
+        let mut mapped = 0;
+        while runs.len() > 0 {
+            let chunk = runs.clone().take(batch.capacity());
+            let mut next = guest.start() + mapped;
+            let additions = chunk.clone().map(|run| {
+                let region = MemoryRegion::add_pages(next, run, rights);
+                next += run.len();
+                region
+            });
+            let added = cond_resched_killable()
+                .map_err(|error| (error, 0))
+                .and_then(|()| {
+                    let mut regions = self.regions.lock();
+                    let added = regions.add(batch, additions);
+                    added.map_err(|error| (error, chunk.len()))
+                });
+            if let Err((error, tried)) = added {
+                return Err((error, self.roll_back(guest, mapped, chunk.take(tried))));
+            }
+            mapped = next - guest.start();
+            runs.nth(chunk.len() - 1);
+        }
+        Ok(())
+    }
+
+    /// Takes away the first `mapped` bytes of `guest`, and as much of `partial` behind it as the hypervisor
+    /// mapped before it failed.
+    fn roll_back<'a>(
+        &self,
+        guest: PageRange,
+        mapped: u64,
+        partial: impl Iterator<Item = LentRun<'a>>,
+    ) -> RollBack {
+        let mut next = guest.start() + mapped;
+        let parts = partial.map_while(|run| {
+            let part = PageRange::new(next, run.len()).ok()?;
+            next = part.end();
+            Some(part)
+        });
+        let mut regions = self.regions.lock();
+        let whole = match guest.split_at(guest.start() + mapped) {
+            Some((whole, _)) => regions.clear(whole),
+            None => Ok(()),
+        };
+        match whole.and_then(|()| regions.undo(parts)) {
+            Ok(()) => RollBack::Done,
+            Err(_) => RollBack::Failed,
+        }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for GuestMemory {
+    fn drop(self: Pin<&mut Self>) {
+        // First, so that no notifier is left.
+        self.stop_watching();
+        let pins = self.mappings.lock().take_pins();
+        if let Err(leaked) = self.parking.empty(pins) {
+            pr_err!(
+                "VM {}: not proved to be gone, {} bytes stay pinned\n",
+                self.vm,
+                leaked
+            );
+        }
     }
 }
 
@@ -319,21 +453,4 @@ impl GuestMemory {
 enum RollBack {
     Done,
     Failed,
-}
-
-/// Takes away the first `mapped` bytes, and as much of `partial` behind it as the hypervisor mapped
-/// before it stopped, which nobody knows: it may have lost some to others since.
-fn roll_back(regions: &mut Regions, start: u64, mapped: u64, partial: &[Run]) -> RollBack {
-    let mut guest = start;
-    let mut clear = |len| {
-        // INVARIANT: A part of the range that was to be mapped, made of whole runs.
-        let range = PageRange { start: guest, len };
-        guest += len;
-        regions.clear(range)
-    };
-    let whole = if mapped == 0 { Ok(()) } else { clear(mapped) };
-    match whole.and_then(|()| partial.iter().try_for_each(|run| clear(run.len()))) {
-        Ok(()) => RollBack::Done,
-        Err(_) => RollBack::Failed,
-    }
 }

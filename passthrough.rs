@@ -42,6 +42,11 @@ impl PassedThrough {
         self.0.retain(|known| *known != PciAddress::from_bdf(bdf));
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Ends what the devices do, after the hypervisor has destroyed the VM `vm`: clears bus mastering and
     /// resets the functions. Sleeps, for up to some 100 ms a device.
     pub(crate) fn quiesce(self, vm: VmId) {

@@ -230,7 +230,7 @@ pub(crate) fn release(vm: Arc<Vm>) {
 /// The hypervisor destroys paused VMs only; PAUSE_VM does nothing to one that is paused.
 fn pause_and_destroy(vm: &Vm) -> Result {
     // If it fails, DESTROY_VM tells what is wrong.
-    let _ = vm.pause();
+    let _ = vm.pause_for_good();
     vm.destroy()
 }
 

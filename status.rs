@@ -18,6 +18,7 @@ pub(crate) struct Status {
     pub(crate) phase: Phase,
     pub(crate) vcpus: u16,
     pub(crate) mapped_bytes: u64,
+    pub(crate) parked_bytes: u64,
     pub(crate) has_client: bool,
     pub(crate) ioeventfds: usize,
     pub(crate) irqfds: usize,
@@ -41,6 +42,7 @@ impl fmt::Display for Status {
         f.write_fmt(fmt!("vmid:\t{}\nstate:\t{}\n", self.vm, state))?;
         f.write_fmt(fmt!("vcpus:\t{}\n", self.vcpus))?;
         f.write_fmt(fmt!("mapped_bytes:\t{}\n", self.mapped_bytes))?;
+        f.write_fmt(fmt!("parked_bytes:\t{}\n", self.parked_bytes))?;
         f.write_fmt(fmt!("clients:\t{}\n", clients))?;
         f.write_fmt(fmt!("ioeventfds:\t{}\n", self.ioeventfds))?;
         f.write_fmt(fmt!("irqfds:\t{}\n", self.irqfds))?;

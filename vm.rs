@@ -15,6 +15,7 @@ use crate::{
         Created,
         Destroyed,
         InterruptMonitor,
+        Stopped,
         VmId, //
     },
     interrupts::{
@@ -144,6 +145,7 @@ impl Parts {
             phase: self.phase(),
             vcpus: self.requests.vcpus().get(),
             mapped_bytes: self.memory.mapped_bytes(),
+            parked_bytes: self.memory.parked_bytes(),
             has_client: self.requests.has_client(),
             ioeventfds: self.ioeventfds.count(),
             irqfds: self.irqfds.count(),
@@ -245,6 +247,7 @@ impl Vm {
     /// START_VM.
     pub(crate) fn start(&self) -> Result {
         self.controlled(|_| {
+            self.parts.memory.started();
             hypercall::start_vm(self.parts.id)?;
             self.parts.set_phase(Phase::Running);
             Ok(())
@@ -253,27 +256,40 @@ impl Vm {
 
     /// PAUSE_VM.
     pub(crate) fn pause(&self) -> Result {
+        // Unpins memory when no lock is held.
+        self.pause_and(|stopped| self.parts.memory.stopped(stopped))
+            .map(drop)
+    }
+
+    /// PAUSE_VM of a VM that is to be destroyed, which gives back all its memory.
+    pub(crate) fn pause_for_good(&self) -> Result {
+        self.pause_and(|_| ())
+    }
+
+    fn pause_and<T>(&self, then: impl FnOnce(&Stopped) -> T) -> Result<T> {
         let parts = &self.parts;
         self.controlled(|_| {
             let pause = || hypercall::pause_vm(parts.id);
-            let _stopped = parts
+            let stopped = parts
                 .irqfds
                 .stop_with(|| parts.requests.pause_with(pause))?;
             parts.set_phase(Phase::Paused);
-            Ok(())
+            Ok(then(&stopped))
         })
     }
 
     /// RESET_VM. The caller sees to it that no other command for the VM is under way.
     pub(crate) fn reset(&self) -> Result {
         let parts = &self.parts;
-        self.controlled(|_| {
+        let released = self.controlled(|_| {
             let reset = || hypercall::reset_vm(parts.id);
-            let _stopped = parts.requests.reset_with(reset)?;
+            let stopped = parts.requests.reset_with(reset)?;
             parts.interrupts.resume();
             parts.set_phase(Phase::Created);
-            Ok(())
-        })
+            Ok(parts.memory.stopped(&stopped))
+        });
+        // Unpins memory when no lock is held.
+        released.map(drop)
     }
 
     /// Destroys the VM (DESTROY_VM), which must be paused: `EPERM`, and it goes on as it was.
@@ -300,10 +316,9 @@ impl Vm {
     /// the VM goes by that id. If it fails, the VM goes on. Under `control`.
     fn end_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
         let parts = &self.parts;
-        parts.irqfds.stop_with(|| {
-            let destroy = || parts.requests.end_with(|| destroy().map(drop));
-            parts.memory.end_with(destroy)
-        })?;
+        parts
+            .irqfds
+            .stop_with(|| parts.memory.end_with(|| parts.requests.end_with(destroy)))?;
         parts.set_phase(Phase::Ended);
         Ok(())
     }
@@ -376,19 +391,26 @@ impl Vm {
     pub(crate) fn assign_pcidev(&self, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
         self.controlled(|devices| {
             devices.reserve_one()?;
-            hypercall::assign_pcidev(self.parts.id, device)?;
-            devices.add(device.phys_bdf);
-            Ok(())
+            // Nothing is released by there being one more.
+            drop(self.parts.memory.set_devices(devices.count() + 1));
+            let assigned = hypercall::assign_pcidev(self.parts.id, device);
+            if assigned.is_ok() {
+                devices.add(device.phys_bdf);
+            }
+            Ok((assigned, self.parts.memory.set_devices(devices.count())))
         })
+        .and_then(|(assigned, _released)| assigned)
     }
 
     /// DEASSIGN_PCIDEV.
     pub(crate) fn deassign_pcidev(&self, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
-        self.controlled(|devices| {
+        let released = self.controlled(|devices| {
             hypercall::deassign_pcidev(self.parts.id, device)?;
             devices.remove(device.phys_bdf);
-            Ok(())
-        })
+            Ok(self.parts.memory.set_devices(devices.count()))
+        });
+        // Unpins memory when no lock is held.
+        released.map(drop)
     }
 
     /// PM_GET_CPU_STATE.

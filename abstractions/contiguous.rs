@@ -11,7 +11,10 @@ use core::{
     },
 };
 use kernel::{
-    alloc::flags::__GFP_ZERO,
+    alloc::flags::{
+        __GFP_ZERO, //
+        GFP_KERNEL_ACCOUNT,
+    },
     page::PAGE_SIZE,
     prelude::*,
     transmute::FromBytes,
@@ -33,9 +36,9 @@ impl<T: FromBytes> Contiguous<T> {
     pub(crate) fn from_user(mut reader: UserSliceReader) -> Result<Self> {
         let length = reader.len().min(size_of::<T>());
         let flags = if length < size_of::<T>() {
-            GFP_KERNEL | __GFP_ZERO
+            GFP_KERNEL_ACCOUNT | __GFP_ZERO
         } else {
-            GFP_KERNEL
+            GFP_KERNEL_ACCOUNT
         };
         let mut memory = KBox::<T>::new_uninit(flags)?;
         // SAFETY: The allocation has no less than `length` bytes, and `MaybeUninit<u8>` may hold any.
@@ -55,18 +58,19 @@ impl<T> Contiguous<T> {
     /// Moves `value` to contiguous memory.
     pub(crate) fn new(value: T) -> Result<Self> {
         // INVARIANT: `KBox` is a `kmalloc` allocation.
-        Ok(Self(KBox::new(value, GFP_KERNEL)?))
+        Ok(Self(KBox::new(value, GFP_KERNEL_ACCOUNT)?))
     }
 
-    /// Physical address of the value, for memory that the hypervisor writes to.
-    pub(crate) fn phys_mut(&mut self) -> u64 {
-        self.phys()
-    }
-
-    /// Physical address of the value, for memory that the hypervisor only reads.
+    /// Physical address of the value, for the hypervisor to read.
     pub(crate) fn phys(&self) -> u64 {
         // SAFETY: The address lies in the direct map by the type invariant.
         unsafe { bindings::hsm_virt_to_phys(core::ptr::from_ref::<T>(&self.0).cast()) }
+    }
+
+    /// Physical address of the value, for the hypervisor to write while it is borrowed.
+    pub(crate) fn phys_mut(&mut self) -> u64 {
+        // SAFETY: The address lies in the direct map by the type invariant.
+        unsafe { bindings::hsm_virt_to_phys(core::ptr::from_mut::<T>(&mut self.0).cast()) }
     }
 }
 
@@ -102,7 +106,7 @@ impl<T> ContiguousVec<T> {
         let capacity = wanted.clamp(1, Self::MAX_BYTES / size_of::<T>());
         Ok(Self {
             // INVARIANT: `KVec` is a `kmalloc` allocation, and nothing here makes it grow.
-            entries: KVec::with_capacity(capacity, GFP_KERNEL)?,
+            entries: KVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?,
         })
     }
 
@@ -111,17 +115,18 @@ impl<T> ContiguousVec<T> {
         self.entries.capacity()
     }
 
-    /// Replaces the contents by as many entries of `source` as fit.
-    pub(crate) fn refill(&mut self, source: impl Iterator<Item = T>) {
+    /// Replaces the contents by `source`. `ENOSPC` if that does not fit.
+    pub(crate) fn refill(&mut self, source: impl Iterator<Item = T>) -> Result {
         self.entries.clear();
         for entry in source {
-            if self.entries.push_within_capacity(entry).is_err() {
-                break;
-            }
+            self.entries
+                .push_within_capacity(entry)
+                .map_err(|_| ENOSPC)?;
         }
+        Ok(())
     }
 
-    /// Physical address of the first entry.
+    /// Physical address of the first entry, for the hypervisor to read.
     pub(crate) fn phys(&self) -> u64 {
         // SAFETY: The address lies in the direct map by the type invariant.
         unsafe { bindings::hsm_virt_to_phys(self.entries.as_ptr().cast()) }

@@ -4,36 +4,48 @@
 //!
 //! C header: [`include/linux/mmu_notifier.h`](srctree/include/linux/mmu_notifier.h)
 
+use super::{
+    bindings as own,
+    pfn_map::{
+        self,
+        PfnRange, //
+    },
+};
 use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     bindings,
     error::to_result,
     ffi::c_ulong,
+    page::PAGE_SIZE,
     prelude::*,
-    sync::Mutex,
+    sync::{
+        Arc,
+        Mutex, //
+    },
     types::Opaque, //
 };
 
-/// Who uses what a range of user addresses is mapped to.
-pub(crate) trait Watcher: Send + Sync {
-    /// What `lock` guards.
-    type State: Send + Unpin;
-
-    /// The lock that uses are made under. The mmap lock may be held when it is taken: under it that
-    /// lock may not be taken, nor memory allocated that the kernel would have to make free.
-    fn lock(&self) -> &Mutex<Self::State>;
+/// A user of what a range of user addresses is mapped to.
+pub(crate) trait Watcher: Send + Sync + 'static {
+    /// What the lock guards that uses are made under.
+    type State: Send + Unpin + 'static;
 
     /// What is mapped changes: stops the use, before it returns. Called with the lock held.
     fn stop(&self, state: &mut Self::State);
 }
 
-/// A [`Watcher`] of a range of user addresses, for as long as this lives.
+/// A [`Watcher`] of a range of user addresses, for as long as this lives. To drop it waits for calls of
+/// [`Watcher::stop`], and so must not be done under their lock.
 ///
 /// # Invariants
 ///
-/// `notifier` is inserted.
+/// `notifier` is inserted, for `pages` pages from `start`.
 #[pin_data(PinnedDrop)]
 pub(crate) struct MmWatch<T: Watcher> {
     watcher: T,
+    lock: Arc<Mutex<T::State>>,
+    start: usize,
+    pages: usize,
     #[pin]
     notifier: Opaque<bindings::mmu_interval_notifier>,
 }
@@ -43,9 +55,27 @@ unsafe impl<T: Watcher> Send for MmWatch<T> {}
 // SAFETY: As above; the rest is `Sync`.
 unsafe impl<T: Watcher> Sync for MmWatch<T> {}
 
-/// A moment in the life of a range: see [`MmWatch::begin`].
-#[derive(Clone, Copy)]
-pub(crate) struct Moment(c_ulong);
+/// What a range was mapped to when [`MmWatch::look_up`] looked.
+pub(crate) struct Found<'a, T: Watcher> {
+    watch: &'a MmWatch<T>,
+    pfns: PfnRange,
+    sequence: c_ulong,
+}
+
+/// What a range is mapped to, and is watched for changes.
+pub(crate) struct WatchedPfns<'a>(&'a PfnRange);
+
+impl WatchedPfns<'_> {
+    /// Physical address of the first byte.
+    pub(crate) fn phys(&self) -> u64 {
+        self.0.phys()
+    }
+
+    /// Bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
 
 impl<T: Watcher> MmWatch<T> {
     const OPERATIONS: bindings::mmu_interval_notifier_ops = bindings::mmu_interval_notifier_ops {
@@ -54,54 +84,60 @@ impl<T: Watcher> MmWatch<T> {
         invalidate_finish: None,
     };
 
-    /// Watches `len` bytes from the user address `start` of the current task. Takes the mmap lock.
-    pub(crate) fn new(start: usize, len: usize, watcher: T) -> Result<Pin<KBox<Self>>> {
+    /// Watches `pages` pages from the user address `start` of the current task. Takes the mmap lock.
+    ///
+    /// Uses are made under `lock`. The mmap lock may be held when it is taken: under it that lock may not
+    /// be taken, nor memory allocated that the kernel would have to make free.
+    pub(crate) fn new(
+        start: usize,
+        pages: usize,
+        lock: Arc<Mutex<T::State>>,
+        watcher: T,
+    ) -> Result<Pin<KBox<Self>>> {
         let task = current!();
         let mm = task.mm().ok_or(ESRCH)?;
+        let len = pages.checked_mul(PAGE_SIZE).ok_or(EINVAL)?;
         KBox::try_pin_init(
             try_pin_init!(Self {
                 watcher,
+                lock,
+                start,
+                pages,
                 notifier <- Opaque::try_ffi_init(|slot: *mut bindings::mmu_interval_notifier| {
                     // SAFETY: The slot is valid for writes, and pinned; `drop` takes the notifier
-                    // off. The operations are a promoted constant. `watcher`, which they use, was
-                    // initialised before.
+                    // off. The operations are a promoted constant. `watcher` and `lock`, which they
+                    // use, were initialised before.
                     // INVARIANT: Inserted here.
                     to_result(unsafe {
                         bindings::mmu_interval_notifier_insert(
                             slot,
                             mm.as_raw(),
-                            start,
+                            *start,
                             len,
                             &Self::OPERATIONS,
                         )
                     })
                 }),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
-    /// Begins to look at what is mapped. Sleeps until changes under way are over.
-    pub(crate) fn begin(&self) -> Moment {
+    /// Looks at what the range is mapped to, as [`pfn_map::look_up`]. Called by a task of the process that
+    /// the range is of. Sleeps until changes under way are over.
+    pub(crate) fn look_up(&self, write: bool) -> Result<Found<'_, T>> {
         // SAFETY: Inserted, by the type invariant.
-        Moment(unsafe { bindings::mmu_interval_read_begin(self.notifier.get()) })
+        let sequence = unsafe { bindings::mmu_interval_read_begin(self.notifier.get()) };
+        Ok(Found {
+            watch: self,
+            pfns: pfn_map::look_up(self.start, self.pages, write)?,
+            sequence,
+        })
     }
 
-    /// Runs `action` under the watcher's lock, unless what was looked at since `begun` has changed.
-    pub(crate) fn commit<R>(
-        &self,
-        begun: Moment,
-        action: impl FnOnce(&T, &mut T::State) -> R,
-    ) -> Option<R> {
-        let mut state = self.watcher.lock().lock();
-        // SAFETY: Inserted, by the type invariant; written to under the same lock.
-        let now = unsafe { (*self.notifier.get()).invalidate_seq };
-        (now == begun.0).then(|| action(&self.watcher, &mut state))
-    }
-
-    /// Who watches.
-    pub(crate) fn watcher(&self) -> &T {
-        &self.watcher
+    /// Runs `action` under the lock.
+    pub(crate) fn with<R>(&self, action: impl FnOnce(&T, &mut T::State) -> R) -> R {
+        action(&self.watcher, &mut self.lock.lock())
     }
 
     /// # Safety
@@ -120,14 +156,29 @@ impl<T: Watcher> MmWatch<T> {
         if range.flags & bindings::MMU_NOTIFIER_RANGE_BLOCKABLE == 0 {
             return false;
         }
-        let mut state = watch.watcher.lock().lock();
-        // SAFETY: The lock is held, under which all accesses of ours are.
-        unsafe { (*notifier).invalidate_seq = sequence };
+        let mut state = watch.lock.lock();
+        // SAFETY: Called for this notifier, under the lock that `commit` holds.
+        unsafe { own::hsm_mmu_interval_set_seq(notifier.cast(), sequence) };
         // Soft-dirty tracking changes neither page nor access.
         if range.event != bindings::mmu_notifier_event_MMU_NOTIFY_SOFT_DIRTY {
             watch.watcher.stop(&mut state);
         }
         true
+    }
+}
+
+impl<T: Watcher> Found<'_, T> {
+    /// Runs `action` under the lock, unless what was found has changed since.
+    pub(crate) fn commit<R>(
+        &self,
+        action: impl FnOnce(&T, &mut T::State, WatchedPfns<'_>) -> R,
+    ) -> Option<R> {
+        let watch = self.watch;
+        let mut state = watch.lock.lock();
+        // SAFETY: Inserted, by the type invariant. `invalidate` sets the number under the same lock.
+        let changed =
+            unsafe { own::hsm_mmu_interval_read_retry(watch.notifier.get().cast(), self.sequence) };
+        (!changed).then(|| action(&watch.watcher, &mut state, WatchedPfns(&self.pfns)))
     }
 }
 

@@ -5,12 +5,19 @@
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h), and
 //! [`Documentation/core-api/pin_user_pages.rst`](srctree/Documentation/core-api/pin_user_pages.rst)
 
-use super::bindings as own;
+use super::{
+    bindings as own,
+    resched::{
+        cond_resched,
+        cond_resched_killable, //
+    },
+};
 use core::ptr::{
     self,
     NonNull, //
 };
 use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     bindings,
     error::to_result,
     mm::Mm,
@@ -22,33 +29,58 @@ use kernel::{
 /// Pages asked for in one call of the page-table walker: one page of pointers.
 const PAGES_PER_CALL: usize = 512;
 
-/// A physically contiguous run of pages, packed so that scattered memory costs 8 bytes a page.
+/// A physically contiguous run of pages of one kind, packed so that scattered memory costs 8 bytes a page.
 #[derive(Clone, Copy)]
 pub(crate) struct Run(u64);
 
 impl Run {
     /// x86-64 has at most 52 bits of physical address, so 40 of page frame number (Intel SDM 3A,
-    /// 4.1.4); the rest counts pages.
+    /// 4.1.4); the rest counts pages, and tells their kind.
     const PFN_BITS: u32 = 40;
-    const MAX_PAGES: u64 = (1 << (u64::BITS - Self::PFN_BITS)) - 1;
+    const ONE_PAGE: u64 = 1 << Self::PFN_BITS;
+    const HUGETLB: u64 = 1 << (u64::BITS - 1);
+    const MAX_PAGES: u64 = Self::HUGETLB / Self::ONE_PAGE - 1;
 
-    fn one(pfn: u64) -> Self {
-        Self((1 << Self::PFN_BITS) | pfn)
+    fn one(pfn: u64, is_hugetlb: bool) -> Self {
+        Self(Self::ONE_PAGE | pfn | if is_hugetlb { Self::HUGETLB } else { 0 })
     }
 
-    /// The run with the page `pfn` added, if that continues it.
-    fn extended(self, pfn: u64) -> Option<Self> {
+    /// The run with that of one page added, if that continues it.
+    fn extended(self, page: Self) -> Option<Self> {
         let pages = self.pages();
-        (pages < Self::MAX_PAGES && self.pfn() + pages == pfn)
-            .then(|| Self(self.0 + (1 << Self::PFN_BITS)))
+        (pages < Self::MAX_PAGES
+            && self.is_hugetlb() == page.is_hugetlb()
+            && self.pfn() + pages == page.pfn())
+        .then(|| Self(self.0 + Self::ONE_PAGE))
+    }
+
+    /// The first `pages` pages, and the rest. Neither may be empty.
+    fn split_at(self, pages: u64) -> Option<(Self, Self)> {
+        let rest = self.pages().checked_sub(pages)?;
+        let kind = self.0 & Self::HUGETLB;
+        let part = |pfn, pages| Self(kind | (pages * Self::ONE_PAGE) | pfn);
+        (pages > 0 && rest > 0).then(|| (part(self.pfn(), pages), part(self.pfn() + pages, rest)))
     }
 
     fn pfn(self) -> u64 {
-        self.0 & ((1 << Self::PFN_BITS) - 1)
+        self.0 & (Self::ONE_PAGE - 1)
     }
 
     fn pages(self) -> u64 {
-        self.0 >> Self::PFN_BITS
+        (self.0 & !Self::HUGETLB) >> Self::PFN_BITS
+    }
+
+    fn is_hugetlb(self) -> bool {
+        self.0 & Self::HUGETLB != 0
+    }
+
+    /// Pages that count as locked memory: hugetlb pages are reserved for their user already.
+    fn charged_pages(self) -> u64 {
+        if self.is_hugetlb() {
+            0
+        } else {
+            self.pages()
+        }
     }
 
     /// Physical address of the first byte.
@@ -71,11 +103,30 @@ struct LockedMemory {
 }
 
 impl LockedMemory {
-    fn charge(pages: usize) -> Result<Self> {
-        let mm: ARef<Mm> = ARef::from(&**current!().mm().ok_or(ESRCH)?);
+    /// None, to be charged to the current task.
+    fn none() -> Result<Self> {
+        Ok(Self {
+            mm: ARef::from(&**current!().mm().ok_or(ESRCH)?),
+            pages: 0,
+        })
+    }
+
+    /// Charges more. `ENOMEM` beyond `RLIMIT_MEMLOCK`.
+    fn charge(&mut self, pages: usize) -> Result {
         // SAFETY: The pointer is valid while `mm` is held.
-        to_result(unsafe { bindings::account_locked_vm(mm.as_raw(), pages, true) })?;
-        Ok(Self { mm, pages })
+        to_result(unsafe { bindings::account_locked_vm(self.mm.as_raw(), pages, true) })?;
+        self.pages += pages;
+        Ok(())
+    }
+
+    /// Hands over what was charged for `pages` pages, or all if that is less.
+    fn split_off(&mut self, pages: usize) -> Self {
+        let pages = pages.min(self.pages);
+        self.pages -= pages;
+        Self {
+            mm: self.mm.clone(),
+            pages,
+        }
     }
 }
 
@@ -89,29 +140,33 @@ impl Drop for LockedMemory {
 /// User pages, pinned writable for as long as this lives. They are marked dirty when it goes,
 /// because the hypervisor and its VMs write to them behind the kernel's back.
 ///
+/// To drop it takes long if it is large, sleeps, and takes the mmap lock.
+///
 /// # Invariants
 ///
 /// Each page of each run holds one pin of `FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE`.
 pub(crate) struct PinnedPages {
     runs: KVVec<Run>,
-    _charge: LockedMemory,
+    charge: LockedMemory,
 }
 
 impl PinnedPages {
     /// Pins `pages` pages from the user address `start` of the current task.
     ///
     /// `start` must be page-aligned. Fails with `EFAULT` where the range is not writable memory,
-    /// with `ENOMEM` beyond `RLIMIT_MEMLOCK`; nothing stays pinned then. Process context.
+    /// with `ENOMEM` beyond `RLIMIT_MEMLOCK`, from which hugetlb pages are exempt, with `EINTR` if the
+    /// task is killed; nothing stays pinned then. Process context.
     pub(crate) fn pin(start: usize, pages: usize) -> Result<Self> {
         // INVARIANT: No runs yet.
         let mut pinned = Self {
             runs: KVVec::new(),
-            _charge: LockedMemory::charge(pages)?,
+            charge: LockedMemory::none()?,
         };
         let mut buffer = KBox::new([ptr::null_mut(); PAGES_PER_CALL], GFP_KERNEL)?;
 
         let mut done = 0;
         while done < pages {
+            cond_resched_killable()?;
             let wanted = (pages - done).min(PAGES_PER_CALL);
             let address = start.checked_add(done << PAGE_SHIFT).ok_or(EFAULT)?;
             // SAFETY: `buffer` has room for `wanted` pointers.
@@ -128,27 +183,62 @@ impl PinnedPages {
                 return Err(EFAULT);
             }
             let mut fresh = FreshPins(buffer.get(..got as usize).ok_or(EINVAL)?);
-            while let Some((&page, rest)) = fresh.0.split_first() {
-                // INVARIANT: The pin of `page` moves from `fresh` to `runs`.
-                pinned.append(page)?;
-                fresh.0 = rest;
+            let charged = fresh.runs().map(|run| run.charged_pages() as usize).sum();
+            pinned.charge.charge(charged)?;
+            while let Some(run) = fresh.first() {
+                pinned.append(run)?;
+                // INVARIANT: The pin of the page has moved from `fresh` to `runs`.
+                fresh.forget_first();
             }
             done += got as usize;
         }
         Ok(pinned)
     }
 
-    fn append(&mut self, page: *mut bindings::page) -> Result {
-        // SAFETY: `page` was pinned just now.
-        let pfn = unsafe { own::hsm_page_to_pfn(page.cast()) };
+    /// Adds the run of one page, whose pin is that of the new element if this succeeds.
+    fn append(&mut self, page: Run) -> Result {
         if let Some(last) = self.runs.last_mut() {
-            if let Some(longer) = last.extended(pfn) {
+            if let Some(longer) = last.extended(page) {
                 *last = longer;
                 return Ok(());
             }
         }
-        self.runs.push(Run::one(pfn), GFP_KERNEL)?;
+        self.runs.push(page, GFP_KERNEL_ACCOUNT)?;
         Ok(())
+    }
+
+    /// Takes the pages from page number `at` on out of `self`. `EINVAL` if one of the parts would be empty.
+    pub(crate) fn split_off(&mut self, at: u64) -> Result<Self> {
+        let mut left = at;
+        let mut index = 0;
+        for run in self.runs.iter() {
+            if run.pages() > left {
+                break;
+            }
+            left -= run.pages();
+            index += 1;
+        }
+        let (whole, others) = self.runs.split_at_checked(index).ok_or(EINVAL)?;
+        let (&first, behind) = others.split_first().ok_or(EINVAL)?;
+        let cut = first.split_at(left);
+        if whole.is_empty() && cut.is_none() {
+            return Err(EINVAL);
+        }
+        // Both anew: neither keeps room for what it does not have.
+        let (mut head, mut tail) = (KVVec::new(), KVVec::new());
+        head.reserve(whole.len() + 1, GFP_KERNEL_ACCOUNT)?;
+        tail.reserve(behind.len() + 1, GFP_KERNEL_ACCOUNT)?;
+        head.extend_from_slice(whole, GFP_KERNEL_ACCOUNT)?;
+        if let Some((before, _)) = cut {
+            head.push(before, GFP_KERNEL_ACCOUNT)?;
+        }
+        tail.push(cut.map_or(first, |(_, after)| after), GFP_KERNEL_ACCOUNT)?;
+        tail.extend_from_slice(behind, GFP_KERNEL_ACCOUNT)?;
+        let charged: u64 = tail.iter().map(|run| run.charged_pages()).sum();
+        let charge = self.charge.split_off(charged as usize);
+        // INVARIANT: `head` and `tail` have each page of `self.runs` once.
+        self.runs = head;
+        Ok(Self { runs: tail, charge })
     }
 
     /// The runs, in the order of the user addresses.
@@ -171,20 +261,55 @@ impl PinnedPages {
 impl Drop for PinnedPages {
     fn drop(&mut self) {
         for run in self.runs.iter() {
-            // SAFETY: The run's pages exist and hold one pin each, by the type invariant.
-            unsafe {
-                bindings::unpin_user_page_range_dirty_lock(
-                    own::hsm_pfn_to_page(run.pfn()).cast(),
-                    run.pages() as usize,
-                    true,
-                )
-            };
+            let mut rest = Some(*run);
+            while let Some(run) = rest {
+                let (part, behind) = match run.split_at(PAGES_PER_CALL as u64) {
+                    Some((part, behind)) => (part, Some(behind)),
+                    None => (run, None),
+                };
+                // SAFETY: The run's pages exist and hold one pin each, by the type invariant.
+                unsafe {
+                    bindings::unpin_user_page_range_dirty_lock(
+                        own::hsm_pfn_to_page(part.pfn()).cast(),
+                        part.pages() as usize,
+                        true,
+                    )
+                };
+                rest = behind;
+                cond_resched();
+            }
         }
     }
 }
 
 /// Pins that no [`PinnedPages`] has taken over yet.
+///
+/// # Invariants
+///
+/// The pages in the slice hold one pin each.
 struct FreshPins<'a>(&'a [*mut bindings::page]);
+
+impl FreshPins<'_> {
+    /// Each page as a run.
+    fn runs(&self) -> impl Iterator<Item = Run> + '_ {
+        self.0.iter().map(|page| {
+            // SAFETY: The page is pinned, by the type invariant.
+            let pfn = unsafe { own::hsm_page_to_pfn(page.cast()) };
+            // SAFETY: As above.
+            Run::one(pfn, unsafe { own::hsm_page_is_hugetlb(page.cast()) })
+        })
+    }
+
+    fn first(&self) -> Option<Run> {
+        self.runs().next()
+    }
+
+    /// Leaves the pin of the first page to the caller.
+    fn forget_first(&mut self) {
+        // INVARIANT: A part of what was there.
+        self.0 = self.0.get(1..).unwrap_or_default();
+    }
+}
 
 impl Drop for FreshPins<'_> {
     fn drop(&mut self) {

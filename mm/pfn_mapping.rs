@@ -4,32 +4,34 @@
 //!
 //! Nothing can pin it. So the VM has it for as long as the device model has it mapped: when that changes,
 //! be it by `munmap` or by the driver that the memory is of, it is taken away from the VM before.
+//!
+//! It cannot wait either, as pins do that are parked: a vCPU that runs, or a passed-through device, may
+//! reach it through an old translation for some time after the hypervisor has deleted the mapping.
 
 use super::{
-    regions::Regions,
-    PageRange, //
+    page_range::PageRange,
+    regions::Regions, //
 };
 use crate::{
     abstractions::{
         log::pr_err_ratelimited,
         mm_watch::{
+            Found,
             MmWatch,
             Watcher, //
         },
-        pfn_map,
+        resched::cond_resched, //
     },
     hypercall::{
+        AccessRights,
         MemoryRegion,
         RegionChange,
         VmId, //
     },
-    uapi,
 };
+use core::iter;
 use kernel::{
-    page::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
-    },
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     prelude::*,
     sync::{
         atomic::{
@@ -37,23 +39,34 @@ use kernel::{
             Atomic, //
         },
         Arc,
+        LockedBy,
         Mutex, //
     },
 };
 
+/// Bytes of RAM that a VM has.
+pub(super) type MappedBytes = Arc<Atomic<u64>>;
+
 struct Use {
     vm: VmId,
-    guest: PageRange,
-    regions: Arc<Mutex<Regions>>,
-    /// Changes under the lock of `regions`.
-    mapped: Atomic<bool>,
+    total: MappedBytes,
+    /// Where the VM has it: one range at first, of which parts may be taken away.
+    parts: LockedBy<KVVec<PageRange>, Regions>,
 }
 
 impl Use {
-    fn take_away(&self, regions: &mut Regions) -> Result {
-        if self.mapped.load(ordering::Relaxed) {
-            regions.clear(self.guest)?;
-            self.mapped.store(false, ordering::Relaxed);
+    /// Takes away the parts that `of` does not keep.
+    fn take_away(&self, regions: &mut Regions, is_kept: impl Fn(PageRange) -> bool) -> Result {
+        let mut index = 0;
+        while let Some(&part) = self.parts.access(regions).get(index) {
+            if is_kept(part) {
+                index += 1;
+                continue;
+            }
+            regions.clear(part)?;
+            let _ = self.parts.access_mut(regions).remove(index);
+            self.total.fetch_sub(part.len(), ordering::Relaxed);
+            cond_resched();
         }
         Ok(())
     }
@@ -62,12 +75,8 @@ impl Use {
 impl Watcher for Use {
     type State = Regions;
 
-    fn lock(&self) -> &Mutex<Regions> {
-        &self.regions
-    }
-
     fn stop(&self, regions: &mut Regions) {
-        if let Err(error) = self.take_away(regions) {
+        if let Err(error) = self.take_away(regions, |_| false) {
             pr_err_ratelimited!(
                 "VM {}: keeps memory that is not the device model's any more: {:?}\n",
                 self.vm,
@@ -77,66 +86,92 @@ impl Watcher for Use {
     }
 }
 
-/// Memory of a `VM_PFNMAP` area, mapped into a VM. Dropping it takes it away.
+/// Memory of a `VM_PFNMAP` area, watched, that a VM may have. Dropping it takes it away.
 pub(super) struct PfnMapping(Pin<KBox<MmWatch<Use>>>);
 
 impl PfnMapping {
-    /// Maps `pages` pages from the user address `start`. Fails as [`pfn_map::look_up`].
+    /// Watches `pages` pages from the user address `start`, which the VM does not have yet.
     pub(super) fn new(
         vm: VmId,
         regions: &Arc<Mutex<Regions>>,
+        total: &MappedBytes,
         start: usize,
         pages: usize,
-        guest: PageRange,
-        access: u32,
     ) -> Result<Self> {
-        let watch = MmWatch::new(
-            start,
-            pages * PAGE_SIZE,
-            Use {
-                vm,
-                guest,
-                regions: regions.clone(),
-                mapped: Atomic::new(false),
-            },
-        )?;
-        let write = access & uapi::ACRN_MEM_ACCESS_WRITE != 0;
-        loop {
-            let begun = watch.begin();
-            let pfn = pfn_map::look_up(start, pages, write)?.ok_or(EFAULT)?;
-            let region = MemoryRegion::add(
-                guest.start,
-                pfn << PAGE_SHIFT,
-                guest.len,
-                uapi::ACRN_MEM_TYPE_WB | access,
-            );
-            let addition = RegionChange::single(vm, region)?;
-            let added = watch.commit(begun, |usage, regions| {
-                regions.add(&addition)?;
-                usage.mapped.store(true, ordering::Relaxed);
-                Ok(())
-            });
-            if let Some(result) = added {
-                return result.map(|()| Self(watch));
+        let parts = KVVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
+        let usage = Use {
+            vm,
+            total: total.clone(),
+            parts: LockedBy::new(regions, parts),
+        };
+        MmWatch::new(start, pages, regions.clone(), usage).map(Self)
+    }
+
+    /// Looks at what the memory is. Fails as [`MmWatch::look_up`].
+    pub(super) fn look_up(&self, rights: AccessRights) -> Result<Look<'_>> {
+        self.0.look_up(rights.may_write()).map(Look)
+    }
+
+    /// Whether the VM has it at `guest`.
+    pub(super) fn is_mapped(&self, guest: PageRange) -> bool {
+        self.0
+            .with(|usage, regions| usage.parts.access(regions).contains(&guest))
+    }
+
+    /// Makes two parts of the one that has `address` inside, so that each can be taken away by itself.
+    pub(super) fn split_at(&self, address: u64) -> Result {
+        let count = self
+            .0
+            .with(|usage, regions| usage.parts.access(regions).len());
+        // Not under the lock. Meanwhile there can only be less: parts are made under another one.
+        let mut parts = KVVec::with_capacity(count + 1, GFP_KERNEL_ACCOUNT)?;
+        let old = self.0.with(|usage, regions| {
+            let current = usage.parts.access_mut(regions);
+            for &part in current.iter() {
+                let pieces = match part.split_at(address) {
+                    Some((first, second)) => [Some(first), Some(second)],
+                    None => [Some(part), None],
+                };
+                for piece in pieces.into_iter().flatten() {
+                    parts.push_within_capacity(piece).map_err(|_| EINVAL)?;
+                }
             }
-        }
+            Ok(core::mem::replace(current, parts))
+        });
+        old.map(drop)
     }
 
-    /// Whether the VM has it.
-    pub(super) fn is_mapped(&self) -> bool {
-        self.0.watcher().mapped.load(ordering::Relaxed)
-    }
-
-    /// Takes it away from the VM, if the VM has it.
-    pub(super) fn unmap(&self) -> Result {
-        let usage = self.0.watcher();
-        usage.take_away(&mut usage.regions.lock())
+    /// Takes the part `guest` away from the VM, if the VM has it.
+    pub(super) fn unmap(&self, guest: PageRange) -> Result {
+        self.0
+            .with(|usage, regions| usage.take_away(regions, |part| part != guest))
     }
 }
 
 impl Drop for PfnMapping {
     fn drop(&mut self) {
-        let usage = self.0.watcher();
-        usage.stop(&mut usage.regions.lock());
+        self.0.with(|usage, regions| usage.stop(regions));
+    }
+}
+
+/// What such memory was when it was looked at.
+pub(super) struct Look<'a>(Found<'a, Use>);
+
+impl Look<'_> {
+    /// Maps all of it at `guest`, unless it has changed since.
+    pub(super) fn map(
+        &self,
+        room: &mut RegionChange,
+        guest: PageRange,
+        rights: AccessRights,
+    ) -> Option<Result> {
+        self.0.commit(|usage, regions, pfns| {
+            let region = MemoryRegion::add_pfns(guest.start(), &pfns, rights);
+            regions.add(room, iter::once(region))?;
+            // There is room for one part.
+            let _ = usage.parts.access_mut(regions).push_within_capacity(guest);
+            usage.total.fetch_add(guest.len(), ordering::Relaxed);
+            Ok(())
+        })
     }
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Physical addresses of devices.
+//!
+//! C header: [`include/linux/ioport.h`](srctree/include/linux/ioport.h),
+//! [`include/linux/security.h`](srctree/include/linux/security.h)
+
+use super::bindings as own;
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+/// A range of physical addresses in which the kernel has none of its RAM.
+///
+/// # Invariants
+///
+/// `start + len` does not overflow. When the range was made, no page of it was system RAM.
+pub(crate) struct MmioRange {
+    start: u64,
+    len: u64,
+}
+
+impl MmioRange {
+    /// `len` bytes from the physical address `start`.
+    ///
+    /// Fails with `EINVAL` if the range wraps, with `EPERM` if the kernel uses any of it as RAM, or if it
+    /// is locked down so that user space may not choose physical addresses.
+    pub(crate) fn new(start: u64, len: u64) -> Result<Self> {
+        start.checked_add(len).ok_or(EINVAL)?;
+        let bytes = usize::try_from(len).map_err(|_| EINVAL)?;
+        // SAFETY: No precondition.
+        to_result(unsafe { own::hsm_dev_mem_locked_down() })?;
+        // SAFETY: The range does not wrap.
+        if unsafe { own::hsm_is_system_ram(start, bytes) } {
+            return Err(EPERM);
+        }
+        // INVARIANT: Checked above.
+        Ok(Self { start, len })
+    }
+
+    /// Physical address of the first byte.
+    pub(crate) fn phys(&self) -> u64 {
+        self.start
+    }
+
+    /// Bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+}
