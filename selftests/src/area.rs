@@ -107,6 +107,28 @@ impl Area {
         Ok(area)
     }
 
+    /// 2 MiB of hugetlbfs between small pages; the error says why a test has to be skipped.
+    pub fn with_hugetlb_in_the_middle() -> Result<Self, String> {
+        let area = Self::anonymous(4 * HUGE_PAGE);
+        let offset = area.address().next_multiple_of(HUGE_PAGE as u64) - area.address();
+        // Some small pages before the huge one, and some behind it.
+        let area = area.cut(offset as usize + HUGE_PAGE / 2, 2 * HUGE_PAGE);
+        let file = memory_file(HUGE_PAGE, MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB)?;
+        // SAFETY: replaces a part of our mapping, to which nobody holds a reference.
+        let huge = unsafe {
+            mmap(
+                Some(length(area.address() as usize + HUGE_PAGE / 2)),
+                length(HUGE_PAGE),
+                READ_WRITE,
+                MapFlags::MAP_SHARED | MapFlags::MAP_FIXED,
+                file,
+                0,
+            )
+        };
+        huge.map_err(|error| format!("no huge pages: {error}"))?;
+        Ok(area)
+    }
+
     /// Private memory in transparent huge pages; the error says why a test has to be skipped.
     pub fn transparent_huge(len: usize) -> Result<Self, String> {
         let area = Self::anonymous(len + HUGE_PAGE);

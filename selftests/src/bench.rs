@@ -7,12 +7,14 @@ use crate::{
     cpus,
     device::Device,
     guest::create_raw,
+    hypercall::SET_MEMORY_REGIONS,
     leaks,
-    probe::Probe,
+    probe::{Probe, fault},
     trace::{Region, Trace},
 };
 use acrn_ioctls::RequestPage;
 use acrn_uapi::{ioctl::*, *};
+use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
 /// Read, write and execute.
@@ -51,6 +53,14 @@ pub fn whole(area: &Area) -> acrn_vm_memmap {
     ram(GUEST, area, 0, area.len())
 }
 
+/// The same range as if it were the memory of a device: acrn-dm has no other way to take RAM away.
+pub fn as_mmio(segment: acrn_vm_memmap) -> acrn_vm_memmap {
+    acrn_vm_memmap {
+        type_: ACRN_MEMMAP_MMIO,
+        ..segment
+    }
+}
+
 impl Bench {
     /// Creates the VM; the error says why the test has to be skipped.
     pub fn new() -> Result<Self, String> {
@@ -75,6 +85,48 @@ impl Bench {
     /// UNSET_MEMSEG.
     pub fn unset(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
         self.device.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment)
+    }
+
+    /// A segment of a page of physical memory, at [`GUEST`].
+    pub fn device_memory(&self, source: u64) -> acrn_vm_memmap {
+        acrn_vm_memmap {
+            type_: ACRN_MEMMAP_MMIO,
+            attr: ACRN_MEM_TYPE_UC | ALL_RIGHTS,
+            user_vm_pa: GUEST,
+            __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
+                service_vm_pa: source,
+            },
+            len: PAGE as u64,
+        }
+    }
+
+    /// The `skip + 1`th SET_MEMORY_REGIONS for the VM fails with `result` after `entry` entries, and `count - 1`
+    /// after it.
+    pub fn fail_regions(&self, skip: u32, entry: u32, count: u32, result: i64) {
+        self.probe.push_fault(Fault {
+            vmid: self.vmid,
+            skip,
+            entry,
+            count,
+            ..fault(SET_MEMORY_REGIONS, result)
+        });
+    }
+
+    /// Has the hypervisor delete a range, which the driver does not know of. The error says why the test has to be
+    /// skipped.
+    pub fn lose(&self, guest: u64, len: u64) -> Result<(), String> {
+        // An array of one region: type and attributes, address, source, size.
+        let array = Area::anonymous(PAGE);
+        for (index, word) in [Region::DELETE.into(), guest, 0, len].iter().enumerate() {
+            array.write::<u64>(8 * index, *word);
+        }
+        let address = array.physical_address()?;
+        let header = [u64::from(self.vmid), 1, address].map(u64::to_le_bytes);
+        let deleted =
+            self.probe
+                .call_with_parameter(SET_MEMORY_REGIONS, None, header.as_flattened());
+        assert_eq!(deleted, 0, "SET_MEMORY_REGIONS");
+        Ok(())
     }
 
     /// PAUSE_VM and DESTROY_VM.
@@ -143,13 +195,22 @@ pub fn check_mapping(bench: &Bench, area: &Area) -> Vec<Region> {
 /// `pages` pages that are, most likely, no two next to each other in physical memory: those of another
 /// mapping, in steps. Their number must not be a multiple of the step.
 pub fn scattered(pages: usize) -> Area {
+    scatter(&Area::anonymous(pages * PAGE))
+}
+
+/// The same in shared memory, which a fork does not make copies of.
+pub fn scattered_shared(pages: usize) -> Area {
+    scatter(&Area::shared(pages * PAGE))
+}
+
+fn scatter(source: &Area) -> Area {
     const STEP: usize = 7;
+    let pages = source.len() / PAGE;
     assert!(!pages.is_multiple_of(STEP));
-    let source = Area::anonymous(pages * PAGE);
     source.number_pages(0x5ca7_0000);
-    let area = Area::anonymous(pages * PAGE);
+    let area = Area::anonymous(source.len());
     for page in 0..pages {
-        area.move_page(page * PAGE, &source, page * STEP % pages * PAGE);
+        area.move_page(page * PAGE, source, page * STEP % pages * PAGE);
     }
     area
 }

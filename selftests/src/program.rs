@@ -129,6 +129,18 @@ pub fn greet_and_spin() -> Vec<u8> {
     })
 }
 
+/// A program for [`ENTRY`] that says it is there, and then counts at `address` for ever.
+pub fn greet_and_count(address: u64) -> Vec<u8> {
+    build(64, ENTRY, |code| {
+        greet(code)?;
+        let mut again = code.create_label();
+        code.mov(rbx, address)?;
+        code.set_label(&mut again)?;
+        code.inc(qword_ptr(rbx))?;
+        code.jmp(again)
+    })
+}
+
 /// A program for [`ENTRY`] that makes a request, and when it was answered the next one, and so on.
 pub fn chatter(port: u16) -> Vec<u8> {
     build(64, ENTRY, |code| {
@@ -236,7 +248,8 @@ mod tests {
             accesses.push(write(Target::Memory(0xd000_0000), width, 1));
         }
         assert!(!long_mode_with_second_vcpu(&accesses).is_empty());
-        assert!(!greet_and_spin().is_empty() && !chatter(1).is_empty());
+        assert!(!greet_and_spin().is_empty() && !greet_and_count(0x40_0000).is_empty());
+        assert!(!chatter(1).is_empty());
     }
 
     #[test]

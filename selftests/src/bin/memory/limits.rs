@@ -5,7 +5,7 @@
 use std::fs;
 
 use acrn_selftests::{
-    area::{Area, PAGE},
+    area::{Area, HUGE_PAGE, PAGE},
     harness::Outcome,
     need, skip,
     trace::Trace,
@@ -18,7 +18,7 @@ use nix::{
 use acrn_selftests::bench::{Bench, GUEST, ram, whole};
 
 /// Locked memory of this process in KiB.
-fn locked() -> u64 {
+pub fn locked() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
     status
         .lines()
@@ -80,6 +80,88 @@ pub fn limit_holds() -> Outcome {
     bench
         .set(ram(4 * GUEST, &large, 0, large.len()))
         .expect("SET_MEMSEG with CAP_IPC_LOCK");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// hugetlb memory is reserved for its user already: as much as there is of it, within a limit of 8 MiB and without
+/// CAP_IPC_LOCK. Other memory is held to the limit all the same.
+pub fn hugetlb() -> Outcome {
+    const LIMIT: u64 = 8 << 20;
+    let bench = need!(Bench::new());
+    let reserved = need!(Area::huge(16 * HUGE_PAGE));
+    let large = Area::anonymous(LIMIT as usize + PAGE);
+    let before = locked();
+    setrlimit(Resource::RLIMIT_MEMLOCK, LIMIT, LIMIT).expect("setrlimit");
+    // SAFETY: only changes this process's credentials. To leave user 0 takes all capabilities away.
+    if unsafe { libc::seteuid(65534) } != 0 {
+        skip!("cannot drop CAP_IPC_LOCK: {}", Errno::last());
+    }
+    bench
+        .set(whole(&reserved))
+        .expect("SET_MEMSEG of hugetlb memory");
+    let set = bench.set(ram(2 << 30, &large, 0, large.len()));
+    // SAFETY: as above; this brings them back.
+    assert_eq!(unsafe { libc::seteuid(0) }, 0);
+    assert_eq!(set, Err(Errno::ENOMEM));
+    assert_eq!(locked(), before);
+    assert_eq!(bench.pinned(), (reserved.len() / PAGE) as i64);
+    // A part of it is not given back to the limit either.
+    bench
+        .unset(ram(GUEST, &reserved, 0, HUGE_PAGE + PAGE))
+        .expect("UNSET_MEMSEG");
+    assert_eq!(locked(), before);
+    bench.destroy();
+    assert_eq!(locked(), before - 4, "all but the request page");
+    Outcome::Passed
+}
+
+/// One segment of small pages and hugetlb memory: the small ones are charged, also when parts go.
+pub fn mixed() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = need!(Area::with_hugetlb_in_the_middle());
+    let small = (area.len() - HUGE_PAGE) / PAGE;
+    let before = locked();
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    assert_eq!(locked() - before, (small * 4) as u64);
+    // Its first page, and one inside of the huge one.
+    bench
+        .unset(ram(GUEST, &area, 0, PAGE))
+        .expect("UNSET_MEMSEG");
+    assert_eq!(locked() - before, ((small - 1) * 4) as u64);
+    let inside = ram(GUEST + HUGE_PAGE as u64, &area, HUGE_PAGE, PAGE);
+    bench.unset(inside).expect("UNSET_MEMSEG");
+    assert_eq!(locked() - before, ((small - 1) * 4) as u64);
+    let last = area.len() - PAGE;
+    bench
+        .unset(ram(GUEST + last as u64, &area, last, PAGE))
+        .expect("UNSET_MEMSEG");
+    assert_eq!(locked() - before, ((small - 2) * 4) as u64);
+    bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+    assert_eq!(locked(), before);
+    bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// A VM may have 4096 segments.
+pub fn segments() -> Outcome {
+    const SEGMENTS: usize = 4096;
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(4 * PAGE);
+    area.number_pages(1);
+    let at = |index: usize| ram(GUEST + (4 * index * PAGE) as u64, &area, 0, 3 * PAGE);
+    for index in 0..SEGMENTS {
+        bench.set(at(index)).expect("SET_MEMSEG");
+    }
+    assert_eq!(bench.set(at(SEGMENTS)), Err(Errno::ENOSPC));
+    // That would make two of one.
+    let middle = ram(GUEST + PAGE as u64, &area, PAGE, PAGE);
+    assert_eq!(bench.unset(middle), Err(Errno::ENOSPC));
+    assert_eq!(bench.pinned(), 3 * SEGMENTS as i64);
+    bench.set(at(7)).expect("SET_MEMSEG of what is there");
+    bench.unset(at(0)).expect("UNSET_MEMSEG");
+    bench.set(at(SEGMENTS)).expect("SET_MEMSEG");
     bench.destroy();
     Outcome::Passed
 }

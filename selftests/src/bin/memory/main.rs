@@ -6,11 +6,17 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
+mod again;
 mod dirty;
+mod holes;
+mod killed;
 mod kinds;
 mod large;
 mod limits;
+mod parked;
 mod pass;
+mod refused_mmio;
+mod stale;
 mod typed;
 mod undo;
 
@@ -37,9 +43,37 @@ fn main() -> ExitCode {
         Test::new("mmio_by_acrn_ioctls", typed::mmio),
         Test::new("unset_by_acrn_ioctls", typed::unset),
         Test::new("unset_ram", undo::unset_ram),
-        Test::new("unset_twice", undo::unset_twice),
         Test::new("unset_with_hole", undo::unset_with_hole),
         Test::new("unset_of_something_else", undo::unset_of_something_else),
+        Test::new("fresh_buffers", again::fresh_buffers).within(240),
+        Test::new("same_segment", again::same_segment),
+        Test::new("same_but_for_bits", again::same_but_for_bits),
+        Test::new("other_rights", again::other_rights),
+        Test::new("other_pages", again::other_pages),
+        Test::new("other_pages_refused", again::refused),
+        Test::new("part", again::part),
+        Test::new("part_of_huge_pages", again::part_of_huge_pages),
+        Test::new("devices_and_memory", again::devices_and_memory),
+        Test::new("holes_cost_few_hypercalls", holes::few_hypercalls),
+        Test::new("all_lost", holes::all_lost),
+        Test::new("parked_until_pause", parked::until_pause),
+        Test::new("parked_until_close", parked::until_close),
+        Test::new("parked_once", parked::once),
+        Test::new("parked_parts", parked::parts),
+        Test::new("parked_after_roll_back", parked::rolled_back),
+        Test::new("parked_not_without_end", parked::not_without_end),
+        Test::new("not_parked_while_stopped", parked::not_while_stopped),
+        Test::new("stale_vcpu", stale::vcpu),
+        Test::new("stale_device", stale::of_a_device),
+        Test::new("stale_vcpu_and_device", stale::of_both),
+        Test::new("stale_no_device", stale::of_no_device),
+        Test::new("started_while_unset", stale::started_meanwhile),
+        Test::new("paused_while_unset", stale::paused_meanwhile),
+        Test::new("killed_while_set", killed::while_set),
+        Test::new("killed_while_unset", killed::while_unset),
+        Test::new("mmio_of_kernel_ram", refused_mmio::ram_of_the_kernel),
+        Test::new("mmio_of_other_memory", refused_mmio::other_memory),
+        Test::new("mmio_locked_down", refused_mmio::locked_down),
         Test::new("many_segments", undo::many_segments),
         Test::new("batch_fails", undo::batch_fails),
         Test::new("later_batch_fails", undo::later_batch_fails),
@@ -51,5 +85,8 @@ fn main() -> ExitCode {
         Test::new("locked_memory_counted", limits::counted),
         Test::new("locked_memory_of_failure", limits::failure_not_counted),
         Test::new("locked_memory_limit", limits::limit_holds),
+        Test::new("locked_memory_of_hugetlb", limits::hugetlb),
+        Test::new("locked_memory_of_mixed", limits::mixed),
+        Test::new("segments_limit", limits::segments),
     ])
 }

@@ -9,24 +9,10 @@ use acrn_selftests::{
     need, skip,
     trace::Trace,
 };
-use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap};
-use mini_acrn_channel::Fault;
+use acrn_uapi::acrn_vm_memmap;
 use nix::errno::Errno;
-use zerocopy::FromZeros;
 
-use acrn_selftests::bench::{Bench, GUEST, ram, scattered, whole};
-
-/// The `skip + 1`th batch for `bench` fails with `result` after `entry` entries, and `count - 1` after it.
-fn fail(bench: &Bench, skip: u32, entry: u32, count: u32, result: i64) {
-    let mut fault = Fault::new_zeroed();
-    fault.id = SET_MEMORY_REGIONS;
-    fault.vmid = bench.vmid;
-    fault.skip = skip;
-    fault.entry = entry;
-    fault.count = count;
-    fault.result = result;
-    bench.probe.push_fault(fault);
-}
+use acrn_selftests::bench::{Bench, GUEST, as_mmio, ram, scattered, whole};
 
 /// UNSET_MEMSEG takes RAM away from the guest and unpins it (A17).
 pub fn unset_ram() -> Outcome {
@@ -43,18 +29,17 @@ pub fn unset_ram() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG of what was not set like that changes nothing.
+/// UNSET_MEMSEG of where nothing was set changes nothing.
 pub fn unset_of_something_else() -> Outcome {
     let bench = need!(Bench::new());
     let area = Area::anonymous(32 * PAGE);
     area.number_pages(0x200);
     assert_eq!(bench.unset(whole(&area)), Err(Errno::EINVAL));
     bench.set(whole(&area)).expect("SET_MEMSEG");
-    let others: [acrn_vm_memmap; 4] = [
-        ram(GUEST, &area, 0, 31 * PAGE),
-        ram(GUEST + PAGE as u64, &area, PAGE, 31 * PAGE),
+    let others: [acrn_vm_memmap; 3] = [
         ram(2 * GUEST, &area, 0, 32 * PAGE),
-        ram(GUEST - PAGE as u64, &area, 0, 32 * PAGE),
+        ram(GUEST - PAGE as u64, &area, 0, PAGE),
+        ram(GUEST + 32 * PAGE as u64, &area, 0, PAGE),
     ];
     for other in others {
         assert_eq!(
@@ -73,24 +58,6 @@ pub fn unset_of_something_else() -> Outcome {
     Outcome::Passed
 }
 
-/// What was set twice can be unset twice, and is whole until then.
-pub fn unset_twice() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(8 * PAGE);
-    area.number_pages(0x280);
-    for _ in 0..2 {
-        bench.set(whole(&area)).expect("SET_MEMSEG");
-    }
-    bench.assert_shows(GUEST, &area, 0, area.len());
-    for _ in 0..2 {
-        bench.unset(whole(&area)).expect("UNSET_MEMSEG");
-        assert_eq!(bench.mapped_bytes(), 0);
-    }
-    bench.assert_nothing_left();
-    bench.destroy();
-    Outcome::Passed
-}
-
 /// A segment of which a part went with another one: what is left of it is taken away (A5).
 pub fn unset_with_hole() -> Outcome {
     const PAGES: usize = 8;
@@ -98,11 +65,8 @@ pub fn unset_with_hole() -> Outcome {
     let area = Area::anonymous(PAGES * PAGE);
     for page in [0, 3, PAGES - 1] {
         bench.set(whole(&area)).expect("SET_MEMSEG");
-        let hole = acrn_vm_memmap {
-            type_: ACRN_MEMMAP_MMIO,
-            ..ram(GUEST + (page * PAGE) as u64, &area, 0, PAGE)
-        };
-        bench.unset(hole).expect("UNSET_MEMSEG");
+        let hole = ram(GUEST + (page * PAGE) as u64, &area, 0, PAGE);
+        bench.unset(as_mmio(hole)).expect("UNSET_MEMSEG");
         assert_eq!(bench.mapped_bytes(), ((PAGES - 1) * PAGE) as u64);
         bench.unset(whole(&area)).expect("UNSET_MEMSEG");
         bench.assert_nothing_left();
@@ -140,7 +104,7 @@ pub fn batch_fails() -> Outcome {
         (20, -12, Errno::ENOMEM),
         (31, -14, Errno::EFAULT),
     ] {
-        fail(&bench, 0, entry, 1, result);
+        bench.fail_regions(0, entry, 1, result);
         assert_eq!(bench.set(whole(&area)), Err(errno), "entry {entry}");
         bench.probe.clear_faults();
         bench.assert_nothing_left();
@@ -163,7 +127,7 @@ pub fn later_batch_fails() -> Outcome {
         skip!("{batches} batch is enough for the memory");
     }
     for entry in [0, 3] {
-        fail(&bench, 1, entry, 1, -22);
+        bench.fail_regions(1, entry, 1, -22);
         assert_eq!(bench.set(whole(&area)), Err(Errno::EINVAL), "entry {entry}");
         bench.probe.clear_faults();
         bench.assert_nothing_left();
@@ -176,8 +140,8 @@ pub fn later_batch_fails() -> Outcome {
 pub fn roll_back_fails() -> Outcome {
     let bench = need!(Bench::new());
     let area = scattered(16);
-    fail(&bench, 0, 5, 1, -22);
-    fail(&bench, 0, 0, u32::MAX, -1);
+    bench.fail_regions(0, 5, 1, -22);
+    bench.fail_regions(0, 0, u32::MAX, -1);
     assert_eq!(bench.set(whole(&area)), Err(Errno::EINVAL));
     bench.probe.clear_faults();
     assert!(bench.mapped_bytes() > 0, "the script did not work");
@@ -195,7 +159,7 @@ pub fn unset_fails() -> Outcome {
     let area = Area::anonymous(8 * PAGE);
     area.number_pages(0x400);
     bench.set(whole(&area)).expect("SET_MEMSEG");
-    fail(&bench, 0, 0, 1, -1);
+    bench.fail_regions(0, 0, 1, -1);
     assert_eq!(bench.unset(whole(&area)), Err(Errno::EPERM));
     assert_eq!(bench.pinned(), 8);
     bench.assert_shows(GUEST, &area, 0, area.len());

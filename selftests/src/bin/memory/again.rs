@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory is set where memory is, and taken away by whichever type, as acrn-dm does at each reset of a guest.
+
+use acrn_selftests::{
+    area::{Area, HUGE_PAGE, PAGE},
+    bench::{ALL_RIGHTS, Bench, GUEST, as_mmio, ram, whole},
+    harness::Outcome,
+    need,
+    status::Status,
+    trace::{Region, Trace},
+};
+use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB, acrn_vm_memmap};
+use nix::errno::Errno;
+
+use crate::limits::locked;
+
+/// A buffer is set as RAM, unset as MMIO and freed, again and again: nothing of it stays.
+pub fn fresh_buffers() -> Outcome {
+    const ROUNDS: usize = 1000;
+    let bench = need!(Bench::new());
+    let before = locked();
+    for round in 0..ROUNDS {
+        // Some in small pages, which take long; the others are of a pool of 64.
+        let area = if round % 100 == 0 {
+            Area::anonymous(HUGE_PAGE)
+        } else {
+            need!(Area::huge(HUGE_PAGE))
+        };
+        area.write::<u64>(0, round as u64);
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+        bench.unset(as_mmio(whole(&area))).expect("UNSET_MEMSEG");
+        assert_eq!(bench.pinned(), 0, "pins after round {round}");
+        assert_eq!(locked(), before, "VmLck after round {round}");
+    }
+    bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The same segment is set 300 times: it is there once, and the hypervisor is told once.
+pub fn same_segment() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(16 * PAGE);
+    area.number_pages(0x500);
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    let lock = locked();
+    let trace = Trace::start(&bench.probe);
+    for _ in 1..300 {
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+        assert_eq!(bench.pinned(), 16);
+        assert_eq!(locked(), lock);
+        assert_eq!(
+            Status::of(&bench.device).number("mapped_bytes"),
+            16 * PAGE as u64
+        );
+    }
+    // A part of it is there as well.
+    let part = ram(GUEST + 4 * PAGE as u64, &area, 4 * PAGE, 3 * PAGE);
+    bench.set(part).expect("SET_MEMSEG");
+    assert_eq!(trace.regions(), [], "the hypervisor was told");
+    bench.assert_shows(GUEST, &area, 0, area.len());
+    bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+    bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The same pages with other rights: the guest has the new ones.
+pub fn other_rights() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(4 * PAGE);
+    area.number_pages(0x580);
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    let read_only = acrn_vm_memmap {
+        attr: ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_READ,
+        ..whole(&area)
+    };
+    for (segment, writable) in [(read_only, 0), (whole(&area), 1)] {
+        bench.set(segment).expect("SET_MEMSEG");
+        assert_eq!(bench.probe.mapping(bench.vmid, GUEST).writable, writable);
+        assert_eq!(bench.pinned(), 4);
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Other pages over a segment, all of it, a part, and more than it: the guest sees the new ones, and the old
+/// ones are given back.
+pub fn other_pages() -> Outcome {
+    let bench = need!(Bench::new());
+    let old = Area::anonymous(16 * PAGE);
+    old.number_pages(0x1000);
+    let new = Area::anonymous(24 * PAGE);
+    new.number_pages(0x2000);
+    let page = PAGE as u64;
+    // First page and number of pages, of 16.
+    for (first, pages) in [
+        (0_i64, 16),
+        (4, 3),
+        (0, 1),
+        (15, 1),
+        (-4, 8),
+        (12, 8),
+        (-4, 24),
+    ] {
+        bench.set(whole(&old)).expect("SET_MEMSEG");
+        let start = GUEST.wrapping_add_signed(first * PAGE as i64);
+        let part = ram(start, &new, 0, pages * PAGE);
+        bench.set(part).expect("SET_MEMSEG over it");
+        let all = GUEST - 4 * page..GUEST + 20 * page;
+        let mut present = 0;
+        for address in all.clone().step_by(PAGE) {
+            let index = (address as i64 - start as i64) / PAGE as i64;
+            let expected = if address >= start && index < pages as i64 {
+                Some(0x2000 + index as u64)
+            } else if (GUEST..GUEST + 16 * page).contains(&address) {
+                Some(0x1000 + (address - GUEST) / page)
+            } else {
+                None
+            };
+            present += i64::from(expected.is_some());
+            let seen = bench.probe.read_guest(bench.vmid, address, 8);
+            let expected = expected.map(|number: u64| number.to_le_bytes().to_vec());
+            assert_eq!(
+                seen, expected,
+                "at {address:#x}, {pages} pages at {start:#x}"
+            );
+        }
+        assert_eq!(bench.pinned(), present, "{pages} pages at {start:#x}");
+        bench
+            .unset(as_mmio(acrn_vm_memmap {
+                user_vm_pa: all.start,
+                len: all.end - all.start,
+                ..part
+            }))
+            .expect("UNSET_MEMSEG");
+        bench.assert_nothing_left();
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// A part is taken away, by either type, and the rest stays: mapped, pinned and counted.
+pub fn part() -> Outcome {
+    const PAGES: usize = 16;
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(PAGES * PAGE);
+    area.number_pages(0x600);
+    let before = locked();
+    for (first, pages) in [(0, 1), (15, 1), (3, 5), (0, 15), (1, 15)] {
+        for by_type in [std::convert::identity, as_mmio] {
+            bench.set(whole(&area)).expect("SET_MEMSEG");
+            let guest = GUEST + (first * PAGE) as u64;
+            let part = ram(guest, &area, first * PAGE, pages * PAGE);
+            bench.unset(by_type(part)).expect("UNSET_MEMSEG");
+            for page in 0..PAGES {
+                let address = GUEST + (page * PAGE) as u64;
+                let seen = bench.probe.read_guest(bench.vmid, address, 8);
+                let gone = (first..first + pages).contains(&page);
+                let expected = (!gone).then(|| (0x600 + page as u64).to_le_bytes().to_vec());
+                assert_eq!(seen, expected, "page {page}, without {pages} from {first}");
+            }
+            let left = PAGES - pages;
+            assert_eq!(bench.pinned(), left as i64);
+            assert_eq!(locked() - before, (left * 4) as u64);
+            let told = Status::of(&bench.device).number("mapped_bytes");
+            assert_eq!(told, (left * PAGE) as u64);
+            bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+            bench.assert_nothing_left();
+        }
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// A part of memory in transparent huge pages and of hugetlb memory: what a segment has is split inside of a
+/// contiguous piece.
+pub fn part_of_huge_pages() -> Outcome {
+    let bench = need!(Bench::new());
+    for area in [
+        need!(Area::transparent_huge(2 * HUGE_PAGE)),
+        need!(Area::huge(2 * HUGE_PAGE)),
+    ] {
+        area.number_pages(0x700);
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+        let hole = ram(GUEST + (5 * PAGE) as u64, &area, 5 * PAGE, HUGE_PAGE);
+        bench.unset(hole).expect("UNSET_MEMSEG");
+        let pages = 2 * HUGE_PAGE / PAGE;
+        assert_eq!(bench.pinned(), (pages - HUGE_PAGE / PAGE) as i64);
+        let seen = |page: usize| {
+            let address = GUEST + (page * PAGE) as u64;
+            let bytes = bench.probe.read_guest(bench.vmid, address, 8)?;
+            Some(u64::from_le_bytes(bytes.try_into().expect("8 bytes")))
+        };
+        let shown = [4, 5, 516, 517, pages - 1].map(seen);
+        let last = 0x700 + pages as u64 - 1;
+        assert_eq!(
+            shown,
+            [Some(0x704), None, None, Some(0x700 + 517), Some(last)]
+        );
+        bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+        bench.assert_nothing_left();
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The memory of a device is set over RAM, RAM over that, and each is taken away by the other's type.
+pub fn devices_and_memory() -> Outcome {
+    /// The HPET: there in every machine of QEMU's.
+    const DEVICE: u64 = 0xfed0_0000;
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(4 * PAGE);
+    area.number_pages(0x800);
+    let device = acrn_vm_memmap {
+        user_vm_pa: GUEST + PAGE as u64,
+        len: PAGE as u64,
+        ..bench.device_memory(DEVICE)
+    };
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    for _ in 0..2 {
+        bench.set(device).expect("SET_MEMSEG of a device");
+        let query = bench.probe.mapping(bench.vmid, device.user_vm_pa);
+        assert_eq!(query.service_vm_pa, DEVICE);
+        assert_eq!(bench.pinned(), 3);
+    }
+    bench.set(whole(&area)).expect("SET_MEMSEG over the device");
+    bench.assert_shows(GUEST, &area, 0, area.len());
+    assert_eq!(bench.pinned(), 4);
+    bench.set(device).expect("SET_MEMSEG of a device");
+    let as_ram = ram(device.user_vm_pa, &area, PAGE, PAGE);
+    bench.unset(as_ram).expect("UNSET_MEMSEG");
+    assert_eq!(bench.mapped_bytes(), 3 * PAGE as u64);
+    bench.unset(as_mmio(whole(&area))).expect("UNSET_MEMSEG");
+    bench.assert_nothing_left();
+    // What was not set by the driver is the hypervisor's affair.
+    let trace = Trace::start(&bench.probe);
+    assert_eq!(bench.unset(as_mmio(whole(&area))), Err(Errno::EINVAL));
+    assert_eq!(trace.ids().len(), 1, "hypercalls");
+    assert_eq!(bench.unset(whole(&area)), Err(Errno::EINVAL));
+    assert_eq!(trace.ids().len(), 1, "hypercalls");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// If the hypervisor refuses the new memory, neither is there; if it keeps the old one, that stays.
+pub fn refused() -> Outcome {
+    let bench = need!(Bench::new());
+    let old = Area::anonymous(4 * PAGE);
+    old.number_pages(0x900);
+    let new = Area::anonymous(4 * PAGE);
+    new.number_pages(0xa00);
+    bench.set(whole(&old)).expect("SET_MEMSEG");
+    bench.fail_regions(0, 0, 1, -1);
+    assert_eq!(bench.set(whole(&new)), Err(Errno::EPERM));
+    bench.assert_shows(GUEST, &old, 0, old.len());
+    assert_eq!(bench.pinned(), 4);
+    bench.fail_regions(1, 0, 1, -1);
+    let trace = Trace::start(&bench.probe);
+    assert_eq!(bench.set(whole(&new)), Err(Errno::EPERM));
+    let deleted = trace.regions();
+    assert_eq!(deleted[0].operation, Region::DELETE);
+    bench.assert_nothing_left();
+    bench.set(whole(&new)).expect("SET_MEMSEG");
+    bench.assert_shows(GUEST, &new, 0, new.len());
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// All rights are the same as all rights and bits that mean nothing.
+pub fn same_but_for_bits() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(PAGE);
+    area.number_pages(1);
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    let trace = Trace::start(&bench.probe);
+    for attr in [ALL_RIGHTS, !0] {
+        let segment = acrn_vm_memmap {
+            attr,
+            ..whole(&area)
+        };
+        bench.set(segment).expect("SET_MEMSEG");
+    }
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.destroy();
+    Outcome::Passed
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Physical memory that user space may not give to a guest: that which the kernel uses as RAM, and all of it if the
+//! kernel is locked down.
+
+use std::fs;
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{Bench, GUEST},
+    harness::Outcome,
+    module::Lockdown,
+    need,
+    trace::Trace,
+};
+use acrn_uapi::acrn_vm_memmap;
+use nix::errno::Errno;
+
+/// The HPET: there in every machine of QEMU's.
+const DEVICE: u64 = 0xfed0_0000;
+/// The firmware's read-only memory.
+const FIRMWARE: u64 = 0xf_0000;
+
+/// First and last address of each range of System RAM. The error says why the test has to be skipped.
+fn system_ram() -> Result<Vec<(u64, u64)>, String> {
+    let text =
+        fs::read_to_string("/proc/iomem").map_err(|error| format!("/proc/iomem: {error}"))?;
+    let ranges: Vec<_> = text
+        .lines()
+        .filter_map(|line| {
+            let (first, last) = line.strip_suffix(" : System RAM")?.trim().split_once('-')?;
+            let number = |text| u64::from_str_radix(text, 16).ok();
+            Some((number(first)?, number(last)?))
+        })
+        .collect();
+    if ranges.iter().all(|range| range.1 == 0) {
+        return Err("/proc/iomem shows no addresses of System RAM".to_owned());
+    }
+    Ok(ranges)
+}
+
+fn assert_refused(bench: &Bench, source: u64, len: u64) {
+    let segment = acrn_vm_memmap {
+        len,
+        ..bench.device_memory(source)
+    };
+    let trace = Trace::start(&bench.probe);
+    let refused = bench.set(segment);
+    assert_eq!(refused, Err(Errno::EPERM), "{len:#x} bytes at {source:#x}");
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.assert_nothing_left();
+}
+
+/// A page of this process, the first and the last of all RAM, and ranges of which some is RAM.
+pub fn ram_of_the_kernel() -> Outcome {
+    let bench = need!(Bench::new());
+    let page = Area::anonymous(PAGE);
+    page.number_pages(1);
+    let len = PAGE as u64;
+    assert_refused(&bench, need!(page.physical_address()), len);
+    for (first, last) in need!(system_ram()) {
+        let (first, end) = (first.next_multiple_of(len), (last + 1) & !(len - 1));
+        assert_refused(&bench, first, len);
+        assert_refused(&bench, end - len, len);
+        assert_refused(&bench, end - len, 1 << 30);
+        if first > 0 {
+            assert_refused(&bench, first - len, 2 * len);
+        }
+    }
+    assert_refused(&bench, 0, 1 << 40);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// What is no RAM goes on: devices, and the firmware's memory.
+pub fn other_memory() -> Outcome {
+    let bench = need!(Bench::new());
+    for source in [DEVICE, FIRMWARE] {
+        bench
+            .set(bench.device_memory(source))
+            .expect("SET_MEMSEG of no RAM");
+        let query = bench.probe.mapping(bench.vmid, GUEST);
+        assert_eq!((query.mapped, query.service_vm_pa), (1, source));
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// With the kernel locked down nothing is given; what is there can be taken away, and RAM be given.
+pub fn locked_down() -> Outcome {
+    let bench = need!(Bench::new());
+    let segment = bench.device_memory(DEVICE);
+    bench.set(segment).expect("SET_MEMSEG");
+    let lockdown = need!(Lockdown::on());
+    bench.unset(segment).expect("UNSET_MEMSEG");
+    assert_refused(&bench, DEVICE, PAGE as u64);
+    assert_refused(&bench, FIRMWARE, PAGE as u64);
+    let area = Area::anonymous(PAGE);
+    area.number_pages(1);
+    let memory = acrn_selftests::bench::whole(&area);
+    bench.set(memory).expect("SET_MEMSEG of RAM");
+    bench.unset(memory).expect("UNSET_MEMSEG of RAM");
+    drop(lockdown);
+    bench.set(segment).expect("SET_MEMSEG");
+    bench.destroy();
+    Outcome::Passed
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that was taken away is reached all the same, by vCPUs and devices that have old translations: nobody else
+//! may get it meanwhile.
+
+use std::{thread, time::Duration};
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    device::Device,
+    harness::Outcome,
+    hypercall::{ASSIGN_PCIDEV, SET_MEMORY_REGIONS},
+    need,
+    probe::fault,
+    waiter::until,
+};
+use acrn_uapi::{
+    acrn_pcidev,
+    ioctl::{ACRN_IOCTL_ASSIGN_PCIDEV, ACRN_IOCTL_DEASSIGN_PCIDEV, ACRN_IOCTL_UNSET_MEMSEG},
+};
+use nix::errno::Errno;
+
+use crate::parked::{AT, Counter};
+
+/// A PCI device, by its own address.
+const PHYS_BDF: u16 = 0x00b8;
+
+fn device(counter: &Counter, request: u32) -> Result<(), Errno> {
+    let mut device = acrn_pcidev {
+        virt_bdf: 0x18,
+        phys_bdf: PHYS_BDF,
+        ..Default::default()
+    };
+    counter.device.with(request, &mut device)
+}
+
+fn assign(counter: &Counter) {
+    device(counter, ACRN_IOCTL_ASSIGN_PCIDEV).expect("ASSIGN_PCIDEV");
+}
+
+fn deassign(counter: &Counter) {
+    device(counter, ACRN_IOCTL_DEASSIGN_PCIDEV).expect("DEASSIGN_PCIDEV");
+}
+
+/// A vCPU that does not leave the guest goes on writing: to a page that is still pinned, and to none of ours.
+pub fn vcpu() -> Outcome {
+    let counter = need!(Counter::running(Area::anonymous(4 * PAGE)));
+    counter.probe.hold_kicks(true);
+    counter.unset(counter.segment()).expect("UNSET_MEMSEG");
+    for _ in 0..3 {
+        let count = counter.area.read::<u64>(0);
+        until("the guest counts", || counter.area.read::<u64>(0) > count);
+    }
+    counter.assert_pages(4, 4);
+    // Whoever gets memory now does not get that page, though this process gives it up.
+    counter.area.unmap(0, 4 * PAGE);
+    let others = Area::anonymous(512 * PAGE);
+    for offset in (0..others.len()).step_by(8) {
+        others.write::<u64>(offset, 0x5a5a);
+    }
+    thread::sleep(Duration::from_millis(200));
+    let written = (0..others.len())
+        .step_by(8)
+        .find(|offset| others.read::<u64>(*offset) != 0x5a5a);
+    assert_eq!(written, None, "the guest wrote to other memory");
+    counter.assert_pages(4, 4);
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(0, 0);
+    Outcome::Passed
+}
+
+/// A device goes on with its translations until it is de-assigned, whether the VM runs or not.
+pub fn of_a_device() -> Outcome {
+    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    counter.area.number_pages(0);
+    assign(&counter);
+    let dma = |value: u64| {
+        let bytes = value.to_le_bytes();
+        counter.probe.dma_write(PHYS_BDF, AT + PAGE as u64, &bytes)
+    };
+    assert!(dma(0x1111));
+    counter.unset(counter.segment()).expect("UNSET_MEMSEG");
+    assert!(dma(0x2222));
+    assert_eq!(counter.area.read::<u64>(PAGE), 0x2222);
+    counter.assert_pages(2, 2);
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(2, 2);
+    counter.guest.vm.reset().expect("RESET_VM");
+    counter.assert_pages(2, 2);
+    deassign(&counter);
+    assert!(!dma(0x3333));
+    counter.assert_pages(0, 0);
+    Outcome::Passed
+}
+
+/// With a device and a guest that runs both must be over.
+pub fn of_both() -> Outcome {
+    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    assign(&counter);
+    counter.start();
+    counter.unset(counter.segment()).expect("UNSET_MEMSEG");
+    counter.assert_pages(2, 2);
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(2, 2);
+    deassign(&counter);
+    counter.assert_pages(0, 0);
+    Outcome::Passed
+}
+
+/// A device that the hypervisor does not give is none, and one that was given before stays.
+pub fn of_no_device() -> Outcome {
+    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    counter.probe.push_fault(fault(ASSIGN_PCIDEV, -22));
+    let refused = device(&counter, ACRN_IOCTL_ASSIGN_PCIDEV);
+    assert_eq!(refused, Err(Errno::EINVAL));
+    counter.unset(counter.segment()).expect("UNSET_MEMSEG");
+    counter.assert_pages(0, 0);
+    assign(&counter);
+    counter.set(counter.segment()).expect("SET_MEMSEG");
+    counter.probe.push_fault(fault(ASSIGN_PCIDEV, -22));
+    let refused = device(&counter, ACRN_IOCTL_ASSIGN_PCIDEV);
+    assert_eq!(refused, Err(Errno::EINVAL));
+    counter.unset(counter.segment()).expect("UNSET_MEMSEG");
+    counter.assert_pages(2, 2);
+    deassign(&counter);
+    counter.assert_pages(0, 0);
+    Outcome::Passed
+}
+
+/// START_VM while UNSET_MEMSEG is under way: the guest may have seen the memory.
+pub fn started_meanwhile() -> Outcome {
+    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    let probe = &counter.probe;
+    probe.hold(SET_MEMORY_REGIONS, counter.guest.vm.vmid());
+    let file = Device::sharing(&counter.guest.vm);
+    let mut segment = counter.segment();
+    let unset = thread::spawn(move || file.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment));
+    until("UNSET_MEMSEG arrives", || probe.is_held());
+    probe.hold_kicks(true);
+    counter.start();
+    probe.release();
+    assert_eq!(unset.join().expect("the thread"), Ok(()));
+    counter.assert_pages(2, 2);
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(0, 0);
+    Outcome::Passed
+}
+
+/// PAUSE_VM while UNSET_MEMSEG is under way: no vCPU goes on.
+pub fn paused_meanwhile() -> Outcome {
+    let counter = need!(Counter::running(Area::anonymous(2 * PAGE)));
+    let probe = &counter.probe;
+    probe.hold(SET_MEMORY_REGIONS, counter.guest.vm.vmid());
+    let file = Device::sharing(&counter.guest.vm);
+    let mut segment = counter.segment();
+    let unset = thread::spawn(move || file.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment));
+    until("UNSET_MEMSEG arrives", || probe.is_held());
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(2, 0);
+    probe.release();
+    assert_eq!(unset.join().expect("the thread"), Ok(()));
+    counter.assert_pages(0, 0);
+    Outcome::Passed
+}
