@@ -19,6 +19,7 @@ use crate::{
         },
         mm_watch::WatchedPfns,
         mmio_range::MmioRange, //
+        shared_page::SharedPage,
     },
     uapi,
 };
@@ -188,11 +189,15 @@ static_assert!(size_of::<MemoryRegions>() == 24);
 ///
 /// # Safety
 ///
-/// `id` must be a hypercall whose effect on this VM's memory is none, or is confined to what `p1` and
-/// `p2` name and the caller owns, or is shared with a User VM by the caller's intent.
+/// `id` must be a hypercall whose effect on this VM's memory, now and later, is none, or is confined to
+///
+/// - what `p1` and `p2` name, which the caller has borrowed for the call in the way that the hypercall uses it;
+/// - memory that is lent: it is unpinned only with a proof that the hypervisor is done with it
+///   ([`Returned`]), and the kernel makes no references to it.
 unsafe fn vmcall(id: u64, p1: u64, p2: u64) -> Result {
     let result: i64;
-    // SAFETY: The caller vouches for the hypervisor's side. No register but rax changes.
+    // SAFETY: By the contract of this function, the hypervisor does nothing to memory that Rust or the
+    // kernel relies on. No register but rax changes.
     unsafe {
         core::arch::asm!(
             "vmcall",
@@ -217,7 +222,8 @@ unsafe fn vmcall(id: u64, p1: u64, p2: u64) -> Result {
 ///
 /// # Safety
 ///
-/// `id` must be a hypercall that does nothing to this VM's memory but to read `*parameter`.
+/// `id` must be a hypercall that does nothing to this VM's memory but to read `*parameter`, and to write
+/// to memory that is lent.
 unsafe fn vmcall_with<T>(id: u64, vm: VmId, parameter: &Contiguous<T>) -> Result {
     // SAFETY: By the contract of this function.
     unsafe { vmcall(id, vm.into(), parameter.phys()) }
@@ -333,12 +339,12 @@ pub(crate) fn set_irqline(vm: VmId, line: u64) -> Result {
     unsafe { vmcall(SET_IRQLINE, vm.into(), line) }
 }
 
-/// Tells the hypervisor where the request page of a VM is. `page` holds its physical address.
+/// Tells the hypervisor where the request page of a VM is, and lends it.
 ///
 /// After success the hypervisor writes to that page until the VM is destroyed.
-pub(crate) fn set_ioreq_buffer(vm: VmId, page: &Contiguous<u64>) -> Result {
-    // SAFETY: Reads `*page`; the page named there is shared by the caller's intent.
-    unsafe { vmcall_with(SET_IOREQ_BUFFER, vm, page) }
+pub(crate) fn set_ioreq_buffer(vm: VmId, page: &SharedPage) -> Result {
+    // SAFETY: Reads the address. The page that it names is lent, by the type.
+    unsafe { vmcall_with(SET_IOREQ_BUFFER, vm, page.lend()) }
 }
 
 /// Wakes the vCPU `vcpu`, whose request is COMPLETE.

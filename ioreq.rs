@@ -31,6 +31,7 @@ use crate::{
     },
     hypercall::{
         self,
+        Destroyed,
         VmId, //
     },
     ioeventfd, //
@@ -132,9 +133,9 @@ impl IoRequests {
         })
     }
 
-    /// Physical address of the request page.
-    pub(crate) fn page_phys(&self) -> u64 {
-        self.page.phys()
+    /// Has the hypervisor put requests into the page from now on.
+    pub(crate) fn set_page(&self) -> Result {
+        hypercall::set_ioreq_buffer(self.vm, self.page.shared())
     }
 
     /// Takes every pending request. Hard-IRQ context; at most one pass over the slots.
@@ -343,9 +344,13 @@ impl IoRequests {
 
     /// Runs `destroy`, after which the hypervisor may give the VM's id to another, with dispatch held
     /// off for good. Waiting for requests then fails with `ENODEV`.
-    pub(crate) fn end_with<T>(&self, destroy: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn end_with(
+        &self,
+        destroy: impl FnOnce() -> Result<Destroyed>,
+    ) -> Result<Destroyed> {
         let (result, mut state) = self.undecided(Dispatch::Off, destroy);
-        if result.is_ok() {
+        if let Ok(proof) = &result {
+            self.page.shared().take_back(proof);
             state.notification = Notification::Off;
             let client = state.client.take();
             drop(state);

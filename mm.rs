@@ -178,6 +178,23 @@ impl GuestMemory {
         Ok(())
     }
 
+    /// Unpins all, if the hypervisor was proved to have destroyed the VM; else what the VM may still reach is
+    /// leaked. The VM gets no more memory: it has ended, or this is being dropped. Not to be called with a
+    /// lock held.
+    pub(crate) fn release(&self) {
+        // First, so that no notifier is left.
+        self.stop_watching();
+        let pins = self.mappings.lock().take_pins();
+        self.mapped.store(0, ordering::Relaxed);
+        if let Err(leaked) = self.parking.empty(pins) {
+            pr_err!(
+                "VM {}: not proved to be gone, {} bytes stay pinned\n",
+                self.vm,
+                leaked
+            );
+        }
+    }
+
     /// Lets go of memory that is watched.
     pub(crate) fn stop_watching(&self) {
         self.mappings.lock().stop_watching();
@@ -436,16 +453,7 @@ impl GuestMemory {
 #[pinned_drop]
 impl PinnedDrop for GuestMemory {
     fn drop(self: Pin<&mut Self>) {
-        // First, so that no notifier is left.
-        self.stop_watching();
-        let pins = self.mappings.lock().take_pins();
-        if let Err(leaked) = self.parking.empty(pins) {
-            pr_err!(
-                "VM {}: not proved to be gone, {} bytes stay pinned\n",
-                self.vm,
-                leaked
-            );
-        }
+        self.release();
     }
 }
 

@@ -238,6 +238,7 @@ fn pause_and_destroy(vm: &Vm) -> Result {
 fn clean_up(vm: &Vm) {
     vm.take_devices().quiesce(vm.id());
     vm.let_go();
+    vm.release_memory();
 }
 
 /// Tries again to destroy the VMs that have no file any more.

@@ -231,8 +231,7 @@ impl Vm {
 
     /// Has the hypervisor put requests into the VM's page from now on.
     pub(crate) fn set_request_page(&self) -> Result {
-        let address = Contiguous::new(self.parts.requests.page_phys())?;
-        self.controlled(|_| hypercall::set_ioreq_buffer(self.parts.id, &address))
+        self.controlled(|_| self.parts.requests.set_page())
     }
 
     /// Runs `command` while the VM is the one that its id names, with no other such command beside it.
@@ -327,6 +326,11 @@ impl Vm {
     pub(crate) fn let_go(&self) {
         self.parts.irqfds.clear();
         self.parts.ioeventfds.clear(&self.parts.requests);
+    }
+
+    /// Gives back the memory of a VM that has ended.
+    pub(crate) fn release_memory(&self) {
+        self.parts.memory.release();
     }
 
     /// The devices that were passed through to the VM, which has none then.

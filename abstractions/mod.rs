@@ -25,6 +25,7 @@ pub(crate) mod pinned_pages;
 pub(crate) mod reboot_notifier;
 pub(crate) mod resched;
 pub(crate) mod rw_semaphore;
+pub(crate) mod shared_page;
 pub(crate) mod simple_wait_queue;
 pub(crate) mod tracepoints;
 pub(crate) mod uapi_types;

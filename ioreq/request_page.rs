@@ -6,7 +6,7 @@
 //! time, so each field is read once, with an atomic load, and only the copy is used.
 
 use crate::{
-    abstractions::pinned_pages::PinnedPages,
+    abstractions::shared_page::SharedPage,
     uapi, //
 };
 use core::{
@@ -87,11 +87,10 @@ impl VcpuCount {
 ///
 /// # Invariants
 ///
-/// `address` is the kernel's address of the first page of `_pin`.
+/// `address` is the kernel's address of `page`.
 pub(crate) struct RequestPage {
     address: NonNull<u8>,
-    phys: u64,
-    _pin: PinnedPages,
+    page: SharedPage,
 }
 
 // SAFETY: The page is accessed with atomics only.
@@ -106,18 +105,17 @@ impl RequestPage {
         if address % PAGE_SIZE != 0 {
             return Err(EINVAL);
         }
-        let pin = PinnedPages::pin(address, 1)?;
-        // INVARIANT: The address of `pin`'s first page.
+        let page = SharedPage::pin(address)?;
+        // INVARIANT: The address of `page`.
         Ok(Self {
-            address: pin.first_page().ok_or(EFAULT)?,
-            phys: pin.runs().first().ok_or(EFAULT)?.phys(),
-            _pin: pin,
+            address: page.as_ptr().ok_or(EFAULT)?,
+            page,
         })
     }
 
-    /// Physical address of the page.
-    pub(crate) fn phys(&self) -> u64 {
-        self.phys
+    /// The page, to be lent to the hypervisor and taken back.
+    pub(super) fn shared(&self) -> &SharedPage {
+        &self.page
     }
 
     /// The slot of a vCPU.
