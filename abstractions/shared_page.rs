@@ -32,9 +32,11 @@ impl SharedPage {
     pub(crate) fn pin(start: usize) -> Result<Self> {
         let page = PinnedPages::pin(start, 1)?;
         let phys = page.runs().first().ok_or(EFAULT)?.phys();
+        // Before the page is wrapped, so that a failure unpins it.
+        let address = Contiguous::new(phys)?;
         Ok(Self {
             page: ManuallyDrop::new(page),
-            address: Contiguous::new(phys)?,
+            address,
             lent: Atomic::new(false),
         })
     }
