@@ -17,6 +17,9 @@ use acrn_uapi::{ioctl::*, *};
 /// Rounds that let all caches fill.
 const BEFORE: usize = 20;
 const ROUNDS: i64 = 100;
+/// How often they are counted. Others use the same heap, now and then for good; what the driver leaves behind
+/// grows each time.
+const COUNTS: usize = 3;
 
 /// A VM with memory, a client, an ioeventfd and an irqfd comes and goes.
 fn round(area: &Area) -> Result<(), String> {
@@ -52,10 +55,16 @@ pub fn does_not_grow() -> Outcome {
     for _ in 0..BEFORE {
         need!(round(&area));
     }
-    let heap = need!(Heap::count());
-    for _ in 0..ROUNDS {
-        need!(round(&area));
+    let mut growths = Vec::new();
+    for _ in 0..COUNTS {
+        let heap = need!(Heap::count());
+        for _ in 0..ROUNDS {
+            need!(round(&area));
+        }
+        match heap.growth(ROUNDS / 2) {
+            Some(growth) => growths.push(growth),
+            None => return Outcome::Passed,
+        }
     }
-    heap.assert_not_grown_by(ROUNDS / 2);
-    Outcome::Passed
+    panic!("{growths:?}");
 }
