@@ -6,7 +6,7 @@ use crate::vcpu::Wait;
 use crate::vm::Vm;
 use crate::{lapic, trace};
 use core::sync::atomic::Ordering;
-use mini_acrn_channel::kind;
+use mini_acrn_channel::{kind, vm_state};
 use mini_acrn_logic::apic::{Logical, Message, Targets};
 
 /// The logical addresses of the VM's vCPUs.
@@ -19,7 +19,10 @@ pub fn send(vm: &Vm, targets: Targets, vector: u8) {
     for (id, vcpu) in vm.vcpus().iter().enumerate() {
         if targets & 1 << id != 0 && vcpu.is_running() {
             lapic::send(crate::cpu::lapic_id(vcpu.cpu()), vector);
-            vcpu.wake(Wait::Interrupt);
+            // Not while PAUSE_VM is under way: it would wait for ever.
+            if vm.is(vm_state::PAUSED) {
+                vcpu.wake(Wait::Interrupt);
+            }
         }
     }
 }
