@@ -50,6 +50,11 @@ pub fn is(id: usize, owner: Owner) -> bool {
     CPUS.get(id).is_some_and(|c| c.owner.load(Ordering::Acquire) == owner as u8)
 }
 
+/// Whether the machine has no CPU `id`.
+pub fn is_absent(id: usize) -> bool {
+    id >= MAX || is(id, Owner::None)
+}
+
 /// LAPIC id of CPU `id`.
 pub fn lapic_id(id: usize) -> u8 {
     id as u8 + 1

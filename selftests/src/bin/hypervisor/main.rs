@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         Test::new("vm_without_name", slots::no_name),
         Test::new("vm_slots", slots::no_slot),
         Test::new("vm_without_cpus", slots::no_affinity),
+        Test::new("vm_on_unknown_cpu", slots::unknown_cpu),
         Test::new("destroyed_with_an_error", slots::destroyed_with_an_error),
         Test::new("held_hypercall", held::hypercall),
     ])

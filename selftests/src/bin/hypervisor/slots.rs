@@ -107,6 +107,18 @@ pub fn no_affinity() -> Outcome {
     Outcome::Passed
 }
 
+/// CPUs that the machine has not: ACRN does not look, and writes beyond its arrays.
+pub fn unknown_cpu() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    for unknown in [1 << 32, 1 << 63] {
+        probe.expect_broken_rule();
+        let (result, refused) = probe.create_vm(creation("slot-a", cpus | unknown));
+        assert_eq!((result, refused.vmid), (0, NO_VM));
+    }
+    Outcome::Passed
+}
+
 /// DESTROY_VM that fails, of a VM that is gone: its name and id are free.
 pub fn destroyed_with_an_error() -> Outcome {
     const TIMED_OUT: i64 = -110;

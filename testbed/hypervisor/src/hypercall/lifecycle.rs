@@ -2,7 +2,7 @@
 
 //! CREATE, START, PAUSE, RESET, DESTROY, SET_VCPU_REGS, and taking CPUs from the Service VM.
 
-use super::device;
+use super::{CREATE_VM, device, rule};
 use crate::{cpu, log, phys, service, vm};
 use acrn_uapi::{acrn_vcpu_regs, acrn_vm_creation};
 use mini_acrn_channel::{ANY_VM, Fault, vm_state};
@@ -35,6 +35,11 @@ pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
         return phys::write(gpa, &cv).ok_or(Errno::GENERIC);
     }
     let vm = vm::slot_for(&cv.uuid)?;
+    let absent = |cpu: &usize| cv.cpu_affinity & 1 << cpu != 0 && cpu::is_absent(*cpu);
+    if let Some(cpu) = (0..64).find(absent) {
+        // ACRN takes the number for that of a CPU, and writes where the data of that one would be.
+        rule::broken(vm.id, CREATE_VM, format_args!("the machine has no CPU {cpu}"));
+    }
     (cv.vmid, cv.vcpu_num) = match vm.create(cv.uuid, cv.vm_flag, cv.cpu_affinity) {
         Some(()) => (vm.id, vm.vcpus().len() as u16),
         None => {

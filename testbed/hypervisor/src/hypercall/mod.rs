@@ -104,6 +104,7 @@ pub fn exit(cx: &mut Context) -> bool {
 /// ACRN's name of a hypercall that a rule is about.
 fn name(number: u8) -> &'static str {
     match number {
+        CREATE_VM => "CREATE_VM",
         DESTROY_VM => "DESTROY_VM",
         RESET_VM => "RESET_VM",
         SET_MEMORY_REGIONS => "SET_MEMORY_REGIONS",
