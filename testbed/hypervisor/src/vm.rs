@@ -84,18 +84,16 @@ pub fn all() -> &'static [Vm] {
     &VMS
 }
 
-/// Whether both name the same VM: they end with a zero, and an empty one names none.
-fn is_same_name(a: &[u8; 16], b: &[u8; 16]) -> bool {
-    let name = |bytes: &'_ [u8; 16]| bytes.iter().position(|c| *c == 0).unwrap_or(bytes.len());
-    let len = name(a);
-    len > 0 && len == name(b) && a[..len] == b[..len]
+/// A name without what is behind its end.
+fn trim(name: &[u8; 16]) -> &[u8] {
+    name.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// The slot for a VM called `name`: the one that had that name last, or the first that is OFF. `GENERIC` if there is
-/// a VM of that name.
+/// a VM of that name. VMs without a name are never the same.
 pub fn slot_for(name: &[u8; 16]) -> Result<&'static Vm> {
-    let named = VMS.iter().find(|vm| is_same_name(&vm.book.lock().name, name));
-    match named {
+    let name = trim(name);
+    match VMS.iter().find(|vm| !name.is_empty() && trim(&vm.book.lock().name) == name) {
         Some(vm) if vm.is(vm_state::OFF) => Ok(vm),
         Some(_) => Err(Errno::GENERIC),
         None => VMS.iter().find(|vm| vm.is(vm_state::OFF)).ok_or(Errno::INVAL),

@@ -37,20 +37,21 @@ pub fn notify(vmid: u64, vcpu: u64) -> Result {
     if vm.request_page.load(Ordering::Acquire) == 0 {
         return Err(Errno::GENERIC);
     }
+    let polling = vm.polling.load(Ordering::Acquire);
     // A request that a test raised: no vCPU waits for it.
     if let Some(slot) = Slot::of(vm, index).filter(|_| vm.raised.load(Ordering::Acquire) & 1 << index != 0) {
         if ioreq::consume(vm, index, &slot) {
             vm.raised.fetch_and(!(1 << index), Ordering::AcqRel);
         }
         let vcpu = target.ok_or(Errno::GENERIC)?;
-        if vm.is(vm_state::PAUSED) {
-            // The vCPU that waits for it would go on.
+        if vm.is(vm_state::PAUSED) && !polling {
+            // The vCPU that it stands for would go on.
             vcpu.note_woken(Wait::Answer);
         }
         return Ok(());
     }
     let vcpu = target.ok_or(Errno::GENERIC)?;
-    if !vm.polling.load(Ordering::Acquire) {
+    if !polling {
         vcpu.finish_request();
     }
     Ok(())
