@@ -77,6 +77,12 @@ impl Bench {
         })
     }
 
+    /// The MSI address that means vCPU 0.
+    pub fn msi(&self) -> u64 {
+        let vm = self.probe.vm(self.vmid).expect("the VM");
+        cpus::msi(vm.cpu_affinity).expect("the machine's CPUs")
+    }
+
     /// SET_MEMSEG.
     pub fn set(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
         self.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)

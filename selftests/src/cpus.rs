@@ -4,43 +4,99 @@
 
 use std::env;
 
+use acrn_ioctls::PhysicalCpus;
+
 use crate::probe::Probe;
 
 /// Overrides what is taken for free CPUs: a mask in hexadecimal digits.
 const VARIABLE: &str = "ACRN_SELFTEST_CPUS";
-/// The CPUs that mini-ACRN keeps for User VMs.
-const DEFAULT: u64 = 0b1111_1100;
 
 /// CPUs for `count` vCPUs, as a mask; the error says why the test has to be skipped.
 pub fn pick(count: usize) -> Result<u64, String> {
     pick_many(&[count]).map(|masks| masks[0])
 }
 
-/// CPUs for several VMs, none of them twice.
+/// CPUs for several VMs, none of them twice. Of those that ACRN shares among VMs each VM may have the same.
 pub fn pick_many(counts: &[usize]) -> Result<Vec<u64>, String> {
-    let mut free = free();
+    let cpus = Cpus::new()?;
+    let mut free = cpus.mask;
     let mut masks = Vec::new();
     for &count in counts {
-        let mut mask = 0;
-        for _ in 0..count {
-            if free == 0 {
-                return Err(format!(
-                    "needs {} CPUs for User VMs",
-                    counts.iter().sum::<usize>()
-                ));
-            }
-            let lowest = free & free.wrapping_neg();
-            mask |= lowest;
-            free ^= lowest;
+        if cpus.are_shared && (free.count_ones() as usize) < count {
+            free = cpus.mask;
         }
+        let mask = lowest(free, count).ok_or_else(|| {
+            let wanted = counts.iter().sum::<usize>();
+            format!("needs {wanted} CPUs for User VMs")
+        })?;
+        free &= !mask;
         masks.push(mask);
     }
     Ok(masks)
 }
 
-fn free() -> u64 {
-    if let Ok(mask) = env::var(VARIABLE) {
-        return u64::from_str_radix(&mask, 16).expect(VARIABLE);
+/// The lowest `count` CPUs of `mask`.
+fn lowest(mask: u64, count: usize) -> Option<u64> {
+    let cpus = (0..u64::BITS).filter(|cpu| mask & 1 << cpu != 0);
+    let chosen = cpus.take(count).fold(0u64, |chosen, cpu| chosen | 1 << cpu);
+    (chosen.count_ones() as usize == count).then_some(chosen)
+}
+
+/// What User VMs may have.
+struct Cpus {
+    mask: u64,
+    /// Several VMs may have the same.
+    are_shared: bool,
+}
+
+impl Cpus {
+    fn new() -> Result<Self, String> {
+        let probe = Probe::open();
+        let mask = match (env::var(VARIABLE), &probe) {
+            (Ok(mask), _) => u64::from_str_radix(&mask, 16).expect(VARIABLE),
+            (Err(_), Ok(probe)) => probe.free_cpus(),
+            (Err(_), Err(_)) => of_machine()?,
+        };
+        Ok(Self {
+            mask,
+            are_shared: probe.is_err(),
+        })
     }
-    Probe::open().map_or(DEFAULT, |probe| probe.free_cpus())
+}
+
+/// CPUs that the Service VM's kernel does not use, or all of them.
+fn of_machine() -> Result<u64, String> {
+    let machine = PhysicalCpus::of_machine().map_err(|error| {
+        format!("{VARIABLE} is not set, and the machine does not tell: {error}")
+    })?;
+    match machine.unused() {
+        0 => Ok(machine.all()),
+        unused => Ok(unused),
+    }
+}
+
+/// The MSI address that means the vCPU on the lowest CPU of `cpus`.
+pub fn msi(cpus: u64) -> Result<u64, String> {
+    let id = apic_id(cpus.trailing_zeros() as usize)?;
+    Ok(0xfee0_0000 | u64::from(id) << 12)
+}
+
+/// APIC id of physical CPU `cpu`.
+pub fn apic_id(cpu: usize) -> Result<u8, String> {
+    let machine = PhysicalCpus::of_machine().map_err(|error| error.to_string())?;
+    machine
+        .apic_id(cpu)
+        .ok_or_else(|| format!("there is no CPU {cpu}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lowest;
+
+    #[test]
+    fn lowest_cpus() {
+        assert_eq!(lowest(0b1_0110, 2), Some(0b110));
+        assert_eq!(lowest(0b1, 1), Some(1));
+        assert_eq!(lowest(0b1_0110, 4), None);
+    }
 }

@@ -19,21 +19,24 @@ const GDT: u64 = 0x500;
 /// PML4, PDPT, and a page directory for each of the first 4 GiB.
 const PAGE_TABLES: u64 = 0x1000;
 const STACK_TOP: u64 = 0x7ff0;
-/// Where a program may put its interrupt descriptor table.
-pub const IDT: u64 = 0x9000;
+/// The interrupt descriptor table, empty but for [`Guest::set_handler`].
+const IDT: u64 = 0x9000;
 /// Selector of 64-bit code.
-pub const CODE: u16 = 0x08;
+const CODE: u16 = 0x08;
 const DATA: u16 = 0x10;
 
 const PRESENT_WRITABLE: u64 = 3;
 const LARGE: u64 = 1 << 7;
 const CR0_LONG_MODE: u64 = 1 << 31 | 1 << 5 | 1 << 4 | 1;
 const CR0_REAL_MODE: u64 = 1 << 5 | 1 << 4;
+const CR0_PROTECTED_MODE: u64 = CR0_REAL_MODE | 1;
 const CR4_PAE: u64 = 1 << 5;
 const EFER_LONG_MODE: u64 = 1 << 10 | 1 << 8;
 /// Code, readable, accessed, present, as VMX has it; and with the bits for 64-bit code in pages.
 const CODE_ACCESS: u32 = 0x9b;
 const CODE_ACCESS_64: u32 = 0xa09b;
+/// And with those for 32-bit code in pages.
+const CODE_ACCESS_32: u32 = 0xc09b;
 
 /// A VM, its request page and its memory.
 pub struct Guest {
@@ -88,6 +91,22 @@ impl Guest {
     pub fn load_real_mode(&self, program: &[u8]) {
         self.memory.write_bytes(REAL_MODE_ENTRY as usize, program);
         self.vm.set_vcpu_regs(&real_mode()).expect("SET_VCPU_REGS");
+    }
+
+    /// Puts `program` where vCPU 0 starts in protected mode, 32 bits wide, without paging and without an interrupt
+    /// descriptor table.
+    pub fn load_protected_mode(&self, program: &[u8]) {
+        self.memory.write_bytes(ENTRY as usize, program);
+        let regs = protected_mode();
+        self.vm.set_vcpu_regs(&regs).expect("SET_VCPU_REGS");
+    }
+
+    /// Has a long mode program handle interrupts and exceptions with this vector by the code at `handler`.
+    pub fn set_handler(&self, vector: u8, handler: u64) {
+        let entry = (IDT + 16 * u64::from(vector)) as usize;
+        let (low, high) = gate(handler);
+        self.memory.write::<u64>(entry, low);
+        self.memory.write::<u64>(entry + 8, high);
     }
 
     /// Closes the file. What is left is for the driver to clean up.
@@ -186,10 +205,6 @@ pub fn create_raw(cpus: u64) -> (Device, RequestPage, u16) {
 /// vCPU 0 at [`ENTRY`] in long mode, the first 4 GiB mapped one to one, interrupts off.
 fn long_mode() -> acrn_vcpu_regs {
     vcpu0(acrn_regs {
-        gprs: acrn_gp_regs {
-            rsp: STACK_TOP,
-            ..Default::default()
-        },
         gdt: acrn_descriptor_ptr {
             limit: DATA + 7,
             base: GDT,
@@ -200,13 +215,32 @@ fn long_mode() -> acrn_vcpu_regs {
             base: IDT,
             ..Default::default()
         },
-        rip: ENTRY,
         cr0: CR0_LONG_MODE,
         cr4: CR4_PAE,
         cr3: PAGE_TABLES,
         ia32_efer: EFER_LONG_MODE,
+        ..flat(CODE_ACCESS_64)
+    })
+}
+
+/// vCPU 0 at [`ENTRY`] in protected mode without paging, interrupts off.
+fn protected_mode() -> acrn_vcpu_regs {
+    vcpu0(acrn_regs {
+        cr0: CR0_PROTECTED_MODE,
+        ..flat(CODE_ACCESS_32)
+    })
+}
+
+/// What is the same in both: segments that are all of the address space.
+fn flat(cs_ar: u32) -> acrn_regs {
+    acrn_regs {
+        gprs: acrn_gp_regs {
+            rsp: STACK_TOP,
+            ..Default::default()
+        },
+        rip: ENTRY,
         rflags: 2,
-        cs_ar: CODE_ACCESS_64,
+        cs_ar,
         cs_limit: u32::MAX,
         cs_sel: CODE,
         ss_sel: DATA,
@@ -215,7 +249,7 @@ fn long_mode() -> acrn_vcpu_regs {
         fs_sel: DATA,
         gs_sel: DATA,
         ..Default::default()
-    })
+    }
 }
 
 /// vCPU 0 at [`REAL_MODE_ENTRY`] in real mode, interrupts off.
@@ -238,9 +272,26 @@ fn real_mode() -> acrn_vcpu_regs {
     })
 }
 
+/// An interrupt gate of long mode.
+fn gate(handler: u64) -> (u64, u64) {
+    const PRESENT_INTERRUPT: u64 = 0x8e00;
+    let low = handler & 0xffff | u64::from(CODE) << 16 | PRESENT_INTERRUPT << 32;
+    (low | (handler >> 16 & 0xffff) << 48, handler >> 32)
+}
+
 fn vcpu0(vcpu_regs: acrn_regs) -> acrn_vcpu_regs {
     acrn_vcpu_regs {
         vcpu_regs,
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gate;
+
+    #[test]
+    fn gates() {
+        assert_eq!(gate(0x1_2345_8040), (0x2345_8e00_0008_8040, 1));
     }
 }

@@ -12,8 +12,8 @@ use acrn_uapi::ACRN_IOREQ_STATE_FREE;
 use iced_x86::{IcedError, code_asm::*};
 
 use crate::{
-    guest::{CODE, Guest, IDT},
-    program::{DONE_PORT, ENTRY},
+    guest::Guest,
+    program::{DONE_PORT, ENTRY, assemble},
     waiter::until,
 };
 
@@ -29,10 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Number of interrupts of a vector: address of that of vector 0, 8 bytes each.
 const COUNTS: u64 = 0x2_0000;
+/// Where the guest leaves its local APIC's ID register.
+const APIC_ID: u64 = 0x2_1000;
 /// Address of the first handler.
 const HANDLERS: u64 = 0x1_8000;
 const HANDLER_SIZE: u64 = 64;
 
+const LAPIC_ID: u64 = 0xfee0_0020;
 const LAPIC_EOI: u64 = 0xfee0_00b0;
 const LAPIC_SPURIOUS: u64 = 0xfee0_00f0;
 const LAPIC_ENABLE: u32 = 0x1ff;
@@ -55,18 +58,15 @@ pub struct Listener(Guest);
 impl Listener {
     /// Starts the guest and waits until it is ready.
     pub fn start(cpus: u64, rest: Rest) -> Self {
-        let guest = Guest::long_mode(cpus, &assemble(ENTRY, |code| main(code, rest)));
+        let guest = Guest::long_mode(cpus, &assemble(64, ENTRY, |code| main(code, rest)));
         for (vector, address) in VECTORS
             .into_iter()
             .zip((HANDLERS..).step_by(HANDLER_SIZE as usize))
         {
-            let handler = assemble(address, |code| handle(code, vector));
+            let handler = assemble(64, address, |code| handle(code, vector));
             assert!(handler.len() as u64 <= HANDLER_SIZE);
             guest.memory.write_bytes(address as usize, &handler);
-            let (low, high) = gate(address);
-            let entry = (IDT + 16 * u64::from(vector)) as usize;
-            guest.memory.write::<u64>(entry, low);
-            guest.memory.write::<u64>(entry + 8, high);
+            guest.set_handler(vector, address);
         }
         guest.vm.start().expect("START_VM");
         let asked = guest.serve(1, |_, _| 0);
@@ -77,6 +77,12 @@ impl Listener {
     /// The VM.
     pub fn vm(&self) -> &Vm {
         &self.0.vm
+    }
+
+    /// The MSI address that means its vCPU.
+    pub fn msi(&self) -> u64 {
+        let id: u32 = self.0.memory.read(APIC_ID as usize);
+        0xfee0_0000 | u64::from(id >> 24) << 12
     }
 
     /// Interrupts with this vector up to now.
@@ -117,22 +123,6 @@ impl Listener {
     }
 }
 
-fn assemble(
-    address: u64,
-    emit: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
-) -> Vec<u8> {
-    let mut code = CodeAssembler::new(64).expect("an assembler");
-    emit(&mut code).expect("a program that assembles");
-    code.assemble(address).expect("a program that assembles")
-}
-
-/// An interrupt gate of long mode.
-fn gate(handler: u64) -> (u64, u64) {
-    const PRESENT_INTERRUPT: u64 = 0x8e00;
-    let low = handler & 0xffff | u64::from(CODE) << 16 | PRESENT_INTERRUPT << 32;
-    (low | (handler >> 16 & 0xffff) << 48, handler >> 32)
-}
-
 fn handle(code: &mut CodeAssembler, vector: u8) -> Result<(), IcedError> {
     code.push(rax)?;
     code.mov(rax, COUNTS + 8 * u64::from(vector))?;
@@ -146,11 +136,16 @@ fn handle(code: &mut CodeAssembler, vector: u8) -> Result<(), IcedError> {
 fn main(code: &mut CodeAssembler, rest: Rest) -> Result<(), IcedError> {
     code.mov(rbx, LAPIC_SPURIOUS)?;
     code.mov(dword_ptr(rbx), LAPIC_ENABLE)?;
+    code.mov(rbx, LAPIC_ID)?;
+    code.mov(r8d, dword_ptr(rbx))?;
+    code.mov(rbx, APIC_ID)?;
+    code.mov(dword_ptr(rbx), r8d)?;
     for ((pin, vector), mask) in [(PIN, 0), (MASKED_PIN, IOAPIC_MASKED)] {
         let register = 0x10 + 2 * pin;
-        // Edge-triggered, active high, to the vCPU with APIC id 0.
-        write_ioapic(code, register + 1, 0)?;
-        write_ioapic(code, register, mask | u32::from(vector))?;
+        // Edge-triggered, active high, to this vCPU. The destination is where the ID register has the id.
+        write_ioapic(code, register + 1, r8d)?;
+        code.mov(ecx, mask | u32::from(vector))?;
+        write_ioapic(code, register, ecx)?;
     }
     code.mov(dx, u32::from(DONE_PORT))?;
     code.out(dx, al)?;
@@ -164,7 +159,11 @@ fn main(code: &mut CodeAssembler, rest: Rest) -> Result<(), IcedError> {
     code.jmp(again)
 }
 
-fn write_ioapic(code: &mut CodeAssembler, register: u32, value: u32) -> Result<(), IcedError> {
+fn write_ioapic(
+    code: &mut CodeAssembler,
+    register: u32,
+    value: AsmRegister32,
+) -> Result<(), IcedError> {
     code.mov(rbx, IOAPIC_SELECT)?;
     code.mov(dword_ptr(rbx), register)?;
     code.mov(rbx, IOAPIC_WINDOW)?;
@@ -176,18 +175,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gates() {
-        assert_eq!(gate(0x1_2345_8040), (0x2345_8e00_0008_8040, 1));
-    }
-
-    #[test]
     fn programs_assemble_and_fit() {
         for vector in VECTORS {
-            let handler = assemble(HANDLERS, |code| handle(code, vector));
+            let handler = assemble(64, HANDLERS, |code| handle(code, vector));
             assert!(handler.len() as u64 <= HANDLER_SIZE);
         }
         for rest in [Rest::Halt, Rest::Spin] {
-            assert!(assemble(ENTRY, |code| main(code, rest)).len() < 0x1000);
+            assert!(assemble(64, ENTRY, |code| main(code, rest)).len() < 0x1000);
         }
     }
 }

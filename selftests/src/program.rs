@@ -20,9 +20,9 @@ pub const PATTERN: u64 = 0x1122_3344_5566_7788;
 
 /// Interrupt command register.
 const ICR_LOW: u64 = 0xfee0_0300;
-const ICR_HIGH: u64 = 0xfee0_0310;
-const ICR_INIT: u32 = 0x4500;
-const ICR_STARTUP: u32 = 0x4600;
+/// INIT and start-up to all vCPUs but the sender.
+const ICR_INIT: u32 = 0xc_4500;
+const ICR_STARTUP: u32 = 0xc_4600;
 
 /// What one instruction does.
 #[derive(Clone, Copy, Debug)]
@@ -62,20 +62,23 @@ pub enum Operand {
     Bits64,
 }
 
-/// The register after a read that was answered with `answer`.
-pub fn register_after_read(width: Width, answer: u64, operand: Operand) -> u64 {
+/// The register after a read that was answered with `answer`. On ACRN the upper half of RAX stays as it was in an IN
+/// of 4 bytes.
+pub fn register_after_read(access: &Access, answer: u64, operand: Operand) -> u64 {
     let old = match operand {
         Operand::Bits32 => PATTERN & Width::Four.mask(),
         Operand::Bits64 => PATTERN,
     };
-    match width {
-        // Writes to the lower half of a register clear the upper half in long mode.
-        Width::Four | Width::Eight => answer & width.mask(),
-        Width::One | Width::Two => old & !width.mask() | answer & width.mask(),
+    let mask = access.width.mask();
+    match (access.target, access.width) {
+        // A MOV to the lower half of a register clears the upper half in long mode.
+        (Target::Memory(_), Width::Four) => answer & mask,
+        _ => old & !mask | answer & mask,
     }
 }
 
-fn build(
+/// Assembles a program that is loaded at `address`.
+pub fn assemble(
     bits: u32,
     address: u64,
     emit: impl FnOnce(&mut CodeAssembler) -> Result<(), IcedError>,
@@ -87,7 +90,7 @@ fn build(
 
 /// A real mode program for [`REAL_MODE_ENTRY`]: port accesses, answers to `results`, done.
 pub fn real_mode(results: u64, accesses: &[Access]) -> Vec<u8> {
-    build(16, REAL_MODE_ENTRY, |code| {
+    assemble(16, REAL_MODE_ENTRY, |code| {
         let mut slot = results as u32;
         for access in accesses {
             let Target::Port(port) = access.target else {
@@ -107,12 +110,12 @@ pub fn real_mode(results: u64, accesses: &[Access]) -> Vec<u8> {
 
 /// A long mode program for [`ENTRY`]: accesses, answers to [`RESULTS`], done.
 pub fn long_mode(accesses: &[Access]) -> Vec<u8> {
-    build(64, ENTRY, |code| long_mode_accesses(code, accesses))
+    assemble(64, ENTRY, |code| long_mode_accesses(code, accesses))
 }
 
 /// The same, which starts a second vCPU at [`REAL_MODE_ENTRY`] first.
 pub fn long_mode_with_second_vcpu(accesses: &[Access]) -> Vec<u8> {
-    build(64, ENTRY, |code| {
+    assemble(64, ENTRY, |code| {
         start_second_vcpu(code)?;
         long_mode_accesses(code, accesses)
     })
@@ -120,7 +123,7 @@ pub fn long_mode_with_second_vcpu(accesses: &[Access]) -> Vec<u8> {
 
 /// A program for [`ENTRY`] that says it is there, and then never leaves the guest.
 pub fn greet_and_spin() -> Vec<u8> {
-    build(64, ENTRY, |code| {
+    assemble(64, ENTRY, |code| {
         greet(code)?;
         let mut again = code.create_label();
         code.set_label(&mut again)?;
@@ -131,7 +134,7 @@ pub fn greet_and_spin() -> Vec<u8> {
 
 /// A program for [`ENTRY`] that says it is there, and then counts at `address` for ever.
 pub fn greet_and_count(address: u64) -> Vec<u8> {
-    build(64, ENTRY, |code| {
+    assemble(64, ENTRY, |code| {
         greet(code)?;
         let mut again = code.create_label();
         code.mov(rbx, address)?;
@@ -143,7 +146,7 @@ pub fn greet_and_count(address: u64) -> Vec<u8> {
 
 /// A program for [`ENTRY`] that makes a request, and when it was answered the next one, and so on.
 pub fn chatter(port: u16) -> Vec<u8> {
-    build(64, ENTRY, |code| {
+    assemble(64, ENTRY, |code| {
         let mut again = code.create_label();
         code.xor(eax, eax)?;
         code.mov(dx, u32::from(port))?;
@@ -203,7 +206,8 @@ fn greet(code: &mut CodeAssembler) -> Result<(), IcedError> {
     code.out(dx, al)
 }
 
-fn done(code: &mut CodeAssembler) -> Result<(), IcedError> {
+/// The word that a program is done, and its end.
+pub fn done(code: &mut CodeAssembler) -> Result<(), IcedError> {
     greet(code)?;
     let mut again = code.create_label();
     code.set_label(&mut again)?;
@@ -212,12 +216,10 @@ fn done(code: &mut CodeAssembler) -> Result<(), IcedError> {
     code.jmp(again)
 }
 
-/// INIT, then SIPI, to the vCPU with APIC id 1.
+/// INIT, then SIPI, to the other vCPU.
 fn start_second_vcpu(code: &mut CodeAssembler) -> Result<(), IcedError> {
     let startup = ICR_STARTUP | (REAL_MODE_ENTRY >> 12) as u32;
     for command in [ICR_INIT, startup] {
-        code.mov(rbx, ICR_HIGH)?;
-        code.mov(dword_ptr(rbx), 1u32 << 24)?;
         code.mov(rbx, ICR_LOW)?;
         code.mov(dword_ptr(rbx), command)?;
     }
@@ -255,12 +257,17 @@ mod tests {
     #[test]
     fn registers_after_reads() {
         let answer = 0xaabb_ccdd_eeff_0011;
-        let after = |width| register_after_read(width, answer, Operand::Bits64);
-        assert_eq!(after(Width::One), 0x1122_3344_5566_7711);
-        assert_eq!(after(Width::Two), 0x1122_3344_5566_0011);
-        assert_eq!(after(Width::Four), 0xeeff_0011);
-        assert_eq!(after(Width::Eight), answer);
-        let narrow = register_after_read(Width::One, 0, Operand::Bits32);
+        let after =
+            |target, width| register_after_read(&read(target, width), answer, Operand::Bits64);
+        let (port, memory) = (Target::Port(0x60), Target::Memory(0xd000_0000));
+        for target in [port, memory] {
+            assert_eq!(after(target, Width::One), 0x1122_3344_5566_7711);
+            assert_eq!(after(target, Width::Two), 0x1122_3344_5566_0011);
+        }
+        assert_eq!(after(port, Width::Four), 0x1122_3344_eeff_0011);
+        assert_eq!(after(memory, Width::Four), 0xeeff_0011);
+        assert_eq!(after(memory, Width::Eight), answer);
+        let narrow = register_after_read(&read(port, Width::One), 0, Operand::Bits32);
         assert_eq!(narrow, 0x5566_7700);
     }
 }

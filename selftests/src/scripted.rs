@@ -22,6 +22,8 @@ const DIRECTION: usize = 64;
 const ADDRESS: usize = 72;
 const SIZE: usize = 80;
 const VALUE: usize = 88;
+/// Bus, device, function and register of configuration space.
+const CONFIG: usize = 92;
 
 /// What a slot's value is before a read is answered.
 const UNANSWERED: u64 = 0x5555_5555_5555_5555;
@@ -35,7 +37,16 @@ pub fn request(vmid: u16, vcpu: u16, access: Access) -> RaiseRequest {
     let (kind, address) = match access.target {
         Target::Port(port) => (ACRN_IOREQ_TYPE_PORTIO, port.into()),
         Target::Memory(address) => (ACRN_IOREQ_TYPE_MMIO, address),
-        Target::PciConfig { .. } => panic!("that is what the driver makes of port accesses"),
+        Target::PciConfig {
+            bus,
+            device,
+            function,
+            register,
+        } => {
+            let fields = [bus, device, function, register].map(u32::to_le_bytes);
+            set(&mut request, CONFIG, fields.as_flattened());
+            (ACRN_IOREQ_TYPE_PCICFG, 0)
+        }
     };
     let direction = match access.value {
         Some(_) => ACRN_IOREQ_DIR_WRITE,
@@ -47,9 +58,9 @@ pub fn request(vmid: u16, vcpu: u16, access: Access) -> RaiseRequest {
     set(&mut request, ADDRESS, &address.to_le_bytes());
     set(&mut request, SIZE, &access.width.bytes().to_le_bytes());
     match access.target {
-        // The value of a port is 4 bytes wide.
-        Target::Port(_) => set(&mut request, VALUE, &(value as u32).to_le_bytes()),
-        _ => set(&mut request, VALUE, &value.to_le_bytes()),
+        Target::Memory(_) => set(&mut request, VALUE, &value.to_le_bytes()),
+        // The value of a port or of a register of configuration space is 4 bytes wide.
+        _ => set(&mut request, VALUE, &(value as u32).to_le_bytes()),
     }
     request
 }

@@ -169,7 +169,7 @@ pub struct VmInfo {
 pub struct VmList {
     /// Entries of `vms` that mean something (VMs that are not OFF).
     pub count: u32,
-    /// Physical CPUs free for User VMs, bit n = LAPIC id n.
+    /// Physical CPUs free for User VMs, bit n = CPU n.
     pub free_cpus: u32,
     /// Rules that were broken since boot and that no test had announced.
     pub broken_rules: u64,

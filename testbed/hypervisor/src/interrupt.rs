@@ -7,18 +7,23 @@ use crate::vm::Vm;
 use crate::{lapic, trace};
 use core::sync::atomic::Ordering;
 use mini_acrn_channel::{kind, vm_state};
-use mini_acrn_logic::apic::{Logical, Message, Targets};
+use mini_acrn_logic::apic::{Address, Message, Targets};
 
-/// The logical addresses of the VM's vCPUs.
-pub fn logical(vm: &Vm) -> ([Logical; crate::vm::MAX_VCPUS], usize) {
-    (*vm.logical.lock(), vm.vcpus().len())
+/// The addresses of the VM's vCPUs.
+pub fn addresses(vm: &Vm) -> ([Address; crate::vm::MAX_VCPUS], usize) {
+    let mut table = [Address::default(); crate::vm::MAX_VCPUS];
+    let (vcpus, logical) = (vm.vcpus(), vm.logical.lock());
+    for ((address, vcpu), logical) in table.iter_mut().zip(vcpus).zip(&*logical) {
+        *address = Address { id: vcpu.apic_id(), logical: *logical };
+    }
+    (table, vcpus.len())
 }
 
 /// Sends `vector` to the vCPUs in `targets` that run, and to those that halt in a paused VM: it wakes them.
 pub fn send(vm: &Vm, targets: Targets, vector: u8) {
     for (id, vcpu) in vm.vcpus().iter().enumerate() {
         if targets & 1 << id != 0 && vcpu.is_running() {
-            lapic::send(crate::cpu::lapic_id(vcpu.cpu()), vector);
+            lapic::send(vcpu.apic_id(), vector);
             // Not while PAUSE_VM is under way: it would wait for ever.
             if vm.is(vm_state::PAUSED) {
                 vcpu.wake(Wait::Interrupt);
@@ -32,7 +37,7 @@ pub fn deliver(vm: &Vm, message: Message) {
     if !message.is_interrupt() {
         return;
     }
-    let (table, count) = logical(vm);
+    let (table, count) = addresses(vm);
     let targets = message.targets(&table[..count]);
     for id in (0..count).filter(|i| targets & 1 << i != 0) {
         trace::push(kind::INTERRUPT, vm.id, &[], |r| (r.p1, r.p2) = (id as u64, message.vector.into()));

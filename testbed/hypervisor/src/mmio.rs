@@ -12,7 +12,7 @@ use mini_acrn_logic::decode::{self, Insn};
 use mini_acrn_logic::ioapic;
 use mini_acrn_logic::npt::PAGE;
 use mini_acrn_logic::regs::mask;
-use mini_acrn_logic::vmcb::npf;
+use mini_acrn_logic::vmcb::{CR0_PG, Event, UD, npf};
 
 /// Reads (`write` is `None`) or writes a device register.
 pub fn access(
@@ -56,8 +56,10 @@ pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
     if vm.query(gpa).is_some_and(|l| !write || l.access.contains(mini_acrn_logic::npt::Access::WRITE)) {
         return Next::Run;
     }
-    let code = user_memory::fetch(vm, &cx.vmcb.save);
-    let Some(insn) = decode::decode(code.bytes(), cx.vmcb.save.mode().bits) else { return Next::Fail };
+    let Some(insn) = decode(vm, cx) else {
+        cx.inject(Event::fault(UD));
+        return Next::Run;
+    };
     if insn.is_string() {
         return string_io::memory(vm, vcpu, id, cx, &insn, gpa, write);
     }
@@ -68,6 +70,13 @@ pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
         }
         Err(next) => next,
     }
+}
+
+/// The instruction at RIP, if ACRN would know it: it knows none of a guest without paging.
+fn decode(vm: &Vm, cx: &Context) -> Option<Insn> {
+    let save = &cx.vmcb.save;
+    let code = (save.cr0 & CR0_PG != 0).then(|| user_memory::fetch(vm, save))?;
+    decode::decode(code.bytes(), save.mode().bits)
 }
 
 fn carry_out(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context, insn: &Insn, gpa: u64) -> Result<(), Next> {

@@ -3,29 +3,24 @@
 //! Port I/O of User VMs (AMD APM vol. 2, 15.10.2).
 
 use crate::ioreq::{self, Request};
-use crate::string_io;
 use crate::svm::Context;
-use crate::user_memory;
 use crate::vcpu::{Next, Vcpu, answered};
 use crate::vm::Vm;
 use acrn_uapi::ACRN_IOREQ_TYPE_PORTIO;
 use core::sync::atomic::Ordering;
-use mini_acrn_logic::decode;
+use mini_acrn_logic::config_ports::Access;
 use mini_acrn_logic::regs::{RAX, Reg, mask};
 
 const IN: u64 = 1 << 0;
-const STRING: u64 = 1 << 2;
+/// ACPI's PM1a control register, as ACRN has it, and what powers off: sleep type 5, sleep enable.
+const PM1A_CONTROL: (u16, usize, u64) = (0x404, 2, 5 << 10 | 1 << 13);
 
 /// Reads (`write` is `None`) or writes a port.
-pub fn access(
-    vm: &Vm,
-    vcpu: &Vcpu,
-    id: usize,
-    port: u16,
-    size: usize,
-    write: Option<u64>,
-) -> Result<u64, Next> {
+fn access(vm: &Vm, vcpu: &Vcpu, id: usize, port: u16, size: usize, write: Option<u64>) -> Result<u64, Next> {
     if let Some(value) = pic(vm, port, write) {
+        return Ok(value);
+    }
+    if let Access::Done(value) = vm.config_address.lock().access(port, size, write) {
         return Ok(value);
     }
     let request = Request {
@@ -52,23 +47,25 @@ fn pic(vm: &Vm, port: u16, write: Option<u64>) -> Option<u64> {
     Some(mask.load(Ordering::Relaxed).into())
 }
 
-/// Carries out the instruction that stopped `cx`.
+/// Asks the device model to power off, for a guest that can't go on.
+pub fn power_off(vm: &Vm, vcpu: &Vcpu, id: usize) -> Next {
+    let (port, size, value) = PM1A_CONTROL;
+    access(vm, vcpu, id, port, size, Some(value)).map_or_else(|next| next, |_| Next::Run)
+}
+
+/// Carries out the instruction that stopped `cx`. As on ACRN, a string instruction is one access with RAX, repeated
+/// or not, and what IN does not write of RAX stays, also with 4 bytes in 64-bit mode.
 pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
     let (info, next_rip) = (cx.vmcb.control.exit_info1, cx.vmcb.control.exit_info2);
     let port = (info >> 16) as u16;
-    if info & STRING != 0 {
-        let code = user_memory::fetch(vm, &cx.vmcb.save);
-        let Some(insn) = decode::decode(code.bytes(), cx.vmcb.save.mode().bits) else { return Next::Fail };
-        return string_io::port(vm, vcpu, id, cx, &insn, port);
-    }
     // Bits 4 to 6 are 1, 2 and 4 bytes.
     let size = (info >> 4 & 7) as usize;
-    let rax = Reg { index: RAX, size, high: false };
-    let write = (info & IN == 0).then(|| cx.gprs().get(rax));
+    let write = (info & IN == 0).then(|| cx.gprs().get(Reg { index: RAX, size, high: false }));
     match access(vm, vcpu, id, port, size, write) {
         Ok(value) => {
             if write.is_none() {
-                cx.gprs().set(rax, value);
+                let rax = &mut cx.gprs().0[RAX];
+                *rax = *rax & !mask(size) | value & mask(size);
             }
             cx.vmcb.save.rip = next_rip;
             cx.vmcb.control.int_state &= !1;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! String instructions with a device at one end (AMD APM vol. 3): one element an exit. While elements are
+//! String instructions with a device register at one end (AMD APM vol. 3): one element an exit. While elements are
 //! left RIP stays, and the CPU runs the instruction again.
 
+use crate::mmio;
 use crate::svm::Context;
 use crate::user_memory::{self, LinearError};
 use crate::vcpu::{Next, Vcpu};
 use crate::vm::Vm;
-use crate::{mmio, pio};
 use mini_acrn_logic::decode::{Insn, Op};
 use mini_acrn_logic::regs::{RAX, RCX, RDI, RSI, Reg, mask};
 use mini_acrn_logic::vmcb::{Event, PF};
@@ -57,42 +57,6 @@ fn step(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Next {
         cx.skip(insn.len);
     }
     Next::Run
-}
-
-/// INS and OUTS.
-pub fn port(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context, insn: &Insn, port: u16) -> Next {
-    if insn.rep && cx.gprs().0[RCX] & mask(insn.address_size) == 0 {
-        cx.skip(insn.len);
-        return Next::Run;
-    }
-    match insn.op {
-        Op::Outs => {
-            let at = linear(cx, insn, RSI);
-            let value = match user_memory::read_linear(vm, &cx.vmcb.save, at, insn.size) {
-                Ok(v) => v,
-                Err(e) => return fault(cx, e, at, false),
-            };
-            match pio::access(vm, vcpu, id, port, insn.size, Some(value)) {
-                Ok(_) => step(cx, insn, &[RSI]),
-                Err(next) => next,
-            }
-        }
-        Op::Ins => {
-            let at = linear(cx, insn, RDI);
-            // What can't be stored is not read: a device may change by being read.
-            if let Err(e) = user_memory::read_linear(vm, &cx.vmcb.save, at, insn.size) {
-                return fault(cx, e, at, true);
-            }
-            match pio::access(vm, vcpu, id, port, insn.size, None) {
-                Ok(value) => match user_memory::write_linear(vm, &cx.vmcb.save, at, value, insn.size) {
-                    Ok(()) => step(cx, insn, &[RDI]),
-                    Err(e) => fault(cx, e, at, true),
-                },
-                Err(next) => next,
-            }
-        }
-        _ => Next::Fail,
-    }
 }
 
 /// STOS, LODS and MOVS, where the element at `gpa` is a device's; `write` tells which end.

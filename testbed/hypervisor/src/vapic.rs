@@ -60,7 +60,7 @@ pub fn access(vm: &Vm, id: usize, offset: u64, write: Option<u32>) -> u32 {
 fn read_register(vm: &Vm, id: usize, offset: u64) -> u32 {
     let shadow = &mut *vm.vcpus()[id].apic.lock();
     match offset {
-        ID => (id as u32) << 24,
+        ID => u32::from(vm.vcpus()[id].apic_id()) << 24,
         LDR => vm.logical.lock()[id].ldr,
         DFR => vm.logical.lock()[id].dfr,
         ICR => shadow.icr,
@@ -145,7 +145,7 @@ fn end_of_interrupt(vm: &Vm) {
 }
 
 fn command(vm: &Vm, id: usize, low: u32, high: u32) {
-    let (table, count) = interrupt::logical(vm);
+    let (table, count) = interrupt::addresses(vm);
     let Some((what, targets)) = ipi(low, high, id, &table[..count]) else { return };
     let each = || vm.vcpus().iter().enumerate().filter(|(i, _)| targets & 1 << i != 0).map(|(_, v)| v);
     match what {

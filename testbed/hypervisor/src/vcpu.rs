@@ -71,6 +71,8 @@ pub enum Next {
     Run,
     /// The vCPU is to stop; the instruction was not carried out.
     Stop,
+    /// The guest shut down: a triple fault.
+    ShutDown,
     /// mini-ACRN can't carry the instruction out.
     Fail,
 }
@@ -101,6 +103,11 @@ impl Vcpu {
     /// Its CPU.
     pub fn cpu(&self) -> usize {
         usize::from(self.cpu.load(Ordering::Acquire))
+    }
+
+    /// Its APIC id: the LAPIC id of its CPU.
+    pub fn apic_id(&self) -> u8 {
+        cpu::lapic_id(self.cpu())
     }
 
     /// Whether a CPU runs it.
@@ -284,6 +291,7 @@ pub fn run_task(task: u32) {
 
 fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
     cx.load();
+    let mut shut_down = false;
     while !vcpu.is_stopping() {
         if vcpu.is_paused() {
             let halted = !vcpu.parked.load(Ordering::Acquire) && is_behind_halt(vm, cx);
@@ -291,16 +299,27 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
             continue;
         }
         if take_signals(vcpu, cx) {
+            shut_down = false;
             continue;
         }
         if vcpu.parked.load(Ordering::Acquire) {
             svm::sleep();
             continue;
         }
-        cx.enter();
-        match handle(vm, vcpu, id, cx) {
+        let next = if shut_down {
+            // As on ACRN again and again, until the VM is paused.
+            pio::power_off(vm, vcpu, id)
+        } else {
+            cx.enter();
+            handle(vm, vcpu, id, cx)
+        };
+        match next {
             Next::Run => {}
             Next::Stop => break,
+            Next::ShutDown => {
+                log!("VM {} vCPU {id}: triple fault at {:#x}", vm.id, cx.vmcb.save.rip);
+                shut_down = true;
+            }
             Next::Fail => {
                 fail(vm, id, cx);
                 while !vcpu.is_stopping() {
@@ -348,7 +367,7 @@ fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
         exit::NMI => svm::acknowledge_nmi(),
         exit::CPUID => {
             let count = vm.vcpus().len() as u32;
-            cpuid::exit(cx, Viewer::User { id: id as u32, count });
+            cpuid::exit(cx, Viewer::User { id: vcpu.apic_id().into(), count });
         }
         exit::MSR => msr::user_exit(cx, vm, id),
         exit::IOIO => return pio::exit(vm, vcpu, id, cx),
@@ -360,7 +379,8 @@ fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
             let gp = vmcall && cx.vmcb.save.cpl != 0;
             cx.inject(if gp { Event::fault_with_code(GP, 0) } else { Event::fault(UD) });
         }
-        exit::SHUTDOWN | exit::INVALID => return Next::Fail,
+        exit::SHUTDOWN => return Next::ShutDown,
+        exit::INVALID => return Next::Fail,
         // SVM's own instructions, MONITOR, MWAIT: a User VM has none.
         _ => cx.inject(Event::fault(UD)),
     }

@@ -3,8 +3,8 @@
 //! User VMs: what they are made of, and their states.
 //!
 //! Locks: hypercalls are serialised by one lock (`hypercall::SERIAL`), which is taken first. Below it each
-//! VM has leaf locks that its vCPUs take as well (`npt` before `frames::POOL`; `ioapic`; `apics`), never two
-//! of them at once otherwise. A vCPU's `context` is held by its CPU for as long as it runs, and by a
+//! VM has leaf locks that its vCPUs take as well (`npt` before `frames::POOL`; `ioapic`; `apics`; `config_address`),
+//! never two of them at once otherwise. A vCPU's `context` is held by its CPU for as long as it runs, and by a
 //! hypercall only while it does not.
 
 use crate::hypercall::{DESTROY_VM, RESET_VM, rule};
@@ -15,6 +15,7 @@ use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use mini_acrn_channel::vm_state;
 use mini_acrn_logic::apic::Logical;
+use mini_acrn_logic::config_ports::AddressRegister;
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::ioapic::IoApic;
 use mini_acrn_logic::npt::{Leaf, Npt};
@@ -54,6 +55,8 @@ pub struct Vm {
     pub interrupts: [AtomicU64; 256],
     /// Mask registers of the two PICs.
     pub pic_masks: [AtomicU8; 2],
+    /// Address register of PCI configuration space.
+    pub config_address: Mutex<AddressRegister>,
     vcpu_num: AtomicUsize,
     /// Physical address of the request page, 0 if not set.
     pub request_page: AtomicU64,
@@ -111,6 +114,7 @@ impl Vm {
             logical: Mutex::new([Logical { ldr: 0, dfr: u32::MAX }; MAX_VCPUS]),
             interrupts: [const { AtomicU64::new(0) }; 256],
             pic_masks: [const { AtomicU8::new(0xFF) }; 2],
+            config_address: Mutex::new(AddressRegister::new()),
             vcpu_num: AtomicUsize::new(0),
             request_page: AtomicU64::new(0),
             polling: AtomicBool::new(false),
@@ -187,6 +191,7 @@ impl Vm {
         *self.logical.lock() = [Logical::default(); MAX_VCPUS];
         self.interrupts.iter().for_each(|n| n.store(0, Ordering::Relaxed));
         self.pic_masks.iter().for_each(|m| m.store(0xFF, Ordering::Relaxed));
+        *self.config_address.lock() = AddressRegister::new();
         let root = self.npt.lock().as_ref().map_or(0, Npt::root);
         for vcpu in self.vcpus() {
             vcpu.reset(root);

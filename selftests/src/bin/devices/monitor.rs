@@ -67,9 +67,10 @@ fn monitor(bench: &Bench, page: &Area) -> Result<(), Errno> {
 
 /// Sends the guest, which need not run for it, `count` interrupts.
 fn interrupt(bench: &Bench, vector: u64, count: u64) {
+    let msi_addr = bench.msi();
     for _ in 0..count {
         let mut msi = acrn_msi_entry {
-            msi_addr: 0xfee0_0000,
+            msi_addr,
             msi_data: vector,
         };
         let sent = bench.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi);

@@ -7,12 +7,15 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
+mod apic;
 mod held;
 mod names;
 mod nothing;
 mod parameters;
 mod paused;
+mod ports;
 mod regions;
+mod shutdown;
 mod slots;
 mod states;
 mod translations;
@@ -63,5 +66,18 @@ fn main() -> ExitCode {
         Test::new("vm_on_unknown_cpu", slots::unknown_cpu),
         Test::new("destroyed_with_an_error", slots::destroyed_with_an_error),
         Test::new("held_hypercall", held::hypercall),
+        Test::new("config_ports", ports::config_ports),
+        Test::new("in_keeps_the_rest_of_rax", ports::in_keeps_the_rest_of_rax),
+        Test::new(
+            "string_instructions_are_single",
+            ports::string_instructions_are_single,
+        ),
+        Test::new("id_of_vcpu", apic::id_of_vcpu),
+        Test::new("ipi_by_id", apic::ipi_by_id),
+        Test::new("msi_to_another_id", apic::msi_to_another_id),
+        Test::new("lines", apic::lines),
+        Test::new("triple_fault_powers_off", shutdown::triple_fault_powers_off),
+        Test::new("mov_with_offset", shutdown::mov_with_offset),
+        Test::new("mmio_without_paging", shutdown::mmio_without_paging),
     ])
 }

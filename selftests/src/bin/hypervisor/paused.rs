@@ -217,7 +217,7 @@ pub fn raised_request() -> Outcome {
 
 /// Pauses a guest that halts, and has `send` interrupt it: it runs its handler, though the VM is paused, and
 /// RESET_VM ends ACRN.
-fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, u16) -> i64) -> Outcome {
+fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, &Listener) -> i64) -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     for _ in 0..ATTEMPTS {
@@ -227,7 +227,7 @@ fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, u16) -> i64) -> Outcome {
         // It has said that it is ready; a few instructions later it halts.
         thread::sleep(Duration::from_millis(20));
         assert_eq!(call(PAUSE_VM), 0);
-        assert_eq!(send(&probe, vmid), 0);
+        assert_eq!(send(&probe, &listener), 0);
         thread::sleep(WATCH);
         if listener.count(vector) == 0 {
             // Not a vCPU that halted: the interrupt is lost, and no rule is broken.
@@ -235,7 +235,7 @@ fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, u16) -> i64) -> Outcome {
             continue;
         }
         assert_eq!(call(PAUSE_VM), 0);
-        assert_eq!(send(&probe, vmid), 0);
+        assert_eq!(send(&probe, &listener), 0);
         listener.wait(vector, 2);
         probe.expect_broken_rule();
         assert_eq!(call(RESET_VM), 0);
@@ -244,25 +244,27 @@ fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, u16) -> i64) -> Outcome {
     panic!("the guest was not woken");
 }
 
+fn inject(probe: &Probe, listener: &Listener, vector: u8) -> i64 {
+    let msi = acrn_msi_entry {
+        msi_addr: listener.msi(),
+        msi_data: vector.into(),
+    };
+    probe.call_with_parameter(INJECT_MSI, Some(listener.vm().vmid()), msi.as_bytes())
+}
+
 /// INJECT_MSI.
 pub fn msi_wakes() -> Outcome {
     let vector = VECTORS[0];
-    let msi = acrn_msi_entry {
-        msi_addr: 0xfee0_0000,
-        msi_data: vector.into(),
-    };
-    interrupt_wakes(vector, |probe, vmid| {
-        probe.call_with_parameter(INJECT_MSI, Some(vmid), msi.as_bytes())
-    })
+    interrupt_wakes(vector, |probe, listener| inject(probe, listener, vector))
 }
 
 /// SET_IRQLINE.
 pub fn line_wakes() -> Outcome {
     const RISING_PULSE: u64 = 2;
-    interrupt_wakes(PIN.1, |probe, vmid| {
+    interrupt_wakes(PIN.1, |probe, listener| {
         probe.call(
             SET_IRQLINE,
-            vmid.into(),
+            listener.vm().vmid().into(),
             RISING_PULSE << 32 | u64::from(PIN.0),
         )
     })
@@ -274,13 +276,8 @@ pub fn interrupt_of_one_that_spins() -> Outcome {
     let listener = Listener::start(need!(cpus::pick(1)), Rest::Spin);
     let vmid = listener.vm().vmid();
     let call = |id| probe.call(id, vmid.into(), 0);
-    let msi = acrn_msi_entry {
-        msi_addr: 0xfee0_0000,
-        msi_data: VECTORS[0].into(),
-    };
     assert_eq!(call(PAUSE_VM), 0);
-    let injected = probe.call_with_parameter(INJECT_MSI, Some(vmid), msi.as_bytes());
-    assert_eq!(injected, 0);
+    assert_eq!(inject(&probe, &listener, VECTORS[0]), 0);
     thread::sleep(WATCH);
     listener.assert_count(VECTORS[0], 0);
     assert_eq!(call(RESET_VM), 0);

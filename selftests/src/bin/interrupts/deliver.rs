@@ -15,13 +15,10 @@ use acrn_selftests::{
 };
 use mini_acrn_channel::kind;
 
-/// MSI address of the vCPU with APIC id 0.
-const MSI: u64 = 0xfee0_0000;
-
 fn inject(listener: &Listener, vector: u8) {
     listener
         .vm()
-        .inject_msi(MSI, vector.into())
+        .inject_msi(listener.msi(), vector.into())
         .expect("INJECT_MSI");
 }
 
@@ -94,7 +91,7 @@ pub fn msi_of_other_mode() -> Outcome {
     let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
     listener
         .vm()
-        .inject_msi(MSI, SMI | u64::from(VECTORS[0]))
+        .inject_msi(listener.msi(), SMI | u64::from(VECTORS[0]))
         .expect("INJECT_MSI");
     inject(&listener, VECTORS[2]);
     listener.wait(VECTORS[2], 1);

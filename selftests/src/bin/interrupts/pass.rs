@@ -46,7 +46,7 @@ pub fn msi_parameters() -> Outcome {
 pub fn line_parameters() -> Outcome {
     let bench = need!(Bench::new());
     let trace = Trace::start(&bench.probe);
-    for line in [0, 5, 1 << 32 | 23, 2 << 32 | 4, 3 << 32 | 4] {
+    for line in [0, 5, 1 << 32 | 47, 2 << 32 | 4, 3 << 32 | 4] {
         set_line(&bench, line).expect("SET_IRQLINE");
         let calls = trace.calls(SET_IRQLINE);
         let last = calls.last().expect("a hypercall");
@@ -73,7 +73,7 @@ pub fn msi_to_nowhere() -> Outcome {
 /// Lines that the VM does not have.
 pub fn unknown_line() -> Outcome {
     let bench = need!(Bench::new());
-    for gsi in [24, 1000, 0xffff_ffff] {
+    for gsi in [48, 1000, 0xffff_ffff] {
         assert_eq!(set_line(&bench, gsi), Err(Errno::EPERM), "GSI {gsi}");
     }
     bench.destroy();

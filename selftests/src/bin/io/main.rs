@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Test::new("two_vms_two_vcpus_each", values::two_vms_two_vcpus_each),
         Test::new("many_requests_in_a_row", values::many_requests_in_a_row),
         Test::new("polling_is_never_notified", polling::never_notified),
+        Test::new("config_of_guest", pci_config::of_guest),
         Test::new("config_address_latches", pci_config::address_latches),
         Test::new("config_access_folds", pci_config::access_folds),
         Test::new(
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
             pci_config::narrow_address_passes,
         ),
         Test::new("config_of_two_vms_apart", pci_config::two_vms_apart),
+        Test::new("config_requests_pass", pci_config::requests_pass),
+        Test::new("config_requests_abandoned", pci_config::requests_abandoned),
         Test::new("request_before_client", clients::request_before_client),
         Test::new(
             "destroy_client_frees_vcpu",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI configuration mechanism #1: the driver folds ports 0xCF8 and 0xCFC into configuration requests.
+//! PCI configuration mechanism #1: the driver folds ports 0xCF8 and 0xCFC into configuration requests. ACRN answers
+//! some accesses itself, and passes an access to 0xCFC on only once after each address: what the driver does with the
+//! others is seen by requests that are made up.
 
 use acrn_ioctls::{Direction, Request, Target, Width};
 use acrn_selftests::{
@@ -9,12 +11,21 @@ use acrn_selftests::{
     harness::Outcome,
     need,
     program::{self, Access, Operand, read, write},
+    scripted::{Answer, Idle, polled, request},
+    trace::Trace,
+    waiter::until,
+};
+use acrn_uapi::ioctl::{
+    ACRN_IOCTL_CLEAR_VM_IOREQ, ACRN_IOCTL_CREATE_IOREQ_CLIENT, ACRN_IOCTL_DESTROY_IOREQ_CLIENT,
 };
 
 const ADDRESS: Target = Target::Port(0xcf8);
 const ENABLE: u64 = 1 << 31;
 /// Bus 5, device 3, function 2, register 0x40.
 const REGISTER: u64 = ENABLE | 5 << 16 | 3 << 11 | 2 << 8 | 0x40;
+/// The same with register 0xf40, of PCI Express. ACRN does not show it to the guest, but passes it on.
+const EXTENDED: u64 = REGISTER | 0xf << 24;
+const ANSWER: u64 = 0x4433_2211;
 
 fn data(offset: u16) -> Target {
     Target::Port(0xcfc + offset)
@@ -29,126 +40,174 @@ fn config(register: u32) -> Target {
     }
 }
 
-/// Runs a program whose reads are all answered with 0x4433_2211; what was asked, and the registers.
-fn run(accesses: &[Access]) -> Result<(Vec<Request>, Vec<u64>), String> {
-    let guest = Guest::long_mode(cpus::pick(1)?, &program::long_mode(accesses));
-    guest.vm.start().expect("START_VM");
-    let asked = guest.serve(1, |_, _| 0x4433_2211);
-    let reads = accesses.iter().filter(|access| access.value.is_none());
-    let stored = (0..reads.count()).map(|index| {
-        guest
-            .memory
-            .read::<u64>(program::RESULTS as usize + 8 * index)
-    });
-    Ok((
-        asked.into_iter().map(|(_, request)| request).collect(),
-        stored.collect(),
-    ))
+/// What a request is about: where, how wide, and what is written.
+fn essence(request: &Request) -> (Target, Width, Option<u64>) {
+    let written = (request.direction == Direction::Write).then_some(request.value);
+    (request.target, request.width, written)
 }
 
-/// What was written to 0xCF8 is read back, and no request comes of it.
-pub fn address_latches() -> Outcome {
-    let accesses = [
-        read(ADDRESS, Width::Four),
-        write(ADDRESS, Width::Four, REGISTER),
-        read(ADDRESS, Width::Four),
-    ];
-    let (asked, stored) = need!(run(&accesses));
-    assert_eq!(asked, []);
-    assert_eq!(stored, [0, REGISTER]);
-    Outcome::Passed
+/// Makes up an access, which is left to the device model; returns what that sees.
+fn seen(idle: &Idle, access: Access) -> (Target, Width, Option<u64>) {
+    let slot = idle.page.slot(0).expect("slot 0");
+    assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
+    until("the device model has the request", || slot.is_ours());
+    let seen = essence(&slot.request().expect("a request that makes sense"));
+    idle.finish(0).expect("NOTIFY_REQUEST_FINISH");
+    seen
 }
 
-/// An access to 0xCFC..0xCFF becomes one to the register that 0xCF8 names.
-pub fn access_folds() -> Outcome {
-    let extended = REGISTER | 0xf << 24;
+fn latch(idle: &Idle, address: u64) {
+    let latched = idle.ask(write(ADDRESS, Width::Four, address));
+    assert_eq!(latched, Answer::Driver(None));
+}
+
+/// Of a guest: ACRN answers reads of the address, and all that is narrower; each address is good for one access, and
+/// what comes after that ends in ACRN as well.
+pub fn of_guest() -> Outcome {
     let accesses = [
-        write(ADDRESS, Width::Four, REGISTER),
-        write(data(0), Width::Four, 0xaabb_ccdd),
+        read(ADDRESS, Width::Four),
+        write(ADDRESS, Width::Four, EXTENDED),
+        write(ADDRESS, Width::One, 0xff),
+        write(ADDRESS, Width::Two, 0xffff),
+        read(ADDRESS, Width::One),
+        read(ADDRESS, Width::Two),
+        read(ADDRESS, Width::Four),
         read(data(0), Width::Four),
-        read(data(2), Width::Two),
-        write(data(3), Width::One, 0x5a),
-        write(ADDRESS, Width::Four, extended),
-        read(data(0), Width::One),
-    ];
-    let (asked, stored) = need!(run(&accesses));
-    let asked: Vec<_> = asked
-        .iter()
-        .map(|request| {
-            let written = match request.direction {
-                Direction::Write => Some(request.value),
-                Direction::Read => None,
-            };
-            (request.target, request.width, written)
-        })
-        .collect();
-    let expected = [
-        (config(0x40), Width::Four, Some(0xaabb_ccdd)),
-        (config(0x40), Width::Four, None),
-        (config(0x42), Width::Two, None),
-        (config(0x43), Width::One, Some(0x5a)),
-        (config(0xf40), Width::One, None),
-    ];
-    assert_eq!(asked, expected);
-    let after = |width| program::register_after_read(width, 0x4433_2211, Operand::Bits64);
-    assert_eq!(stored, [Width::Four, Width::Two, Width::One].map(after));
-    Outcome::Passed
-}
-
-/// Without the enable bit reads are all ones, writes are dropped, and no request comes of it.
-pub fn disabled_is_all_ones() -> Outcome {
-    let accesses = [
-        write(ADDRESS, Width::Four, REGISTER & !ENABLE),
         read(data(0), Width::Four),
         write(data(0), Width::Four, 1),
+        read(ADDRESS, Width::Four),
+        write(ADDRESS, Width::Four, REGISTER),
+        write(data(2), Width::Two, 0xbeef),
+        write(ADDRESS, Width::Four, REGISTER & !ENABLE),
         read(data(1), Width::One),
     ];
-    let (asked, stored) = need!(run(&accesses));
-    assert_eq!(asked, []);
-    let after = |width| program::register_after_read(width, u64::MAX, Operand::Bits64);
-    assert_eq!(stored, [Width::Four, Width::One].map(after));
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
+    guest.vm.start().expect("START_VM");
+    let asked = guest.serve(1, |_, _| ANSWER);
+    let asked: Vec<_> = asked.iter().map(|(_, request)| essence(request)).collect();
+    let expected = [
+        (config(0xf40), Width::Four, None),
+        (config(0x42), Width::Two, Some(0xbeef)),
+    ];
+    assert_eq!(asked, expected);
+    let answers = [0, !0, !0, REGISTER, ANSWER, !0, 0, !0];
+    let reads = accesses.iter().filter(|access| access.value.is_none());
+    for (index, (access, answer)) in reads.zip(answers).enumerate() {
+        let stored: u64 = guest.memory.read(program::RESULTS as usize + 8 * index);
+        let expected = program::register_after_read(access, answer, Operand::Bits64);
+        assert_eq!(stored, expected, "read {index}, {access:x?}");
+    }
+    Outcome::Passed
+}
+
+/// What was written to 0xCF8 is read back.
+pub fn address_latches() -> Outcome {
+    let idle = need!(Idle::new());
+    let latched = || idle.ask(read(ADDRESS, Width::Four));
+    assert_eq!(latched(), Answer::Driver(Some(0)));
+    latch(&idle, REGISTER);
+    assert_eq!(latched(), Answer::Driver(Some(REGISTER)));
+    Outcome::Passed
+}
+
+/// An access to 0xCFC..0xCFF becomes one to the register that 0xCF8 names, each time.
+pub fn access_folds() -> Outcome {
+    let idle = need!(Idle::new());
+    latch(&idle, REGISTER);
+    for (access, expected) in [
+        (write(data(0), Width::Four, 0xaabb_ccdd), config(0x40)),
+        (read(data(0), Width::Four), config(0x40)),
+        (read(data(2), Width::Two), config(0x42)),
+        (write(data(3), Width::One, 0x5a), config(0x43)),
+    ] {
+        assert_eq!(seen(&idle, access), (expected, access.width, access.value));
+    }
+    latch(&idle, EXTENDED);
+    let access = read(data(0), Width::One);
+    assert_eq!(seen(&idle, access), (config(0xf40), Width::One, None));
+    Outcome::Passed
+}
+
+/// Without the enable bit reads are all ones, writes are dropped, and the device model does not hear of it.
+pub fn disabled_is_all_ones() -> Outcome {
+    let idle = need!(Idle::new());
+    latch(&idle, REGISTER & !ENABLE);
+    for (access, expected) in [
+        (read(data(0), Width::Four), Some(0xffff_ffff)),
+        (write(data(0), Width::Four, 1), None),
+        (read(data(1), Width::One), Some(0xffff_ffff)),
+    ] {
+        assert_eq!(idle.ask(access), Answer::Driver(expected), "{access:?}");
+    }
     Outcome::Passed
 }
 
 /// A narrow access to 0xCF8 is not for the address register (A10): it goes to the device model.
 pub fn narrow_address_passes() -> Outcome {
-    let accesses = [
-        write(ADDRESS, Width::Four, REGISTER),
-        write(ADDRESS, Width::One, 0xff),
-        read(ADDRESS, Width::Two),
-        read(ADDRESS, Width::Four),
-    ];
-    let (asked, stored) = need!(run(&accesses));
-    let asked: Vec<_> = asked
-        .iter()
-        .map(|request| (request.target, request.width))
-        .collect();
-    assert_eq!(asked, [(ADDRESS, Width::One), (ADDRESS, Width::Two)]);
-    let narrow = program::register_after_read(Width::Two, 0x4433_2211, Operand::Bits64);
-    assert_eq!(stored, [narrow, REGISTER]);
+    let idle = need!(Idle::new());
+    latch(&idle, REGISTER);
+    for access in [write(ADDRESS, Width::One, 0xff), read(ADDRESS, Width::Two)] {
+        assert_eq!(seen(&idle, access), (ADDRESS, access.width, access.value));
+    }
+    let latched = idle.ask(read(ADDRESS, Width::Four));
+    assert_eq!(latched, Answer::Driver(Some(REGISTER)));
     Outcome::Passed
 }
 
 /// Each VM has its own address register.
 pub fn two_vms_apart() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let accesses = [
-        write(ADDRESS, Width::Four, REGISTER),
-        write(Target::Port(0x510), Width::One, 0),
-        read(ADDRESS, Width::Four),
-    ];
-    let first = Guest::long_mode(masks[0], &program::long_mode(&accesses));
-    let other = [write(ADDRESS, Width::Four, REGISTER ^ 0xff00)];
-    let second = Guest::long_mode(masks[1], &program::long_mode(&other));
-    first.vm.start().expect("START_VM");
-    // The first VM waits at its port while the second one writes its own address.
-    first.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
-    second.vm.start().expect("START_VM");
-    second.serve(1, |_, _| 0);
-    first.serve(1, |_, _| 0);
-    assert_eq!(
-        first.memory.read::<u64>(program::RESULTS as usize),
-        REGISTER
-    );
+    let (first, second) = (need!(Idle::on(masks[0])), need!(Idle::on(masks[1])));
+    latch(&first, REGISTER);
+    latch(&second, REGISTER ^ 0xff00);
+    let latched = first.ask(read(ADDRESS, Width::Four));
+    assert_eq!(latched, Answer::Driver(Some(REGISTER)));
+    Outcome::Passed
+}
+
+/// Requests of type PCICFG that come from the hypervisor, which may make them: the device model gets them as they are,
+/// whatever address is latched.
+pub fn requests_pass() -> Outcome {
+    let idle = need!(Idle::new());
+    latch(&idle, ENABLE | 0xff_ff00);
+    for access in [
+        read(config(0x40), Width::Four),
+        read(config(0xf42), Width::Two),
+        write(config(0x43), Width::One, 0x5a),
+        write(config(0x44), Width::Four, 0x8765_4321),
+    ] {
+        let expected = (access.target, access.width, access.value);
+        assert_eq!(seen(&idle, access), expected);
+    }
+    Outcome::Passed
+}
+
+/// The same requests when nobody will answer them any more: reads are all ones.
+pub fn requests_abandoned() -> Outcome {
+    let idle = need!(Idle::new());
+    let slot = idle.page.slot(0).expect("slot 0");
+    let plain = |number| assert_eq!(idle.device.plain(number), Ok(()));
+    let clear = || plain(ACRN_IOCTL_CLEAR_VM_IOREQ);
+    let destroy = || {
+        plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
+        plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT);
+    };
+    for (access, expected) in [
+        (read(config(0x40), Width::Four), Some(0xffff_ffff)),
+        (read(config(0x42), Width::One), Some(0xffff_ffff)),
+        (write(config(0x44), Width::Four, 1), None),
+    ] {
+        let plain = request(idle.vmid, 0, access);
+        for request in [plain, polled(plain)] {
+            for end in [&clear as &dyn Fn(), &destroy] {
+                let trace = Trace::start(&idle.probe);
+                assert_eq!(idle.probe.raise(request), 0);
+                until("the device model has the request", || slot.is_ours());
+                end();
+                let answered = idle.answered(&trace, &request);
+                assert_eq!(answered, expected, "{access:?}");
+            }
+        }
+    }
     Outcome::Passed
 }

@@ -51,7 +51,7 @@ fn assert_stored(guest: &Guest, results: u64, accesses: &[Access], operand: Oper
     let reads = accesses.iter().filter(|access| access.value.is_none());
     for (index, access) in reads.enumerate() {
         let stored = guest.memory.read::<u64>(results as usize + 8 * index);
-        let expected = program::register_after_read(access.width, ANSWER, operand);
+        let expected = program::register_after_read(access, ANSWER, operand);
         assert_eq!(stored, expected, "after {access:?}: {stored:#x}");
     }
 }

@@ -64,7 +64,7 @@ pub fn each_instruction() -> Outcome {
     let reads = accesses.iter().filter(|access| access.value.is_none());
     for (index, access) in reads.enumerate() {
         let stored: u64 = guest.memory.read(program::RESULTS as usize + 8 * index);
-        let expected = program::register_after_read(access.width, 0, Operand::Bits64);
+        let expected = program::register_after_read(access, 0, Operand::Bits64);
         assert_eq!(stored, expected, "after {access:?}");
     }
     if let Some(trace) = trace {

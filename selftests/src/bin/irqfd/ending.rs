@@ -83,7 +83,7 @@ pub fn close_running() -> Outcome {
     let vector = VECTORS[0];
     listener
         .vm()
-        .assign_irqfd(&event, APIC, vector.into())
+        .assign_irqfd(&event, listener.msi(), vector.into())
         .expect("IRQFD");
     event.signal();
     listener.wait(vector, 1);
@@ -136,7 +136,7 @@ pub fn victim() -> Outcome {
     let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
     listener
         .vm()
-        .assign_irqfd(&event, APIC, VECTORS[0].into())
+        .assign_irqfd(&event, listener.msi(), VECTORS[0].into())
         .expect("IRQFD");
     harness::ready();
     let ended = listener.vm().attach_ioreq_client();

@@ -22,13 +22,11 @@ use acrn_selftests::{
     trace::Trace,
 };
 
-use crate::assign::APIC;
-
 fn assigned(listener: &Listener, vector: u8) -> Event {
     let event = Event::new();
     listener
         .vm()
-        .assign_irqfd(&event, APIC, vector.into())
+        .assign_irqfd(&event, listener.msi(), vector.into())
         .expect("IRQFD");
     event
 }
@@ -66,7 +64,7 @@ pub fn signalled_before() -> Outcome {
     event.signal();
     listener
         .vm()
-        .assign_irqfd(&event, APIC, vector.into())
+        .assign_irqfd(&event, listener.msi(), vector.into())
         .expect("IRQFD");
     listener.wait(vector, 1);
     Outcome::Passed
@@ -81,7 +79,7 @@ pub fn two_guests() -> Outcome {
     let shared = assigned(&first, VECTORS[2]);
     second
         .vm()
-        .assign_irqfd(&shared, APIC, VECTORS[3].into())
+        .assign_irqfd(&shared, second.msi(), VECTORS[3].into())
         .expect("IRQFD");
     own.0.signal();
     first.wait(VECTORS[0], 1);

@@ -74,9 +74,9 @@ pub fn resets() -> Outcome {
         guest.load_long_mode(&program::long_mode(&READ));
         guest.vm.start().expect("START_VM");
         assert_eq!(waiter.result(), Ok(()));
-        let asked = guest.serve(1, |_, _| round);
+        let asked = guest.serve(1, |_, _| round.into());
         assert_eq!(asked.len(), 1, "requests of round {round}");
-        assert_eq!(guest.memory.read::<u64>(program::RESULTS as usize), round);
+        assert_eq!(guest.memory.read::<u32>(program::RESULTS as usize), round);
         waiter = Waiter::start(&device);
     }
     if let Some(trace) = trace {

@@ -115,7 +115,8 @@ pub fn reset_and_start_again() -> Outcome {
     let trace = probe.as_ref().ok().map(Trace::start);
     let access = [read(Target::Port(0x510), Width::Four)];
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&access));
-    let stored = || guest.memory.read::<u64>(program::RESULTS as usize);
+    // EAX after the read.
+    let stored = || guest.memory.read::<u32>(program::RESULTS as usize);
     guest.vm.start().expect("START_VM");
     for round in 1..=3 {
         // The request is not answered, and the vCPU starts from its beginning.
@@ -126,7 +127,7 @@ pub fn reset_and_start_again() -> Outcome {
         guest.memory.write::<u64>(program::RESULTS as usize, 0);
         guest.load_long_mode(&program::long_mode(&access));
         guest.vm.start().expect("START_VM");
-        let asked = guest.serve(1, |_, _| round);
+        let asked = guest.serve(1, |_, _| round.into());
         assert_eq!(asked.len(), 1, "requests of round {round}");
         assert_eq!(stored(), round);
         // And once more from where it halts.

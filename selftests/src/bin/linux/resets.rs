@@ -2,7 +2,7 @@
 
 //! Guests that reset and power off, again and again: nothing may pile up.
 
-use acrn_selftests::{event::Event, harness::Outcome, heap::Heap, need};
+use acrn_selftests::{cpus, event::Event, harness::Outcome, heap::Heap, need};
 
 use crate::{INTERACTIVE, LIMIT, RESET_LIMITS, flat, machine::Machine, virtio::Image};
 
@@ -31,6 +31,7 @@ fn leaving_nothing(guests: impl FnOnce() -> Outcome) -> Outcome {
 
 /// Linux with all its devices: doorbells and interrupts are assigned anew each time.
 pub fn linux_resets() -> Outcome {
+    need!(cpus::pick(2));
     leaving_nothing(|| {
         let image = Image::new(5);
         let options = ["--cpus", "2", "--disk", image.path(), "--console", "virtio"];

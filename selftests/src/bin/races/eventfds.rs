@@ -101,7 +101,8 @@ pub fn irqfd_comes_and_goes() -> Outcome {
     let vector = VECTORS[0];
     let event = Event::new();
     let vm = listener.vm();
-    let assign = || vm.assign_irqfd(&event, APIC, vector.into()).expect("IRQFD");
+    let msi = listener.msi();
+    let assign = || vm.assign_irqfd(&event, msi, vector.into()).expect("IRQFD");
     let end = end();
     thread::scope(|scope| {
         for _ in 0..2 {

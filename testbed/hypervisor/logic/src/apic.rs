@@ -5,6 +5,8 @@
 
 /// First vector that an interrupt may have.
 pub const FIRST_VECTOR: u8 = 16;
+/// Destination of an IPI to all. A message from outside does not have it: there it is a physical id like others.
+const BROADCAST: u8 = 0xFF;
 
 /// A set of vCPUs, bit n for vCPU n.
 pub type Targets = u32;
@@ -35,14 +37,24 @@ impl Logical {
     }
 }
 
-/// The vCPUs that `dest` means among those whose logical registers are `vcpus`.
-pub fn resolve(dest: u8, logical: bool, vcpus: &[Logical]) -> Targets {
-    let all = vcpus.iter().enumerate();
-    match (dest, logical) {
-        (0xFF, _) => all.fold(0, |m, (i, _)| m | 1 << i),
-        (_, true) => all.filter(|(_, l)| l.matches(dest)).fold(0, |m, (i, _)| m | 1 << i),
-        (_, false) => all.filter(|(i, _)| *i == usize::from(dest)).fold(0, |m, (i, _)| m | 1 << i),
-    }
+/// How a vCPU's local APIC is addressed.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// APIC id: the LAPIC id of the vCPU's physical CPU.
+    pub id: u8,
+    /// Logical mode.
+    pub logical: Logical,
+}
+
+fn all(vcpus: &[Address]) -> Targets {
+    (0..vcpus.len()).fold(0, |targets, i| targets | 1 << i)
+}
+
+/// The vCPUs of `vcpus` that `dest` means.
+pub fn resolve(dest: u8, logical: bool, vcpus: &[Address]) -> Targets {
+    let is_meant = |a: &Address| if logical { a.logical.matches(dest) } else { a.id == dest };
+    let meant = vcpus.iter().enumerate().filter(|(_, a)| is_meant(a));
+    meant.fold(0, |targets, (i, _)| targets | 1 << i)
 }
 
 /// What a write to the ICR asks for.
@@ -62,12 +74,13 @@ pub enum Ipi {
 
 /// Takes the ICR apart for vCPU `me`; `None` for what does nothing (INIT level de-assert, reserved modes,
 /// vectors below 16).
-pub fn ipi(low: u32, high: u32, me: usize, vcpus: &[Logical]) -> Option<(Ipi, Targets)> {
-    let everyone = resolve(0xFF, false, vcpus);
-    let targets = match low >> 18 & 3 {
-        0 => resolve((high >> 24) as u8, low & 1 << 11 != 0, vcpus),
-        1 => 1 << me,
-        2 => everyone,
+pub fn ipi(low: u32, high: u32, me: usize, vcpus: &[Address]) -> Option<(Ipi, Targets)> {
+    let everyone = all(vcpus);
+    let targets = match (low >> 18 & 3, (high >> 24) as u8) {
+        (0, BROADCAST) => everyone,
+        (0, dest) => resolve(dest, low & 1 << 11 != 0, vcpus),
+        (1, _) => 1 << me,
+        (2, _) => everyone,
         _ => everyone & !(1 << me),
     };
     let vector = low as u8;
@@ -114,7 +127,7 @@ impl Message {
     }
 
     /// The vCPUs that get it: one only for lowest priority.
-    pub fn targets(self, vcpus: &[Logical]) -> Targets {
+    pub fn targets(self, vcpus: &[Address]) -> Targets {
         let all = resolve(self.dest, self.logical, vcpus);
         if self.mode == 1 { all & all.wrapping_neg() } else { all }
     }
@@ -124,30 +137,34 @@ impl Message {
 mod tests {
     use super::*;
 
-    const FLAT: [Logical; 3] = [
-        Logical { ldr: 1 << 24, dfr: u32::MAX },
-        Logical { ldr: 2 << 24, dfr: u32::MAX },
-        Logical { ldr: 4 << 24, dfr: u32::MAX },
+    /// A VM on the physical CPUs with the LAPIC ids 3, 4 and 7.
+    const FLAT: [Address; 3] = [
+        Address { id: 3, logical: Logical { ldr: 1 << 24, dfr: u32::MAX } },
+        Address { id: 4, logical: Logical { ldr: 2 << 24, dfr: u32::MAX } },
+        Address { id: 7, logical: Logical { ldr: 4 << 24, dfr: u32::MAX } },
     ];
 
     #[test]
     fn destinations() {
-        assert_eq!(resolve(1, false, &FLAT), 2);
-        assert_eq!(resolve(5, false, &FLAT), 0);
+        assert_eq!(resolve(4, false, &FLAT), 2);
+        assert_eq!(resolve(1, false, &FLAT), 0, "the number of a vCPU is no APIC id");
         assert_eq!(resolve(5, true, &FLAT), 5);
         assert_eq!(resolve(0xFF, true, &FLAT), 7);
-        let cluster = [Logical { ldr: 0x11 << 24, dfr: 0 }, Logical { ldr: 0x21 << 24, dfr: 0 }];
+        assert_eq!(resolve(0xFF, false, &FLAT), 0);
+        let address = |ldr| Address { id: 0, logical: Logical { ldr, dfr: 0 } };
+        let cluster = [address(0x11 << 24), address(0x21 << 24)];
         assert_eq!(resolve(0x21, true, &cluster), 2);
     }
 
     #[test]
     fn commands() {
-        assert_eq!(ipi(0x4030, 2 << 24, 0, &FLAT), Some((Ipi::Fixed(0x30), 4)));
+        assert_eq!(ipi(0x4030, 7 << 24, 0, &FLAT), Some((Ipi::Fixed(0x30), 4)));
+        assert_eq!(ipi(0x4030, 0xFF << 24, 0, &FLAT), Some((Ipi::Fixed(0x30), 7)));
         assert_eq!(ipi(0xC_4030, 0, 1, &FLAT), Some((Ipi::Fixed(0x30), 5)));
         assert_eq!(ipi(0x4_4030, 0, 1, &FLAT), Some((Ipi::Fixed(0x30), 2)));
-        assert_eq!(ipi(0xC500, 1 << 24, 0, &FLAT), Some((Ipi::Init, 2)));
-        assert_eq!(ipi(0x8500, 1 << 24, 0, &FLAT), None);
-        assert_eq!(ipi(0x4699, 1 << 24, 0, &FLAT), Some((Ipi::Startup(0x99), 2)));
+        assert_eq!(ipi(0xC500, 4 << 24, 0, &FLAT), Some((Ipi::Init, 2)));
+        assert_eq!(ipi(0x8500, 4 << 24, 0, &FLAT), None);
+        assert_eq!(ipi(0x4699, 4 << 24, 0, &FLAT), Some((Ipi::Startup(0x99), 2)));
         assert_eq!(ipi(0x4003, 0, 0, &FLAT), None, "vectors below 16 are illegal");
     }
 

@@ -25,9 +25,9 @@ pub struct Leaf {
 pub enum Viewer {
     /// The Service VM.
     Service,
-    /// vCPU `id` of a User VM with `count` vCPUs.
+    /// A vCPU of a User VM.
     User {
-        /// vCPU id, which is its APIC id.
+        /// Its APIC id: the LAPIC id of its physical CPU.
         id: u32,
         /// vCPUs of the VM.
         count: u32,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_vcpu_has_its_own_apic_id() {
+    fn a_user_vcpu_has_the_apic_id_of_its_cpu() {
         let user = Context { viewer: Viewer::User { id: 3, count: 4 }, ..service() };
         assert_eq!(answer(1, 0, ONES, &user).ebx, 3 << 24 | 4 << 16 | 0xFFFF);
         assert_eq!(answer(0xB, 1, ONES, &user), Leaf { eax: 4, ebx: 4, ecx: 0x201, edx: 3 });

@@ -5,7 +5,7 @@
 
 use crate::alu::{Alu, STATUS};
 use crate::regs::{Gprs, RAX, Reg, mask, sign_extend};
-use iced_x86::{Decoder, DecoderOptions, Instruction, MemorySize, Mnemonic, OpKind, Register};
+use iced_x86::{Code, Decoder, DecoderOptions, Instruction, MemorySize, Mnemonic, OpKind, Register};
 
 /// Longest instruction.
 pub const MAX_LEN: usize = 15;
@@ -53,10 +53,6 @@ pub enum Op {
     Lods,
     /// MOVS.
     Movs,
-    /// INS.
-    Ins,
-    /// OUTS.
-    Outs,
 }
 
 /// A decoded instruction.
@@ -88,7 +84,7 @@ pub struct Outcome {
 impl Insn {
     /// Whether it is a string instruction.
     pub fn is_string(&self) -> bool {
-        matches!(self.op, Op::Stos | Op::Lods | Op::Movs | Op::Ins | Op::Outs)
+        matches!(self.op, Op::Stos | Op::Lods | Op::Movs)
     }
 
     /// The value to write, if nothing needs to be read first.
@@ -125,7 +121,7 @@ impl Insn {
                 }
                 out.rflags = (rflags & !STATUS) | flags;
             }
-            Op::Store(_) | Op::Stos | Op::Movs | Op::Ins | Op::Outs => {}
+            Op::Store(_) | Op::Stos | Op::Movs => {}
         }
         out
     }
@@ -195,12 +191,6 @@ fn string_op(m: Mnemonic) -> Option<(Op, usize)> {
         M::Movsw => (Op::Movs, 2),
         M::Movsd => (Op::Movs, 4),
         M::Movsq => (Op::Movs, 8),
-        M::Insb => (Op::Ins, 1),
-        M::Insw => (Op::Ins, 2),
-        M::Insd => (Op::Ins, 4),
-        M::Outsb => (Op::Outs, 1),
-        M::Outsw => (Op::Outs, 2),
-        M::Outsd => (Op::Outs, 4),
         _ => return None,
     })
 }
@@ -215,11 +205,26 @@ fn string_address(i: &Instruction) -> Option<usize> {
     })
 }
 
+/// Whether the address of a MOV is a part of it: opcodes A0 to A3.
+fn has_offset(i: &Instruction) -> bool {
+    matches!(
+        i.code(),
+        Code::Mov_AL_moffs8
+            | Code::Mov_AX_moffs16
+            | Code::Mov_EAX_moffs32
+            | Code::Mov_RAX_moffs64
+            | Code::Mov_moffs8_AL
+            | Code::Mov_moffs16_AX
+            | Code::Mov_moffs32_EAX
+            | Code::Mov_moffs64_RAX
+    )
+}
+
 /// Decodes the instruction in `bytes`, which runs in code of `bits`. `None`: not one that mini-ACRN
-/// carries out.
+/// carries out. ACRN does not know the MOVs of opcodes A0 to A3.
 pub fn decode(bytes: &[u8], bits: u32) -> Option<Insn> {
     let i = Decoder::new(bits, bytes, DecoderOptions::NONE).decode();
-    if i.is_invalid() {
+    if i.is_invalid() || has_offset(&i) {
         return None;
     }
     let mut insn = Insn {
@@ -279,18 +284,25 @@ mod tests {
         assert_eq!(op(&[0x0F, 0xB6, 0x03], 64), (Op::Load { dst: r(RAX, 4), signed: false }, 1, 3));
         assert_eq!(op(&[0x48, 0x0F, 0xBF, 0x0B], 64), (Op::Load { dst: r(RCX, 8), signed: true }, 2, 4));
         assert_eq!(op(&[0x48, 0x63, 0x18], 64), (Op::Load { dst: r(RBX, 8), signed: true }, 4, 3));
-        // mov al, [0x1234] in 16-bit code
-        assert_eq!(op(&[0xA0, 0x34, 0x12], 16), (Op::Load { dst: r(RAX, 1), signed: false }, 1, 3));
+    }
+
+    #[test]
+    fn offsets_are_not_decoded() {
+        for opcode in 0xA0..=0xA3 {
+            assert_eq!(decode(&[opcode, 0x34, 0x12], 16), None);
+            assert_eq!(decode(&[opcode, 0x78, 0x56, 0x34, 0x12], 32), None);
+            assert_eq!(decode(&[0x48, opcode, 1, 2, 3, 4, 5, 6, 7, 8], 64), None);
+        }
     }
 
     #[test]
     fn strings() {
         let i = decode(&[0xF3, 0x48, 0xAB], 64).unwrap();
         assert_eq!((i.op, i.size, i.rep, i.address_size), (Op::Stos, 8, true, 8));
-        let i = decode(&[0x26, 0x6E], 16).unwrap();
-        assert_eq!((i.op, i.size, i.segment, i.address_size), (Op::Outs, 1, 0, 2));
-        let i = decode(&[0xF3, 0x67, 0x6D], 64).unwrap();
-        assert_eq!((i.op, i.size, i.rep, i.address_size), (Op::Ins, 4, true, 4));
+        let i = decode(&[0x26, 0xAC], 16).unwrap();
+        assert_eq!((i.op, i.size, i.segment, i.address_size), (Op::Lods, 1, 0, 2));
+        let i = decode(&[0xF3, 0x67, 0xA5], 64).unwrap();
+        assert_eq!((i.op, i.size, i.rep, i.address_size), (Op::Movs, 4, true, 4));
         assert!(decode(&[0xA5], 32).unwrap().is_string());
         assert_eq!(decode(&[0xA6], 32), None, "CMPS is not carried out");
     }

@@ -13,6 +13,8 @@ use alloc::vec::Vec;
 pub const MAX: usize = 64;
 /// Pins of the two PICs.
 const PIC_PINS: u32 = 16;
+/// Pins of the machine's own I/O APIC.
+const PHYSICAL_PINS: u32 = 24;
 /// `ACRN_PTDEV_IRQ_INTX`.
 const INTX: u32 = 0;
 /// The PCI address of no device.
@@ -193,7 +195,7 @@ impl Devices {
             return Ok(());
         }
         if let Device::Line { phys_pin, .. } = device {
-            if phys_pin >= PINS as u32 {
+            if phys_pin >= PHYSICAL_PINS {
                 return Err(Errno::GENERIC);
             }
             // ACRN takes a line that is routed as asked for no error.
@@ -276,7 +278,7 @@ mod tests {
         assert_eq!(d.add(1, line(4, 6, false)), Err(Errno::NODEV));
         assert_eq!(d.add(1, line(6, 5, false)), Err(Errno::NODEV));
         d.add(1, line(4, 6, true)).unwrap();
-        for bad in [line(24, 7, false), line(16, 7, true), line(7, 24, false)] {
+        for bad in [line(48, 7, false), line(16, 7, true), line(7, 24, false)] {
             assert_eq!(d.add(1, bad), Err(Errno::GENERIC));
         }
         d.remove(1, &line(4, 5, false)).unwrap();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A virtual I/O APIC with 24 pins (Intel 82093AA data sheet).
+//! A virtual I/O APIC (Intel 82093AA data sheet) with as many pins as ACRN's has.
 
 use crate::apic::Message;
 use alloc::vec::Vec;
 
 /// Pins.
-pub const PINS: usize = 24;
+pub const PINS: usize = 48;
 /// Where it is in a User VM.
 pub const BASE: u64 = 0xFEC0_0000;
 /// Register select.
@@ -53,7 +53,7 @@ pub struct IoApic {
     select: u8,
     id: u32,
     entries: [u64; PINS],
-    lines: u32,
+    lines: u64,
 }
 
 impl Default for IoApic {
@@ -133,7 +133,7 @@ impl IoApic {
 
     fn set_level(&mut self, pin: usize, high: bool) -> Option<Message> {
         let was_active = self.is_active(pin);
-        self.lines = self.lines & !(1 << pin) | u32::from(high) << pin;
+        self.lines = self.lines & !(1 << pin) | u64::from(high) << pin;
         let e = self.entries[pin];
         if e & LEVEL != 0 {
             return self.level_interrupt(pin);
@@ -183,12 +183,12 @@ mod tests {
     fn registers() {
         let mut io = IoApic::new();
         io.write(IOREGSEL, 1);
-        assert_eq!(io.read(IOWIN), 0x17_0011);
+        assert_eq!(io.read(IOWIN), 0x2F_0011);
         program(&mut io, 4, 0x0100_0000_FFFF_FFFF);
         assert_eq!(io.read(IOWIN), 0x1_AFFF, "status bits are not writable");
         io.write(IOREGSEL, 0x19);
         assert_eq!(io.read(IOWIN), 0x0100_0000);
-        io.write(IOREGSEL, 0x40);
+        io.write(IOREGSEL, 0x70);
         assert_eq!((io.read(IOWIN), io.write(IOWIN, 1)), (0, None));
     }
 
@@ -202,6 +202,14 @@ mod tests {
         assert_eq!(io.set_line(4, Line::High), Some(m));
         assert_eq!(io.set_line(4, Line::High), None);
         assert_eq!(io.set_line(4, Line::FallingPulse), Some(m));
+    }
+
+    #[test]
+    fn the_last_pin_is_one() {
+        let mut io = IoApic::new();
+        program(&mut io, 47, 3 << 56 | 0x41);
+        let m = Message { vector: 0x41, dest: 3, logical: false, mode: 0 };
+        assert_eq!(io.set_line(47, Line::RisingPulse), Some(m));
     }
 
     #[test]

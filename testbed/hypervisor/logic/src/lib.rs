@@ -11,6 +11,7 @@ pub mod acpi;
 pub mod alu;
 pub mod apic;
 pub mod bzimage;
+pub mod config_ports;
 pub mod cpuid;
 pub mod decode;
 pub mod devices;
