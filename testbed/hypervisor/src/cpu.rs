@@ -15,8 +15,8 @@ use x86_64::instructions::{hlt, interrupts};
 
 /// CPUs that mini-ACRN can deal with.
 pub const MAX: usize = 15;
-/// CPUs of the Service VM are below this.
-pub const SERVICE: usize = 2;
+/// The one that boots the Service VM, which it never gives up.
+pub const BOOT: usize = 0;
 /// Page of low memory where CPUs start.
 const TRAMPOLINE_PAGE: u8 = 8;
 
@@ -37,12 +37,19 @@ pub enum Owner {
 struct Cpu {
     online: AtomicBool,
     owner: AtomicU8,
+    /// The Service VM gave it up.
+    removed: AtomicBool,
     /// What it is to run: 0 for nothing, otherwise a vCPU as the `vcpu` module numbers them.
     task: AtomicU32,
 }
 
 static CPUS: [Cpu; MAX] = [const {
-    Cpu { online: AtomicBool::new(false), owner: AtomicU8::new(Owner::None as u8), task: AtomicU32::new(0) }
+    Cpu {
+        online: AtomicBool::new(false),
+        owner: AtomicU8::new(Owner::None as u8),
+        removed: AtomicBool::new(false),
+        task: AtomicU32::new(0),
+    }
 }; MAX];
 
 /// Whether CPU `id` belongs to `owner`.
@@ -70,11 +77,34 @@ pub fn set_owner(id: usize, owner: Owner) {
     CPUS[id].owner.store(owner as u8, Ordering::Release);
 }
 
-/// Gives CPU `id` back to the Service VM if nobody uses it.
-pub fn reclaim(id: usize) -> bool {
-    let (free, service) = (Owner::Free as u8, Owner::Service as u8);
-    let owner = CPUS.get(id).filter(|_| id < SERVICE).map(|c| &c.owner);
-    owner.is_some_and(|o| o.compare_exchange(free, service, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+fn change_owner(id: usize, from: Owner, to: Owner) -> bool {
+    let (from, to) = (from as u8, to as u8);
+    CPUS.get(id)
+        .is_some_and(|c| c.owner.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok())
+}
+
+/// Gives the CPUs `ids` to a User VM if nobody has them.
+pub fn take(ids: &[usize]) -> bool {
+    let taken = ids.iter().take_while(|id| change_owner(**id, Owner::Free, Owner::User)).count();
+    if taken < ids.len() {
+        ids[..taken].iter().for_each(|id| set_owner(*id, Owner::Free));
+    }
+    taken == ids.len()
+}
+
+/// Gives CPU `id` to the Service VM if that has it already, or nobody has it and it was not given up.
+pub fn claim(id: usize) -> bool {
+    !is_removed(id) && (is(id, Owner::Service) || change_owner(id, Owner::Free, Owner::Service))
+}
+
+/// The Service VM gives CPU `id` up for good.
+pub fn remove(id: usize) {
+    CPUS[id].removed.store(true, Ordering::Release);
+}
+
+/// Whether the Service VM gave CPU `id` up.
+pub fn is_removed(id: usize) -> bool {
+    CPUS[id].removed.load(Ordering::Acquire)
 }
 
 /// CPUs free for User VMs, bit n for CPU n.
@@ -161,16 +191,14 @@ extern "C" fn ap_main(lapic_id: u32) -> ! {
     let n = with_lapic_id(lapic_id as usize).expect("only these are started");
     svm::enable(n);
     lapic::quiesce();
-    set_owner(n, if n < SERVICE { Owner::Service } else { Owner::Free });
+    set_owner(n, if n == BOOT { Owner::Service } else { Owner::Free });
     CPUS[n].online.store(true, Ordering::Release);
-    if n == 0 {
+    if n == BOOT {
         service::run_boot();
     }
     loop {
-        if n < SERVICE {
-            service::run_secondary(n);
-            set_owner(n, Owner::Free);
-        }
         idle(n);
+        service::run_secondary(n);
+        set_owner(n, Owner::Free);
     }
 }

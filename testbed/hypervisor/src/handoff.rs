@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
 //! The pages of mini-ACRN that the Service VM sees: what it is started with, its ACPI tables, and the
-//! mailbox by which it starts its second CPU (ACPI 6.5, 5.2.12.19).
+//! mailbox by which it starts further CPUs (ACPI 6.5, 5.2.12.19).
 
 use crate::cpu;
 use core::cell::UnsafeCell;
@@ -92,7 +92,7 @@ pub fn fill(tables: &Tables, cmdline: &str, zero_page: impl FnOnce(&mut [u8], u3
     // RSDP at 0, RSDT at 64, MADT on the next pages.
     let madt = acpi::patch_madt(
         tables.madt,
-        |lapic_id| cpu::with_lapic_id(lapic_id.into()).is_some_and(|id| id < cpu::SERVICE),
+        |lapic_id| cpu::with_lapic_id(lapic_id.into()).is_some(),
         address(MAILBOX),
         park_vector(),
     );
@@ -122,7 +122,7 @@ fn field<T>(offset: usize) -> *mut T {
     (mailbox() as *mut u8).wrapping_add(offset).cast()
 }
 
-/// Carries out a write of the Service VM to the mailbox; returns the CPU that it may be for.
+/// Carries out a write of the Service VM to the mailbox; returns the CPU that a command is for, if one is there.
 pub fn mailbox_write(offset: usize, data: &[u8]) -> Option<usize> {
     if offset + data.len() > PAGE as usize {
         return None;
@@ -131,8 +131,9 @@ pub fn mailbox_write(offset: usize, data: &[u8]) -> Option<usize> {
         // SAFETY: inside the mailbox page; CPUs look at it only after the kick that follows.
         unsafe { field::<u8>(offset + i).write_volatile(*b) };
     }
-    // SAFETY: an aligned field of the mailbox.
-    cpu::with_lapic_id(unsafe { field::<u32>(4).read_volatile() } as usize)
+    // SAFETY: aligned fields of the mailbox.
+    let (command, target) = unsafe { (field::<u16>(0).read_volatile(), field::<u32>(4).read_volatile()) };
+    (command != 0).then(|| cpu::with_lapic_id(target as usize))?
 }
 
 /// Takes the command for CPU `id`, if there is one, and acknowledges it.

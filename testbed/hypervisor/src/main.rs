@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
 //! mini-ACRN: a bare-metal hypervisor with ACRN's guest ABI, for AMD SVM with nested paging as QEMU's TCG
-//! emulates it. It runs Linux as the Service VM on CPUs 0 and 1, with all devices passed through, and
-//! User VMs on the other CPUs, one CPU a vCPU.
+//! emulates it. It runs Linux as the Service VM on CPU 0 and those that Linux starts, with all devices passed through,
+//! and User VMs on the other CPUs, one CPU a vCPU.
 //!
 //! All Rust code runs with interrupts and the global interrupt flag off; a CPU that waits sleeps until
 //! another one sends it an NMI. So no lock is ever taken in an interrupt.

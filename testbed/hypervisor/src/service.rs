@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The Service VM: Linux on CPUs 0 and 1, with everything passed through but mini-ACRN's own memory.
+//! The Service VM: Linux on CPU 0 and on those that it starts, with everything passed through but mini-ACRN's own
+//! memory.
 
-use crate::cpu::SERVICE;
 use crate::handoff::{self, Command};
 use crate::phys::ServiceMemory;
 use crate::svm::Context;
 use crate::user_memory::{self, Code};
 use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, svm, time};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use mini_acrn_logic::cpuid::Viewer;
 use mini_acrn_logic::decode;
 use mini_acrn_logic::npt::{Attr, Npt, PAGE};
@@ -29,11 +29,9 @@ const READ_ONLY: Attr = Attr(0x41);
 const REMOVE_MS: u64 = 2000;
 
 static NESTED_ROOT: Once<u64> = Once::new();
-static CONTEXTS: [Mutex<Context>; SERVICE] = [const { Mutex::new(Context::zeroed()) }; SERVICE];
+static CONTEXTS: [Mutex<Context>; cpu::MAX] = [const { Mutex::new(Context::zeroed()) }; cpu::MAX];
 /// Where the kernel starts; 0 as long as it is not loaded.
 static ENTRY: AtomicU64 = AtomicU64::new(0);
-/// Set when the Service VM gives up the CPU.
-static REMOVED: [AtomicBool; SERVICE] = [const { AtomicBool::new(false) }; SERVICE];
 
 /// Held while a command is put into the mailbox and its CPU kicked, and while one is taken.
 static MAILBOX: Mutex<()> = Mutex::new(());
@@ -102,9 +100,8 @@ pub fn run_boot() -> ! {
 /// Runs CPU `id` of the Service VM whenever that wants it; returns when it is given up.
 pub fn run_secondary(id: usize) {
     let mut cx = CONTEXTS[id].lock();
-    REMOVED[id].store(false, Ordering::Release);
     loop {
-        if REMOVED[id].load(Ordering::Acquire) {
+        if cpu::is_removed(id) {
             return;
         }
         let command = {
@@ -126,10 +123,13 @@ pub fn run_secondary(id: usize) {
     }
 }
 
-/// Takes CPU `id` away from the Service VM. Returns when it is parked; at once if it is the caller itself, and
-/// after a while if it does not come: one that waits for this hypercall to end parks itself after that.
+/// Takes CPU `id` away from the Service VM for good. Returns when it is parked; at once if it is the caller itself,
+/// and after a while if it does not come: one that waits for this hypercall to end parks itself after that.
 pub fn remove_cpu(id: usize) {
-    REMOVED[id].store(true, Ordering::Release);
+    cpu::remove(id);
+    if !cpu::is(id, cpu::Owner::Service) {
+        return;
+    }
     cpu::kick(id);
     let end = time::now() + REMOVE_MS * u64::from(time::tsc_khz());
     while cpu::is(id, cpu::Owner::Service) && lapic::id() != cpu::lapic_id(id) && time::now() < end {
@@ -150,7 +150,7 @@ fn run(cx: &mut Context, id: usize) {
             exit::VMMCALL if cx.vmcb.save.rip == handoff::park_vector() => return,
             exit::NMI => {
                 svm::acknowledge_nmi();
-                if REMOVED[id].load(Ordering::Acquire) {
+                if cpu::is_removed(id) {
                     return;
                 }
                 cx.inject(Event::NMI);
@@ -192,13 +192,13 @@ fn nested_fault(cx: &mut Context) {
         if let Some((insn, value)) = insn.and_then(|i| Some((i, i.stored(cx.gprs())?))) {
             let _mailbox = MAILBOX.lock();
             let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
-            if let Some(id) = target.filter(|id| (1..SERVICE).contains(id)) {
-                // A CPU that was given up and that no User VM has may come back. Not so on ACRN; here tests
-                // that come later want it.
-                if cpu::reclaim(id) {
-                    log!("CPU {id} is the Service VM's again");
+            match target.filter(|id| *id != cpu::BOOT) {
+                Some(id) if cpu::claim(id) => cpu::kick(id),
+                // Nothing starts, as on ACRN, but Linux waits for the acknowledgement.
+                Some(id) => {
+                    handoff::mailbox_take(id);
                 }
-                cpu::kick(id);
+                None => {}
             }
             return cx.skip(insn.len);
         }

@@ -168,13 +168,17 @@ impl Vm {
         let free = u64::from(cpu::free_mask());
         let affinity = if affinity == 0 { free & free.wrapping_neg() } else { affinity };
         let cpus: Vec<usize> = (0..64).filter(|i| affinity & 1 << i != 0).collect();
-        if cpus.is_empty() || cpus.len() > MAX_VCPUS || !cpus.iter().all(|c| cpu::is(*c, cpu::Owner::Free)) {
+        if cpus.is_empty() || cpus.len() > MAX_VCPUS {
             return None;
         }
-        *self.npt.lock() = Some(Npt::new(&mut *frames::POOL.lock()).ok()?);
+        let npt = Npt::new(&mut *frames::POOL.lock()).ok()?;
+        if !cpu::take(&cpus) {
+            npt.destroy(&mut *frames::POOL.lock());
+            return None;
+        }
+        *self.npt.lock() = Some(npt);
         *self.book.lock() = Book { name, affinity };
         for (vcpu, cpu) in self.vcpus.iter().zip(&cpus) {
-            cpu::set_owner(*cpu, cpu::Owner::User);
             vcpu.place(*cpu);
         }
         self.vcpu_num.store(cpus.len(), Ordering::Release);

@@ -27,6 +27,8 @@ const FATAL: [&str; 6] = [
 ];
 /// What a line of mini-ACRN's log has where ACRN would not have survived, and no test had announced it.
 const BROKEN_RULE: &str = "RULE BROKEN: ";
+/// How many of the machine's CPUs the Service VM's kernel starts. The others are for User VMs.
+const SERVICE_CPUS: &str = " maxcpus=2";
 /// Lines of the console shown of a run that hung.
 const LAST_LINES: usize = 40;
 /// After these a run gets this long to say the rest.
@@ -180,11 +182,14 @@ fn command(
     hypervisor_log: &Path,
 ) -> Command {
     // On a busy host the timer looks broken to the kernel's check of it.
-    let parameters = format!(
+    let mut parameters = format!(
         "console=ttyS0 panic=-1 no_timer_check {parameters} testbed.driver={} {}",
         machine.driver.name(),
         machine.append,
     );
+    if boot == Boot::MiniAcrn {
+        parameters += SERVICE_CPUS;
+    }
     let mut command = Command::new(&machine.qemu);
     command
         .args([

@@ -10,7 +10,7 @@ mod remove_cpu;
 mod states;
 
 fn main() -> ExitCode {
-    let status = harness::main(&[
+    harness::main(&[
         Test::new("counts", states::counts),
         Test::new("idle_states", states::idle_states),
         Test::new("frequency_states", states::frequency_states),
@@ -28,9 +28,7 @@ fn main() -> ExitCode {
         Test::new("remove_cpu_refused", remove_cpu::refused),
         Test::new("remove_cpu_after_offline", remove_cpu::after_offline),
         Test::new("remove_cpu_from_online", remove_cpu::from_online),
+        Test::new("remove_cpu_not_started", remove_cpu::not_started),
         Test::new("remove_cpu_offline_fails", remove_cpu::offline_fails),
-    ]);
-    // Whatever the tests did: others want two CPUs.
-    remove_cpu::bring_back();
-    status
+    ])
 }

@@ -2,7 +2,8 @@
 
 //! sysfs `remove_cpu`: gives a CPU of the Service VM to the hypervisor.
 //!
-//! On mini-ACRN the CPU comes back when Linux takes it online again, see [`bring_back`].
+//! A CPU that was given away never comes back. So each test that gives one away takes one that the Service VM's kernel
+//! has not started yet: mini-ACRN shows it all CPUs of the machine.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use acrn_selftests::{
+    cpus,
     harness::Outcome,
     hypercall::SERVICE_VM_OFFLINE_CPU,
     need,
@@ -23,13 +25,11 @@ use nix::errno::Errno;
 
 const ATTRIBUTE: &str = "/sys/devices/virtual/misc/acrn_hsm/remove_cpu";
 const CPUS: &str = "/sys/devices/system/cpu";
-/// The CPU that goes.
+/// A CPU that runs, and that no test gives away.
 const CPU: usize = 1;
-/// Its LAPIC id on the test-bed.
-const LAPIC_ID: u64 = 2;
 
-fn cpu_file(name: &str) -> PathBuf {
-    PathBuf::from(format!("{CPUS}/cpu{CPU}/{name}"))
+fn cpu_file(cpu: usize, name: &str) -> PathBuf {
+    PathBuf::from(format!("{CPUS}/cpu{cpu}/{name}"))
 }
 
 /// What a write to a file of sysfs says.
@@ -46,31 +46,71 @@ fn remove(text: &str) -> Result<(), Errno> {
     put(ATTRIBUTE, text)
 }
 
-fn is_online() -> bool {
-    fs::read_to_string(cpu_file("online")).is_ok_and(|text| text.trim() == "1")
+fn is_online(cpu: usize) -> bool {
+    fs::read_to_string(cpu_file(cpu, "online")).is_ok_and(|text| text.trim() == "1")
 }
 
-/// Brings the CPU back that a test gave away.
-pub fn bring_back() {
-    if cpu_file("online").exists() && !is_online() {
-        put(cpu_file("online"), "1").expect("the CPU comes back");
-    }
+/// The last CPU that there may be.
+fn last_cpu() -> usize {
+    let possible = fs::read_to_string(format!("{CPUS}/possible")).expect("possible CPUs");
+    let last = possible.trim().rsplit('-').next();
+    last.and_then(|number| number.parse().ok())
+        .expect("a list of CPUs")
 }
 
-/// Who has the CPU.
-struct Bench {
+/// A CPU of the Service VM, and who has it.
+struct Subject {
     probe: Probe,
+    cpu: usize,
+    lapic: u64,
 }
 
-impl Bench {
-    fn new() -> Result<Self, String> {
-        let probe = Probe::open()?;
-        // Should a test before this one have failed.
-        bring_back();
-        if !is_online() {
+impl Subject {
+    /// The CPU that stays.
+    fn staying() -> Result<Self, String> {
+        if !is_online(CPU) {
             return Err(format!("the Service VM has no CPU {CPU}"));
         }
-        Ok(Self { probe })
+        Self::new(CPU)
+    }
+
+    /// The `number`th CPU from the last one down, which the kernel has not started. Each test has its own: what was
+    /// given away is not there for another.
+    fn not_started(number: usize) -> Result<Self, String> {
+        let cpu = last_cpu().checked_sub(number).filter(|cpu| *cpu > CPU);
+        let cpu = cpu.ok_or("the machine has too few CPUs")?;
+        if is_online(cpu) {
+            return Err(format!("the Service VM's kernel uses CPU {cpu}"));
+        }
+        Self::new(cpu)
+    }
+
+    /// The same, just started.
+    fn started(number: usize) -> Result<Self, String> {
+        let subject = Self::not_started(number)?;
+        subject.start().map_err(|error| {
+            let cpu = subject.cpu;
+            format!("CPU {cpu} does not start, it was given away before: {error}")
+        })?;
+        assert!(!subject.is_free());
+        Ok(subject)
+    }
+
+    fn new(cpu: usize) -> Result<Self, String> {
+        Ok(Self {
+            probe: Probe::open()?,
+            cpu,
+            lapic: cpus::apic_id(cpu)?.into(),
+        })
+    }
+
+    /// What the kernel says when it is to start the CPU.
+    fn start(&self) -> Result<(), Errno> {
+        put(cpu_file(self.cpu, "online"), "1")
+    }
+
+    fn is_online(&self) -> bool {
+        is_online(self.cpu)
     }
 
     /// Local APICs that the hypervisor was told to take.
@@ -81,7 +121,26 @@ impl Bench {
 
     /// Whether User VMs may have the CPU.
     fn is_free(&self) -> bool {
-        self.probe.free_cpus() & 1 << CPU != 0
+        self.probe.free_cpus() & 1 << self.cpu != 0
+    }
+
+    /// Panics unless the CPU is gone for good: not the Service VM's, which cannot start it, and free for User VMs.
+    fn assert_gone(&self) {
+        assert!(!self.is_online());
+        assert!(self.is_free());
+        assert_eq!(self.start(), Err(Errno::EIO), "the CPU starts");
+        assert!(!self.is_online());
+        assert!(self.is_free());
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        // Also after a failed test there must be CPUs for User VMs.
+        if self.cpu != CPU && self.is_online() {
+            let _ = put(cpu_file(self.cpu, "online"), "0");
+            self.probe.call(SERVICE_VM_OFFLINE_CPU, self.lapic, 0);
+        }
     }
 }
 
@@ -96,14 +155,7 @@ pub fn is_there() -> Outcome {
 
 /// What names no CPU that could go. Nothing happens.
 pub fn bad_writes() -> Outcome {
-    let bench = need!(Bench::new());
-    let possible = fs::read_to_string(format!("{CPUS}/possible")).expect("possible CPUs");
-    let last: usize = possible
-        .trim()
-        .rsplit('-')
-        .next()
-        .and_then(|number| number.parse().ok())
-        .expect("a list of CPUs");
+    let bench = need!(Subject::staying());
     let trace = Trace::start(&bench.probe);
     for text in [
         "\n".to_owned(),
@@ -117,7 +169,7 @@ pub fn bad_writes() -> Outcome {
         "0".to_owned(),
         "0\n".to_owned(),
         // Beyond the last one.
-        (last + 1).to_string(),
+        (last_cpu() + 1).to_string(),
         "255".to_owned(),
         "65537".to_owned(),
         "4294967297".to_owned(),
@@ -130,24 +182,24 @@ pub fn bad_writes() -> Outcome {
     // A write of nothing never gets to the driver.
     assert_eq!(remove(""), Ok(()));
     assert_eq!(trace.ids(), [], "hypercalls");
-    assert!(is_online());
+    assert!(bench.is_online());
     Outcome::Passed
 }
 
 /// A long write is refused as well.
 pub fn long_write() -> Outcome {
-    let bench = need!(Bench::new());
+    let bench = need!(Subject::staying());
     let trace = Trace::start(&bench.probe);
     let text = format!("1{}", "0".repeat(3000));
     assert_eq!(remove(&text), Err(Errno::EINVAL));
     assert_eq!(trace.ids(), [], "hypercalls");
-    assert!(is_online());
+    assert!(bench.is_online());
     Outcome::Passed
 }
 
 /// The hypervisor refuses: the CPU is back, and its word is passed on.
 pub fn refused() -> Outcome {
-    let bench = need!(Bench::new());
+    let bench = need!(Subject::staying());
     for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOTTY] {
         let result = -i64::from(errno as i32);
         bench
@@ -155,37 +207,49 @@ pub fn refused() -> Outcome {
             .push_fault(fault(SERVICE_VM_OFFLINE_CPU, result));
         let trace = Trace::start(&bench.probe);
         assert_eq!(remove("1"), Err(errno));
-        assert_eq!(bench.told(&trace), [LAPIC_ID]);
-        assert!(is_online(), "the CPU is not back");
+        assert_eq!(bench.told(&trace), [bench.lapic]);
+        assert!(bench.is_online(), "the CPU is not back");
         assert!(!bench.is_free());
     }
     Outcome::Passed
 }
 
-/// As launch scripts do it: offline first, then the number.
+/// As launch scripts do it: offline first, then the number. What is offline could come back before that, and cannot
+/// after it.
 pub fn after_offline() -> Outcome {
-    let bench = need!(Bench::new());
-    put(cpu_file("online"), "0").expect("the CPU goes offline");
-    let trace = Trace::start(&bench.probe);
-    assert_eq!(remove("1\n"), Ok(()));
-    assert_eq!(bench.told(&trace), [LAPIC_ID]);
-    assert!(!is_online());
-    assert!(bench.is_free());
+    let subject = need!(Subject::started(0));
+    let file = || cpu_file(subject.cpu, "online");
+    for text in ["0", "1", "0"] {
+        put(file(), text).expect("the CPU goes and comes");
+        assert!(!subject.is_free());
+    }
+    let trace = Trace::start(&subject.probe);
+    assert_eq!(remove(&format!("{}\n", subject.cpu)), Ok(()));
+    assert_eq!(subject.told(&trace), [subject.lapic]);
+    subject.assert_gone();
     Outcome::Passed
 }
 
 /// The number alone: the driver takes the CPU offline.
 pub fn from_online() -> Outcome {
-    let bench = need!(Bench::new());
-    for text in ["1", "0x1\n"] {
-        let trace = Trace::start(&bench.probe);
-        assert_eq!(remove(text), Ok(()));
-        assert_eq!(bench.told(&trace), [LAPIC_ID]);
-        assert!(!is_online());
-        assert!(bench.is_free());
-        put(cpu_file("online"), "1").expect("the CPU comes back");
-        assert!(!bench.is_free());
+    for (number, prefix) in [(1, ""), (2, "0x")] {
+        let subject = need!(Subject::started(number));
+        let trace = Trace::start(&subject.probe);
+        assert_eq!(remove(&format!("{prefix}{}", subject.cpu)), Ok(()));
+        assert_eq!(subject.told(&trace), [subject.lapic]);
+        subject.assert_gone();
     }
+    Outcome::Passed
+}
+
+/// A CPU that the kernel knows of and has not started.
+pub fn not_started() -> Outcome {
+    let subject = need!(Subject::not_started(3));
+    assert!(subject.is_free());
+    let trace = Trace::start(&subject.probe);
+    assert_eq!(remove(&subject.cpu.to_string()), Ok(()));
+    assert_eq!(subject.told(&trace), [subject.lapic]);
+    subject.assert_gone();
     Outcome::Passed
 }
 
@@ -200,11 +264,11 @@ fn fallible_state() -> Option<String> {
 
 /// Linux cannot do without the CPU: the hypervisor must not get it (A18).
 pub fn offline_fails() -> Outcome {
-    let bench = need!(Bench::new());
+    let bench = need!(Subject::staying());
     let Some(state) = fallible_state() else {
         skip!("no state of CPU hotplug that could fail");
     };
-    if let Err(error) = put(cpu_file("hotplug/fail"), &state) {
+    if let Err(error) = put(cpu_file(CPU, "hotplug/fail"), &state) {
         skip!("no fault injection for CPU hotplug: {error}");
     }
     // Upstream's driver would go on, and lose a CPU that runs.
@@ -212,10 +276,10 @@ pub fn offline_fails() -> Outcome {
     let trace = Trace::start(&bench.probe);
     let refused = remove("1");
     // No longer, should it not have failed.
-    put(cpu_file("hotplug/fail"), "-1").expect("hotplug/fail");
+    put(cpu_file(CPU, "hotplug/fail"), "-1").expect("hotplug/fail");
     assert_eq!(refused, Err(Errno::EAGAIN));
     assert_eq!(trace.ids(), [], "hypercalls");
-    assert!(is_online());
+    assert!(bench.is_online());
     Outcome::Passed
 }
 

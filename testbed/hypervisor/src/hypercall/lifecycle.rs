@@ -14,10 +14,10 @@ const INVALID_VMID: u16 = ANY_VM;
 
 pub fn offline_cpu(lapic_id: u64) -> Result {
     match usize::try_from(lapic_id).ok().and_then(cpu::with_lapic_id) {
-        Some(0) => return Err(Errno::GENERIC),
-        Some(id) if id < cpu::SERVICE && cpu::is(id, cpu::Owner::Service) => {
+        Some(cpu::BOOT) => return Err(Errno::GENERIC),
+        Some(id) if !cpu::is(id, cpu::Owner::None) && !cpu::is_removed(id) => {
             service::remove_cpu(id);
-            log!("CPU {id} is free for User VMs");
+            log!("CPU {id} is not the Service VM's any more");
         }
         _ => {}
     }
