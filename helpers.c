@@ -188,7 +188,8 @@ bool hsm_cpu_online(u32 cpu)
 
 u32 hsm_cpu_lapic_id(u32 cpu)
 {
-	return cpu_data(cpu).topo.apicid;
+	/* By the MADT: cpu_data() is filled in when the CPU starts. */
+	return cpu_physical_id(cpu);
 }
 
 bool hsm_log_allowed(void)
