@@ -54,12 +54,12 @@ pub struct Args {
     #[arg(long)]
     pub hugepages: bool,
 
-    /// Number of vCPUs, on the physical CPUs from 2 up
+    /// Number of vCPUs, on physical CPUs that the Service VM's kernel does not use, or on the last ones that it does
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "cpu_affinity",
         value_parser = clap::value_parser!(u32).range(1..=16))]
     pub cpus: u32,
 
-    /// Physical CPUs for the VM, bit n for CPU n, one a vCPU
+    /// Physical CPUs for the VM, one a vCPU: bit n for ACRN's CPU n, the n-th of the machine's MADT
     #[arg(long, value_name = "MASK", value_parser = parse_mask)]
     pub cpu_affinity: Option<u64>,
 
@@ -90,11 +90,6 @@ pub struct Args {
 }
 
 impl Args {
-    /// The physical CPUs for the VM.
-    pub fn affinity(&self) -> u64 {
-        self.cpu_affinity.unwrap_or(((1 << self.cpus) - 1) << 2)
-    }
-
     /// What the kernel is told.
     pub fn cmdline(&self) -> &str {
         match (&self.cmdline, self.console) {
@@ -220,11 +215,11 @@ mod tests {
         assert!(parse_mask("0x1ffff").is_err());
         let args = |more: &[&str]| {
             Args::try_parse_from([&["acrn-vmm", "--kernel", "k"], more].concat())
-                .map(|args| args.affinity())
+                .map(|args| (args.cpus, args.cpu_affinity))
         };
-        assert_eq!(args(&[]).unwrap(), 4);
-        assert_eq!(args(&["--cpus", "2"]).unwrap(), 0b1100);
-        assert_eq!(args(&["--cpu-affinity", "0x30"]).unwrap(), 0x30);
+        assert_eq!(args(&[]).unwrap(), (1, None));
+        assert_eq!(args(&["--cpus", "2"]).unwrap(), (2, None));
+        assert_eq!(args(&["--cpu-affinity", "1"]).unwrap(), (1, Some(1)));
         assert!(args(&["--cpus", "17"]).is_err());
         assert!(args(&["--cpus", "2", "--cpu-affinity", "4"]).is_err());
     }

@@ -16,6 +16,7 @@ use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 use crate::boot::Payload;
 use crate::cli::Args;
 use crate::console::Console;
+use crate::cpus::Cpus;
 use crate::devices::{Demand, Devices};
 use crate::error::{Context, Error, Result};
 use crate::ioreq::{self, End};
@@ -45,6 +46,8 @@ struct Machine {
     page: Arc<RequestPage>,
     memory: GuestMemoryMmap,
     payload: Payload,
+    /// Those of the vCPUs.
+    apic_ids: Vec<u8>,
     /// Tells the server to end.
     stop: Arc<AtomicBool>,
     /// Signalled by the server when it ends.
@@ -65,7 +68,8 @@ pub fn run(args: &Args) -> Result<Ending> {
     let page = RequestPage::new().context(|| "preparing the VM")?;
     let hsm =
         Hsm::open_path(&args.device).context(|| format!("device {}", args.device.display()))?;
-    let config = VmConfig::new(args.name, args.affinity());
+    let cpus = Cpus::choose(args)?;
+    let config = VmConfig::new(args.name, cpus.affinity);
     let vm = hsm.create_vm(&config, &page).context(|| {
         format!(
             "creating the VM on physical CPUs {:#x}",
@@ -78,6 +82,7 @@ pub fn run(args: &Args) -> Result<Ending> {
         page: Arc::new(page),
         memory,
         payload,
+        apic_ids: cpus.apic_ids,
         stop: Arc::default(),
         served,
     };
@@ -115,11 +120,9 @@ impl Machine {
             .add(|stop| Console::new(input, drained, is_terminal, stop))
             .context(|| "duplicating standard input")?;
         let result = self.run_guest(args, devices, supervisor);
-        // Nothing may go on that its devices do for the guest, before there is no guest.
-        let paused = self.vm.pause().context(|| "pausing the VM");
+        // Before the VM is paused: after that nothing may interrupt it.
         let detached = peripherals.detach();
         let ending = result?;
-        paused?;
         detached?;
         Ok(ending)
     }
@@ -141,17 +144,16 @@ impl Machine {
                 End::Stopped => return Ok(Ending::Stopped),
                 End::Demand(Demand::PowerOff) => return Ok(Ending::PowerOff),
                 End::Demand(Demand::Reset) if args.no_reboot => return Ok(Ending::NoReboot),
-                End::Demand(Demand::Reset) => self.reset()?,
+                End::Demand(Demand::Reset) => {}
             }
+            // Before the VM is paused: after that nothing may interrupt it.
             devices.reset();
+            self.reset()?;
         }
     }
 
     fn start(&mut self) -> Result<()> {
-        let vcpus = u8::try_from(self.vm.vcpu_count())
-            .unwrap_or(u8::MAX)
-            .min(16);
-        let regs = self.payload.load(&self.memory, vcpus)?;
+        let regs = self.payload.load(&self.memory, &self.apic_ids)?;
         self.vm
             .set_vcpu_regs(&regs)
             .context(|| "setting the registers of vCPU 0")?;
@@ -169,11 +171,8 @@ impl Machine {
         let server = self.spawn_server(devices)?;
         let stop = supervisor.wait();
         if !matches!(stop, Ok(Stop::Server)) {
-            // A guest that has no one to serve it any more should not go on.
-            let paused = self.vm.pause().context(|| "pausing the VM");
             let (devices, end) = self.stop_server(server)?;
             stop?;
-            paused?;
             return Ok((devices, end.map(|_| End::Stopped)));
         }
         join(server)
@@ -212,23 +211,20 @@ impl Machine {
         join(server)
     }
 
-    /// Back to where the VM was before the start.
+    /// Back to where the VM was before the start. Open requests go with the reset: to complete one of a paused VM
+    /// would let its vCPU run on.
     fn reset(&self) -> Result<()> {
         let doing = || "resetting the VM";
         self.vm.pause().context(doing)?;
-        self.vm.clear_vm_ioreq().context(doing)?;
         self.vm.reset().context(doing)
     }
 
+    /// Pauses the VM and destroys it right after, open requests and all: a guest that asks for power-off again and
+    /// again does so until it is paused.
     fn destroy(self) -> Result<()> {
         let doing = || "destroying the VM";
         let vm = Arc::into_inner(self.vm).ok_or_else(|| Error::new("the VM is still in use"))?;
         vm.pause().context(doing)?;
-        match vm.destroy_ioreq_client() {
-            // There never was one.
-            Err(error) if error.errno() == libc::ENODEV => {}
-            result => result.context(doing)?,
-        }
         vm.destroy()
             .map_err(acrn_ioctls::Error::from)
             .context(doing)?;

@@ -6,6 +6,7 @@ mod acpi;
 mod boot;
 mod cli;
 mod console;
+mod cpus;
 mod devices;
 mod error;
 mod ioreq;

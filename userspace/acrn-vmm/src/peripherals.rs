@@ -106,7 +106,7 @@ impl Peripherals {
         })
     }
 
-    /// Ends the threads, and takes all eventfds back from the driver. The guest should have been paused.
+    /// Ends the threads, and takes all eventfds back from the driver. The guest may still run.
     pub fn detach(self) -> Result<()> {
         let stopped = self.workers.into_iter().map(Worker::stop);
         let stopped = stopped.fold(Ok(()), Result::and);

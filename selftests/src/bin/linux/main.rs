@@ -32,6 +32,7 @@ const INTERACTIVE: &str = "testbed.guest=interactive";
 
 fn main() -> ExitCode {
     harness::main(&[
+        Test::new("triple_fault_ends", triple_fault_ends).within(TEST_LIMIT),
         Test::new("boots_and_powers_off", boots_and_powers_off).within(TEST_LIMIT),
         Test::new("driver_refuses_user_vm", driver_refuses_user_vm).within(TEST_LIMIT),
         Test::new("boots_with_two_vcpus", boots_with_two_vcpus).within(TEST_LIMIT),
@@ -57,6 +58,16 @@ fn boots(options: &[&str], cpus: &str) -> Outcome {
     let word = machine.wait_until_up();
     assert!(word.contains(cpus), "{word}");
     machine.assert_ends_well();
+    Outcome::Passed
+}
+
+/// A guest that shuts down asks for power-off again and again, and that ends acrn-vmm. On the CPU that acrn-vmm
+/// chooses, and on one that it is given.
+fn triple_fault_ends() -> Outcome {
+    let cpus = format!("{:#x}", need!(cpus::pick(1)));
+    for affinity in [None, Some(cpus.as_str())] {
+        need!(flat::run_to_triple_fault(affinity));
+    }
     Outcome::Passed
 }
 

@@ -54,15 +54,19 @@ fn isa_override(irq: u8, gsi: u32, flags: u16) -> [u8; 10] {
     [2, 10, 0, irq, g0, g1, g2, g3, f0, f1]
 }
 
-fn madt(vcpus: u8) -> Vec<u8> {
+/// The table for vCPUs with these APIC ids, vCPU 0 first.
+fn madt(apic_ids: &[u8]) -> Vec<u8> {
     let mut table = Sdt::new(*b"APIC", 44, 4, OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     table.write_u32(36, LOCAL_APIC_ADDRESS);
     table.write_u32(40, PCAT_COMPAT);
-    for vcpu in 0..vcpus {
-        let apic = ProcessorLocalApic::new(vcpu, vcpu, EnabledStatus::Enabled);
+    for (vcpu, apic_id) in (0..).zip(apic_ids) {
+        let apic = ProcessorLocalApic::new(vcpu, *apic_id, EnabledStatus::Enabled);
         table.append_slice(apic.as_bytes());
     }
-    table.append_slice(IoApic::new(vcpus, IO_APIC_ADDRESS, 0).as_bytes());
+    // Its id is not to be that of a local APIC.
+    let io_apic_id = (0..=u8::MAX).find(|id| !apic_ids.contains(id));
+    let io_apic = IoApic::new(io_apic_id.unwrap_or_default(), IO_APIC_ADDRESS, 0);
+    table.append_slice(io_apic.as_bytes());
     table.append_slice(&isa_override(TIMER, TIMER_PIN, BUS_DEFAULT));
     table.append_slice(&isa_override(SCI, SCI.into(), ACTIVE_HIGH_LEVEL));
     table.as_slice().to_vec()
@@ -120,8 +124,8 @@ impl Blob {
     }
 }
 
-/// All tables for this many vCPUs, to be written to [`ADDRESS`], where the RSDP then is.
-pub fn tables(vcpus: u8) -> Vec<u8> {
+/// All tables for vCPUs with these APIC ids, to be written to [`ADDRESS`], where the RSDP then is.
+pub fn tables(apic_ids: &[u8]) -> Vec<u8> {
     let rsdp_space = vec![0; Rsdp::len()];
     let mut blob = Blob {
         base: ADDRESS,
@@ -130,7 +134,7 @@ pub fn tables(vcpus: u8) -> Vec<u8> {
     let facs = blob.push(&to_bytes(&FACS::new()));
     let dsdt = blob.push(&dsdt::table());
     let fadt = blob.push(&fadt(facs, dsdt));
-    let madt = blob.push(&madt(vcpus));
+    let madt = blob.push(&madt(apic_ids));
     let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     xsdt.add_entry(fadt);
     xsdt.add_entry(madt);
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn tables_point_at_each_other_and_add_up() {
-        let blob = tables(2);
+        let blob = tables(&[5, 0]);
         assert_eq!(&blob[..8], b"RSD PTR ");
         assert_eq!(sum(&blob[..36]), 0);
         let xsdt = table(&blob, u32_at(&blob, 24));
@@ -173,11 +177,13 @@ mod tests {
         let madt = table(&blob, u32_at(xsdt, 44));
         assert_eq!((&madt[..4], sum(madt)), (&b"APIC"[..], 0));
         assert_eq!(madt.len(), 44 + 2 * 8 + 12 + 2 * 10);
-        assert_eq!(madt[44 + 8..][..4], [0, 8, 1, 1]);
+        assert_eq!(madt[44..][..4], [0, 8, 0, 5]);
+        assert_eq!(madt[44 + 8..][..4], [0, 8, 1, 0]);
+        assert_eq!(madt[44 + 16..][..3], [1, 12, 1]);
     }
 
     #[test]
     fn all_fits_below_a_megabyte() {
-        assert!(ADDRESS + tables(16).len() as u64 <= 0xF_0000);
+        assert!(ADDRESS + tables(&[0; 16]).len() as u64 <= 0xF_0000);
     }
 }

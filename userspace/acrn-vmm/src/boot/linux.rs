@@ -76,12 +76,12 @@ impl Linux {
         })
     }
 
-    pub fn load(&mut self, memory: &GuestMemoryMmap, vcpus: u8) -> Result<acrn_vcpu_regs> {
+    pub fn load(&mut self, memory: &GuestMemoryMmap, apic_ids: &[u8]) -> Result<acrn_vcpu_regs> {
         let mut header = self.load_kernel(memory)?;
         self.load_cmdline(memory, &mut header)?;
         self.load_initramfs(memory, &mut header)?;
         memory
-            .write_slice(&acpi::tables(vcpus), GuestAddress(acpi::ADDRESS))
+            .write_slice(&acpi::tables(apic_ids), GuestAddress(acpi::ADDRESS))
             .context(|| "writing the ACPI tables")?;
         let params = parameters(memory, header);
         let params = BootParams::new(&params, GuestAddress(ZERO_PAGE));
@@ -255,7 +255,7 @@ mod tests {
         initramfs.as_file().write_all(b"cpio").unwrap();
         let mut linux = Linux::open(kernel.as_path(), Some(initramfs.as_path()), "a=b c").unwrap();
         for _ in 0..2 {
-            let regs = linux.load(&memory, 1).unwrap().vcpu_regs;
+            let regs = linux.load(&memory, &[3]).unwrap().vcpu_regs;
             assert_eq!((regs.rip, regs.gprs.rsi), (0x10_0200, 0x7000));
         }
         let read = |address: u64, len: usize| {
@@ -282,7 +282,7 @@ mod tests {
         let memory = crate::memory::create(16 << 20, false).unwrap();
         let load = |file: &TempFile, cmdline: &str| {
             let mut linux = Linux::open(file.as_path(), None, cmdline).unwrap();
-            linux.load(&memory, 1).unwrap_err().to_string()
+            linux.load(&memory, &[3]).unwrap_err().to_string()
         };
         let old = image(0, b"");
         let path = old.as_path().display().to_string();
@@ -312,10 +312,10 @@ mod tests {
         let memory = crate::memory::create(32 << 20, false).unwrap();
         let kernel = image(1, b"");
         let mut linux = Linux::open(kernel.as_path(), None, &"x".repeat(228)).unwrap();
-        let error = linux.load(&memory, 1).unwrap_err().to_string();
+        let error = linux.load(&memory, &[3]).unwrap_err().to_string();
         assert_eq!(error, "the kernel's command line: longer than 255 bytes");
         let mut linux = Linux::open(kernel.as_path(), None, &"x".repeat(227)).unwrap();
-        assert!(linux.load(&memory, 1).is_ok());
+        assert!(linux.load(&memory, &[3]).is_ok());
     }
 
     #[test]

@@ -36,10 +36,10 @@ impl Payload {
         }
     }
 
-    /// Puts it into guest memory, and says how vCPU 0 is to start.
-    pub fn load(&mut self, memory: &GuestMemoryMmap, vcpus: u8) -> Result<acrn_vcpu_regs> {
+    /// Puts it into guest memory, for vCPUs with these APIC ids, and says how vCPU 0 is to start.
+    pub fn load(&mut self, memory: &GuestMemoryMmap, apic_ids: &[u8]) -> Result<acrn_vcpu_regs> {
         match self {
-            Payload::Linux(linux) => linux.load(memory, vcpus),
+            Payload::Linux(linux) => linux.load(memory, apic_ids),
             Payload::Flat(flat) => flat.load(memory),
         }
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
 //! ACPI power management: the PM1a event and control blocks. No event ever comes; the control block powers
-//! off.
+//! off. It is where ACRN expects it, which powers off by it a guest that has shut down.
 
 use super::Demand;
 
 /// Status and enable register, 2 bytes each.
-pub const EVENT_BLOCK: u16 = 0x600;
+pub const EVENT_BLOCK: u16 = 0x400;
 /// 2 bytes.
 pub const CONTROL_BLOCK: u16 = EVENT_BLOCK + 4;
 pub const FIRST: u16 = EVENT_BLOCK;

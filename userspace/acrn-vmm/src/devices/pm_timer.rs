@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-pub const FIRST: u16 = 0x608;
+use super::pm;
+
+pub const FIRST: u16 = pm::EVENT_BLOCK + 8;
 pub const LAST: u16 = FIRST + 3;
 
 const HERTZ: u128 = 3_579_545;
