@@ -98,9 +98,9 @@ pub fn states_and_requests() -> Outcome {
     const NOTIFY_PORT: u16 = 0x520;
     let port = Target::Port;
     let accesses = [
-        // The address register of PCI configuration space, written and read: the driver's own.
+        // The address register of PCI configuration space: the driver's own.
+        write(port(0xcf8), Width::Four, 0x8000_1000),
         write(port(0xcf8), Width::Four, 0x8000_0000),
-        read(port(0xcf8), Width::Four),
         // The device model's: a configuration register, a port.
         read(port(0xcfc), Width::Four),
         read(port(PORT), Width::One),
