@@ -262,11 +262,9 @@ impl GuestMemory {
                 released.append(self.parking.park(pins));
                 return Err(error);
             }
-            mappings.insert(Mapping {
-                guest,
-                rights,
-                backing: Backing::Pinned(pins),
-            })?;
+            let is_whole = mapped.is_ok();
+            let backing = Backing::Pinned(pins);
+            mappings.insert(Mapping::new(guest, rights, backing, is_whole))?;
             self.mapped.fetch_add(guest.len(), ordering::Relaxed);
             mapped.map_err(|(error, _)| {
                 pr_err_ratelimited!(
@@ -299,11 +297,8 @@ impl GuestMemory {
                     return Ok(false);
                 };
                 mapped?;
-                mappings.insert(Mapping {
-                    guest,
-                    rights,
-                    backing: Backing::Watched(pfns.clone()),
-                })?;
+                let backing = Backing::Watched(pfns.clone());
+                mappings.insert(Mapping::new(guest, rights, backing, true))?;
                 Ok(true)
             })?;
             if mapped {
@@ -323,18 +318,16 @@ impl GuestMemory {
             mappings.reserve()?;
             let region = MemoryRegion::add_mmio(guest.start(), range, rights);
             self.regions.lock().add(&mut room, iter::once(region))?;
-            mappings.insert(Mapping {
-                guest,
-                rights,
-                backing: Backing::Mmio(range.phys()),
-            })
+            let backing = Backing::Mmio(range.phys());
+            mappings.insert(Mapping::new(guest, rights, backing, true))
         })
     }
 
     /// UNSET_MEMSEG: of what was set, all that is in the range goes, by whichever type. Where nothing was set
     /// the hypervisor is asked to delete MMIO, which it may have mapped by itself; RAM is `EINVAL`.
     ///
-    /// `EINTR` if the task is killed; some of it may be gone then. `ENOSPC` if no more can be parked.
+    /// `EINTR` if the task is killed; some of it may be gone then. `ENOSPC` if no more can be parked, or there
+    /// are too many segments to split one. `ENODEV` if the VM is gone.
     pub(crate) fn unmap(&self, segment: Segment) -> Result {
         let (guest, is_ram) = match segment {
             Segment::Ram { guest, len, .. } => (PageRange::new(guest, len)?, true),
@@ -351,13 +344,15 @@ impl GuestMemory {
         })
     }
 
-    /// Runs `action` under the lock. What it releases goes when the lock is free again.
+    /// Runs `action` under the lock. What it releases goes when the lock is free again. `ENODEV` for a VM
+    /// that has ended.
     fn change<T>(
         &self,
         action: impl FnOnce(&mut Mappings, &mut Released) -> Result<T>,
     ) -> Result<T> {
         let mut released = Released::default();
         let mut mappings = self.mappings.lock();
+        self.regions.lock().must_last()?;
         let result = action(&mut mappings, &mut released);
         drop(mappings);
         drop(released);
@@ -371,13 +366,17 @@ impl GuestMemory {
         mappings.split_at(guest.end())?;
         while let Some(mapping) = mappings.first_in(guest) {
             cond_resched_killable()?;
-            match &mapping.backing {
-                Backing::Watched(pfns) => pfns.unmap(mapping.guest)?,
+            let cleared = match &mapping.backing {
+                Backing::Watched(pfns) => pfns.unmap(mapping.guest),
                 Backing::Pinned(_) => {
                     self.parking.must_have_room()?;
-                    self.regions.lock().clear(mapping.guest)?;
+                    self.regions.lock().clear(mapping.guest)
                 }
-                Backing::Mmio(_) => self.regions.lock().clear(mapping.guest)?,
+                Backing::Mmio(_) => self.regions.lock().clear(mapping.guest),
+            };
+            if cleared.is_err() {
+                mappings.distrust_first_in(guest);
+                return cleared;
             }
             let Some(mapping) = mappings.remove_first_in(guest) else {
                 break;

@@ -23,7 +23,7 @@ use kernel::{
 
 /// What is behind a mapping.
 pub(super) enum Backing {
-    /// Pinned memory. The hypervisor maps it, unless it could not take back what it mapped.
+    /// Pinned memory.
     Pinned(KBox<Pins>),
     /// Memory that is watched, and that the hypervisor maps until it is lost. Parts of one segment share it.
     Watched(Arc<PfnMapping>),
@@ -36,9 +36,26 @@ pub(super) struct Mapping {
     pub(super) guest: PageRange,
     pub(super) rights: AccessRights,
     pub(super) backing: Backing,
+    /// The hypervisor maps all of it. False if it failed in the middle of mapping it or of taking it away.
+    is_whole: bool,
 }
 
 impl Mapping {
+    /// Memory that the hypervisor maps, or, if not `is_whole`, may have mapped some of.
+    pub(super) fn new(
+        guest: PageRange,
+        rights: AccessRights,
+        backing: Backing,
+        is_whole: bool,
+    ) -> Self {
+        Self {
+            guest,
+            rights,
+            backing,
+            is_whole,
+        }
+    }
+
     /// Bytes of it that are RAM for as long as it lives: memory that is watched may be lost.
     pub(super) fn pinned_bytes(&self) -> u64 {
         match self.backing {
@@ -69,6 +86,7 @@ impl Mapping {
             guest: after,
             rights: self.rights,
             backing,
+            is_whole: self.is_whole,
         }))
     }
 
@@ -132,7 +150,8 @@ impl Mappings {
             };
             covered += part.len();
             let skip = part.start() - mapping.guest.start();
-            let same = mapping.rights == rights
+            let same = mapping.is_whole
+                && mapping.rights == rights
                 && match &mapping.backing {
                     Backing::Pinned(pins) if kind == Kind::Pinned => {
                         let runs = pins.pages.runs().map(|run| (run.phys(), run.len()));
@@ -200,6 +219,14 @@ impl Mappings {
     /// The first mapping in `guest`.
     pub(super) fn first_in(&self, guest: PageRange) -> Option<&Mapping> {
         self.overlapping(guest).next()
+    }
+
+    /// The hypervisor failed to take away the first mapping in `guest`: some of it may be gone.
+    pub(super) fn distrust_first_in(&mut self, guest: PageRange) {
+        let index = self.first_behind(guest.start());
+        if let Some(mapping) = self.0.get_mut(index) {
+            mapping.is_whole = false;
+        }
     }
 
     /// Takes out the first mapping in `guest`.

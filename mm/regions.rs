@@ -64,7 +64,8 @@ impl Regions {
         Ok(proof)
     }
 
-    fn must_last(&self) -> Result {
+    /// `ENODEV` for a VM that has ended.
+    pub(super) fn must_last(&self) -> Result {
         match self.life {
             Life::Lasting => Ok(()),
             Life::Ended => Err(ENODEV),

@@ -63,9 +63,11 @@ impl Vm {
     /// All three must be multiples of 4096.
     ///
     /// The driver pins the memory until the range is unmapped or the VM destroyed. So it may be unmapped in
-    /// our address space before that.
+    /// our address space before that. What was set in the range before is replaced; the same memory again
+    /// changes nothing.
     ///
-    /// `EINVAL`: a value that is not aligned or wraps. `EFAULT`: not our memory. `ENOMEM`: too much.
+    /// `EINVAL`: a value that is not aligned or wraps. `EFAULT`: not our memory. `ENOMEM`: too much, beyond
+    /// `RLIMIT_MEMLOCK` for example, which does not count hugetlb memory. `ENOSPC`: more than 4096 segments.
     ///
     /// # Safety
     ///
@@ -99,9 +101,13 @@ impl Vm {
         )
     }
 
-    /// `ACRN_IOCTL_UNSET_MEMSEG` of RAM: undoes [`set_memory`](Self::set_memory).
+    /// `ACRN_IOCTL_UNSET_MEMSEG` of RAM: undoes [`set_memory`](Self::set_memory), of all or of a part.
     ///
-    /// `EINVAL`: not such a range. Linux's C driver knows of no such thing and always says that.
+    /// The memory stays pinned while the guest may still reach it by old translations: until the VM is paused,
+    /// and has no passed-through device any more.
+    ///
+    /// `EINVAL`: nothing was set in the range. Linux's C driver knows of no such thing and always says that.
+    /// `ENOSPC`: too many pieces for a VM that runs, which then has to be paused.
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm, shared_mapping: u64) -> acrn_ioctls::Result<()> {
@@ -124,6 +130,8 @@ impl Vm {
 
     /// `ACRN_IOCTL_SET_MEMSEG` of device memory: `len` bytes at `user_vm_pa` in the guest are those at
     /// `service_vm_pa` in the Service VM.
+    ///
+    /// `EPERM`: RAM of the Service VM's kernel, or a kernel that is locked down.
     ///
     /// # Safety
     ///

@@ -8,6 +8,7 @@ use acrn_selftests::harness::{self, Test};
 
 mod again;
 mod dirty;
+mod gone;
 mod holes;
 mod killed;
 mod kinds;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         Test::new("paused_while_unset", stale::paused_meanwhile),
         Test::new("killed_while_set", killed::while_set),
         Test::new("killed_while_unset", killed::while_unset),
+        Test::new("of_replaced_vm", gone::replaced),
         Test::new("mmio_of_kernel_ram", refused_mmio::ram_of_the_kernel),
         Test::new("mmio_of_other_memory", refused_mmio::other_memory),
         Test::new("mmio_locked_down", refused_mmio::locked_down),
@@ -79,6 +81,11 @@ fn main() -> ExitCode {
         Test::new("later_batch_fails", undo::later_batch_fails),
         Test::new("roll_back_fails", undo::roll_back_fails),
         Test::new("unset_fails", undo::unset_fails),
+        Test::new(
+            "set_after_failed_roll_back",
+            undo::set_after_failed_roll_back,
+        ),
+        Test::new("set_after_failed_unset", undo::set_after_failed_unset),
         Test::new("destroy_unpins", undo::destroy_unpins),
         Test::new("pages_are_dirty", dirty::pages_are_dirty),
         Test::new("many_small_pages", large::many_small_pages).within(180),

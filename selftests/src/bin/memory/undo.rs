@@ -153,6 +153,43 @@ pub fn roll_back_fails() -> Outcome {
     Outcome::Passed
 }
 
+/// What the hypervisor did not take back is not taken for what was set: the same segment again is there as a whole.
+pub fn set_after_failed_roll_back() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = scattered(16);
+    bench.fail_regions(0, 5, 1, -22);
+    bench.fail_regions(0, 0, u32::MAX, -1);
+    assert_eq!(bench.set(whole(&area)), Err(Errno::EINVAL));
+    bench.probe.clear_faults();
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    bench.assert_shows(GUEST, &area, 0, area.len());
+    assert_eq!(bench.pinned(), 16);
+    bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+    bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The same after an UNSET_MEMSEG that failed when some was gone: here at the second of the parts that a hole makes.
+pub fn set_after_failed_unset() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(8 * PAGE);
+    area.number_pages(0x480);
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    need!(bench.lose(GUEST + 5 * PAGE as u64, PAGE as u64));
+    // All of it is refused, then the first half is deleted, and the rest fails.
+    bench.fail_regions(2, 0, 1, -1);
+    assert_eq!(bench.unset(whole(&area)), Err(Errno::EPERM));
+    bench.probe.clear_faults();
+    assert_eq!(bench.mapped_bytes(), 3 * PAGE as u64);
+    assert_eq!(bench.pinned(), 8);
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    bench.assert_shows(GUEST, &area, 0, area.len());
+    assert_eq!(bench.pinned(), 8);
+    bench.destroy();
+    Outcome::Passed
+}
+
 /// UNSET_MEMSEG that the hypervisor refuses changes nothing.
 pub fn unset_fails() -> Outcome {
     let bench = need!(Bench::new());

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory of a VM that the hypervisor destroyed though it returned an error, and whose id another VM has.
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{Bench, GUEST, as_mmio, ram, whole},
+    harness::Outcome,
+    hypercall::DESTROY_VM,
+    leaks, need,
+    probe::fault,
+    trace::Trace,
+};
+use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+
+/// Its pins are given back, and what is asked of it is not done to the other VM.
+pub fn replaced() -> Outcome {
+    let old = need!(Bench::new());
+    let area = Area::anonymous(8 * PAGE);
+    area.number_pages(0x100);
+    old.set(whole(&area)).expect("SET_MEMSEG");
+    old.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    old.probe.push_fault(Fault {
+        after: 1,
+        ..fault(DESTROY_VM, -110)
+    });
+    let destroyed = old.device.plain(ACRN_IOCTL_DESTROY_VM);
+    assert_eq!(destroyed, Err(Errno::ETIMEDOUT));
+    assert_eq!(old.pinned(), 8, "nothing proves that it is gone");
+
+    let before = leaks::pinned_pages().expect("counted before");
+    let new = need!(Bench::new());
+    assert_eq!(new.vmid, old.vmid);
+    // The new VM's request page came, the old one's and the memory went.
+    assert_eq!(leaks::pinned_pages(), Some(before - 8));
+    let memory = Area::anonymous(8 * PAGE);
+    memory.number_pages(0x200);
+    new.set(whole(&memory)).expect("SET_MEMSEG");
+    let trace = Trace::start(&new.probe);
+    let elsewhere = ram(2 * GUEST, &area, 0, PAGE);
+    assert_eq!(old.set(elsewhere), Err(Errno::ENODEV));
+    assert_eq!(old.set(whole(&area)), Err(Errno::ENODEV));
+    assert_eq!(old.unset(whole(&area)), Err(Errno::ENODEV));
+    assert_eq!(old.unset(as_mmio(whole(&area))), Err(Errno::ENODEV));
+    assert_eq!(trace.ids(), [], "hypercalls");
+    new.assert_shows(GUEST, &memory, 0, memory.len());
+    assert_eq!(new.pinned(), 8);
+    new.destroy();
+    Outcome::Passed
+}
