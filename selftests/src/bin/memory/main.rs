@@ -16,6 +16,7 @@ mod large;
 mod limits;
 mod parked;
 mod pass;
+mod random;
 mod refused_mmio;
 mod stale;
 mod typed;
@@ -55,7 +56,8 @@ fn main() -> ExitCode {
         Test::new("part", again::part),
         Test::new("part_of_huge_pages", again::part_of_huge_pages),
         Test::new("devices_and_memory", again::devices_and_memory),
-        Test::new("holes_cost_few_hypercalls", holes::few_hypercalls),
+        Test::new("random_segments", random::segments).within(180),
+        Test::new("holes_cost_few_hypercalls", holes::few_hypercalls).telling(),
         Test::new("all_lost", holes::all_lost),
         Test::new("parked_until_pause", parked::until_pause),
         Test::new("parked_until_close", parked::until_close),

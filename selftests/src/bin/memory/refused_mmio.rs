@@ -75,11 +75,13 @@ pub fn ram_of_the_kernel() -> Outcome {
 /// What is no RAM goes on: devices, and the firmware's memory.
 pub fn other_memory() -> Outcome {
     let bench = need!(Bench::new());
-    for source in [DEVICE, FIRMWARE] {
-        bench
-            .set(bench.device_memory(source))
-            .expect("SET_MEMSEG of no RAM");
-        let query = bench.probe.mapping(bench.vmid, GUEST);
+    for (guest, source) in [(GUEST, DEVICE), (2 * GUEST, FIRMWARE)] {
+        let segment = acrn_vm_memmap {
+            user_vm_pa: guest,
+            ..bench.device_memory(source)
+        };
+        bench.set(segment).expect("SET_MEMSEG of no RAM");
+        let query = bench.probe.mapping(bench.vmid, guest);
         assert_eq!((query.mapped, query.service_vm_pa), (1, source));
     }
     bench.destroy();

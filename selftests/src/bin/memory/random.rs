@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Segments over segments at random, against what there has to be.
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{Bench, GUEST, as_mmio, ram, scattered},
+    harness::Outcome,
+    need,
+    status::Status,
+};
+use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap, acrn_vm_memmap__bindgen_ty_1};
+use nix::errno::Errno;
+
+use crate::limits::locked;
+
+/// Pages of the guest that change.
+const PAGES: usize = 48;
+const STEPS: usize = 600;
+/// The firmware's read-only memory, 64 KiB.
+const FIRMWARE: u64 = 0xf_0000;
+const FIRMWARE_PAGES: usize = 16;
+
+/// What a page of the guest has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Page {
+    Nothing,
+    /// The page of that number of the first area or of the second one.
+    Memory(usize, usize),
+    Firmware(usize),
+}
+
+/// Numbers that are the same in each run (Knuth's constants).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % limit
+    }
+}
+
+fn firmware(guest: u64, first: usize, pages: usize) -> acrn_vm_memmap {
+    acrn_vm_memmap {
+        type_: ACRN_MEMMAP_MMIO,
+        attr: acrn_selftests::bench::ALL_RIGHTS,
+        user_vm_pa: guest,
+        __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
+            service_vm_pa: FIRMWARE + (first * PAGE) as u64,
+        },
+        len: (pages * PAGE) as u64,
+    }
+}
+
+fn check(bench: &Bench, areas: &[Area; 2], model: &[Page], locked_before: u64, step: usize) {
+    for (page, has) in model.iter().enumerate() {
+        let guest = GUEST + (page * PAGE) as u64;
+        let query = bench.probe.mapping(bench.vmid, guest);
+        let seen = (query.mapped == 1).then_some(query.service_vm_pa);
+        match *has {
+            Page::Nothing => assert_eq!(seen, None, "page {page} after step {step}"),
+            Page::Firmware(number) => {
+                let source = FIRMWARE + (number * PAGE) as u64;
+                assert_eq!(seen, Some(source), "page {page} after step {step}");
+            }
+            Page::Memory(area, number) => {
+                let word = bench.probe.read_guest(bench.vmid, guest, 8);
+                let expected = areas[area].read::<u64>(number * PAGE).to_le_bytes();
+                assert_eq!(
+                    word.as_deref(),
+                    Some(&expected[..]),
+                    "page {page} after step {step}"
+                );
+            }
+        }
+    }
+    let memory = model
+        .iter()
+        .filter(|has| matches!(has, Page::Memory(..)))
+        .count();
+    assert_eq!(bench.pinned(), memory as i64, "pins after step {step}");
+    assert_eq!(
+        locked() - locked_before,
+        (4 * memory) as u64,
+        "VmLck after step {step}"
+    );
+    let told = Status::of(&bench.device).number("mapped_bytes");
+    assert_eq!(
+        told,
+        (memory * PAGE) as u64,
+        "mapped_bytes after step {step}"
+    );
+}
+
+/// RAM and the memory of a device are set and unset, in ranges that overlap as they like.
+pub fn segments() -> Outcome {
+    let bench = need!(Bench::new());
+    let areas = [Area::anonymous(PAGES * PAGE), scattered(PAGES + 2)];
+    areas[0].number_pages(0x1_0000);
+    let before = locked();
+    let mut model = [Page::Nothing; PAGES];
+    let mut random = Random(9);
+    for step in 0..STEPS {
+        let first = random.below(PAGES);
+        let pages = 1 + random.below(PAGES - first);
+        let range = first..first + pages;
+        let guest = GUEST + (first * PAGE) as u64;
+        match random.below(8) {
+            0..=3 => {
+                // Often the same pages at the same place.
+                let area = random.below(2);
+                let from = if random.below(2) == 0 { first } else { 0 };
+                bench
+                    .set(ram(guest, &areas[area], from * PAGE, pages * PAGE))
+                    .expect("SET_MEMSEG");
+                for page in range {
+                    model[page] = Page::Memory(area, from + page - first);
+                }
+            }
+            4 => {
+                let pages = pages.min(FIRMWARE_PAGES);
+                bench.set(firmware(guest, 0, pages)).expect("SET_MEMSEG");
+                for page in 0..pages {
+                    model[first + page] = Page::Firmware(page);
+                }
+            }
+            kind => {
+                let empty = model[range.clone()].iter().all(|has| *has == Page::Nothing);
+                let segment = ram(guest, &areas[0], 0, pages * PAGE);
+                let by_type = if kind == 5 { as_mmio(segment) } else { segment };
+                let expected = if empty { Err(Errno::EINVAL) } else { Ok(()) };
+                assert_eq!(bench.unset(by_type), expected, "step {step}");
+                model[range].fill(Page::Nothing);
+            }
+        }
+        check(&bench, &areas, &model, before, step);
+    }
+    bench.destroy();
+    Outcome::Passed
+}
