@@ -52,7 +52,6 @@ use kernel::{
 };
 use mappings::{
     Backing,
-    Kind,
     Mapping,
     Mappings, //
 };
@@ -221,7 +220,13 @@ impl GuestMemory {
                     return self.map_pfns(start, pages, guest, rights);
                 }
                 // Not under the lock: it takes long, and the mmap lock.
-                self.map_pinned(PinnedPages::pin(start, pages)?, guest, rights)
+                let pages = match PinnedPages::pin(start, pages) {
+                    Err(error) if error == ENOMEM && self.is_there(start, pages, guest, rights) => {
+                        return Ok(());
+                    }
+                    pinned => pinned?,
+                };
+                self.map_pinned(pages, guest, rights)
             }
             Segment::Mmio {
                 phys,
@@ -237,17 +242,26 @@ impl GuestMemory {
         }
     }
 
+    /// Whether the VM has the pages from the user address `start` at `guest` already. They are not charged
+    /// once more to find that out.
+    fn is_there(&self, start: usize, pages: usize, guest: PageRange, rights: AccessRights) -> bool {
+        if self.mappings.lock().is_empty_at(guest) {
+            return false;
+        }
+        PinnedPages::pin_uncharged(start, pages)
+            .is_ok_and(|pages| self.mappings.lock().has_pages(guest, rights, &pages))
+    }
+
     fn map_pinned(&self, pages: PinnedPages, guest: PageRange, rights: AccessRights) -> Result {
         let room = Pins::room()?;
         let mut batch = RegionChange::with_room_for(self.vm, pages.runs().len())?;
         // Dropped when the lock is free again, as what is released is.
         let mut pages = Some(pages);
         self.change(|mappings, released| {
-            let is_there = pages.as_ref().is_none_or(|pages| {
-                let runs = pages.runs().iter().map(|run| (run.phys(), run.len()));
-                mappings.has(guest, rights, Kind::Pinned, runs)
-            });
-            if is_there {
+            if pages
+                .as_ref()
+                .is_none_or(|pages| mappings.has_pages(guest, rights, pages))
+            {
                 return Ok(());
             }
             self.remove(mappings, guest, released)?;
@@ -310,8 +324,7 @@ impl GuestMemory {
     fn map_mmio(&self, range: &MmioRange, guest: PageRange, rights: AccessRights) -> Result {
         let mut room = RegionChange::with_room_for(self.vm, 1)?;
         self.change(|mappings, released| {
-            let piece = iter::once((range.phys(), range.len()));
-            if mappings.has(guest, rights, Kind::Mmio, piece) {
+            if mappings.has_mmio(guest, rights, range) {
                 return Ok(());
             }
             self.remove(mappings, guest, released)?;

@@ -157,6 +157,19 @@ impl PinnedPages {
     /// with `ENOMEM` beyond `RLIMIT_MEMLOCK`, from which hugetlb pages are exempt, with `EINTR` if the
     /// task is killed; nothing stays pinned then. Process context.
     pub(crate) fn pin(start: usize, pages: usize) -> Result<Self> {
+        Self::pin_and(start, pages, LockedMemory::charge)
+    }
+
+    /// The same without a charge, to look which pages these are: to be dropped soon.
+    pub(crate) fn pin_uncharged(start: usize, pages: usize) -> Result<Self> {
+        Self::pin_and(start, pages, |_, _| Ok(()))
+    }
+
+    fn pin_and(
+        start: usize,
+        pages: usize,
+        charge: impl Fn(&mut LockedMemory, usize) -> Result,
+    ) -> Result<Self> {
         // INVARIANT: No runs yet.
         let mut pinned = Self {
             runs: KVVec::new(),
@@ -184,7 +197,7 @@ impl PinnedPages {
             }
             let mut fresh = FreshPins(buffer.get(..got as usize).ok_or(EINVAL)?);
             let charged = fresh.runs().map(|run| run.charged_pages() as usize).sum();
-            pinned.charge.charge(charged)?;
+            charge(&mut pinned.charge, charged)?;
             while let Some(run) = fresh.first() {
                 pinned.append(run)?;
                 // INVARIANT: The pin of the page has moved from `fresh` to `runs`.

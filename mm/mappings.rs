@@ -11,7 +11,11 @@ use super::{
     pfn_mapping::PfnMapping, //
 };
 use crate::{
-    abstractions::resched::cond_resched,
+    abstractions::{
+        mmio_range::MmioRange,
+        pinned_pages::PinnedPages,
+        resched::cond_resched, //
+    },
     hypercall::AccessRights, //
 };
 use kernel::{
@@ -96,11 +100,11 @@ impl Mapping {
 }
 
 /// A piece of physical memory: its address, and its length in bytes.
-pub(super) type Piece = (u64, u64);
+type Piece = (u64, u64);
 
 /// What new memory is to be compared with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     Pinned,
     Mmio,
 }
@@ -134,8 +138,29 @@ impl Mappings {
         self.overlapping(guest).next().is_none()
     }
 
-    /// Whether `guest` has just the memory `pieces` already, with the same rights.
-    pub(super) fn has(
+    /// Whether just `pages` are at `guest` already, with the same rights.
+    pub(super) fn has_pages(
+        &self,
+        guest: PageRange,
+        rights: AccessRights,
+        pages: &PinnedPages,
+    ) -> bool {
+        let runs = pages.runs().iter().map(|run| (run.phys(), run.len()));
+        self.has(guest, rights, Kind::Pinned, runs)
+    }
+
+    /// Whether just `range` is at `guest` already, with the same rights.
+    pub(super) fn has_mmio(
+        &self,
+        guest: PageRange,
+        rights: AccessRights,
+        range: &MmioRange,
+    ) -> bool {
+        let piece = core::iter::once((range.phys(), range.len()));
+        self.has(guest, rights, Kind::Mmio, piece)
+    }
+
+    fn has(
         &self,
         guest: PageRange,
         rights: AccessRights,

@@ -84,6 +84,33 @@ pub fn limit_holds() -> Outcome {
     Outcome::Passed
 }
 
+/// At the limit, what is there may be set again, and nothing else.
+pub fn same_again() -> Outcome {
+    let bench = need!(Bench::new());
+    let areas = [Area::anonymous(64 * PAGE), Area::anonymous(64 * PAGE)];
+    for (area, salt) in areas.iter().zip([0x1000, 0x2000]) {
+        area.number_pages(salt);
+    }
+    let limit = (locked() << 10) + areas[0].len() as u64;
+    setrlimit(Resource::RLIMIT_MEMLOCK, limit, limit).expect("setrlimit");
+    // SAFETY: only changes this process's credentials. To leave user 0 takes all capabilities away.
+    if unsafe { libc::seteuid(65534) } != 0 {
+        skip!("cannot drop CAP_IPC_LOCK: {}", Errno::last());
+    }
+    bench.set(whole(&areas[0])).expect("SET_MEMSEG");
+    let trace = Trace::start(&bench.probe);
+    let again = bench.set(whole(&areas[0]));
+    let other = bench.set(whole(&areas[1]));
+    // SAFETY: as above; this brings them back.
+    assert_eq!(unsafe { libc::seteuid(0) }, 0);
+    assert_eq!((again, other), (Ok(()), Err(Errno::ENOMEM)));
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.assert_shows(GUEST, &areas[0], 0, areas[0].len());
+    assert_eq!(bench.pinned(), 64);
+    bench.destroy();
+    Outcome::Passed
+}
+
 /// hugetlb memory is reserved for its user already: as much as there is of it, within a limit of 8 MiB and without
 /// CAP_IPC_LOCK. Other memory is held to the limit all the same.
 pub fn hugetlb() -> Outcome {

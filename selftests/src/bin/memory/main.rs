@@ -96,6 +96,7 @@ fn main() -> ExitCode {
         Test::new("locked_memory_limit", limits::limit_holds),
         Test::new("locked_memory_of_hugetlb", limits::hugetlb),
         Test::new("locked_memory_of_mixed", limits::mixed),
+        Test::new("locked_memory_of_same", limits::same_again),
         Test::new("segments_limit", limits::segments),
     ])
 }
