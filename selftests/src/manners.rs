@@ -14,6 +14,8 @@ use std::{
 
 use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
 
+use crate::probe::Probe;
+
 /// Files of this process that have, or had, a VM.
 static FILES: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
@@ -54,6 +56,10 @@ pub fn mind_panics() {
     panic::set_hook(Box::new(move |info| {
         show(info);
         let Ok(files) = FILES.try_lock() else { return };
+        if let Ok(probe) = Probe::open() {
+            // A command that is held there would hold up what follows.
+            probe.release();
+        }
         for file in files.iter() {
             // SAFETY: the file was open when it got on the list, and is taken off before it is closed.
             pause_and_destroy(unsafe { BorrowedFd::borrow_raw(*file) });

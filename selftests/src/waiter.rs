@@ -25,7 +25,6 @@ const PROMPT: Duration = Duration::from_secs(15);
 /// The thread.
 pub struct Waiter {
     thread: JoinHandle<Result<(), Errno>>,
-    id: Pid,
 }
 
 impl Waiter {
@@ -39,19 +38,11 @@ impl Waiter {
             device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT)
         });
         let id = ids.recv().expect("the waiter");
-        let waiter = Self { thread, id };
-        until("the waiter sleeps", || waiter.sleeps());
+        let waiter = Self { thread };
+        until("the waiter sleeps", || {
+            sleeps(id) && !waiter.thread.is_finished()
+        });
         waiter
-    }
-
-    fn sleeps(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", self.id));
-        // The name is in parentheses, the state comes next.
-        stat.is_ok_and(|stat| {
-            stat.rsplit(") ")
-                .next()
-                .is_some_and(|rest| rest.starts_with('S'))
-        }) && !self.thread.is_finished()
     }
 
     /// Whether it still waits.
@@ -69,6 +60,16 @@ impl Waiter {
         until("ATTACH_IOREQ_CLIENT returns", || self.thread.is_finished());
         self.thread.join().expect("the waiter")
     }
+}
+
+/// Whether a thread of this process sleeps.
+pub fn sleeps(thread: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
+    // The name is in parentheses, the state comes next.
+    stat.is_ok_and(|stat| {
+        let rest = stat.rsplit(") ").next();
+        rest.is_some_and(|rest| rest.starts_with(['S', 'D']))
+    })
 }
 
 /// Waits for something that must happen soon.

@@ -2,13 +2,7 @@
 
 //! The kernel's log: who makes many mistakes does not fill it.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{ErrorKind, Read, Seek, SeekFrom},
-    os::unix::fs::OpenOptionsExt,
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -17,7 +11,9 @@ use acrn_selftests::{
     cpus,
     device::{Argument, Device, creation},
     harness::Outcome,
-    hypercall, manners, need,
+    hypercall,
+    kernel_log::KernelLog,
+    manners, need,
     probe::{Probe, fault},
 };
 use acrn_uapi::{acrn_msi_entry, acrn_ptdev_irq, ioctl::*};
@@ -29,54 +25,17 @@ const MANY: u32 = 300;
 /// Lines that the driver may write about them.
 const FEW: usize = 20;
 
-/// The log from now on.
-struct Log(File);
-
-impl Log {
-    fn start() -> Result<Self, String> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open("/dev/kmsg")
-            .map_err(|error| format!("/dev/kmsg: {error}"))?;
-        file.seek(SeekFrom::End(0))
-            .map_err(|error| format!("/dev/kmsg: {error}"))?;
-        Ok(Self(file))
-    }
-
-    /// What the driver wrote. Both drivers' lines have their name in them.
-    fn lines(&mut self) -> Vec<String> {
-        let mut record = [0; 8192];
-        let mut lines = Vec::new();
-        loop {
-            match self.0.read(&mut record) {
-                Ok(len) => {
-                    let text = String::from_utf8_lossy(&record[..len]);
-                    let message = text.split_once(';').map_or("", |(_, rest)| rest);
-                    let line = message.lines().next().unwrap_or("");
-                    if line.contains("acrn") {
-                        lines.push(line.to_owned());
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return lines,
-                // Records were overwritten before they were read: a flood.
-                Err(error) => panic!("/dev/kmsg: {error}"),
-            }
-        }
-    }
-
-    /// The same; panics if there are many.
-    fn assert_few(&mut self) -> Vec<String> {
-        let lines = self.lines();
-        let count = lines.len();
-        assert!(count <= FEW, "{count} lines, the last: {:?}", lines.last());
-        lines
-    }
+/// What the driver wrote; panics if that are many lines.
+fn assert_few(log: &mut KernelLog) -> Vec<String> {
+    let lines = log.lines();
+    let count = lines.len();
+    assert!(count <= FEW, "{count} lines, the last: {:?}", lines.last());
+    lines
 }
 
 /// Commands that fail on a VM.
 pub fn failed_commands() -> Outcome {
-    let mut log = need!(Log::start());
+    let mut log = need!(KernelLog::start());
     let bench = need!(Bench::new());
     let area = Area::anonymous(PAGE);
     area.unmap(0, PAGE);
@@ -102,13 +61,13 @@ pub fn failed_commands() -> Outcome {
         }
     }
     bench.destroy();
-    log.assert_few();
+    assert_few(&mut log);
     Outcome::Passed
 }
 
 /// CREATE_VM that fails: by the hypervisor's word, and for want of a request page.
 pub fn failed_creation() -> Outcome {
-    let mut log = need!(Log::start());
+    let mut log = need!(KernelLog::start());
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
@@ -124,7 +83,7 @@ pub fn failed_creation() -> Outcome {
         argument.ioreq_buf = 0;
         assert!(device.with(ACRN_IOCTL_CREATE_VM, &mut argument).is_err());
     }
-    log.assert_few();
+    assert_few(&mut log);
     Outcome::Passed
 }
 
@@ -141,14 +100,14 @@ fn request(vmid: u16) -> RaiseRequest {
 
 /// Requests that nobody serves: the log says whose they are, now and then (A11).
 pub fn requests_without_client() -> Outcome {
-    let mut log = need!(Log::start());
+    let mut log = need!(KernelLog::start());
     let bench = need!(Bench::new());
     for _ in 0..MANY {
         assert_eq!(bench.probe.raise(request(bench.vmid)), 0);
         thread::sleep(Duration::from_millis(1));
     }
     bench.destroy();
-    let lines = log.assert_few();
+    let lines = assert_few(&mut log);
     let vm = format!("VM {}:", bench.vmid);
     assert!(lines.iter().any(|line| line.contains(&vm)), "{lines:?}");
     Outcome::Passed
@@ -156,7 +115,7 @@ pub fn requests_without_client() -> Outcome {
 
 /// VMs that the hypervisor does not let go of at once.
 pub fn refused_ends() -> Outcome {
-    let mut log = need!(Log::start());
+    let mut log = need!(KernelLog::start());
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     for _ in 0..MANY / 5 {
@@ -171,6 +130,6 @@ pub fn refused_ends() -> Outcome {
         probe.push_fault(fault(hypercall::CREATE_VM, -1));
         assert!(device.create(&page, cpus).is_err());
     }
-    log.assert_few();
+    assert_few(&mut log);
     Outcome::Passed
 }

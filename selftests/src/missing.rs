@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory whose pages are missing: the kernel waits when it needs one, for as long as a test wants it to.
+
+use std::{
+    fs::File,
+    io,
+    ops::Deref,
+    os::fd::{AsRawFd, FromRawFd},
+};
+
+use crate::area::Area;
+
+/// `_IOWR(0xAA, 0x3F, struct uffdio_api)`.
+const UFFDIO_API: libc::Ioctl = 0xc018_aa3f;
+/// `_IOWR(0xAA, 0x00, struct uffdio_register)`.
+const UFFDIO_REGISTER: libc::Ioctl = 0xc020_aa00;
+const API: u64 = 0xaa;
+const MODE_MISSING: u64 = 1;
+
+/// The memory, which our process must not touch.
+pub struct Missing {
+    // Goes first: that ends the waiting.
+    faults: File,
+    area: Area,
+}
+
+impl Missing {
+    /// `len` bytes. The error says why the test has to be skipped.
+    pub fn new(len: usize) -> Result<Self, String> {
+        let area = Area::anonymous(len);
+        // SAFETY: takes no pointer.
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0);
+        let fd = fd.ok_or_else(|| format!("userfaultfd: {}", io::Error::last_os_error()))?;
+        // SAFETY: a new descriptor, which nothing else uses.
+        let faults = unsafe { File::from_raw_fd(fd) };
+        configure(&faults, UFFDIO_API, &mut [API, 0, 0])?;
+        let mut register = [area.address(), len as u64, MODE_MISSING, 0];
+        configure(&faults, UFFDIO_REGISTER, &mut register)?;
+        Ok(Self { faults, area })
+    }
+
+    /// Gives a page of zeros to each fault that waits.
+    pub fn provide(self) -> Area {
+        drop(self.faults);
+        self.area
+    }
+}
+
+/// Makes a request of which the structure consists of `words`.
+fn configure<const WORDS: usize>(
+    faults: &File,
+    request: libc::Ioctl,
+    words: &mut [u64; WORDS],
+) -> Result<(), String> {
+    assert_eq!(request >> 16 & 0x3fff, 8 * WORDS as libc::Ioctl);
+    // SAFETY: the structure is borrowed mutably and as large as the request says. What is registered is an
+    // `Area`, where the kernel may put pages at any time.
+    let status = unsafe { libc::ioctl(faults.as_raw_fd(), request, words.as_mut_ptr()) };
+    match status {
+        0 => Ok(()),
+        _ => Err(format!("userfaultfd: {}", io::Error::last_os_error())),
+    }
+}
+
+impl Deref for Missing {
+    type Target = Area;
+
+    fn deref(&self) -> &Area {
+        &self.area
+    }
+}
