@@ -82,9 +82,8 @@ impl Guest {
 
     /// Puts `program` where vCPU 0 starts in long mode.
     pub fn load_long_mode(&self, program: &[u8]) {
-        self.memory.write_bytes(ENTRY as usize, program);
-        self.write_tables();
-        self.vm.set_vcpu_regs(&long_mode()).expect("SET_VCPU_REGS");
+        let registers = load_long_mode(&self.memory, program);
+        self.vm.set_vcpu_regs(&registers).expect("SET_VCPU_REGS");
     }
 
     /// Puts `program` where vCPU 0 starts in real mode.
@@ -103,31 +102,12 @@ impl Guest {
 
     /// Has a long mode program handle interrupts and exceptions with this vector by the code at `handler`.
     pub fn set_handler(&self, vector: u8, handler: u64) {
-        let entry = (IDT + 16 * u64::from(vector)) as usize;
-        let (low, high) = gate(handler);
-        self.memory.write::<u64>(entry, low);
-        self.memory.write::<u64>(entry + 8, high);
+        set_handler(&self.memory, vector, handler);
     }
 
     /// Closes the file. What is left is for the driver to clean up.
     pub fn close(self) {
         manners::forget(&self.vm);
-    }
-
-    fn write_tables(&self) {
-        let write = |address: u64, value: u64| self.memory.write::<u64>(address as usize, value);
-        write(GDT + u64::from(CODE), 0x00af_9b00_0000_ffff);
-        write(GDT + u64::from(DATA), 0x00cf_9300_0000_ffff);
-        let directories = PAGE_TABLES + 0x1000;
-        write(PAGE_TABLES, directories | PRESENT_WRITABLE);
-        for directory in 0..4 {
-            let table = directories + 0x1000 * (1 + directory);
-            write(directories + 8 * directory, table | PRESENT_WRITABLE);
-            for entry in 0..512 {
-                let page = (directory * 512 + entry) << 21;
-                write(table + 8 * entry, page | LARGE | PRESENT_WRITABLE);
-            }
-        }
     }
 
     /// Serves requests until as many vCPUs as `done` have said that they are done. `answer` gives the answers
@@ -202,6 +182,26 @@ pub fn create_raw(cpus: u64) -> (Device, RequestPage, u16) {
     (device, page, created.vmid)
 }
 
+/// Puts `program` at [`ENTRY`] of guest memory from address 0 on, and the tables of long mode. Returns the
+/// registers that vCPU 0 starts with there.
+pub fn load_long_mode(memory: &Area, program: &[u8]) -> acrn_vcpu_regs {
+    memory.write_bytes(ENTRY as usize, program);
+    let write = |address: u64, value: u64| memory.write::<u64>(address as usize, value);
+    write(GDT + u64::from(CODE), 0x00af_9b00_0000_ffff);
+    write(GDT + u64::from(DATA), 0x00cf_9300_0000_ffff);
+    let directories = PAGE_TABLES + 0x1000;
+    write(PAGE_TABLES, directories | PRESENT_WRITABLE);
+    for directory in 0..4 {
+        let table = directories + 0x1000 * (1 + directory);
+        write(directories + 8 * directory, table | PRESENT_WRITABLE);
+        for entry in 0..512 {
+            let page = (directory * 512 + entry) << 21;
+            write(table + 8 * entry, page | LARGE | PRESENT_WRITABLE);
+        }
+    }
+    long_mode()
+}
+
 /// vCPU 0 at [`ENTRY`] in long mode, the first 4 GiB mapped one to one, interrupts off.
 fn long_mode() -> acrn_vcpu_regs {
     vcpu0(acrn_regs {
@@ -270,6 +270,14 @@ fn real_mode() -> acrn_vcpu_regs {
         cs_limit: 0xffff,
         ..Default::default()
     })
+}
+
+/// Has a long mode program in guest memory handle this vector by the code at `handler`.
+pub fn set_handler(memory: &Area, vector: u8, handler: u64) {
+    let entry = (IDT + 16 * u64::from(vector)) as usize;
+    let (low, high) = gate(handler);
+    memory.write::<u64>(entry, low);
+    memory.write::<u64>(entry + 8, high);
 }
 
 /// An interrupt gate of long mode.

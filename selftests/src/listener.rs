@@ -12,7 +12,8 @@ use acrn_uapi::ACRN_IOREQ_STATE_FREE;
 use iced_x86::{IcedError, code_asm::*};
 
 use crate::{
-    guest::Guest,
+    area::Area,
+    guest::{Guest, set_handler},
     program::{DONE_PORT, ENTRY, assemble},
     waiter::until,
 };
@@ -28,7 +29,7 @@ pub const MASKED_PIN: (u32, u8) = (7, 0x80);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Number of interrupts of a vector: address of that of vector 0, 8 bytes each.
-const COUNTS: u64 = 0x2_0000;
+pub const COUNTS: u64 = 0x2_0000;
 /// Where the guest leaves its local APIC's ID register.
 const APIC_ID: u64 = 0x2_1000;
 /// Address of the first handler.
@@ -53,25 +54,30 @@ pub enum Rest {
 }
 
 /// A guest that runs and has interrupts enabled.
-pub struct Listener(Guest);
+pub struct Listener(Guest, Rest);
 
 impl Listener {
     /// Starts the guest and waits until it is ready.
     pub fn start(cpus: u64, rest: Rest) -> Self {
         let guest = Guest::long_mode(cpus, &assemble(64, ENTRY, |code| main(code, rest)));
-        for (vector, address) in VECTORS
-            .into_iter()
-            .zip((HANDLERS..).step_by(HANDLER_SIZE as usize))
-        {
-            let handler = assemble(64, address, |code| handle(code, vector));
-            assert!(handler.len() as u64 <= HANDLER_SIZE);
-            guest.memory.write_bytes(address as usize, &handler);
-            guest.set_handler(vector, address);
-        }
-        guest.vm.start().expect("START_VM");
-        let asked = guest.serve(1, |_, _| 0);
+        install_handlers(&guest.memory);
+        let listener = Self(guest, rest);
+        listener.until_ready();
+        listener
+    }
+
+    /// Starts it from its beginning, with the counts that it has, and waits until it is ready. It must be paused.
+    pub fn start_again(&self) {
+        self.0.vm.reset().expect("RESET_VM");
+        self.0
+            .load_long_mode(&assemble(64, ENTRY, |code| main(code, self.1)));
+        self.until_ready();
+    }
+
+    fn until_ready(&self) {
+        self.0.vm.start().expect("START_VM");
+        let asked = self.0.serve(1, |_, _| 0);
         assert_eq!(asked, [], "it only says that it is ready");
-        Self(guest)
     }
 
     /// The VM.
@@ -87,9 +93,7 @@ impl Listener {
 
     /// Interrupts with this vector up to now.
     pub fn count(&self, vector: u8) -> u64 {
-        self.0
-            .memory
-            .read(COUNTS as usize + 8 * usize::from(vector))
+        count(&self.0.memory, vector)
     }
 
     /// Waits until there were `count` interrupts with this vector.
@@ -121,6 +125,24 @@ impl Listener {
     pub fn assert_count(&self, vector: u8, count: u64) {
         assert_eq!(self.count(vector), count, "with vector {vector:#x}");
     }
+}
+
+/// Puts a handler that counts into guest memory for each of [`VECTORS`].
+pub fn install_handlers(memory: &Area) {
+    for (vector, address) in VECTORS
+        .into_iter()
+        .zip((HANDLERS..).step_by(HANDLER_SIZE as usize))
+    {
+        let handler = assemble(64, address, |code| handle(code, vector));
+        assert!(handler.len() as u64 <= HANDLER_SIZE);
+        memory.write_bytes(address as usize, &handler);
+        set_handler(memory, vector, address);
+    }
+}
+
+/// Interrupts with this vector that were counted in guest memory.
+pub fn count(memory: &Area, vector: u8) -> u64 {
+    memory.read(COUNTS as usize + 8 * usize::from(vector))
 }
 
 fn handle(code: &mut CodeAssembler, vector: u8) -> Result<(), IcedError> {

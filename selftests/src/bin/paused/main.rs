@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Between PAUSE_VM and RESET_VM or DESTROY_VM the hypervisor must be told nothing that wakes a vCPU: it would let
+//! a paused guest run on, and then fall over it. User space does not have to know.
+
+use std::process::ExitCode;
+
+use acrn_selftests::harness::{self, Test};
+
+mod asleep;
+mod interrupts;
+mod requests;
+mod under_way;
+
+fn main() -> ExitCode {
+    harness::main(&[
+        Test::new("notify", requests::notify),
+        Test::new("clear", requests::clear),
+        Test::new("destroy_client", requests::destroy_client),
+        Test::new("upcall", requests::upcall),
+        Test::new("comes_late", requests::comes_late),
+        Test::new("failed_commands", requests::failed_commands),
+        Test::new("inject_msi", interrupts::inject_msi),
+        Test::new("set_irqline", interrupts::set_irqline),
+        Test::new("irqfd", interrupts::irqfd),
+        Test::new("halted_guest", interrupts::halted_guest),
+        Test::new("notify_under_way", under_way::notify),
+        Test::new("clear_under_way", under_way::clear),
+        Test::new("destroy_client_under_way", under_way::destroy_client),
+        Test::new("upcall_under_way", under_way::upcall),
+        Test::new("irqfd_under_way", under_way::irqfd),
+        Test::new("interrupts_under_way", under_way::interrupts),
+        // Upstream's driver has trouble with what follows: what comes after it may be its fault.
+        Test::new("close", requests::close),
+        Test::new("close_refused", requests::close_refused),
+    ])
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that are answered while the VM is paused: in memory, and not a word of it to the hypervisor.
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    event::Event,
+    guest::Guest,
+    harness::Outcome,
+    hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, PAUSE_VM},
+    need,
+    probe::{Probe, fault},
+    program::{Access, read, write},
+    scripted::{Answer, Idle, request},
+    trace::Trace,
+    waiter::until,
+};
+use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
+
+use crate::asleep::Asleep;
+
+const PORT: Target = Target::Port(0x510);
+const DOORBELL: Target = Target::Memory(0xd000_0040);
+const READ: Access = read(PORT, Width::Four);
+
+fn notified(trace: &Trace<'_>) -> usize {
+    trace.calls(NOTIFY_REQUEST_FINISH).len()
+}
+
+/// A guest that waits at a port is paused. `finish` answers it: it must not run on. It ends, or is reset and
+/// serves.
+fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    for reset in [true, false] {
+        let probe = Probe::open().ok();
+        let trace = probe.as_ref().map(Trace::start);
+        let guest = Asleep::new(cpus, Asleep::at_port());
+        guest.pause();
+        assert_eq!(finish(&guest), Ok(()));
+        let slot = guest.page.slot(0).expect("slot 0");
+        assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
+        guest.assert_asleep();
+        if let Some(trace) = &trace {
+            assert_eq!(notified(trace), 0, "NOTIFY_REQUEST_FINISH of a paused VM");
+        }
+        if reset {
+            guest.vm.reset().expect("RESET_VM");
+            // DESTROY_IOREQ_CLIENT took it.
+            let created = guest.vm.create_ioreq_client();
+            let created = created.map_err(|error| error.errno());
+            assert!(matches!(created, Ok(()) | Err(libc::EEXIST)), "{created:?}");
+            guest.start_again(Asleep::at_port());
+            let asked = guest.serve(1, |_, _| 7);
+            assert_eq!(asked.len(), 1);
+            if let Some(trace) = &trace {
+                assert_eq!(notified(trace), 2, "after the reset");
+                trace.assert_sane();
+            }
+        }
+    }
+    Outcome::Passed
+}
+
+/// NOTIFY_REQUEST_FINISH.
+pub fn notify() -> Outcome {
+    answered_by(|guest| {
+        guest
+            .vm
+            .notify_request_finish(0)
+            .map_err(|error| Errno::from_raw(error.errno()))
+    })
+}
+
+/// CLEAR_VM_IOREQ.
+pub fn clear() -> Outcome {
+    answered_by(|guest| Device::sharing(&guest.vm).plain(ACRN_IOCTL_CLEAR_VM_IOREQ))
+}
+
+/// DESTROY_IOREQ_CLIENT.
+pub fn destroy_client() -> Outcome {
+    answered_by(|guest| Device::sharing(&guest.vm).plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT))
+}
+
+/// Close: PAUSE_VM and DESTROY_VM, and nothing between them.
+pub fn close() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    for paused in [false, true] {
+        let trace = Trace::start(&probe);
+        let guest = Asleep::new(cpus, Asleep::at_port());
+        if paused {
+            guest.pause();
+        }
+        guest.close();
+        assert_eq!(notified(&trace), 0);
+        let ids = trace.ids();
+        assert_eq!(ids[ids.len() - 2..], [PAUSE_VM, DESTROY_VM], "{ids:#x?}");
+    }
+    Outcome::Passed
+}
+
+/// A VM that the hypervisor will not destroy when its file is closed stays paused.
+pub fn close_refused() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let guest = Asleep::new(cpus, Asleep::at_port());
+    let vmid = guest.vm.vmid();
+    let trace = Trace::start(&probe);
+    probe.push_fault(fault(DESTROY_VM, -1));
+    guest.close();
+    assert_eq!(notified(&trace), 0);
+    assert!(probe.vm(vmid).is_some());
+    // It goes before the next one comes.
+    drop(need!(Idle::new()));
+    assert_eq!(probe.vms().len(), 0);
+    Outcome::Passed
+}
+
+/// Raises a request of a vCPU of a paused VM, which the driver answers by itself.
+fn completed_in_upcall(idle: &Idle, access: Access) {
+    let trace = Trace::start(&idle.probe);
+    assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
+    let slot = idle.page.slot(0).expect("slot 0");
+    // mini-ACRN, when it is asked anything, takes back what is COMPLETE.
+    until("the driver has answered", || {
+        slot.state() == ACRN_IOREQ_STATE_COMPLETE
+    });
+    assert_eq!(notified(&trace), 0, "NOTIFY_REQUEST_FINISH of a paused VM");
+}
+
+/// What the upcall completes: a write that signals an eventfd, and the address register of PCI configuration
+/// space. After RESET_VM the hypervisor is told again.
+pub fn upcall() -> Outcome {
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    let mut doorbell = acrn_ioeventfd {
+        fd: std::os::fd::AsRawFd::as_raw_fd(&event) as u32,
+        addr: 0xd000_0040,
+        len: 4,
+        ..Default::default()
+    };
+    idle.device
+        .with(ACRN_IOCTL_IOEVENTFD, &mut doorbell)
+        .expect("IOEVENTFD");
+    let accesses = [
+        write(DOORBELL, Width::Four, 1),
+        write(Target::Port(0xcf8), Width::Four, 0x8000_0000),
+        read(Target::Port(0xcf8), Width::Four),
+    ];
+    for _ in 0..2 {
+        idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+        for access in accesses {
+            completed_in_upcall(&idle, access);
+        }
+        assert_eq!(event.take(), 1);
+        idle.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
+        for access in accesses {
+            assert!(matches!(idle.ask(access), Answer::Driver(_)));
+        }
+        assert_eq!(event.take(), 1);
+    }
+    Outcome::Passed
+}
+
+/// A request that comes while the VM is paused is the device model's as any other.
+pub fn comes_late() -> Outcome {
+    let idle = need!(Idle::new());
+    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let trace = Trace::start(&idle.probe);
+    let slot = idle.page.slot(0).expect("slot 0");
+    assert_eq!(idle.probe.raise(request(idle.vmid, 0, READ)), 0);
+    until("the device model has it", || slot.is_ours());
+    assert_eq!(idle.device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT), Ok(()));
+    assert_eq!(idle.finish(0), Ok(()));
+    assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
+    assert_eq!(notified(&trace), 0);
+    assert_eq!(idle.finish(0), Err(Errno::EINVAL), "it is finished");
+    Outcome::Passed
+}
+
+/// What fails while the VM is paused leaves it paused: a second PAUSE_VM, RESET_VM, START_VM, DESTROY_VM.
+pub fn failed_commands() -> Outcome {
+    let idle = need!(Idle::new());
+    let slot = idle.page.slot(0).expect("slot 0");
+    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let trace = Trace::start(&idle.probe);
+    for (command, hypercall) in [
+        (ACRN_IOCTL_PAUSE_VM, PAUSE_VM),
+        (ACRN_IOCTL_RESET_VM, acrn_selftests::hypercall::RESET_VM),
+        (ACRN_IOCTL_START_VM, acrn_selftests::hypercall::START_VM),
+        (ACRN_IOCTL_DESTROY_VM, DESTROY_VM),
+    ] {
+        idle.probe.push_fault(fault(hypercall, -5));
+        let failed = idle.device.plain(command);
+        assert_eq!(failed, Err(Errno::EIO), "{command:#x}");
+        assert_eq!(idle.probe.raise(request(idle.vmid, 0, READ)), 0);
+        until("the device model has it", || slot.is_ours());
+        assert_eq!(idle.finish(0), Ok(()), "after {command:#x}");
+        assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
+        assert_eq!(notified(&trace), 0, "after {command:#x}");
+    }
+    Outcome::Passed
+}
