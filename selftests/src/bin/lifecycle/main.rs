@@ -11,7 +11,6 @@ use acrn_selftests::harness::{self, Test};
 mod clients;
 mod create;
 mod destroy;
-mod device_model;
 mod ending;
 mod errors;
 mod heap;
@@ -29,7 +28,6 @@ fn main() -> ExitCode {
         Test::new("pause_twice", order::pause_twice),
         Test::new("reset_needs_pause", order::reset_needs_pause),
         Test::new("reset_and_start_again", order::reset_and_start_again),
-        Test::new("reset_with_attached_thread", device_model::resets),
         Test::new("unknown_command", order::unknown_command),
         Test::new("creation_arrives", pass::creation_arrives),
         Test::new("request_page_arrives", pass::request_page_arrives),
@@ -61,7 +59,6 @@ fn main() -> ExitCode {
         Test::new("create_with_17_vcpus", create::with_17_vcpus),
         Test::new("destroy_client_ends_attach", clients::destroy_ends_attach),
         Test::new("destroy_vm_ends_attach", clients::destroy_vm_ends_attach),
-        Test::new("power_off", device_model::powers_off),
         Test::new("destroy_then_create", destroy::then_create),
         Test::new("create_twice", create::twice),
         Test::new("create_from_two_threads", create::from_two_threads),

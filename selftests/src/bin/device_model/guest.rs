@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The guest: it uses each of its devices, and then asks for its end.
+
+use acrn_ioctls::{Direction, Request, Target};
+use acrn_selftests::{
+    area::Area,
+    guest::load_long_mode,
+    listener::{self, COUNTS, PIN, VECTORS, install_handlers},
+    program::{DONE_PORT, ENTRY},
+};
+use acrn_uapi::acrn_vcpu_regs;
+use iced_x86::{IcedError, code_asm::*};
+
+/// Guest memory, from address 0.
+pub const MEMORY: usize = 2 << 20;
+/// A device's register that the guest reads, and what the device model answers.
+pub const REGISTER: u16 = 0x510;
+/// A virtio device's doorbell.
+pub const DOORBELL: u64 = 0xd000_0040;
+/// Vector of the device that interrupts by MSI. The other one has [`PIN`].
+pub const MSI_VECTOR: u8 = VECTORS[0];
+
+/// Where the guest puts the id of its local APIC.
+const APIC_ID: u64 = 0x2_1000;
+/// Where it puts what it read of [`REGISTER`].
+const READ: u64 = 0x2_1008;
+/// It counts here how often it ran on after it had asked for its end.
+const RAN_ON: u64 = 0x2_1010;
+
+const LAPIC_ID: u64 = 0xfee0_0020;
+const LAPIC_SPURIOUS: u64 = 0xfee0_00f0;
+const LAPIC_ENABLE: u32 = 0x1ff;
+const IOAPIC_SELECT: u64 = 0xfec0_0000;
+const IOAPIC_WINDOW: u64 = 0xfec0_0010;
+
+/// What the guest asks for in the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// Power-off by ACPI.
+    PowerOff,
+    /// The same again and again, as after a triple fault on ACRN.
+    PowerOffForEver,
+    /// Suspend to RAM by ACPI.
+    Suspend,
+    /// A reset of the system, by the reset control register.
+    SystemReset,
+    /// A full reset.
+    FullReset,
+}
+
+impl End {
+    /// Port, and what is written to it.
+    fn write(self) -> (u16, u16) {
+        match self {
+            Self::PowerOff | Self::PowerOffForEver => (0x404, 0x3400),
+            Self::Suspend => (0x404, 0x2c00),
+            Self::SystemReset => (0xcf9, 6),
+            Self::FullReset => (0xcf9, 0xe),
+        }
+    }
+
+    /// Whether `request` asks for it.
+    pub fn is_asked_by(self, request: &Request) -> bool {
+        let (port, value) = self.write();
+        request.target == Target::Port(port)
+            && request.direction == Direction::Write
+            && request.value & 0xffff == value.into()
+    }
+}
+
+/// Puts the guest into its memory. Returns the registers that it starts with.
+pub fn load(memory: &Area, end: End) -> acrn_vcpu_regs {
+    install_handlers(memory);
+    for vector in VECTORS {
+        memory.write::<u64>(COUNTS as usize + 8 * usize::from(vector), 0);
+    }
+    for address in [READ, RAN_ON] {
+        memory.write::<u64>(address as usize, 0);
+    }
+    let mut code = CodeAssembler::new(64).expect("an assembler");
+    program(&mut code, end).expect("a program that assembles");
+    let program = code.assemble(ENTRY).expect("a program that assembles");
+    load_long_mode(memory, &program)
+}
+
+/// Address of an MSI to the guest, which tells so before its first request.
+pub fn msi_address(memory: &Area) -> u64 {
+    0xfee0_0000 | memory.read::<u64>(APIC_ID as usize) << 12
+}
+
+/// What the guest read of [`REGISTER`].
+pub fn seen(memory: &Area) -> u64 {
+    memory.read(READ as usize)
+}
+
+/// How much the guest has done since it asked for its end: it changes whenever the guest runs.
+pub fn activity(memory: &Area) -> u64 {
+    let counts = VECTORS.map(|vector| listener::count(memory, vector));
+    memory.read::<u64>(RAN_ON as usize) + counts.iter().sum::<u64>()
+}
+
+fn program(code: &mut CodeAssembler, end: End) -> Result<(), IcedError> {
+    let (pin, pin_vector) = PIN;
+    code.mov(rbx, LAPIC_SPURIOUS)?;
+    code.mov(dword_ptr(rbx), LAPIC_ENABLE)?;
+    code.mov(rbx, LAPIC_ID)?;
+    code.mov(ecx, dword_ptr(rbx))?;
+    // To the vCPU itself, edge-triggered.
+    write_ioapic_ecx(code, 0x11 + 2 * pin)?;
+    code.shr(ecx, 24)?;
+    code.mov(rbx, APIC_ID)?;
+    code.mov(qword_ptr(rbx), rcx)?;
+    code.mov(ecx, u32::from(pin_vector))?;
+    write_ioapic_ecx(code, 0x10 + 2 * pin)?;
+
+    code.mov(dx, u32::from(DONE_PORT))?;
+    code.out(dx, al)?;
+    code.xor(eax, eax)?;
+    code.mov(dx, u32::from(REGISTER))?;
+    code.in_(eax, dx)?;
+    code.mov(rbx, READ)?;
+    code.mov(dword_ptr(rbx), eax)?;
+    code.mov(rbx, DOORBELL)?;
+    code.mov(dword_ptr(rbx), 1u32)?;
+    for vector in [MSI_VECTOR, pin_vector] {
+        wait_for_interrupt(code, vector)?;
+    }
+
+    let (port, value) = end.write();
+    let mut again = code.create_label();
+    let mut rest = code.create_label();
+    code.set_label(&mut again)?;
+    code.mov(dx, u32::from(port))?;
+    code.mov(ax, u32::from(value))?;
+    match port {
+        0xcf9 => code.out(dx, al)?,
+        _ => code.out(dx, ax)?,
+    }
+    code.set_label(&mut rest)?;
+    code.mov(rbx, RAN_ON)?;
+    code.inc(qword_ptr(rbx))?;
+    if end == End::PowerOffForEver {
+        return code.jmp(again);
+    }
+    code.sti()?;
+    code.hlt()?;
+    code.jmp(rest)
+}
+
+/// HLT until a first interrupt with this vector came.
+fn wait_for_interrupt(code: &mut CodeAssembler, vector: u8) -> Result<(), IcedError> {
+    let mut again = code.create_label();
+    let mut there = code.create_label();
+    code.mov(rbx, COUNTS + 8 * u64::from(vector))?;
+    code.set_label(&mut again)?;
+    code.cli()?;
+    code.cmp(qword_ptr(rbx), 0)?;
+    code.jne(there)?;
+    code.sti()?;
+    code.hlt()?;
+    code.jmp(again)?;
+    code.set_label(&mut there)?;
+    code.sti()
+}
+
+/// Writes ECX to a register of the I/O APIC.
+fn write_ioapic_ecx(code: &mut CodeAssembler, register: u32) -> Result<(), IcedError> {
+    code.mov(rbx, IOAPIC_SELECT)?;
+    code.mov(dword_ptr(rbx), register)?;
+    code.mov(rbx, IOAPIC_WINDOW)?;
+    code.mov(dword_ptr(rbx), ecx)
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sequences in which the VM stays and starts again: system reset, and suspend to RAM.
+
+use std::{sync::mpsc, time::Duration};
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    cpus,
+    harness::Outcome,
+    need,
+    trace::Trace,
+};
+use acrn_uapi::{ioctl::*, *};
+
+use crate::{
+    guest::{End, activity},
+    model::{Interrupters, Model, Next, Server, memory, set},
+    watch::{ROUNDS, assert_silent_while_paused, probe},
+};
+
+/// Memory of ivshmem, or of virtio-gpu.
+const SHARED: u64 = 0xc000_0000;
+/// The ROM of a passed-through device.
+const ROM: u64 = 0xc800_0000;
+const LEN: usize = 16 * PAGE;
+
+/// How long a guest may take until it asks for its end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ends the VM after the last round.
+fn power_off(model: &Model, server: Server, interrupters: Interrupters) {
+    model.pause();
+    model.destroy_client(server);
+    model.destroy();
+    interrupters.stop();
+}
+
+/// Plays a sequence that the serving thread does by itself when the guest asks for it. When it has often enough,
+/// the VM ends while the guest waits for an answer.
+fn again(end: End, prepare: impl Fn(&Model, u64) + Send + 'static) -> Outcome {
+    let probe = probe();
+    let cpus = need!(cpus::pick(1));
+    let model = need!(Model::create(cpus, memory(0), end, None, |_| {}));
+    let trace = probe.as_ref().map(Trace::start);
+    let interrupters = model.interrupt();
+    let (sender, asked) = mpsc::channel();
+    let mut round = 0;
+    let server = model.serve(move |model, vcpu| {
+        model.assert_served();
+        if round == ROUNDS {
+            sender.send(round).expect("the first thread");
+            return Next::Leave;
+        }
+        model.reset(|model| {
+            // CLEAR_VM_IOREQ answered what the guest waits for, in memory.
+            let slot = model.page.slot(vcpu).expect("a slot");
+            assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
+            let before = activity(&model.memory);
+            prepare(model, round);
+            assert_eq!(activity(&model.memory), before, "the paused guest ran");
+        });
+        sender.send(round).expect("the first thread");
+        round += 1;
+        Next::Leave
+    });
+    for expected in 0..=ROUNDS {
+        let round = asked.recv_timeout(PATIENCE);
+        assert_eq!(round, Ok(expected), "rounds that the guest asked for");
+    }
+    power_off(&model, server, interrupters);
+    if let Some(trace) = &trace {
+        assert_silent_while_paused(trace, model.vmid, 1 + ROUNDS as usize);
+    }
+    Outcome::Passed
+}
+
+/// System reset: PAUSE_VM, CLEAR_VM_IOREQ, PM_GET_CPU_STATE, RESET_VM, SET_VCPU_REGS, START_VM.
+pub fn resets() -> Outcome {
+    again(End::SystemReset, |model, _| model.ask_for_power_states())
+}
+
+/// The same with memory of a device, which is set again though it is there.
+pub fn resets_with_shared_memory() -> Outcome {
+    let shared = Area::shared(LEN);
+    again(End::SystemReset, move |model, _| {
+        set(&model.device, ACRN_IOCTL_SET_MEMSEG, SHARED, &shared);
+        model.ask_for_power_states();
+    })
+}
+
+/// The same with the ROM of a passed-through device, which is set as RAM and un-mapped as a device's memory.
+pub fn resets_with_rom() -> Outcome {
+    let rom = Area::anonymous(LEN);
+    again(End::SystemReset, move |model, _| {
+        set(&model.device, ACRN_IOCTL_SET_MEMSEG, ROM, &rom);
+        let mut segment = acrn_vm_memmap {
+            type_: ACRN_MEMMAP_MMIO,
+            user_vm_pa: ROM,
+            len: LEN as u64,
+            ..Default::default()
+        };
+        let unset = model.device.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment);
+        assert_eq!(unset, Ok(()), "UNSET_MEMSEG");
+        model.ask_for_power_states();
+    })
+}
+
+/// Suspend to RAM and resume: the same without the queries.
+pub fn suspends() -> Outcome {
+    again(End::Suspend, |_, _| {})
+}
+
+/// The first thread resets the VM, while the serving one goes on waiting in ATTACH_IOREQ_CLIENT.
+pub fn resets_from_first_thread() -> Outcome {
+    let probe = probe();
+    let cpus = need!(cpus::pick(1));
+    let model = need!(Model::create(
+        cpus,
+        memory(1),
+        End::SystemReset,
+        None,
+        |_| {}
+    ));
+    let trace = probe.as_ref().map(Trace::start);
+    let interrupters = model.interrupt();
+    let (sender, asked) = mpsc::channel();
+    let server = model.serve(move |_, _| {
+        sender.send(()).expect("the first thread");
+        Next::Notify
+    });
+    for _ in 0..ROUNDS {
+        let asked = asked.recv_timeout(PATIENCE);
+        assert_eq!(asked, Ok(()), "the guest asks for its end");
+        server.until_idle();
+        model.assert_served();
+        model.reset(Model::ask_for_power_states);
+    }
+    power_off(&model, server, interrupters);
+    if let Some(trace) = &trace {
+        assert_silent_while_paused(trace, model.vmid, 1 + ROUNDS as usize);
+    }
+    Outcome::Passed
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Signals to the device model: the watchdog's, and the one that ends it.
+
+use std::{os::unix::process::ExitStatusExt, sync::atomic::Ordering};
+
+use acrn_selftests::{
+    cpus,
+    harness::{self, Outcome},
+    hypercall::DESTROY_VM,
+    need,
+    probe::{Probe, fault},
+    waiter::until,
+};
+use acrn_uapi::ioctl::ACRN_IOCTL_PAUSE_VM;
+use mini_acrn_channel::Fault;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use crate::{
+    guest::End,
+    model::{Model, Next, memory},
+    watch::{ROUNDS, again_and_again},
+};
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+/// The watchdog, and debug builds: SIGCONT, whose handler asks for a restart, to the thread in
+/// ATTACH_IOREQ_CLIENT. The thread gets 0, looks at what it is asked for, and goes on.
+pub fn watchdog() -> Outcome {
+    let action = SigAction::new(
+        SigHandler::Handler(nothing),
+        SaFlags::SA_RESTART,
+        SigSet::empty(),
+    );
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGCONT, &action) }.expect("sigaction");
+    let cpus = need!(cpus::pick(1));
+    let model = need!(Model::create(cpus, memory(0), End::PowerOff, None, |_| {}));
+    let server = model.serve(|_, _| Next::Notify);
+    // The guest waits for its interrupt.
+    until("the guest rings", || {
+        model.rung.load(Ordering::Relaxed) == 1
+    });
+    for _ in 0..ROUNDS {
+        server.until_idle();
+        let before = model.attached.load(Ordering::Relaxed);
+        server.signal(Signal::SIGCONT);
+        until("ATTACH_IOREQ_CLIENT returns 0", || {
+            model.attached.load(Ordering::Relaxed) > before
+        });
+    }
+    // And serves on.
+    let interrupters = model.interrupt();
+    let before = crate::guest::activity(&model.memory);
+    until("the guest goes on", || {
+        crate::guest::activity(&model.memory) > before
+    });
+    server.until_idle();
+    model.assert_served();
+    model.pause();
+    model.destroy_client(server);
+    model.destroy();
+    interrupters.stop();
+    Outcome::Passed
+}
+
+/// kill -9, of a device model whose guest runs, and of one whose guest is paused.
+pub fn killed() -> Outcome {
+    again_and_again(|round| {
+        let name = match round % 2 {
+            0 => "victim",
+            _ => "paused_victim",
+        };
+        let mut victim = harness::start(harness::helper(name))?;
+        victim.kill().expect("SIGKILL");
+        let status = victim.wait().expect("the victim");
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        Ok(())
+    })
+}
+
+/// A device model whose guest runs; `prepare` comes before it is ready to be killed.
+fn play(prepare: impl FnOnce(&Model)) -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let model = need!(Model::create(cpus, memory(0), End::PowerOff, None, |_| {}));
+    let _server = model.serve(|_, _| Next::Notify);
+    let _interrupters = model.interrupt();
+    until("the guest rings", || {
+        model.rung.load(Ordering::Relaxed) == 1
+    });
+    prepare(&model);
+    harness::ready();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The process that [`killed`] kills.
+pub fn victim() -> Outcome {
+    play(|_| {})
+}
+
+/// The same with a VM that is paused.
+pub fn paused_victim() -> Outcome {
+    play(|model| model.plain(ACRN_IOCTL_PAUSE_VM, "PAUSE_VM"))
+}
+
+/// The same with a VM that the hypervisor never destroys.
+pub fn stubborn_victim() -> Outcome {
+    let probe = need!(Probe::open());
+    play(|model| {
+        probe.push_fault(Fault {
+            vmid: model.vmid,
+            count: u32::MAX,
+            ..fault(DESTROY_VM, -1)
+        });
+    })
+}
