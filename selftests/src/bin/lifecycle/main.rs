@@ -13,7 +13,9 @@ mod create;
 mod destroy;
 mod ending;
 mod errors;
+mod gone;
 mod heap;
+mod killable;
 mod module;
 mod order;
 mod pass;
@@ -49,7 +51,10 @@ fn main() -> ExitCode {
         Test::new("attach_without_client", clients::attach_without_client),
         Test::new("destroy_client_twice", clients::destroy_twice),
         Test::new("signal_ends_attach", clients::signal_ends_attach),
-        Test::new("signal_restarts_attach", clients::signal_restarts_attach),
+        Test::new("signal_then_request", clients::signal_then_request),
+        Test::new("killed_behind_memory", killable::behind_memory),
+        Test::new("killed_behind_reset", killable::behind_reset),
+        Test::helper("waiting_victim", killable::victim),
         Test::new("destroy_needs_pause", destroy::needs_pause),
         Test::new("destroy_refused", destroy::refused),
         Test::new("destroy_gives_memory_back", destroy::gives_memory_back),
@@ -63,6 +68,8 @@ fn main() -> ExitCode {
         Test::new("create_twice", create::twice),
         Test::new("create_from_two_threads", create::from_two_threads),
         Test::new("destroy_refused_at_close", destroy::refused_at_close),
+        Test::new("gone_of_open_file", gone::of_open_file),
+        Test::new("gone_of_orphan", gone::of_orphan),
         Test::new("unload_with_orphan", module::unload_with_orphan),
         Test::new("close_paused", ending::close_paused),
         Test::new("close_created", ending::close_created),

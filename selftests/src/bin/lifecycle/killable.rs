@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A process that waits for another one's command on the same file can be killed meanwhile.
+
+use std::{
+    env, fs,
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::process::ExitStatusExt,
+    },
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{GUEST, ram},
+    cpus,
+    device::{Argument, Device},
+    guest::create_raw,
+    harness::{self, Outcome},
+    held::Held,
+    hypercall::RESET_VM,
+    missing::Missing,
+    need,
+    probe::Probe,
+    waiter::until,
+};
+use acrn_uapi::ioctl::*;
+
+/// Where the process that waits finds the descriptor, and the number of the command.
+const DESCRIPTOR: &str = "ACRN_SELFTEST_DESCRIPTOR";
+const COMMAND: &str = "ACRN_SELFTEST_COMMAND";
+
+/// Another process makes `command`, which must wait for one that is under way, unless `may_pass`. Then it is
+/// killed, and must end.
+fn dies_while_waiting(device: &Device, command: u32, may_pass: bool) -> Result<(), String> {
+    let inherited = nix::unistd::dup(device).expect("dup");
+    let mut victim = harness::helper("waiting_victim");
+    victim.env(DESCRIPTOR, inherited.as_raw_fd().to_string());
+    victim.env(COMMAND, command.to_string());
+    let mut victim = harness::start(victim)?;
+    let stat = format!("/proc/{}/stat", victim.id());
+    let waits = || {
+        let stat = fs::read_to_string(&stat).expect("stat of the victim");
+        // Of the first thread: the name is in parentheses, the state comes next.
+        let rest = stat.rsplit(") ").next();
+        rest.is_some_and(|rest| rest.starts_with('D'))
+    };
+    let mut done = None;
+    until("the command waits", || {
+        done = victim.try_wait().expect("the victim");
+        done.is_some() || waits()
+    });
+    if may_pass && done.is_some_and(|status| status.success()) {
+        return Ok(());
+    }
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(victim.try_wait().expect("the victim"), None, "{command:#x}");
+    victim.kill().expect("SIGKILL");
+    until("the victim ends", || {
+        victim.try_wait().expect("the victim").is_some()
+    });
+    let status = victim.wait().expect("the victim");
+    assert_eq!(status.signal(), Some(libc::SIGKILL), "{command:#x}");
+    Ok(())
+}
+
+/// What is under way is SET_MEMSEG, which waits for pages of its process.
+pub fn behind_memory() -> Outcome {
+    let missing = need!(Missing::new(PAGE));
+    let (device, _page, _) = create_raw(need!(cpus::pick(1)));
+    let device = Arc::new(device);
+    let sharing = device.clone();
+    let mut segment = ram(GUEST, &missing, 0, PAGE);
+    let waiter = thread::spawn(move || sharing.with(ACRN_IOCTL_SET_MEMSEG, &mut segment));
+    // By then it is where it waits.
+    thread::sleep(Duration::from_millis(200));
+    assert!(!waiter.is_finished());
+    for (command, may_pass) in [
+        (ACRN_IOCTL_SET_MEMSEG, true),
+        (ACRN_IOCTL_UNSET_MEMSEG, true),
+        (ACRN_IOCTL_DESTROY_VM, false),
+        (ACRN_IOCTL_RESET_VM, false),
+        (ACRN_IOCTL_CREATE_VM, false),
+    ] {
+        need!(dies_while_waiting(&device, command, may_pass));
+    }
+    let _area = missing.provide();
+    until("SET_MEMSEG returns", || waiter.is_finished());
+    assert_eq!(waiter.join().expect("SET_MEMSEG"), Ok(()));
+    Outcome::Passed
+}
+
+/// What is under way is RESET_VM, which the hypervisor has not carried out.
+pub fn behind_reset() -> Outcome {
+    let probe = need!(Probe::open());
+    let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
+    let device = Arc::new(device);
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let sharing = device.clone();
+    let held = Held::start(&probe, RESET_VM, vmid, move || {
+        sharing.plain(ACRN_IOCTL_RESET_VM)
+    });
+    for command in [
+        ACRN_IOCTL_START_VM,
+        ACRN_IOCTL_ATTACH_IOREQ_CLIENT,
+        ACRN_IOCTL_DESTROY_VM,
+        ACRN_IOCTL_CREATE_VM,
+        ACRN_IOCTL_SET_MEMSEG,
+    ] {
+        need!(dies_while_waiting(&device, command, false));
+    }
+    assert_eq!(held.release(), Ok(()), "RESET_VM");
+    Outcome::Passed
+}
+
+/// The process that is killed.
+pub fn victim() -> Outcome {
+    let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
+    let descriptor = number(DESCRIPTOR).expect("a descriptor");
+    let command = number(COMMAND).expect("a command");
+    // SAFETY: our parent has it open, and so have we.
+    let file = unsafe { BorrowedFd::borrow_raw(descriptor as i32) };
+    let device = Device::sharing(&file);
+    let area = Area::anonymous(PAGE);
+    let mut segment = ram(2 * GUEST, &area, 0, PAGE);
+    harness::ready();
+    let done = match command {
+        ACRN_IOCTL_SET_MEMSEG | ACRN_IOCTL_UNSET_MEMSEG => device.with(command, &mut segment),
+        _ => device.ioctl(command, Argument::NULL),
+    };
+    // It did not have to wait.
+    eprintln!("{command:#x}: {done:?}");
+    Outcome::Passed
+}
