@@ -11,7 +11,10 @@ use acrn_selftests::{
     bench::Bench, device::Device, event::Event, harness::Outcome, need, trace::Trace,
 };
 use acrn_uapi::ACRN_IRQFD_FLAG_DEASSIGN;
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, setrlimit},
+};
 
 use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd};
 
@@ -88,5 +91,25 @@ pub fn same_again() -> Outcome {
     let trace = Trace::start(&bench.probe);
     event.signal();
     assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
+    Outcome::Passed
+}
+
+/// More than a VM may have: the kernel's memory for them is bounded, which upstream's is not.
+pub fn too_many() -> Outcome {
+    const MOST: usize = 1024;
+    let files = 2 * MOST as u64;
+    setrlimit(Resource::RLIMIT_NOFILE, files, files).expect("RLIMIT_NOFILE");
+    let bench = need!(Bench::new());
+    let events: Vec<_> = (0..MOST).map(|_| assigned(&bench.device, 0x31)).collect();
+    let last = Event::new();
+    let refused = assign(&bench.device, &last, 0x45);
+    assert_eq!(refused, Err(Errno::ENOSPC));
+    last.signal();
+    assert_eq!(last.take(), 1, "it was taken all the same");
+    deassign(&bench.device, &events[MOST / 2]).expect("DEASSIGN");
+    assign(&bench.device, &last, 0x45).expect("IRQFD");
+    let trace = Trace::start(&bench.probe);
+    last.signal();
+    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x45)]);
     Outcome::Passed
 }

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Test::new("unknown_flags", arguments::unknown_flags),
         Test::new("descriptors", arguments::descriptors),
         Test::new("same_again", arguments::same_again),
+        Test::new("too_many", arguments::too_many),
         Test::new("exact_bytes", inject::exact_bytes),
         Test::new("one_for_each_write", inject::one_for_each_write),
         Test::new("event_is_taken", inject::event_is_taken),
