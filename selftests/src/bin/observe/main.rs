@@ -10,6 +10,7 @@ mod debugfs;
 mod fdinfo;
 mod log;
 mod tracepoints;
+mod waiting;
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -17,6 +18,13 @@ fn main() -> ExitCode {
         Test::new("fdinfo_numbers", fdinfo::numbers),
         Test::new("fdinfo_states_and_requests", fdinfo::states_and_requests),
         Test::new("fdinfo_refused_start", fdinfo::refused_start),
+        Test::new("look_while_held", waiting::while_held),
+        Test::new("look_while_created", waiting::while_created),
+        Test::new("look_while_memory_waits", waiting::while_memory_waits),
+        Test::new(
+            "create_beside_one_that_waits",
+            waiting::create_beside_one_that_waits,
+        ),
         Test::new("debugfs_comes_and_goes", debugfs::comes_and_goes),
         Test::new("debugfs_none_of_failed_vm", debugfs::none_of_failed_vm),
         Test::new(

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Looking at a VM does not wait for its commands.
+
+use std::{
+    fs,
+    os::fd::{AsFd, AsRawFd},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use acrn_ioctls::RequestPage;
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{GUEST, ram, whole},
+    cpus,
+    device::{Device, creation},
+    guest::create_raw,
+    harness::Outcome,
+    held::Held,
+    hypercall::{
+        CREATE_VM, DESTROY_VM, PAUSE_VM, PM_GET_CPU_STATE, RESET_VM, SET_MEMORY_REGIONS, START_VM,
+    },
+    manners,
+    missing::Missing,
+    need,
+    probe::Probe,
+    status::Status,
+    waiter::{sleeps, until},
+};
+use acrn_uapi::{ioctl::*, *};
+use mini_acrn_channel::ANY_VM;
+use nix::{errno::Errno, unistd::gettid};
+
+/// What is told of a VM by fdinfo. It must be told at once.
+fn look(device: &Device) -> Status {
+    let path = format!("/proc/self/fdinfo/{}", device.as_fd().as_raw_fd());
+    let reader = thread::spawn(move || fs::read_to_string(path).expect("fdinfo"));
+    until("fdinfo is read", || reader.is_finished());
+    Status::parse(&reader.join().expect("a reader"))
+}
+
+/// The same by debugfs, where that is there.
+fn look_from_outside(vmid: u16) {
+    let path = format!("/sys/kernel/debug/acrn_hsm/vm{vmid}/status");
+    // The VM may be about to go: then there is nothing to be read, but at once.
+    let reader = thread::spawn(move || fs::read_to_string(path).ok());
+    until("the status is read", || reader.is_finished());
+}
+
+type Command = fn(&Device, u16) -> Result<(), Errno>;
+
+fn set_memory(device: &Device, _vmid: u16) -> Result<(), Errno> {
+    let area = Area::anonymous(PAGE);
+    device.with(ACRN_IOCTL_SET_MEMSEG, &mut whole(&area))
+}
+
+fn ask_for_states(device: &Device, vmid: u16) -> Result<(), Errno> {
+    let mut words = [0; 6];
+    words[0] = u64::from(ACRN_PMCMD_GET_CX_CNT) | u64::from(vmid) << 24;
+    device.with(ACRN_IOCTL_PM_GET_CPU_STATE, &mut words)
+}
+
+/// Commands that the hypervisor has not carried out yet, in an order in which a VM can have them.
+pub fn while_held() -> Outcome {
+    let commands: [(u32, Command); 6] = [
+        (SET_MEMORY_REGIONS, set_memory),
+        (PM_GET_CPU_STATE, ask_for_states),
+        (START_VM, |device, _| device.plain(ACRN_IOCTL_START_VM)),
+        (PAUSE_VM, |device, _| device.plain(ACRN_IOCTL_PAUSE_VM)),
+        (RESET_VM, |device, _| device.plain(ACRN_IOCTL_RESET_VM)),
+        (PAUSE_VM, |device, _| device.plain(ACRN_IOCTL_PAUSE_VM)),
+    ];
+    let probe = need!(Probe::open());
+    let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
+    let device = Arc::new(device);
+    for (id, command) in commands {
+        let sharing = device.clone();
+        println!("{id:#x}");
+        let held = Held::start(&probe, id, ANY_VM, move || command(&sharing, vmid));
+        let status = look(&device);
+        assert!(status.has("state"), "{status:?}");
+        look_from_outside(vmid);
+        assert_eq!(held.release(), Ok(()), "{id:#x}");
+    }
+    let sharing = device.clone();
+    let held = Held::start(&probe, DESTROY_VM, vmid, move || {
+        sharing.plain(ACRN_IOCTL_DESTROY_VM)
+    });
+    assert!(look(&device).has("state"));
+    look_from_outside(vmid);
+    assert_eq!(held.release(), Ok(()), "DESTROY_VM");
+    manners::forget(&*device);
+    assert_eq!(look(&device).text("state"), "empty");
+    Outcome::Passed
+}
+
+/// CREATE_VM of another file that is not done yet, and of this one.
+pub fn while_created() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (device, _page, vmid) = create_raw(masks[0]);
+    let other = Arc::new(need!(Device::open()));
+    let sharing = other.clone();
+    let held = Held::start(&probe, CREATE_VM, ANY_VM, move || {
+        let page = RequestPage::new().expect("a request page");
+        let created = sharing.create(&page, masks[1]);
+        // The page must live as long as the VM.
+        created.map(|_| page)
+    });
+    assert_eq!(look(&device).number("vmid"), u64::from(vmid));
+    look_from_outside(vmid);
+    assert!(look(&other).has("state"));
+    assert!(held.release().is_ok(), "CREATE_VM");
+    Outcome::Passed
+}
+
+/// SET_MEMSEG of pages that do not come.
+pub fn while_memory_waits() -> Outcome {
+    let missing = need!(Missing::new(16 * PAGE));
+    let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
+    let device = Arc::new(device);
+    let (sender, ids) = mpsc::channel();
+    let sharing = device.clone();
+    let mut segment = ram(GUEST, &missing, 0, 16 * PAGE);
+    let waiter = thread::spawn(move || {
+        sender.send(gettid()).expect("the first thread");
+        sharing.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+    });
+    let id = ids.recv().expect("the thread that waits");
+    until("SET_MEMSEG waits", || sleeps(id));
+    assert!(!waiter.is_finished());
+    let status = look(&device);
+    assert_eq!(status.number("vmid"), u64::from(vmid));
+    assert_eq!(status.number("mapped_bytes"), 0);
+    look_from_outside(vmid);
+    // The same by another file.
+    let other = need!(Device::open());
+    assert_eq!(look(&other).text("state"), "empty");
+    let _area = missing.provide();
+    until("SET_MEMSEG returns", || waiter.is_finished());
+    assert_eq!(waiter.join().expect("SET_MEMSEG"), Ok(()));
+    assert_eq!(look(&device).number("mapped_bytes"), 16 * PAGE as u64);
+    Outcome::Passed
+}
+
+/// A VM is created while another one's CREATE_VM waits for its request page.
+pub fn create_beside_one_that_waits() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let missing = need!(Missing::new(PAGE));
+    let other = Arc::new(need!(Device::open()));
+    let sharing = other.clone();
+    let (sender, ids) = mpsc::channel();
+    let page = RequestPage::new().expect("a request page");
+    let mut asked = acrn_vm_creation {
+        ioreq_buf: missing.address(),
+        ..creation(&page, masks[1])
+    };
+    let waiter = thread::spawn(move || {
+        sender.send(gettid()).expect("the first thread");
+        let created = sharing.with(ACRN_IOCTL_CREATE_VM, &mut asked);
+        manners::learn(&*sharing);
+        created
+    });
+    let id = ids.recv().expect("the thread that waits");
+    until("CREATE_VM waits", || sleeps(id));
+    let (device, _page, vmid) = create_raw(masks[0]);
+    assert_eq!(look(&device).number("vmid"), u64::from(vmid));
+    assert_eq!(look(&other).text("state"), "busy");
+    drop(device);
+    let _area = missing.provide();
+    until("CREATE_VM returns", || waiter.is_finished());
+    assert_eq!(waiter.join().expect("CREATE_VM"), Ok(()));
+    Outcome::Passed
+}
