@@ -13,6 +13,8 @@ use crate::{hypercall, probe::Probe};
 pub struct Snapshot {
     pins: Option<i64>,
     huge_pages: Option<i64>,
+    /// Other device models may run.
+    module_users: Option<i64>,
     broken_rules: u64,
 }
 
@@ -22,6 +24,7 @@ impl Snapshot {
         Self {
             pins: pinned_pages(),
             huge_pages: free_huge_pages(),
+            module_users: module_users(),
             broken_rules: Probe::open().map_or(0, |probe| probe.list().broken_rules),
         }
     }
@@ -53,9 +56,10 @@ impl Snapshot {
         {
             leaks.push(format!("left behind: {} huge pages", before - after));
         }
-        if let Some(users) = module_users()
-            && users != 0
+        if let (Some(before), Some(after)) = (self.module_users, module_users())
+            && after > before
         {
+            let users = after - before;
             leaks.push(format!("left behind: {users} uses of the module"));
         }
         leaks

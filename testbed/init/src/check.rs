@@ -35,7 +35,12 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     writeln!(report, "KTAP version 1\n1..{}", programs.len() + 2)?;
 
     let driver = command_line.driver();
-    let loaded = modules::insmod("/modules/acrn_probe.ko").and_then(|()| modules::insmod(&driver));
+    let loaded = match command_line.get("probe") {
+        // As on a real Service VM, of which nothing but the driver tells what the hypervisor does.
+        Some("no") => Ok(()),
+        _ => modules::insmod("/modules/acrn_probe.ko"),
+    };
+    let loaded = loaded.and_then(|()| modules::insmod(&driver));
     conclude(&mut report, 1, "load", as_failures(loaded))?;
 
     for (number, program) in (2..).zip(&programs) {
