@@ -10,6 +10,7 @@ mod filesystems;
 mod guest;
 mod kernel_log;
 mod modules;
+mod reboot;
 
 use std::{
     convert::Infallible, fs::OpenOptions, io, os::fd::AsFd, path::Path, process::Command, thread,
@@ -18,7 +19,7 @@ use std::{
 
 use command_line::{CommandLine, Job};
 use guest::End;
-use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::reboot::{RebootMode, reboot as reboot_kernel};
 
 fn main() {
     let mounted = filesystems::mount_all();
@@ -29,6 +30,9 @@ fn main() {
     let outcome = match command_line.job() {
         Job::Check => check::run(&command_line),
         Job::Refuse => check::refuse(&command_line),
+        Job::Reboot => {
+            reboot::run(&command_line).and_then(|()| end(RebootMode::RB_AUTOBOOT).map(|_| ()))
+        }
         Job::Demo => demo::run(&command_line),
         Job::Guest => match guest::run(&command_line) {
             Ok(End::PowerOff) => Ok(()),
@@ -52,7 +56,7 @@ fn main() {
 fn end(how: RebootMode) -> io::Result<Infallible> {
     // What is on the way to the serial ports should get there.
     thread::sleep(Duration::from_millis(100));
-    Ok(reboot(how)?)
+    Ok(reboot_kernel(how)?)
 }
 
 /// The initramfs has no /dev, so the kernel starts PID 1 without standard input and output. They need not be

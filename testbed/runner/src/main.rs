@@ -8,6 +8,7 @@ mod differences;
 mod initramfs;
 mod ktap;
 mod qemu;
+mod reboot;
 mod tables;
 mod transcript;
 mod upstream;
@@ -23,6 +24,9 @@ use upstream::Machines;
 
 /// What init says when the User VM is done and nothing uses the driver any more.
 const DEMO_SUCCESS: &str = "testbed: acrn-vmm: exit status: 0; the driver is unloaded";
+
+/// What `--only` calls the reboot of the Service VM, which is no program of the selftests.
+const REBOOT: &str = "reboot";
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().job {
@@ -170,9 +174,13 @@ fn check(
     only: Option<&str>,
     add_results: &[PathBuf],
 ) -> io::Result<bool> {
+    if only == Some(REBOOT) {
+        return conclude(reboot::run(machine, limits)?, add_results);
+    }
     let mut totals = Totals::default();
     if only.is_none() {
         totals.add(refuse(machine, limits)?);
+        totals.add(reboot::run(machine, limits)?);
     }
     let mut run = Run::selftests(machine, limits, only, None);
     run.without_transcript = false;
@@ -227,6 +235,7 @@ fn compare(
     let mut totals = Totals::default();
     if only.is_none() {
         totals.add(refuse(machine, limits)?);
+        totals.add(reboot::run(machine, limits)?);
     }
     let run = Run::selftests(machine, limits, only, None);
     let (ours, counted) = run_report(&run, None)?;

@@ -210,6 +210,10 @@ fn command(
             "none",
             "-no-reboot",
         ]);
+    // A function that can be reset alone, behind a bridge. It has no driver in the Service VM.
+    command
+        .args(["-device", "pci-bridge,id=bridge,chassis_nr=1"])
+        .args(["-device", "intel-hda,bus=bridge,addr=1"]);
     match boot {
         Boot::MiniAcrn => {
             // In -initrd a comma separates modules and stands for itself when doubled.

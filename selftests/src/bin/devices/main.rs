@@ -8,6 +8,7 @@ use acrn_selftests::harness::{self, Test};
 
 mod books;
 mod command;
+mod left_over;
 mod monitor;
 mod pass;
 mod typed;
@@ -35,5 +36,9 @@ fn main() -> ExitCode {
         ),
         Test::new("monitor_two_threads", monitor::two_threads),
         Test::new("free_after_close", books::free_after_close),
+        Test::new("left_over_taken_back", left_over::taken_back),
+        Test::new("left_over_without_reset", left_over::without_reset),
+        Test::new("left_over_with_reset", left_over::with_reset),
+        Test::helper("victim", left_over::victim),
     ])
 }

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PCI devices of a device model that was killed: they go back to the Service VM, where their DMA would hit
+//! memory that has another use by then.
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    cpus,
+    guest::create_raw,
+    harness::{self, Outcome},
+    kernel_log::KernelLog,
+    manners, need,
+    probe::Probe,
+};
+use acrn_uapi::acrn_pcidev;
+
+use crate::{
+    books::{PCI, pci_bytes},
+    command::*,
+};
+
+/// Where the victim finds the address of its device.
+const BDF: &str = "ACRN_SELFTEST_BDF";
+/// The command register of configuration space, and bits of it.
+const COMMAND: u64 = 4;
+const MEMORY_SPACE: u16 = 2;
+const BUS_MASTER: u16 = 4;
+
+/// A PCI function that no driver of the Service VM uses.
+struct Function {
+    folder: PathBuf,
+    bus: u16,
+    device_function: u16,
+}
+
+impl Function {
+    /// The first one of a class, on the root bus or behind a bridge.
+    fn find(class: &str, behind_bridge: bool) -> Result<Self, String> {
+        // A real Service VM may need it.
+        Probe::open()?;
+        let folders = fs::read_dir("/sys/bus/pci/devices");
+        let folders = folders.map_err(|error| format!("/sys/bus/pci: {error}"))?;
+        let mut functions = folders.flatten().filter_map(|entry| {
+            let folder = entry.path();
+            let name = entry.file_name().into_string().ok()?;
+            // DOMAIN:BUS:DEVICE.FUNCTION
+            let number = |range| u16::from_str_radix(name.get(range)?, 16).ok();
+            let function = Self {
+                bus: number(5..7)?,
+                device_function: number(8..10)? << 3 | number(11..12)?,
+                folder,
+            };
+            let text = fs::read_to_string(function.folder.join("class")).ok()?;
+            let is_free = !function.folder.join("driver").exists();
+            let is_wanted = text.starts_with(class) && (function.bus != 0) == behind_bridge;
+            (is_wanted && is_free).then_some(function)
+        });
+        functions
+            .next()
+            .ok_or_else(|| format!("no PCI function of class {class} is free"))
+    }
+
+    fn bdf(&self) -> u16 {
+        self.bus << 8 | self.device_function
+    }
+
+    fn open(&self, name: &str) -> File {
+        let path = self.folder.join(name);
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        file.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn command(&self) -> u16 {
+        let mut bytes = [0; 2];
+        self.open("config")
+            .read_exact_at(&mut bytes, COMMAND)
+            .expect("config");
+        u16::from_le_bytes(bytes)
+    }
+
+    /// Turns bits of the command register on.
+    fn turn_on(&self, bits: u16) {
+        let command = self.command() | bits;
+        self.open("config")
+            .write_all_at(&command.to_le_bytes(), COMMAND)
+            .expect("config");
+        assert_eq!(self.command(), command, "command register");
+    }
+
+    fn is_bus_master(&self) -> bool {
+        self.command() & BUS_MASTER != 0
+    }
+
+    fn pcidev(bdf: u16) -> acrn_pcidev {
+        acrn_pcidev {
+            phys_bdf: bdf,
+            ..PCI
+        }
+    }
+
+    /// Kills a device model that has it. Returns what the driver wrote to the log.
+    fn outlives_device_model(&self) -> Result<Vec<String>, String> {
+        let mut log = KernelLog::start()?;
+        let mut victim = harness::helper("victim");
+        victim.env(BDF, self.bdf().to_string());
+        let mut victim = harness::start(victim)?;
+        assert!(self.is_bus_master(), "it was assigned as it was");
+        victim.kill().expect("SIGKILL");
+        victim.wait().expect("the victim");
+        Ok(log.lines())
+    }
+}
+
+/// The device model that is killed.
+pub fn victim() -> Outcome {
+    let bdf = env::var(BDF).ok().and_then(|text| text.parse().ok());
+    let device = Function::pcidev(bdf.expect("the address of a device"));
+    let (file, _page, _) = create_raw(need!(cpus::pick(1)));
+    assert_eq!(ASSIGN_PCI.issue(&file, &pci_bytes(&device)), Ok(()));
+    harness::ready();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A function that cannot be reset alone, IDE of the chipset: it is no bus master any more, and the log says what
+/// could not be done.
+pub fn without_reset() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    for _ in 0..2 {
+        function.turn_on(BUS_MASTER);
+        let log = need!(function.outlives_device_model());
+        assert!(!function.is_bus_master(), "it goes on with its DMA");
+        let named = log.iter().any(|line| {
+            let address = function.folder.file_name().and_then(|name| name.to_str());
+            let address = address.expect("an address").trim_start_matches("0000:");
+            line.contains(address) && line.contains("reset")
+        });
+        assert!(named, "{log:?}");
+    }
+    Outcome::Passed
+}
+
+/// A function alone behind a bridge: it is reset, with its registers. Its configuration space stays.
+pub fn with_reset() -> Outcome {
+    /// A register of Intel's HD Audio controllers that holds the address of a ring, and is 0 after a reset.
+    const RING_BASE: usize = 0x40;
+    let function = need!(Function::find("0x0403", true));
+    function.turn_on(BUS_MASTER | MEMORY_SPACE);
+    let registers = Area::of_file(function.open("resource0"), PAGE);
+    let registers = registers.expect("the registers of a device");
+    for round in 1..=2 {
+        function.turn_on(BUS_MASTER);
+        registers.write::<u32>(RING_BASE, 0x1000 * round);
+        assert_eq!(registers.read::<u32>(RING_BASE), 0x1000 * round);
+        let log = need!(function.outlives_device_model());
+        assert!(!function.is_bus_master(), "it goes on with its DMA");
+        assert_ne!(function.command() & MEMORY_SPACE, 0);
+        let left = registers.read::<u32>(RING_BASE);
+        assert_eq!(left, 0, "it was not reset: {log:?}");
+        assert_eq!(log, [""; 0]);
+    }
+    Outcome::Passed
+}
+
+/// A device that was de-assigned stays as it is: neither DESTROY_VM nor close changes it.
+pub fn taken_back() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let bytes = pci_bytes(&Function::pcidev(function.bdf()));
+    function.turn_on(BUS_MASTER);
+    for destroy in [true, false] {
+        let bench = need!(Bench::new());
+        assert_eq!(ASSIGN_PCI.issue(&bench.device, &bytes), Ok(()));
+        assert_eq!(DEASSIGN_PCI.issue(&bench.device, &bytes), Ok(()));
+        match destroy {
+            true => bench.destroy(),
+            false => drop(manners::forget(&bench.device)),
+        }
+        drop(bench);
+        assert!(function.is_bus_master());
+    }
+    Outcome::Passed
+}
