@@ -67,10 +67,13 @@ pub fn each_device() -> Outcome {
 /// VM_INTR_MONITOR: the page goes in and comes out.
 pub fn monitor() -> Outcome {
     let _probe = need!(Probe::open());
-    let guest = Guest::without_client(need!(cpus::pick(1)));
+    let cpus = need!(cpus::pick(1));
+    let apic = need!(cpus::apic_id(cpus.trailing_zeros() as usize));
+    let guest = Guest::without_client(cpus);
     let vm = &guest.vm;
     for _ in 0..3 {
-        vm.inject_msi(0xfee0_0000, 0x41).expect("INJECT_MSI");
+        let address = 0xfee0_0000 | u64::from(apic) << 12;
+        vm.inject_msi(address, 0x41).expect("INJECT_MSI");
     }
     let mut page = InterruptMonitor::new();
     page.0[4] = 48;
