@@ -235,9 +235,10 @@ pub fn against_vms() -> Outcome {
         while Instant::now() < end {
             match command() {
                 Ok(()) => done += 1,
-                // No VM, or not paused, or somebody else was first.
+                // No VM, or not paused, or another thread was first; or the VM has lasted long, and has all the
+                // ioeventfds that it can have.
                 Err(
-                    Errno::EINVAL | Errno::EPERM | Errno::EEXIST | Errno::EBUSY | Errno::ENOENT,
+                    Errno::EINVAL | Errno::EPERM | Errno::EEXIST | Errno::EBUSY | Errno::ENOSPC,
                 ) => {}
                 Err(error) => panic!("{name}: {error}"),
             }
