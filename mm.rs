@@ -133,7 +133,7 @@ impl GuestMemory {
     /// Makes an initialiser for the memory of `vm`, of which there is none yet.
     pub(crate) fn new(vm: VmId) -> Result<impl PinInit<Self>> {
         let regions = Regions::new(vm)?;
-        let mapped = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let mapped = Arc::new(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
         Ok(pin_init!(Self {
             vm,
             regions,

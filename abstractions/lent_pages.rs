@@ -20,7 +20,7 @@ pub(crate) unsafe trait Returned {}
 /// Pages whose physical addresses were given to the hypervisor.
 ///
 /// To drop it without [`Returned`] leaks the pins, and what was charged for them: the borrower may still
-/// write to the pages, so that nobody else may ever get them.
+/// write to the pages, which nothing else may get then.
 pub(crate) struct LentPages(ManuallyDrop<PinnedPages>);
 
 /// A part of [`LentPages`], physically contiguous.

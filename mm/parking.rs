@@ -164,8 +164,8 @@ impl Parking {
         self.bytes.load(ordering::Relaxed)
     }
 
-    /// `ENOSPC` if no more memory can be parked. Only who holds the lock of the segments parks, so that
-    /// there is room until it does.
+    /// `ENOSPC` if no more memory can be parked. Parking takes the lock of the mappings, so there is room for
+    /// as long as the caller holds that.
     pub(super) fn must_have_room(&self) -> Result {
         let state = self.state.lock();
         if state.count >= Self::MAX_PARKED && state.conclude().is_none() {

@@ -5,8 +5,8 @@
 //! Nothing can pin it. So the VM has it for as long as the device model has it mapped: when that changes,
 //! be it by `munmap` or by the driver that the memory is of, it is taken away from the VM before.
 //!
-//! It cannot wait either, as pins do that are parked: a vCPU that runs, or a passed-through device, may
-//! reach it through an old translation for some time after the hypervisor has deleted the mapping.
+//! It cannot wait either, as pins do that are parked. By old translations a vCPU that runs may reach it
+//! until that vCPU next leaves the guest, and a passed-through device until it is de-assigned.
 
 use super::{
     page_range::PageRange,

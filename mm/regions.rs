@@ -13,6 +13,7 @@ use crate::{
 };
 use core::iter;
 use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     new_mutex,
     page::PAGE_SIZE,
     prelude::*,
@@ -53,7 +54,7 @@ impl Regions {
                 },
                 "acrn_regions"
             ),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 

@@ -70,6 +70,7 @@ fn main() -> ExitCode {
         Test::new("stale_device", stale::of_a_device),
         Test::new("stale_vcpu_and_device", stale::of_both),
         Test::new("stale_no_device", stale::of_no_device),
+        Test::new("stale_device_until_destroy", stale::until_destroy),
         Test::new("started_while_unset", stale::started_meanwhile),
         Test::new("paused_while_unset", stale::paused_meanwhile),
         Test::new("killed_while_set", killed::while_set),

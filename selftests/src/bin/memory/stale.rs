@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that was taken away is reached all the same, by vCPUs and devices that have old translations: nobody else
+//! Memory that was taken away is reached all the same, by vCPUs and devices that have old translations: nothing else
 //! may get it meanwhile.
 
 use std::{thread, time::Duration};
@@ -10,13 +10,16 @@ use acrn_selftests::{
     device::Device,
     harness::Outcome,
     hypercall::{ASSIGN_PCIDEV, SET_MEMORY_REGIONS},
-    need,
+    leaks, need,
     probe::fault,
     waiter::until,
 };
 use acrn_uapi::{
     acrn_pcidev,
-    ioctl::{ACRN_IOCTL_ASSIGN_PCIDEV, ACRN_IOCTL_DEASSIGN_PCIDEV, ACRN_IOCTL_UNSET_MEMSEG},
+    ioctl::{
+        ACRN_IOCTL_ASSIGN_PCIDEV, ACRN_IOCTL_DEASSIGN_PCIDEV, ACRN_IOCTL_DESTROY_VM,
+        ACRN_IOCTL_UNSET_MEMSEG,
+    },
 };
 use nix::errno::Errno;
 
@@ -104,6 +107,29 @@ pub fn of_both() -> Outcome {
     counter.assert_pages(2, 2);
     deassign(&counter);
     counter.assert_pages(0, 0);
+    Outcome::Passed
+}
+
+/// DESTROY_VM of a VM that still has the device ends it as well.
+pub fn until_destroy() -> Outcome {
+    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    counter.area.number_pages(0);
+    assign(&counter);
+    let dma = || counter.probe.dma_write(PHYS_BDF, AT, &[0x11]);
+    assert!(dma());
+    counter.unset(counter.segment()).expect("UNSET_MEMSEG");
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    assert!(dma());
+    counter.assert_pages(2, 2);
+    let before = leaks::pinned_pages().expect("counted before");
+    counter
+        .device
+        .plain(ACRN_IOCTL_DESTROY_VM)
+        .expect("DESTROY_VM");
+    assert!(!dma());
+    // With the guest's memory and its request page.
+    let others = (counter.guest.memory.len() / PAGE + 1) as i64;
+    assert_eq!(leaks::pinned_pages(), Some(before - 2 - others));
     Outcome::Passed
 }
 
