@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 
 use acrn_selftests::{
     area::{Area, PAGE},
+    cpus,
     device::Argument,
     event::Event,
     harness::Outcome,
@@ -75,8 +76,9 @@ pub fn interrupt_line() -> Outcome {
 /// VM_INTR_MONITOR has another number, for 32-bit programs only.
 pub fn interrupt_monitor() -> Outcome {
     let machine = need!(Machine::new());
+    let vm = machine.probe.vm(machine.vmid).expect("the VM");
     let msi = acrn_msi_entry {
-        msi_addr: 0xfee0_0000,
+        msi_addr: cpus::msi(vm.cpu_affinity).expect("the machine's CPUs"),
         msi_data: 0x41,
     };
     machine
