@@ -143,7 +143,7 @@ pub(super) struct Parking {
 
 impl Parking {
     /// Pieces of memory that may be parked.
-    const MAX_PARKED: usize = 1024;
+    const MAX_PARKED: usize = 1 << 14;
 
     /// That of a VM that has never run and has no devices.
     pub(super) fn new() -> impl PinInit<Self> {

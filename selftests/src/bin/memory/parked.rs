@@ -211,25 +211,19 @@ pub fn parts() -> Outcome {
 
 /// There is an end of it: the VM must be paused some time.
 pub fn not_without_end() -> Outcome {
-    const PAGES: usize = 1024;
+    const PIECES: usize = 16384;
     let counter = need!(Counter::running(Area::anonymous(PAGE)));
-    let area = Area::anonymous(PAGES * PAGE);
-    area.number_pages(1);
-    let at = |page: usize| {
-        let guest = 2 * AT + (page * PAGE) as u64;
-        ram(guest, &area, page * PAGE, PAGE)
-    };
-    counter
-        .set(ram(2 * AT, &area, 0, area.len()))
-        .expect("SET_MEMSEG");
-    for page in 0..PAGES {
-        counter.unset(at(page)).expect("UNSET_MEMSEG");
+    let area = Area::anonymous(PAGE);
+    let segment = || ram(2 * AT, &area, 0, PAGE);
+    for _ in 0..PIECES {
+        counter.set(segment()).expect("SET_MEMSEG");
+        counter.unset(segment()).expect("UNSET_MEMSEG");
     }
     assert_eq!(counter.unset(counter.segment()), Err(Errno::ENOSPC));
-    assert_eq!(counter.set(at(0)), Err(Errno::ENOSPC));
-    counter.assert_pages(1 + PAGES, PAGES);
+    assert_eq!(counter.set(segment()), Err(Errno::ENOSPC));
+    counter.assert_pages(1 + PIECES, PIECES);
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(1, 0);
-    counter.set(at(0)).expect("SET_MEMSEG");
+    counter.set(segment()).expect("SET_MEMSEG");
     Outcome::Passed
 }
