@@ -33,13 +33,6 @@ impl Heap {
         Ok(Self(counts.collect()))
     }
 
-    /// Panics if there are, and stay, `many` more objects of one size now, or more than that.
-    pub fn assert_not_grown_by(&self, many: i64) {
-        if let Some(growth) = self.growth(many) {
-            panic!("{growth}");
-        }
-    }
-
     /// The size of which there are, and stay, `many` more objects now, or more than that.
     pub fn growth(&self, many: i64) -> Option<String> {
         let began = Instant::now();
