@@ -8,7 +8,7 @@ use acrn_selftests::{
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
     need,
-    probe::fault,
+    probe::{Probe, fault},
 };
 use acrn_uapi::{ioctl::*, *};
 use mini_acrn_channel::Fault;
@@ -73,6 +73,7 @@ fn under(
 
 /// SET_MEMSEG of RAM that is as it should be.
 pub fn set_ram() -> Outcome {
+    let _probe = need!(Probe::open());
     let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
     let area = Area::anonymous(16 * PAGE);
     area.number_pages(1);
@@ -116,6 +117,7 @@ pub fn set_ram() -> Outcome {
 
 /// SET_MEMSEG of RAM that makes no sense.
 pub fn set_bad_ram() -> Outcome {
+    let _probe = need!(Probe::open());
     let area = Area::anonymous(16 * PAGE);
     area.number_pages(1);
     let at = |offset: u64| area.address() + offset;
@@ -149,6 +151,7 @@ pub fn set_bad_ram() -> Outcome {
 
 /// SET_MEMSEG of devices, of no type, without arguments, and in states where it is not allowed.
 pub fn set_others() -> Outcome {
+    let _probe = need!(Probe::open());
     let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
     set("mmio", device(GUEST, PAGE_LEN));
     let plain = acrn_vm_memmap {
@@ -204,6 +207,7 @@ pub fn set_others() -> Outcome {
 
 /// UNSET_MEMSEG.
 pub fn unset() -> Outcome {
+    let _probe = need!(Probe::open());
     let unset = |name: &str, before: &[acrn_vm_memmap], segment| {
         case(ACRN_IOCTL_UNSET_MEMSEG, name, before, &segment);
     };
