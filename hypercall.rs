@@ -262,6 +262,8 @@ unsafe impl Returned for Destroyed {}
 
 /// Proof that a VM was stopped: no vCPU is in the guest, and none enters it again before the VM is
 /// started but through a flush of its translations.
+///
+/// A VM of higher severity than the Service VM runs on. The hypervisor deletes none of its memory then.
 pub(crate) struct Stopped(());
 
 /// Makes a VM; writes its id and number of vCPUs to `parameter` as well.
