@@ -154,35 +154,6 @@ pub fn changes(before: &[u8], after: &[u8]) -> String {
     runs.collect::<Vec<_>>().join(" ")
 }
 
-fn name(id: u32) -> String {
-    let name = match id {
-        SERVICE_VM_OFFLINE_CPU => "SERVICE_VM_OFFLINE_CPU",
-        CREATE_VM => "CREATE_VM",
-        DESTROY_VM => "DESTROY_VM",
-        START_VM => "START_VM",
-        PAUSE_VM => "PAUSE_VM",
-        RESET_VM => "RESET_VM",
-        SET_VCPU_REGS => "SET_VCPU_REGS",
-        INJECT_MSI => "INJECT_MSI",
-        VM_INTR_MONITOR => "VM_INTR_MONITOR",
-        SET_IRQLINE => "SET_IRQLINE",
-        SET_IOREQ_BUFFER => "SET_IOREQ_BUFFER",
-        NOTIFY_REQUEST_FINISH => "NOTIFY_REQUEST_FINISH",
-        SET_MEMORY_REGIONS => "SET_MEMORY_REGIONS",
-        SET_PTDEV_INTR => "SET_PTDEV_INTR",
-        RESET_PTDEV_INTR => "RESET_PTDEV_INTR",
-        ASSIGN_PCIDEV => "ASSIGN_PCIDEV",
-        DEASSIGN_PCIDEV => "DEASSIGN_PCIDEV",
-        ASSIGN_MMIODEV => "ASSIGN_MMIODEV",
-        DEASSIGN_MMIODEV => "DEASSIGN_MMIODEV",
-        CREATE_VDEV => "CREATE_VDEV",
-        DESTROY_VDEV => "DESTROY_VDEV",
-        PM_GET_CPU_STATE => "PM_GET_CPU_STATE",
-        id => return format!("{id:#x}"),
-    };
-    name.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
