@@ -3,6 +3,7 @@
 //! `/dev/acrn_hsm` without a safety net: any request with any argument.
 
 use std::{
+    env,
     fs::{File, OpenOptions},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
@@ -106,15 +107,24 @@ impl Drop for Device {
     }
 }
 
-/// Parameter of CREATE_VM for a VM on the physical CPUs `cpus`. Its name tells this process's VMs apart from
-/// others, and one VM of this process from the next.
+/// Parameter of CREATE_VM for a VM on the physical CPUs `cpus`. Its name tells this program's VMs apart from
+/// others, and one VM of this program from the next: a name keeps its id, whichever program used it before.
 pub fn creation(page: &RequestPage, cpus: u64) -> acrn_vm_creation {
     let mut creation = acrn_vm_creation {
         ioreq_buf: page.address(),
         cpu_affinity: cpus,
         ..Default::default()
     };
-    let name = format!("selftest-{cpus:x}");
-    creation.uuid[..name.len()].copy_from_slice(name.as_bytes());
+    let name = format!("{}-{cpus:x}", program());
+    // The last byte stays zero.
+    let len = name.len().min(creation.uuid.len() - 1);
+    creation.uuid[..len].copy_from_slice(&name.as_bytes()[..len]);
     creation
+}
+
+/// The name of this program.
+fn program() -> String {
+    let path = env::current_exe().expect("the program's path");
+    let name = path.file_name().expect("the program's name");
+    name.to_string_lossy().into_owned()
 }

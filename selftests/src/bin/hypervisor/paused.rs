@@ -71,7 +71,7 @@ impl Waiting {
             .vm
             .attach_ioreq_client()
             .expect("ATTACH_IOREQ_CLIENT");
-        assert!(self.slot().is_ours());
+        until("the request is there", || self.slot().is_ours());
         assert_eq!(self.call(PAUSE_VM), 0);
     }
 
