@@ -6,6 +6,7 @@ use std::{
     env,
     fs::{File, OpenOptions},
     os::fd::{AsFd, AsRawFd, BorrowedFd},
+    sync::LazyLock,
 };
 
 use acrn_ioctls::RequestPage;
@@ -122,9 +123,12 @@ pub fn creation(page: &RequestPage, cpus: u64) -> acrn_vm_creation {
     creation
 }
 
-/// The name of this program.
-fn program() -> String {
-    let path = env::current_exe().expect("the program's path");
-    let name = path.file_name().expect("the program's name");
-    name.to_string_lossy().into_owned()
+/// The name of this program. The harness asks first, before a test has the kernel's memory run out.
+pub(crate) fn program() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(|| {
+        let path = env::current_exe().expect("the program's path");
+        let name = path.file_name().expect("the program's name");
+        name.to_string_lossy().into_owned()
+    });
+    &NAME
 }

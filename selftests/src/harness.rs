@@ -22,7 +22,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{leaks::Snapshot, manners, probe::Probe};
+use crate::{device, leaks::Snapshot, manners, probe::Probe};
 
 /// Exit status of a test that was skipped, as kselftests have it.
 const SKIPPED: u8 = 4;
@@ -185,6 +185,7 @@ fn single(tests: &[Test], name: &str) -> ExitCode {
         return ExitCode::FAILURE;
     };
     manners::mind_panics();
+    device::program();
     let timeout = test.timeout;
     thread::spawn(move || {
         thread::sleep(timeout);
