@@ -482,7 +482,7 @@ pub(crate) struct CpuState {
 pub(crate) type Pstate = [u64; 6];
 static_assert!(size_of::<uapi::acrn_pstate_data>() == size_of::<Pstate>());
 
-/// `struct acrn_cstate_data` in words: its padding is whatever the hypervisor wrote.
+/// `struct acrn_cstate_data` in words: the hypervisor writes its padding, too.
 pub(crate) type Cstate = [u64; 4];
 static_assert!(size_of::<uapi::acrn_cstate_data>() == size_of::<Cstate>());
 

@@ -206,7 +206,7 @@ pub(crate) fn destroy(vm: &Arc<Vm>) -> Result {
     Ok(())
 }
 
-/// Gives a VM up in whatever state it is, because its file is closed. If the hypervisor will not destroy
+/// Gives a VM up in any state, because its file is closed. If the hypervisor will not destroy
 /// it, it stays listed with all its pins, and is tried again when the next VM is made.
 pub(crate) fn release(vm: Arc<Vm>) {
     vm.let_go();

@@ -3,7 +3,10 @@
 //! Memory that was taken away is reached all the same, by vCPUs and devices that have old translations: nothing else
 //! may get it meanwhile.
 
-use std::{thread, time::Duration};
+use std::{
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use acrn_selftests::{
     area::{Area, PAGE},
@@ -153,15 +156,22 @@ pub fn of_no_device() -> Outcome {
     Outcome::Passed
 }
 
-/// START_VM while UNSET_MEMSEG is under way: the guest may have seen the memory.
-pub fn started_meanwhile() -> Outcome {
-    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+/// A thread whose UNSET_MEMSEG waits in the hypervisor.
+fn held_unset(counter: &Counter) -> JoinHandle<Result<(), Errno>> {
     let probe = &counter.probe;
     probe.hold(SET_MEMORY_REGIONS, counter.guest.vm.vmid());
     let file = Device::sharing(&counter.guest.vm);
     let mut segment = counter.segment();
     let unset = thread::spawn(move || file.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment));
     until("UNSET_MEMSEG arrives", || probe.is_held());
+    unset
+}
+
+/// START_VM while UNSET_MEMSEG is under way: the guest may have seen the memory.
+pub fn started_meanwhile() -> Outcome {
+    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    let unset = held_unset(&counter);
+    let probe = &counter.probe;
     probe.hold_kicks(true);
     counter.start();
     probe.release();
@@ -175,12 +185,8 @@ pub fn started_meanwhile() -> Outcome {
 /// PAUSE_VM while UNSET_MEMSEG is under way: no vCPU goes on.
 pub fn paused_meanwhile() -> Outcome {
     let counter = need!(Counter::running(Area::anonymous(2 * PAGE)));
+    let unset = held_unset(&counter);
     let probe = &counter.probe;
-    probe.hold(SET_MEMORY_REGIONS, counter.guest.vm.vmid());
-    let file = Device::sharing(&counter.guest.vm);
-    let mut segment = counter.segment();
-    let unset = thread::spawn(move || file.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment));
-    until("UNSET_MEMSEG arrives", || probe.is_held());
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(2, 0);
     probe.release();
