@@ -18,13 +18,15 @@ help:
 	@echo '  rustdoc          its pages, in MO/doc; warnings are errors'
 	@echo '  rustfmt          format the driver; rustfmtcheck: only look'
 	@echo '  clean            remove what was built'
-	@echo '  Also: RUSTC=... BINDGEN=... (defaults: the rustc that built the kernel, bindgen)'
+	@echo '  Also: RUSTC=... BINDGEN=... (defaults: the rustc that built the kernel, bindgen),'
+	@echo '  and for a kernel that clang built LLVM=... as for the kernel (default: 1)'
 	@echo
 	@echo 'The test-bed, on any x86-64 Debian machine:'
 	@echo '  run              boot ACRN, its Service VM and a Linux User VM, on this terminal'
 	@echo '                   (INTERACTIVE=1: the User VM stays up until you type poweroff)'
-	@echo '  check            run every test (ONLY=NAME: that program of selftests/, nothing else; ONLY=reboot:'
-	@echo '                   the Service VM reboots with User VMs;'
+	@echo '  check            run every test (ONLY=PROGRAM: that program of selftests/, nothing else;'
+	@echo '                   ONLY=PROGRAM.TEST,TEST: those tests of it; ONLY=reboot: the Service VM'
+	@echo '                   reboots with User VMs;'
 	@echo '                   DRIVER=c with it: on the C driver of upstream)'
 	@echo '  compare          the part of it that runs on both drivers: where they differ, command by'
 	@echo '                   command, and whether Documentation/differences.csv has it (ONLY=NAME as'
@@ -57,7 +59,7 @@ endif
 found-rustc := $(shell $(RUSTC) --version 2>/dev/null)
 
 kbuild = +@$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(abspath $(MO)) \
-	$(if $(CONFIG_CC_IS_CLANG),LLVM=1) RUSTC=$(RUSTC) HOSTRUSTC=$(RUSTC) \
+	$(if $(CONFIG_CC_IS_CLANG),LLVM=$(or $(LLVM),1)) RUSTC=$(RUSTC) HOSTRUSTC=$(RUSTC) \
 	BINDGEN=$(BINDGEN) RUSTFMT=$(RUSTFMT) \
 	$(foreach tool,RUSTDOC:rustdoc CLIPPY_DRIVER:clippy-driver,$(call beside-rustc,$(tool)))
 # VARIABLE:program, if that program stands beside a rustc that was given by path.

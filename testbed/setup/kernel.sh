@@ -7,16 +7,18 @@
 # A step of the build ("  CC      mm/memory.o"), and how many there are.
 kernel_step='^  [A-Z]'
 kernel_steps=1690
-kernel_steps_debug=1750
+kernel_steps_debug=1870
 
 # kernel_stage [debug]: sets kernel_build.
 kernel_stage() {
 	local variant=${1:-} fragments=("$top/testbed/kernel/service-vm.config") steps=$kernel_steps key
+	kernel_make_flags
 	if [ "$variant" = debug ]; then
 		fragments+=("$top/testbed/kernel/debug.config")
 		steps=$kernel_steps_debug
+		packages_need "${packages_llvm[@]}"
+		kernel_flags[0]=LLVM=$kernel_llvm
 	fi
-	kernel_make_flags
 	key=$(kernel_ingredients "${fragments[@]}" | short_hash)
 	kernel_build=$cache/kernel/$linux_version-$key${variant:+-$variant}
 	if [ -e "$kernel_build/finished" ]; then
@@ -57,7 +59,10 @@ kernel_steps_done() {
 	echo "$steps" | tee "$before"
 }
 
-# gcc for the C part: a third faster than clang here.
+# clang, by the folder that it is in.
+kernel_llvm=/usr/lib/llvm-19/bin/
+
+# gcc for the C part: a third faster than clang here. The debug kernel needs clang.
 kernel_make_flags() {
 	kernel_flags=(
 		CC=gcc
@@ -71,8 +76,13 @@ kernel_ingredients() {
 	echo "linux $linux_version"
 	"$kernel_rustc" --version
 	"$bindgen" --version
-	gcc --version | head -n 1
-	ld --version | head -n 1
+	case ${kernel_flags[0]} in
+	LLVM=*) "${kernel_llvm}clang" --version | head -n 1 ;;
+	*)
+		gcc --version | head -n 1
+		ld --version | head -n 1
+		;;
+	esac
 	kernel_options "$@"
 }
 

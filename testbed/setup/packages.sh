@@ -9,6 +9,8 @@ packages_build=(make gcc libc6-dev ca-certificates flex bison bc libelf-dev pkg-
 packages_libclang=(libclang1-19 libclang-common-19-dev)
 # The kernel's Rust: a compiler and the source of the library that came with it.
 packages_rust_pair=(rustc-web rust-web-src rust-web-clippy)
+# What compiles the debug kernel.
+packages_llvm=(clang-19 lld-19 llvm-19)
 # Where there is no cargo that is new enough.
 packages_cargo=(cargo-web rustfmt-web)
 

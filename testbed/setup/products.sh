@@ -27,7 +27,8 @@ products_modules() {
 
 # driver_make FOLDER GOAL [VARIABLE=...]: just as a user with a kernel of their own does it.
 driver_make() {
-	make -C "$top" KDIR="$kernel_build" MO="$1" RUSTC="$kernel_rustc" BINDGEN="$bindgen" "${@:2}"
+	make -C "$top" KDIR="$kernel_build" MO="$1" LLVM="$kernel_llvm" RUSTC="$kernel_rustc" \
+		BINDGEN="$bindgen" "${@:2}"
 }
 
 # Static, so that the initramfs needs nothing else. With --target the flags are

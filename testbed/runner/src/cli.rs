@@ -36,7 +36,7 @@ pub enum Job {
         #[command(flatten)]
         limits: Limits,
 
-        /// Run this program of the selftests only
+        /// Run this program of the selftests only, or these tests of it: PROGRAM.TEST,TEST
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
 

@@ -144,19 +144,19 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The selftests, or one program, or some tests of it.
-    fn selftests(
-        machine: &'a Machine,
-        limits: &'a Limits,
-        only: Option<&str>,
-        tests: Option<&[&str]>,
-    ) -> Self {
+    /// The selftests, or one program, or some tests of it: `PROGRAM.TEST,TEST`.
+    fn selftests(machine: &'a Machine, limits: &'a Limits, only: Option<&str>) -> Self {
         let mut parameters = "quiet testbed.job=check".to_owned();
-        if let Some(only) = only {
-            parameters += &format!(" testbed.only={only}");
+        let (program, tests) = match only.map(|only| only.split_once('.').ok_or(only)) {
+            Some(Ok((program, tests))) => (Some(program), Some(tests)),
+            Some(Err(program)) => (Some(program), None),
+            None => (None, None),
+        };
+        if let Some(program) = program {
+            parameters += &format!(" testbed.only={program}");
         }
         if let Some(tests) = tests {
-            parameters += &format!(" testbed.tests={}", tests.join(","));
+            parameters += &format!(" testbed.tests={tests}");
         }
         Self {
             machine,
@@ -182,7 +182,7 @@ fn check(
         totals.add(refuse(machine, limits)?);
         totals.add(reboot::run(machine, limits)?);
     }
-    let mut run = Run::selftests(machine, limits, only, None);
+    let mut run = Run::selftests(machine, limits, only);
     run.without_transcript = false;
     let (_, counted) = run_report(&run, None)?;
     totals.add(counted);
@@ -218,7 +218,11 @@ struct Upstream {
 
 impl Machines for Upstream {
     fn run(&mut self, program: &str, tests: Option<&[&str]>) -> io::Result<Results> {
-        let run = Run::selftests(&self.machine, &self.limits, Some(program), tests);
+        let only = match tests {
+            Some(tests) => format!("{program}.{}", tests.join(",")),
+            None => program.to_owned(),
+        };
+        let run = Run::selftests(&self.machine, &self.limits, Some(&only));
         run_report(&run, Some(program)).map(|(results, _)| results)
     }
 }
@@ -237,7 +241,7 @@ fn compare(
         totals.add(refuse(machine, limits)?);
         totals.add(reboot::run(machine, limits)?);
     }
-    let run = Run::selftests(machine, limits, only, None);
+    let run = Run::selftests(machine, limits, only);
     let (ours, counted) = run_report(&run, None)?;
     totals.add(counted);
 
