@@ -144,7 +144,10 @@ checks() {
 	compare --add-results "$results"
 }
 
+# `make check-debug`, of the program that ONLY names or of all.
 checks_debug() {
 	say "selftests on our driver, debug kernel:"
-	selftests check --timeout 5400 --silence 600
+	# A report of lockdep or KASAN is long.
+	hang_is_panic="$hang_is_panic log_buf_len=4M"
+	selftests check --timeout 5400 --silence 600 ${ONLY:+--only "$ONLY"}
 }

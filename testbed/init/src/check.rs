@@ -16,7 +16,9 @@ use std::{
 
 use nix::errno::Errno;
 
-use crate::{command_line::CommandLine, kernel_log::KernelLog, modules};
+use crate::{
+    command_line::CommandLine, kernel_log::KernelLog, kmemleak::Kmemleak, lockdep, modules,
+};
 
 /// Where KTAP goes.
 const REPORT: &str = "/dev/ttyS1";
@@ -42,18 +44,20 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     };
     let loaded = loaded.and_then(|()| modules::insmod(&driver));
     conclude(&mut report, 1, "load", as_failures(loaded))?;
+    let kmemleak = Kmemleak::new()?;
 
     for (number, program) in (2..).zip(&programs) {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         eprintln!("testbed: {name}");
         let mut failures = run_program(program, command_line.get("tests"), &mut report)
             .unwrap_or_else(|error| vec![format!("{name}: {error}")]);
-        failures.extend(log.complaints());
+        failures.extend(complaints(&mut log, kmemleak.as_ref())?);
         conclude(&mut report, number, &name, failures)?;
     }
 
     let mut failures = as_failures(unload());
-    failures.extend(log.complaints());
+    failures.extend(complaints(&mut log, kmemleak.as_ref())?);
+    failures.extend(lockdep::trouble());
     conclude(&mut report, programs.len() + 2, "unload", failures)?;
     report.flush()
 }
@@ -68,6 +72,15 @@ pub fn refuse(command_line: &CommandLine) -> io::Result<()> {
     };
     conclude(&mut report, 1, "refuse_off_acrn", failures)?;
     report.flush()
+}
+
+/// What the kernel has to complain of since the last call.
+fn complaints(log: &mut KernelLog, kmemleak: Option<&Kmemleak>) -> io::Result<Vec<String>> {
+    let leaks = kmemleak.map(Kmemleak::leaks).transpose()?;
+    // A scan that finds something says so in the log.
+    let mut complaints = log.complaints();
+    complaints.extend(leaks.into_iter().flatten());
+    Ok(complaints)
 }
 
 /// Nothing may use the driver any more, and it goes and comes again.

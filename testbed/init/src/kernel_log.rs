@@ -5,11 +5,16 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    mem,
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 /// What makes a line of the kernel a complaint.
-const COMPLAINTS: [&str; 12] = [
+const COMPLAINTS: [&str; 17] = [
     "WARNING:",
     "BUG:",
     "BUG ",
@@ -20,12 +25,19 @@ const COMPLAINTS: [&str; 12] = [
     "possible recursive locking",
     "inconsistent lock state",
     "suspicious RCU usage",
+    "non-static key",
+    "self-detected stall",
+    "detected stalls",
     "blocked for more than",
     "Bad page state",
+    "refcount_t:",
+    "new suspected memory leaks",
 ];
+/// How many lines after a complaint belong to it: its stack trace, for example.
+const EXPLANATION: usize = 60;
 
-/// A place in the kernel's log.
-pub struct KernelLog(File);
+/// The kernel's log, read all the time: it keeps the last lines only.
+pub struct KernelLog(Arc<Mutex<Reader>>);
 
 impl KernelLog {
     /// Opens the log at its beginning.
@@ -34,45 +46,121 @@ impl KernelLog {
             .read(true)
             .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
             .open("/dev/kmsg")?;
-        Ok(Self(file))
+        let watched = file.try_clone()?;
+        let reader = Arc::new(Mutex::new(Reader {
+            file,
+            complaints: Complaints::default(),
+        }));
+        let log = Self(reader.clone());
+        thread::spawn(move || {
+            loop {
+                let mut log = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
+                if poll(&mut log, PollTimeout::NONE).is_ok() {
+                    lock(&reader).catch_up();
+                }
+            }
+        });
+        Ok(log)
     }
 
-    /// The complaints that came since the last call.
+    /// The complaints that came since the last call, line by line.
     pub fn complaints(&mut self) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut record = [0; 8192];
-        loop {
-            match self.0.read(&mut record) {
-                Ok(0) => break,
-                Ok(length) => found.extend(complaint(&record[..length])),
-                // Records were overwritten before they were read.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-                Err(_) => break,
-            }
-        }
-        found
+        let mut reader = lock(&self.0);
+        reader.catch_up();
+        mem::take(&mut reader.complaints).lines
     }
 }
 
-/// The message of a record, if it is a complaint. A record is `PRIORITY,SEQUENCE,TIME,FLAGS;MESSAGE`.
-fn complaint(record: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(record);
-    let message = text.split_once(';')?.1.lines().next()?;
-    COMPLAINTS
-        .iter()
-        .any(|sign| message.contains(sign))
-        .then(|| message.to_owned())
+fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
+    reader.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Reader {
+    file: File,
+    complaints: Complaints,
+}
+
+impl Reader {
+    fn catch_up(&mut self) {
+        let mut record = [0; 8192];
+        loop {
+            match self.file.read(&mut record) {
+                Ok(0) => break,
+                Ok(length) => self.complaints.record(&record[..length]),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.complaints.lost();
+                }
+                Err(_) => break,
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Complaints {
+    lines: Vec<String>,
+    /// How many more lines explain the last one.
+    to_come: usize,
+}
+
+impl Complaints {
+    /// Takes a record, `PRIORITY,SEQUENCE,TIME,FLAGS;MESSAGE`.
+    fn record(&mut self, record: &[u8]) {
+        let text = String::from_utf8_lossy(record);
+        let message = text
+            .split_once(';')
+            .and_then(|(_, text)| text.lines().next());
+        let Some(message) = message else {
+            return;
+        };
+        if COMPLAINTS.iter().any(|sign| message.contains(sign)) {
+            self.to_come = EXPLANATION;
+        } else if self.to_come > 0 {
+            self.to_come -= 1;
+        } else {
+            return;
+        }
+        self.lines.push(message.to_owned());
+    }
+
+    /// Records were overwritten before they were read.
+    fn lost(&mut self) {
+        self.lines
+            .push("lines of the kernel's log were lost".to_owned());
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::complaint;
+    use super::Complaints;
+
+    fn lines(records: &[&[u8]]) -> Vec<String> {
+        let mut complaints = Complaints::default();
+        for record in records {
+            complaints.record(record);
+        }
+        complaints.lines
+    }
 
     #[test]
     fn warnings_are_complaints() {
         let record = b"4,12,3456,-;WARNING: mm/gup.c:1 at f+0x1/0x2, CPU#0: a/1\n DEVICE=x\n";
-        assert!(complaint(record).unwrap().starts_with("WARNING: mm/gup.c"));
-        assert_eq!(complaint(b"6,1,2,-;acrn: loading out-of-tree module"), None);
-        assert_eq!(complaint(b"rubbish"), None);
+        assert_eq!(
+            lines(&[record]),
+            ["WARNING: mm/gup.c:1 at f+0x1/0x2, CPU#0: a/1"]
+        );
+        let harmless: [&[u8]; 2] = [b"6,1,2,-;acrn: loading out-of-tree module", b"rubbish"];
+        assert!(lines(&harmless).is_empty());
+    }
+
+    #[test]
+    fn what_follows_a_complaint_explains_it() {
+        let lines = lines(&[
+            b"6,1,1,-;acrn: loading out-of-tree module",
+            b"3,2,2,-;BUG: KASAN: slab-use-after-free in f+0x1/0x2",
+            b"3,3,3,-;Call Trace:",
+        ]);
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1], "Call Trace:");
     }
 }

@@ -9,6 +9,8 @@ mod disk;
 mod filesystems;
 mod guest;
 mod kernel_log;
+mod kmemleak;
+mod lockdep;
 mod modules;
 mod reboot;
 
