@@ -12,13 +12,12 @@ kernel_steps_debug=1870
 # kernel_stage [debug]: sets kernel_build.
 kernel_stage() {
 	local variant=${1:-} fragments=("$top/testbed/kernel/service-vm.config") steps=$kernel_steps key
-	kernel_make_flags
 	if [ "$variant" = debug ]; then
 		fragments+=("$top/testbed/kernel/debug.config")
 		steps=$kernel_steps_debug
 		packages_need "${packages_llvm[@]}"
-		kernel_flags[0]=LLVM=$kernel_llvm
 	fi
+	kernel_make_flags "$variant"
 	key=$(kernel_ingredients "${fragments[@]}" | short_hash)
 	kernel_build=$cache/kernel/$linux_version-$key${variant:+-$variant}
 	if [ -e "$kernel_build/finished" ]; then
@@ -59,13 +58,20 @@ kernel_steps_done() {
 	echo "$steps" | tee "$before"
 }
 
-# clang, by the folder that it is in.
+# Where clang is.
 kernel_llvm=/usr/lib/llvm-19/bin/
 
-# gcc for the C part: a third faster than clang here. The debug kernel needs clang.
+# kernel_make_flags [debug]: gcc for the C part, a third faster than clang here. Rust with
+# KASAN is only to be had with clang.
 kernel_make_flags() {
+	local compiler=CC=gcc
+	kernel_compilers=(gcc ld)
+	if [ "${1:-}" = debug ]; then
+		compiler=LLVM=$kernel_llvm
+		kernel_compilers=("${kernel_llvm}clang")
+	fi
 	kernel_flags=(
-		CC=gcc
+		"$compiler"
 		RUSTC="$kernel_rustc" HOSTRUSTC="$kernel_rustc" RUSTDOC="$kernel_rustdoc"
 		CLIPPY_DRIVER="$kernel_clippy" RUSTFMT=rustfmt BINDGEN="$bindgen"
 	)
@@ -73,16 +79,13 @@ kernel_make_flags() {
 
 # What a built kernel depends on. Comments in a fragment do not count.
 kernel_ingredients() {
+	local compiler
 	echo "linux $linux_version"
 	"$kernel_rustc" --version
 	"$bindgen" --version
-	case ${kernel_flags[0]} in
-	LLVM=*) "${kernel_llvm}clang" --version | head -n 1 ;;
-	*)
-		gcc --version | head -n 1
-		ld --version | head -n 1
-		;;
-	esac
+	for compiler in "${kernel_compilers[@]}"; do
+		"$compiler" --version | head -n 1
+	done
 	kernel_options "$@"
 }
 
