@@ -27,7 +27,7 @@ products_modules() {
 
 # driver_make FOLDER GOAL [VARIABLE=...]: just as a user with a kernel of their own does it.
 driver_make() {
-	make -C "$top" KDIR="$kernel_build" MO="$1" LLVM="$kernel_llvm" RUSTC="$kernel_rustc" \
+	make -C "$top" KDIR="$kernel_build" MO="$1" "${kernel_flags[0]}" RUSTC="$kernel_rustc" \
 		BINDGEN="$bindgen" "${@:2}"
 }
 
