@@ -27,7 +27,9 @@ help:
 	@echo '  check            run every test (ONLY=PROGRAM: that program of selftests/, nothing else;'
 	@echo '                   ONLY=PROGRAM.TEST,TEST: those tests of it; ONLY=reboot: the Service VM'
 	@echo '                   reboots with User VMs;'
-	@echo '                   DRIVER=c with it: on the C driver of upstream)'
+	@echo '                   DRIVER=c with it: on the C driver of upstream;'
+	@echo '                   SEED=N: in the order of that seed, which each run shows; SECONDS=N: so'
+	@echo '                   long for tests that can go on for any time)'
 	@echo '  compare          the part of it that runs on both drivers: where they differ, command by'
 	@echo '                   command, and whether Documentation/differences.csv has it (ONLY=NAME as'
 	@echo '                   above; ONLY=transcript takes a minute)'
@@ -127,8 +129,9 @@ rustfmtcheck:
 # The test-bed ----------------------------------------------------------------
 
 .PHONY: run check check-debug compare setup
+# To bash SECONDS is a clock.
 run check check-debug compare setup:
-	@exec testbed/setup/setup.sh $@
+	@TEST_SECONDS='$(SECONDS)' exec env -u SECONDS testbed/setup/setup.sh $@
 
 .PHONY: distclean-cache
 distclean-cache:

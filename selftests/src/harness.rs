@@ -5,14 +5,17 @@
 //! A test is a function that panics when it fails. It may leave anything behind that ends with its process;
 //! what is left in the driver or in the hypervisor after that makes it fail ([`crate::leaks`]).
 //!
-//! `PROGRAM` runs all tests, `PROGRAM NAME...` those, `PROGRAM --list` shows their names.
+//! Tests are independent of each other: they run in an order that the run's seed gives, another one each time.
+//!
+//! `PROGRAM [OPTION...]` runs all tests, `PROGRAM [OPTION...] NAME...` those, `PROGRAM --list` shows their names.
+//! [`Options`] says what options there are.
 
 use std::{
     env,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +31,10 @@ use crate::{device, leaks::Snapshot, manners, probe::Probe};
 const SKIPPED: u8 = 4;
 /// Marks the process of a single test.
 const SINGLE: &str = "--single";
+/// Options, see [`Options`].
+const SEED: &str = "--seed";
+const SECONDS: &str = "--seconds";
+const DECLARED_ORDER: &str = "--declared-order";
 /// The word of [`ready`].
 const READY: &str = "ready\n";
 /// How long a test may take if it says nothing else. Emulated machines on loaded hosts are slow.
@@ -124,10 +131,85 @@ macro_rules! need {
     };
 }
 
+/// What can be said to a program before the names of tests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Options {
+    /// `--seed N`: what is left to chance. Random without.
+    seed: u64,
+    /// `--seconds N`: how long tests go on that can go on for any time.
+    seconds: Option<u64>,
+    /// `--declared-order`: tests are not shuffled. For drivers that do not survive some of them.
+    declared_order: bool,
+}
+
+static OPTIONS: OnceLock<Options> = OnceLock::new();
+
+impl Options {
+    /// Splits arguments into options and what is left. The error says what is wrong with them.
+    fn read(arguments: &[String]) -> Result<(Self, &[String]), String> {
+        let mut options = Self {
+            // Short enough to be typed again.
+            seed: fastrand::u32(..).into(),
+            seconds: None,
+            declared_order: false,
+        };
+        let mut rest = arguments;
+        while let Some((option, more)) = rest.split_first() {
+            rest = match option.as_str() {
+                SEED | SECONDS => {
+                    let number = more.first().and_then(|number| number.parse().ok());
+                    let number = number.ok_or_else(|| format!("{option} needs a number"))?;
+                    match option == SEED {
+                        true => options.seed = number,
+                        false => options.seconds = Some(number),
+                    }
+                    &more[1..]
+                }
+                DECLARED_ORDER => {
+                    options.declared_order = true;
+                    more
+                }
+                _ => break,
+            };
+        }
+        Ok((options, rest))
+    }
+
+    /// Arguments for a process of the same run.
+    fn arguments(self) -> Vec<String> {
+        let mut arguments = vec![SEED.to_owned(), self.seed.to_string()];
+        if let Some(seconds) = self.seconds {
+            arguments.extend([SECONDS.to_owned(), seconds.to_string()]);
+        }
+        arguments
+    }
+}
+
+fn options() -> Options {
+    *OPTIONS.get().expect("options are read before tests run")
+}
+
+/// The run's seed: what a test leaves to chance follows from it, and from nothing else.
+pub fn seed() -> u64 {
+    options().seed
+}
+
+/// How long a test is to go on that can go on for any time, if that was said.
+pub fn seconds() -> Option<u64> {
+    options().seconds
+}
+
+/// A process of this program for one test or helper.
+fn process(name: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(options().arguments()).args([SINGLE, name]);
+    command
+}
+
 /// The process of [`Test::helper`] `name`, with its standard output in a pipe.
 pub fn helper(name: &str) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.args([SINGLE, name]).stdout(Stdio::piped());
+    let mut command = process(name);
+    command.stdout(Stdio::piped());
     command
 }
 
@@ -156,26 +238,50 @@ pub fn ready() {
 /// The `main` of a program.
 pub fn main(tests: &[Test]) -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    match arguments.first().map(String::as_str) {
-        Some(SINGLE) => single(tests, arguments.get(1).map_or("", String::as_str)),
+    let (options, rest) = match Options::read(&arguments) {
+        Ok(read) => read,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let options = *OPTIONS.get_or_init(|| options);
+    match rest.first().map(String::as_str) {
+        Some(SINGLE) => single(tests, rest.get(1).map_or("", String::as_str)),
         Some("--list") => {
             for test in tests.iter().filter(|test| test.kind == Kind::Test) {
                 println!("{}", test.name);
             }
             ExitCode::SUCCESS
         }
-        Some(_) => {
-            let wanted: Vec<_> = tests
-                .iter()
-                .filter(|test| arguments.iter().any(|name| name == test.name))
-                .collect();
-            all(&wanted)
-        }
-        None => {
-            let tests = tests.iter().filter(|test| test.kind == Kind::Test);
-            all(&tests.collect::<Vec<_>>())
-        }
+        _ => match choose(tests, rest) {
+            Ok(mut chosen) => {
+                if !options.declared_order {
+                    fastrand::Rng::with_seed(options.seed).shuffle(&mut chosen);
+                }
+                all(&chosen)
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
     }
+}
+
+/// The tests with these names, or all.
+fn choose<'a>(tests: &'a [Test], names: &[String]) -> Result<Vec<&'a Test>, String> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !tests.iter().any(|test| *name == test.name))
+    {
+        return Err(format!("no test {unknown}"));
+    }
+    let wanted = |test: &&Test| match names.is_empty() {
+        true => test.kind == Kind::Test,
+        false => names.iter().any(|name| name == test.name),
+    };
+    Ok(tests.iter().filter(wanted).collect())
 }
 
 /// The process of one test.
@@ -201,7 +307,7 @@ fn single(tests: &[Test], name: &str) -> ExitCode {
 }
 
 fn all(tests: &[&Test]) -> ExitCode {
-    println!("KTAP version 1\n1..{}", tests.len());
+    println!("KTAP version 1\n1..{}\n# seed {}", tests.len(), seed());
     let mut failed = false;
     for (number, test) in (1..).zip(tests) {
         let name = test.name;
@@ -243,8 +349,7 @@ struct Verdict {
 
 fn run(test: &Test) -> io::Result<Verdict> {
     let (mut reader, writer) = io::pipe()?;
-    let mut child = Command::new("/proc/self/exe")
-        .args([SINGLE, test.name])
+    let mut child = process(test.name)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)
@@ -311,4 +416,45 @@ fn judge(status: Option<ExitStatus>, said: &str) -> Verdict {
     }
     verdict.problems.retain(|problem| !problem.is_empty());
     verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<(Options, Vec<String>), String> {
+        let arguments: Vec<_> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        Options::read(&arguments).map(|(options, rest)| (options, rest.to_vec()))
+    }
+
+    #[test]
+    fn options_come_before_names() {
+        let (options, rest) = read(&["--seed", "7", "--declared-order", "a", "--seed"]).unwrap();
+        assert_eq!((options.seed, options.seconds), (7, None));
+        assert!(options.declared_order);
+        assert_eq!(rest, ["a", "--seed"]);
+        assert!(read(&["--seed"]).is_err() && read(&["--seconds", "x"]).is_err());
+    }
+
+    #[test]
+    fn a_test_has_the_options_of_its_program() {
+        let options = read(&["--seed", "7", "--seconds", "9"]).unwrap().0;
+        assert_eq!(options.arguments(), ["--seed", "7", "--seconds", "9"]);
+    }
+
+    #[test]
+    fn unknown_tests_are_refused() {
+        let tests = [
+            Test::new("a", || Outcome::Passed),
+            Test::helper("b", || Outcome::Passed),
+        ];
+        let names = |wanted: &[&str]| {
+            let wanted: Vec<_> = wanted.iter().map(|name| (*name).to_owned()).collect();
+            choose(&tests, &wanted)
+                .map(|chosen| chosen.iter().map(|test| test.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[]), Ok(vec!["a"]));
+        assert_eq!(names(&["b"]), Ok(vec!["b"]));
+        assert_eq!(names(&["c"]), Err("no test c".to_owned()));
+    }
 }

@@ -112,10 +112,11 @@ cargo_host() {
 hang_is_panic='rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.panic_on_rcu_stall=1
 	sysctl.kernel.hung_task_panic=1 sysctl.kernel.hung_task_timeout_secs=90'
 
-# selftests JOB OPTION...: a job of the runner.
+# selftests JOB OPTION...: a job of the runner, with the SEED and the time that were given.
 selftests() {
 	# shellcheck disable=SC2086 # its words, on one line
-	runner "$1" --append "$(echo $hang_is_panic)" "${@:2}"
+	runner "$1" --append "$(echo $hang_is_panic)" ${SEED:+--seed "$SEED"} \
+		${TEST_SECONDS:+--seconds "$TEST_SECONDS"} "${@:2}"
 }
 
 # On upstream's driver and on ours; fails if they differ where the list does not say so.

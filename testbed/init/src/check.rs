@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(180);
 /// Huge pages of 2 MiB for the programs.
 const HUGE_PAGES: &str = "64";
 
-/// Runs all programs, or the one that `testbed.only` names, of which `testbed.tests` may name some tests.
+/// Runs all programs, or those that `testbed.only` names, in that order. `testbed.tests` may name some of the tests.
 pub fn run(command_line: &CommandLine) -> io::Result<()> {
     let mut report = OpenOptions::new().write(true).open(REPORT)?;
     let mut log = KernelLog::open()?;
@@ -46,10 +46,11 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     conclude(&mut report, 1, "load", as_failures(loaded))?;
     let kmemleak = Kmemleak::new()?;
 
+    let arguments = arguments(command_line);
     for (number, program) in (2..).zip(&programs) {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         eprintln!("testbed: {name}");
-        let mut failures = run_program(program, command_line.get("tests"), &mut report)
+        let mut failures = run_program(program, &arguments, &mut report)
             .unwrap_or_else(|error| vec![format!("{name}: {error}")]);
         failures.extend(complaints(&mut log, kmemleak.as_ref())?);
         conclude(&mut report, number, &name, failures)?;
@@ -105,21 +106,37 @@ fn conclude(report: &mut File, number: usize, name: &str, failures: Vec<String>)
 }
 
 fn programs(only: Option<&str>) -> io::Result<Vec<PathBuf>> {
-    let mut programs = Vec::new();
-    for entry in fs::read_dir("/selftests")? {
-        let path = entry?.path();
-        if only.is_none_or(|only| path.ends_with(only)) {
-            programs.push(path);
-        }
+    let folder = Path::new("/selftests");
+    if let Some(names) = only {
+        return Ok(names.split(',').map(|name| folder.join(name)).collect());
     }
+    let mut programs = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<_>>>()?;
     programs.sort();
     Ok(programs)
 }
 
-/// Runs a program, or some of its tests, with its KTAP as a subtest; returns what is wrong beside failed tests.
-fn run_program(program: &Path, tests: Option<&str>, report: &mut File) -> io::Result<Vec<String>> {
+/// What each program is told: options, then names of tests.
+fn arguments(command_line: &CommandLine) -> Vec<String> {
+    let mut arguments = Vec::new();
+    for name in ["seed", "seconds"] {
+        if let Some(value) = command_line.get(name) {
+            arguments.extend([format!("--{name}"), value.to_owned()]);
+        }
+    }
+    if command_line.get("order") == Some("declared") {
+        arguments.push("--declared-order".to_owned());
+    }
+    let tests = command_line.get("tests").into_iter();
+    arguments.extend(tests.flat_map(|tests| tests.split(',').map(str::to_owned)));
+    arguments
+}
+
+/// Runs a program with its KTAP as a subtest; returns what is wrong beside failed tests.
+fn run_program(program: &Path, arguments: &[String], report: &mut File) -> io::Result<Vec<String>> {
     let mut child = Command::new(program)
-        .args(tests.iter().flat_map(|tests| tests.split(',')))
+        .args(arguments)
         .stdout(Stdio::piped())
         .spawn()?;
     let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
@@ -149,4 +166,27 @@ fn run_program(program: &Path, tests: Option<&str>, report: &mut File) -> io::Re
         failures.push(format!("{status}"));
     }
     Ok(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_of_seed_time_order_and_tests() {
+        let line = CommandLine::new("testbed.seed=7 testbed.order=declared testbed.tests=a,b");
+        let told = ["--seed", "7", "--declared-order", "a", "b"];
+        assert_eq!(arguments(&line), told);
+        let line = CommandLine::new("testbed.seconds=60");
+        assert_eq!(arguments(&line), ["--seconds", "60"]);
+    }
+
+    #[test]
+    fn programs_run_in_the_order_in_which_they_are_named() {
+        let programs = programs(Some("memory,io")).unwrap();
+        assert_eq!(
+            programs,
+            ["/selftests/memory", "/selftests/io"].map(PathBuf::from)
+        );
+    }
 }

@@ -24,6 +24,12 @@ impl CommandLine {
         Self(fs::read_to_string("/proc/cmdline").unwrap_or_default())
     }
 
+    /// A command line of tests.
+    #[cfg(test)]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Value of `testbed.NAME`; the last one counts.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
@@ -61,7 +67,7 @@ mod tests {
 
     #[test]
     fn values_are_found() {
-        let line = CommandLine("quiet testbed.job=guest testbed.job=demo testbed.jobs=1".into());
+        let line = CommandLine::new("quiet testbed.job=guest testbed.job=demo testbed.jobs=1");
         assert!(matches!(line.job(), Job::Demo));
         assert_eq!(line.get("jobs"), Some("1"));
         assert_eq!(line.get("only"), None);

@@ -36,6 +36,9 @@ pub enum Job {
         #[command(flatten)]
         limits: Limits,
 
+        #[command(flatten)]
+        chance: Chance,
+
         /// Run this program of the selftests only, or these tests of it: PROGRAM.TEST,TEST
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
@@ -59,6 +62,9 @@ pub enum Job {
         /// The differences that are meant to be: Documentation/differences.csv
         #[arg(long, value_name = "FILE")]
         differences: PathBuf,
+
+        #[command(flatten)]
+        chance: Chance,
 
         /// Run this program of the selftests only
         #[arg(long, value_name = "NAME")]
@@ -159,6 +165,29 @@ pub struct Limits {
     /// Seconds without a byte of output
     #[arg(long, value_name = "SECONDS", default_value = "240", value_parser = seconds)]
     pub silence: Duration,
+}
+
+/// What is left to chance.
+#[derive(Args, Clone, Copy)]
+pub struct Chance {
+    /// Gives the order of programs and tests, and what tests leave to chance; random without
+    #[arg(long, value_name = "N", default_value_t = fastrand::u32(..).into(), hide_default_value = true)]
+    pub seed: u64,
+
+    /// How long tests go on that can go on for any time
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<u64>,
+}
+
+impl Chance {
+    /// For init.
+    pub fn parameters(self) -> String {
+        let mut parameters = format!(" testbed.seed={}", self.seed);
+        if let Some(seconds) = self.seconds {
+            parameters += &format!(" testbed.seconds={seconds}");
+        }
+        parameters
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

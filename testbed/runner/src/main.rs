@@ -16,7 +16,7 @@ mod upstream;
 use std::{fs, fs::File, io, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use cli::{Cli, Driver, Job, Limits, Machine};
+use cli::{Chance, Cli, Driver, Job, Limits, Machine};
 use differences::Differences;
 use ktap::{Report, Results, Totals};
 use qemu::{Boot, Listener, Outcome};
@@ -38,14 +38,16 @@ fn main() -> ExitCode {
         Job::Check {
             machine,
             limits,
+            chance,
             only,
             add_results,
-        } => check(&machine, &limits, only.as_deref(), &add_results),
+        } => check(&machine, &limits, chance, only.as_deref(), &add_results),
         Job::Compare {
             machine,
             limits,
             upstream_silence,
             differences,
+            chance,
             only,
             add_results,
         } => File::open(&differences).and_then(|file| {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
                     silence: upstream_silence,
                     ..limits
                 },
+                chance,
             };
             let machine = machine.with(Driver::Rust);
             compare(
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
                 &limits,
                 upstream,
                 &list,
+                chance,
                 only.as_deref(),
                 &add_results,
             )
@@ -145,16 +149,31 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// The selftests, or one program, or some tests of it: `PROGRAM.TEST,TEST`.
-    fn selftests(machine: &'a Machine, limits: &'a Limits, only: Option<&str>) -> Self {
-        let mut parameters = "quiet testbed.job=check".to_owned();
+    fn selftests(
+        machine: &'a Machine,
+        limits: &'a Limits,
+        chance: Chance,
+        only: Option<&str>,
+    ) -> Self {
+        let mut parameters = "quiet testbed.job=check".to_owned() + &chance.parameters();
+        if machine.driver == Driver::C {
+            // Some tests end the machine: those are the last ones of their programs.
+            parameters += " testbed.order=declared";
+        }
         let (program, tests) = match only.map(|only| only.split_once('.').ok_or(only)) {
             Some(Ok((program, tests))) => (Some(program), Some(tests)),
             Some(Err(program)) => (Some(program), None),
             None => (None, None),
         };
-        if let Some(program) = program {
-            parameters += &format!(" testbed.only={program}");
-        }
+        let programs = match program {
+            Some(program) => program.to_owned(),
+            None => {
+                let mut all = programs(machine, None);
+                fastrand::Rng::with_seed(chance.seed).shuffle(&mut all);
+                all.join(",")
+            }
+        };
+        parameters += &format!(" testbed.only={programs}");
         if let Some(tests) = tests {
             parameters += &format!(" testbed.tests={tests}");
         }
@@ -171,22 +190,32 @@ impl<'a> Run<'a> {
 fn check(
     machine: &Machine,
     limits: &Limits,
+    chance: Chance,
     only: Option<&str>,
     add_results: &[PathBuf],
 ) -> io::Result<bool> {
     if only == Some(REBOOT) {
         return conclude(reboot::run(machine, limits)?, add_results);
     }
+    println!("seed {}", chance.seed);
     let mut totals = Totals::default();
     if only.is_none() {
         totals.add(refuse(machine, limits)?);
         totals.add(reboot::run(machine, limits)?);
     }
-    let mut run = Run::selftests(machine, limits, only);
+    let mut run = Run::selftests(machine, limits, chance, only);
     run.without_transcript = false;
     let (_, counted) = run_report(&run, None)?;
     totals.add(counted);
+    tell_seed(totals, chance);
     conclude(totals, add_results)
+}
+
+/// A run that failed can be repeated.
+fn tell_seed(totals: Totals, chance: Chance) {
+    if totals.failed != 0 {
+        println!("The seed of this run: {}", chance.seed);
+    }
 }
 
 /// The driver on a machine without ACRN.
@@ -214,6 +243,7 @@ fn conclude(mut totals: Totals, add_results: &[PathBuf]) -> io::Result<bool> {
 struct Upstream {
     machine: Machine,
     limits: Limits,
+    chance: Chance,
 }
 
 impl Machines for Upstream {
@@ -222,7 +252,7 @@ impl Machines for Upstream {
             Some(tests) => format!("{program}.{}", tests.join(",")),
             None => program.to_owned(),
         };
-        let run = Run::selftests(&self.machine, &self.limits, Some(&only));
+        let run = Run::selftests(&self.machine, &self.limits, self.chance, Some(&only));
         run_report(&run, Some(program)).map(|(results, _)| results)
     }
 }
@@ -232,16 +262,18 @@ fn compare(
     limits: &Limits,
     mut upstream: Upstream,
     list: &Differences,
+    chance: Chance,
     only: Option<&str>,
     add_results: &[PathBuf],
 ) -> io::Result<bool> {
+    println!("seed {}", chance.seed);
     println!("The selftests on our driver:");
     let mut totals = Totals::default();
     if only.is_none() {
         totals.add(refuse(machine, limits)?);
         totals.add(reboot::run(machine, limits)?);
     }
-    let run = Run::selftests(machine, limits, only);
+    let run = Run::selftests(machine, limits, chance, only);
     let (ours, counted) = run_report(&run, None)?;
     totals.add(counted);
 
@@ -256,6 +288,7 @@ fn compare(
     let comparison = compare::compare(&theirs, &ours, list, only.is_none());
     println!("{}", comparison.report());
     totals.add(comparison.totals());
+    tell_seed(totals, chance);
     conclude(totals, add_results)
 }
 
