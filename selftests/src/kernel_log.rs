@@ -6,7 +6,29 @@ use std::{
     fs::{File, OpenOptions},
     io::{ErrorKind, Read, Seek, SeekFrom},
     os::unix::fs::OpenOptionsExt,
+    time::Duration,
 };
+
+/// A line of the log.
+#[derive(Debug)]
+pub struct Line {
+    /// When it was written, by the kernel's clock.
+    pub time: Duration,
+    /// What it says.
+    pub text: String,
+}
+
+impl Line {
+    /// A record is `PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT`, and more lines.
+    fn parse(record: &str) -> Option<Self> {
+        let (head, rest) = record.split_once(';')?;
+        let micros = head.split(',').nth(2)?.parse().ok()?;
+        Some(Self {
+            time: Duration::from_micros(micros),
+            text: rest.lines().next()?.to_owned(),
+        })
+    }
+}
 
 /// The log from now on.
 pub struct KernelLog(File);
@@ -24,24 +46,39 @@ impl KernelLog {
         Ok(Self(file))
     }
 
-    /// What the driver wrote. Both drivers' lines have their name in them.
+    /// What the driver wrote.
     pub fn lines(&mut self) -> Vec<String> {
+        let lines = self.stamped_lines().into_iter();
+        lines.map(|line| line.text).collect()
+    }
+
+    /// The same, and when. Both drivers' lines have their name in them.
+    pub fn stamped_lines(&mut self) -> Vec<Line> {
         let mut record = [0; 8192];
         let mut lines = Vec::new();
         loop {
             match self.0.read(&mut record) {
                 Ok(len) => {
-                    let text = String::from_utf8_lossy(&record[..len]);
-                    let message = text.split_once(';').map_or("", |(_, rest)| rest);
-                    let line = message.lines().next().unwrap_or("");
-                    if line.contains("acrn") {
-                        lines.push(line.to_owned());
-                    }
+                    let line = Line::parse(&String::from_utf8_lossy(&record[..len]));
+                    lines.extend(line.filter(|line| line.text.contains("acrn")));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return lines,
                 // Records were overwritten before they were read: a flood.
                 Err(error) => panic!("/dev/kmsg: {error}"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Line;
+
+    #[test]
+    fn records_are_read() {
+        let line = Line::parse("3,12,3456000,-;acrn: VM 1: no client\n DEVICE=x\n").unwrap();
+        assert_eq!(line.time.as_millis(), 3456);
+        assert_eq!(line.text, "acrn: VM 1: no client");
+        assert!(Line::parse("rubbish").is_none());
     }
 }

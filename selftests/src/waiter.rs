@@ -19,8 +19,8 @@ use nix::{
 
 use crate::device::Device;
 
-/// How soon a waiting thread must notice.
-const PROMPT: Duration = Duration::from_secs(15);
+/// After this a thread that waits is taken for one that never notices. It is not a measure of speed.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The thread.
 pub struct Waiter {
@@ -55,7 +55,7 @@ impl Waiter {
         pthread_kill(self.thread.as_pthread_t(), signal).expect("pthread_kill");
     }
 
-    /// What ATTACH_IOREQ_CLIENT returned; it must do so soon.
+    /// What ATTACH_IOREQ_CLIENT returned; it must do so.
     pub fn result(self) -> Result<(), Errno> {
         until("ATTACH_IOREQ_CLIENT returns", || self.thread.is_finished());
         self.thread.join().expect("the waiter")
@@ -72,11 +72,11 @@ pub fn sleeps(thread: Pid) -> bool {
     })
 }
 
-/// Waits for something that must happen soon.
+/// Waits for something that must happen.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
-        assert!(began.elapsed() < PROMPT, "waited in vain until {what}");
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
