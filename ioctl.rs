@@ -5,6 +5,10 @@
 use crate::{
     abstractions::{
         contiguous::Contiguous,
+        live_objects::{
+            self,
+            Counted, //
+        },
         rw_semaphore::RwSemaphore, //
     },
     hypercall::{
@@ -69,6 +73,7 @@ impl Place {
 pub(crate) struct HsmFile {
     #[pin]
     place: RwSemaphore<Place>,
+    _live: Counted,
 }
 
 /// The argument of a command: a number, or the address of a structure.
@@ -121,6 +126,7 @@ impl MiscDevice for HsmFile {
                     c_str!("acrn_hsm_file"),
                     static_lock_class!(),
                 ),
+                _live: Counted::new(&live_objects::FILES),
             }),
             GFP_KERNEL_ACCOUNT,
         )

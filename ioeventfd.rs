@@ -6,7 +6,13 @@
 //! signals what is registered for it, if anything.
 
 use crate::{
-    abstractions::eventfd::EventFd,
+    abstractions::{
+        eventfd::EventFd,
+        live_objects::{
+            self,
+            Counted, //
+        }, //
+    },
     ioreq::{
         Access,
         Direction,
@@ -114,6 +120,7 @@ struct IoEventFd {
     eventfd: Arc<EventFd>,
     /// Later ones have greater ones.
     serial: u64,
+    _live: Counted,
 }
 
 impl IoEventFd {
@@ -291,6 +298,7 @@ impl IoEventFds {
             trigger,
             eventfd,
             serial: registered.next_serial,
+            _live: Counted::new(&live_objects::IOEVENTFDS),
         };
         let index = sorted.partition_point(|known| known.key() < new.key());
         // Room was reserved.

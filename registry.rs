@@ -14,6 +14,7 @@ use crate::{
             IrqList,
             Writer, //
         },
+        live_objects::LiveObjects,
         log::pr_err_ratelimited,
         reboot_notifier::Reboot,
     },
@@ -107,8 +108,10 @@ impl Service {
     pub(crate) unsafe fn new() -> Self {
         // SAFETY: By the contract of this function.
         unsafe { REGISTRY.init() };
+        let folder = Folder::new(c"acrn_hsm");
+        folder.add_file(c"objects", &LiveObjects);
         // Without memory for it there is none.
-        REGISTRY.lock().folder = Arc::new(Folder::new(c"acrn_hsm"), GFP_KERNEL).ok();
+        REGISTRY.lock().folder = Arc::new(folder, GFP_KERNEL).ok();
         Self(())
     }
 }

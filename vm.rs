@@ -9,6 +9,10 @@ use crate::{
             Folder,
             FolderWithFile, //
         },
+        live_objects::{
+            self,
+            Counted, //
+        },
     },
     hypercall::{
         self,
@@ -89,6 +93,7 @@ struct Parts {
     control: Mutex<PassedThrough>,
     /// A [`Phase`]. Changes under `control`.
     phase: Atomic<u32>,
+    _live: Counted,
 }
 
 /// What the VM was last told to be. It may have stopped by itself since.
@@ -182,6 +187,7 @@ impl Vm {
                 memory <- memory,
                 control <- new_mutex!(PassedThrough::default()),
                 phase: Atomic::new(Phase::Created as u32),
+                _live: Counted::new(&live_objects::VMS),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;

@@ -2,7 +2,13 @@
 
 //! Memory that the hypervisor reads or writes by physical address.
 
-use super::bindings;
+use super::{
+    bindings,
+    live_objects::{
+        self,
+        Counted, //
+    },
+};
 use core::{
     mem::MaybeUninit,
     ops::{
@@ -26,7 +32,10 @@ use kernel::{
 /// # Invariants
 ///
 /// The memory is a `kmalloc` allocation, so it lies in the direct map and is physically contiguous.
-pub(crate) struct Contiguous<T>(KBox<T>);
+pub(crate) struct Contiguous<T> {
+    value: KBox<T>,
+    _live: Counted,
+}
 
 impl<T: FromBytes> Contiguous<T> {
     /// Copies a `T` from user space. Bytes that `reader` does not have are zero.
@@ -49,28 +58,34 @@ impl<T: FromBytes> Contiguous<T> {
         // SAFETY: `read_raw` initialised these bytes, the allocation the others, and any bytes are a
         // valid `T: FromBytes`.
         let value = unsafe { memory.assume_init() };
-        // INVARIANT: `KBox` is a `kmalloc` allocation.
-        Ok(Self(value))
+        Ok(Self::of(value))
     }
 }
 
 impl<T> Contiguous<T> {
     /// Moves `value` to contiguous memory.
     pub(crate) fn new(value: T) -> Result<Self> {
+        Ok(Self::of(KBox::new(value, GFP_KERNEL_ACCOUNT)?))
+    }
+
+    fn of(value: KBox<T>) -> Self {
         // INVARIANT: `KBox` is a `kmalloc` allocation.
-        Ok(Self(KBox::new(value, GFP_KERNEL_ACCOUNT)?))
+        Self {
+            value,
+            _live: Counted::new(&live_objects::BUFFERS),
+        }
     }
 
     /// Physical address of the value, for the hypervisor to read.
     pub(crate) fn phys(&self) -> u64 {
         // SAFETY: The address lies in the direct map by the type invariant.
-        unsafe { bindings::hsm_virt_to_phys(core::ptr::from_ref::<T>(&self.0).cast()) }
+        unsafe { bindings::hsm_virt_to_phys(core::ptr::from_ref::<T>(&self.value).cast()) }
     }
 
     /// Physical address of the value, for the hypervisor to write while it is borrowed.
     pub(crate) fn phys_mut(&mut self) -> u64 {
         // SAFETY: The address lies in the direct map by the type invariant.
-        unsafe { bindings::hsm_virt_to_phys(core::ptr::from_mut::<T>(&mut self.0).cast()) }
+        unsafe { bindings::hsm_virt_to_phys(core::ptr::from_mut::<T>(&mut self.value).cast()) }
     }
 }
 
@@ -78,13 +93,13 @@ impl<T> Deref for Contiguous<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.value
     }
 }
 
 impl<T> DerefMut for Contiguous<T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
+        &mut self.value
     }
 }
 
@@ -95,6 +110,7 @@ impl<T> DerefMut for Contiguous<T> {
 /// The memory is a `kmalloc` allocation that never moves.
 pub(crate) struct ContiguousVec<T> {
     entries: KVec<T>,
+    _live: Counted,
 }
 
 impl<T> ContiguousVec<T> {
@@ -107,6 +123,7 @@ impl<T> ContiguousVec<T> {
         Ok(Self {
             // INVARIANT: `KVec` is a `kmalloc` allocation, and nothing here makes it grow.
             entries: KVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?,
+            _live: Counted::new(&live_objects::BUFFERS),
         })
     }
 

@@ -4,7 +4,13 @@
 //!
 //! C header: [`include/linux/eventfd.h`](srctree/include/linux/eventfd.h)
 
-use super::bindings as own;
+use super::{
+    bindings as own,
+    live_objects::{
+        self,
+        Counted, //
+    },
+};
 use core::ptr::NonNull;
 use kernel::{
     error::from_err_ptr,
@@ -19,6 +25,7 @@ use kernel::{
 /// `context` is valid, and holds one reference of ours.
 pub(crate) struct EventFd {
     context: NonNull<own::eventfd_ctx>,
+    _live: Counted,
 }
 
 // SAFETY: References and signals belong to no thread.
@@ -34,6 +41,7 @@ impl EventFd {
         // INVARIANT: The function took a reference, which is ours now.
         Ok(Self {
             context: NonNull::new(context).ok_or(EINVAL)?,
+            _live: Counted::new(&live_objects::EVENTFDS),
         })
     }
 

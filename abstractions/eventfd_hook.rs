@@ -7,7 +7,11 @@
 
 use super::{
     bindings as own,
-    eventfd::EventFd, //
+    eventfd::EventFd,
+    live_objects::{
+        self,
+        Counted, //
+    },
 };
 use core::{
     cell::UnsafeCell,
@@ -54,6 +58,7 @@ pub(crate) struct EventFdHook<T: Listener + 'static> {
     /// Written once, by `enqueue`, before the hook can be shared.
     queue: UnsafeCell<*mut bindings::wait_queue_head>,
     eventfd: EventFd,
+    _live: Counted,
 }
 
 // SAFETY: The entry is used by the wait queue's functions only, which lock; the rest is `Send`.
@@ -89,6 +94,7 @@ impl<T: Listener + 'static> EventFdHook<T> {
                 // INVARIANT: On no queue yet.
                 queue: UnsafeCell::new(ptr::null_mut()),
                 eventfd,
+                _live: Counted::new(&live_objects::IRQFDS),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;

@@ -6,6 +6,10 @@
 
 use super::{
     bindings as own,
+    live_objects::{
+        self,
+        Counted, //
+    },
     pfn_map::{
         self,
         PfnRange, //
@@ -48,6 +52,7 @@ pub(crate) struct MmWatch<T: Watcher> {
     pages: usize,
     #[pin]
     notifier: Opaque<bindings::mmu_interval_notifier>,
+    _live: Counted,
 }
 
 // SAFETY: The notifier's functions may be called on any thread; the rest is `Send`.
@@ -118,6 +123,7 @@ impl<T: Watcher> MmWatch<T> {
                         )
                     })
                 }),
+                _live: Counted::new(&live_objects::WATCHES),
             }),
             GFP_KERNEL_ACCOUNT,
         )

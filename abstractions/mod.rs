@@ -15,6 +15,7 @@ pub(crate) mod eventfd_hook;
 pub(crate) mod hotplug_cpu;
 pub(crate) mod irq_list;
 pub(crate) mod lent_pages;
+pub(crate) mod live_objects;
 pub(crate) mod log;
 pub(crate) mod misc_device;
 pub(crate) mod mm_watch;

@@ -4,7 +4,13 @@
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
-use super::bindings as own;
+use super::{
+    bindings as own,
+    live_objects::{
+        self,
+        Counted, //
+    },
+};
 use core::ptr::NonNull;
 use kernel::{
     error::to_result,
@@ -36,20 +42,27 @@ impl fmt::Display for PciAddress {
 /// # Invariants
 ///
 /// The pointer is valid, and holds one reference of ours.
-pub(crate) struct PciFunction(NonNull<c_void>);
+pub(crate) struct PciFunction {
+    device: NonNull<c_void>,
+    _live: Counted,
+}
 
 impl PciFunction {
     /// The function with that address, if the kernel knows it. Process context.
     pub(crate) fn get(address: PciAddress) -> Option<Self> {
         // SAFETY: No precondition.
         // INVARIANT: The function takes a reference, which is ours now.
-        NonNull::new(unsafe { own::hsm_pci_get(address.0) }).map(Self)
+        let device = NonNull::new(unsafe { own::hsm_pci_get(address.0) })?;
+        Some(Self {
+            device,
+            _live: Counted::new(&live_objects::PCI_FUNCTIONS),
+        })
     }
 
     /// Has the function begin no more transactions, by its command register.
     pub(crate) fn clear_master(&self) {
         // SAFETY: Valid by the type invariant.
-        unsafe { own::hsm_pci_clear_master(self.0.as_ptr()) };
+        unsafe { own::hsm_pci_clear_master(self.device.as_ptr()) };
     }
 
     /// Resets the function by whichever method it has; its configuration space stays as it was. Sleeps.
@@ -57,13 +70,13 @@ impl PciFunction {
     /// Fails with `ENOTTY` if there is no way to reset it alone.
     pub(crate) fn reset(&self) -> Result {
         // SAFETY: Valid by the type invariant; process context with no lock of the device held.
-        to_result(unsafe { own::hsm_pci_reset(self.0.as_ptr()) })
+        to_result(unsafe { own::hsm_pci_reset(self.device.as_ptr()) })
     }
 }
 
 impl Drop for PciFunction {
     fn drop(&mut self) {
         // SAFETY: Our reference, by the type invariant.
-        unsafe { own::hsm_pci_put(self.0.as_ptr()) };
+        unsafe { own::hsm_pci_put(self.device.as_ptr()) };
     }
 }

@@ -7,6 +7,7 @@
 
 use super::{
     bindings as own,
+    live_objects::PINNED_PAGES,
     resched::{
         cond_resched,
         cond_resched_killable, //
@@ -144,7 +145,7 @@ impl Drop for LockedMemory {
 ///
 /// # Invariants
 ///
-/// Each page of each run holds one pin of `FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE`.
+/// Each page of each run holds one pin of `FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE`, and is counted.
 pub(crate) struct PinnedPages {
     runs: KVVec<Run>,
     charge: LockedMemory,
@@ -195,6 +196,7 @@ impl PinnedPages {
             if got == 0 {
                 return Err(EFAULT);
             }
+            PINNED_PAGES.change(got.into());
             let mut fresh = FreshPins(buffer.get(..got as usize).ok_or(EINVAL)?);
             let charged = fresh.runs().map(|run| run.charged_pages() as usize).sum();
             charge(&mut pinned.charge, charged)?;
@@ -288,6 +290,7 @@ impl Drop for PinnedPages {
                         true,
                     )
                 };
+                PINNED_PAGES.change(-(part.pages() as i64));
                 rest = behind;
                 cond_resched();
             }
@@ -299,7 +302,7 @@ impl Drop for PinnedPages {
 ///
 /// # Invariants
 ///
-/// The pages in the slice hold one pin each.
+/// The pages in the slice hold one pin each, and are counted.
 struct FreshPins<'a>(&'a [*mut bindings::page]);
 
 impl FreshPins<'_> {
@@ -329,6 +332,7 @@ impl Drop for FreshPins<'_> {
         // SAFETY: The pages in the slice hold one pin each. The C function does not change the
         // array; its parameter is not `const` for want of a qualifier.
         unsafe { bindings::unpin_user_pages(self.0.as_ptr().cast_mut(), self.0.len()) };
+        PINNED_PAGES.change(-(self.0.len() as i64));
     }
 }
 

@@ -5,6 +5,10 @@
 use super::{
     contiguous::Contiguous,
     lent_pages::Returned,
+    live_objects::{
+        self,
+        Counted, //
+    },
     pinned_pages::PinnedPages, //
 };
 use core::{
@@ -25,6 +29,7 @@ pub(crate) struct SharedPage {
     /// Where the page is, in memory that the hypervisor can read.
     address: Contiguous<u64>,
     lent: Atomic<bool>,
+    _live: Counted,
 }
 
 impl SharedPage {
@@ -38,6 +43,7 @@ impl SharedPage {
             page: ManuallyDrop::new(page),
             address,
             lent: Atomic::new(false),
+            _live: Counted::new(&live_objects::REQUEST_PAGES),
         })
     }
 

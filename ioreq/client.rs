@@ -6,7 +6,13 @@ use super::request_page::{
     VcpuCount,
     VcpuId, //
 };
-use crate::abstractions::simple_wait_queue::SimpleWaitQueue;
+use crate::abstractions::{
+    live_objects::{
+        self,
+        Counted, //
+    },
+    simple_wait_queue::SimpleWaitQueue, //
+};
 use kernel::{
     c_str,
     prelude::*,
@@ -32,6 +38,7 @@ pub(crate) struct Client {
     open: Atomic<bool>,
     #[pin]
     waiters: SimpleWaitQueue,
+    _live: Counted,
 }
 
 impl Client {
@@ -41,6 +48,7 @@ impl Client {
                 assigned: Atomic::new(0),
                 open: Atomic::new(true),
                 waiters <- SimpleWaitQueue::new(c_str!("acrn_ioreq_client"), static_lock_class!()),
+                _live: Counted::new(&live_objects::CLIENTS),
             }),
             GFP_KERNEL_ACCOUNT,
         )

@@ -12,6 +12,10 @@ use super::{
 };
 use crate::{
     abstractions::{
+        live_objects::{
+            self,
+            Counted, //
+        },
         mmio_range::MmioRange,
         pinned_pages::PinnedPages,
         resched::cond_resched, //
@@ -42,6 +46,7 @@ pub(super) struct Mapping {
     pub(super) backing: Backing,
     /// The hypervisor maps all of it. False if it failed in the middle of mapping it or of taking it away.
     is_whole: bool,
+    _live: Counted,
 }
 
 impl Mapping {
@@ -57,6 +62,7 @@ impl Mapping {
             rights,
             backing,
             is_whole,
+            _live: Counted::new(&live_objects::MAPPINGS),
         }
     }
 
@@ -91,6 +97,7 @@ impl Mapping {
             rights: self.rights,
             backing,
             is_whole: self.is_whole,
+            _live: Counted::new(&live_objects::MAPPINGS),
         }))
     }
 

@@ -7,9 +7,15 @@
 //! device are not flushed at all before the device is de-assigned.
 
 use crate::{
-    abstractions::lent_pages::{
-        LentPages,
-        Returned, //
+    abstractions::{
+        lent_pages::{
+            LentPages,
+            Returned, //
+        },
+        live_objects::{
+            self,
+            Counted, //
+        },
     },
     hypercall::{
         Destroyed,
@@ -34,6 +40,7 @@ use kernel::{
 pub(super) struct Pins {
     pub(super) pages: LentPages,
     next: Option<KBox<Pins>>,
+    _live: Counted,
 }
 
 impl Pins {
@@ -44,7 +51,12 @@ impl Pins {
 
     /// `pages`, in no list.
     pub(super) fn new(pages: LentPages, room: PinRoom) -> KBox<Self> {
-        KBox::write(room, Self { pages, next: None })
+        let pins = Self {
+            pages,
+            next: None,
+            _live: Counted::new(&live_objects::PINS),
+        };
+        KBox::write(room, pins)
     }
 
     fn bytes(&self) -> u64 {

@@ -34,7 +34,8 @@ fn folder(vmid: u16) -> PathBuf {
 
 /// How many VMs have a folder.
 fn folders() -> usize {
-    fs::read_dir(FOLDER).expect(FOLDER).count()
+    let entries = fs::read_dir(FOLDER).expect(FOLDER).flatten();
+    entries.filter(|entry| entry.path().is_dir()).count()
 }
 
 macro_rules! need_debugfs {
