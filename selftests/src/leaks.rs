@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a test must not leave behind: pinned pages, uses of the module, User VMs; and what it must not do to the
-//! hypervisor.
+//! What a test must not leave behind: pinned pages, objects of the driver, uses of the module, User VMs; and what it
+//! must not do to the hypervisor.
 
 use std::fs;
 
 use mini_acrn_channel::{TRACE_CAPACITY, kind};
 
-use crate::{hypercall, probe::Probe};
+use crate::{hypercall, objects::Objects, probe::Probe};
 
 /// The state of driver and hypervisor before a test.
 pub struct Snapshot {
@@ -15,6 +15,8 @@ pub struct Snapshot {
     huge_pages: Option<i64>,
     /// Other device models may run.
     module_users: Option<i64>,
+    /// Upstream's driver does not count them.
+    objects: Option<Objects>,
     broken_rules: u64,
 }
 
@@ -25,6 +27,7 @@ impl Snapshot {
             pins: pinned_pages(),
             huge_pages: free_huge_pages(),
             module_users: module_users(),
+            objects: Objects::count().ok(),
             broken_rules: Probe::open().map_or(0, |probe| probe.list().broken_rules),
         }
     }
@@ -61,6 +64,10 @@ impl Snapshot {
         {
             let users = after - before;
             leaks.push(format!("left behind: {users} uses of the module"));
+        }
+        if let (Some(before), Ok(after)) = (&self.objects, Objects::count()) {
+            let growth = before.growth(&after);
+            leaks.extend(growth.iter().map(|grown| format!("left behind: {grown}")));
         }
         leaks
     }

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How many objects of each kind the driver has, by its own count. Upstream's driver does not count.
+
+use std::{collections::BTreeMap, fs};
+
+/// `name number` a line.
+const FILE: &str = "/sys/kernel/debug/acrn_hsm/objects";
+
+/// The objects at one moment, by kind.
+pub struct Objects(BTreeMap<String, i64>);
+
+impl Objects {
+    /// Counts them now. The error says why a test has to be skipped.
+    pub fn count() -> Result<Self, String> {
+        let text = fs::read_to_string(FILE).map_err(|error| format!("{FILE}: {error}"))?;
+        Ok(Self::parse(&text))
+    }
+
+    fn parse(text: &str) -> Self {
+        let counts = text.lines().map(|line| {
+            let (name, number) = line.split_once(' ').expect("a name and a number");
+            (name.to_owned(), number.parse().expect("a number"))
+        });
+        Self(counts.collect())
+    }
+
+    /// How many there are of a kind.
+    pub fn of(&self, kind: &str) -> i64 {
+        *self.0.get(kind).unwrap_or_else(|| panic!("no {kind}"))
+    }
+
+    /// What there is more of in `later`, in words.
+    pub fn growth(&self, later: &Self) -> Vec<String> {
+        let grown = later.0.iter().filter_map(|(kind, number)| {
+            let more = number - self.0.get(kind).unwrap_or(&0);
+            (more > 0).then(|| format!("{kind}: {more}"))
+        });
+        grown.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Objects;
+
+    #[test]
+    fn growth_is_by_kind() {
+        let before = Objects::parse("vms 1\nclients 2\nbuffers 3\n");
+        let after = Objects::parse("vms 3\nclients 1\nbuffers 3\n");
+        assert_eq!(before.growth(&after), ["vms: 2"]);
+        assert_eq!(after.of("clients"), 1);
+    }
+}
