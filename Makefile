@@ -35,7 +35,10 @@ help:
 	@echo '                   above; ONLY=transcript takes a minute)'
 	@echo '  check-debug      the selftests on a kernel with KASAN, kmemleak, lockdep and more: any complaint'
 	@echo '                   of the kernel is a failure (slow; ONLY=... as above)'
-	@echo '  setup            only what the other four do first'
+	@echo '  mutants          slips in the driver, one at a time, which the tests must see: an hour or two,'
+	@echo '                   interrupted it goes on from what is known (ONLY=AREA or ONLY=AREA/NAME:'
+	@echo '                   these of testbed/mutants; FRESH=1: as if nothing were known)'
+	@echo '  setup            only what the others do first'
 	@echo '  distclean-cache  remove all that the set-up has made'
 	@echo '  Kernel, tools and results are kept in $${ACRN_HSM_CACHE:-~/.cache/acrn-hsm}.'
 
@@ -128,9 +131,9 @@ rustfmtcheck:
 
 # The test-bed ----------------------------------------------------------------
 
-.PHONY: run check check-debug compare setup
+.PHONY: run check check-debug compare mutants setup
 # To bash SECONDS is a clock.
-run check check-debug compare setup:
+run check check-debug compare mutants setup:
 	@TEST_SECONDS='$(SECONDS)' exec env -u SECONDS testbed/setup/setup.sh $@
 
 .PHONY: distclean-cache

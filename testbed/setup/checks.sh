@@ -75,6 +75,7 @@ checks_host() {
 	check 'lint: driver' driver_make "$driver_build-clippy" clippy
 	check 'docs: driver' driver_make "$driver_build-clippy" rustdoc
 	check 'driver: not for PREEMPT_RT' refuses_preempt_rt
+	check 'mutants: all slips apply' mutants_apply
 	if cargo clippy --version >/dev/null 2>&1; then
 		check 'lint: user space' \
 			cargo_host "$cargo_target" clippy --locked --workspace --all-targets -- -D warnings

@@ -11,6 +11,8 @@ packages_libclang=(libclang1-19 libclang-common-19-dev)
 packages_rust_pair=(rustc-web rust-web-src rust-web-clippy)
 # What compiles the debug kernel.
 packages_llvm=(clang-19 lld-19 llvm-19)
+# What `make mutants` applies its slips with.
+packages_mutants=(patch)
 # Where there is no cargo that is new enough.
 packages_cargo=(cargo-web rustfmt-web)
 

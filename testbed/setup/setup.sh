@@ -8,11 +8,12 @@
 #   setup.sh check         the same, then every test; last line: N passed, N failed, N skipped
 #   setup.sh compare       the same, but only what runs on upstream's driver and on ours
 #   setup.sh check-debug   the same on the debug kernel
+#   setup.sh mutants       the same, then slips in the driver, which the tests must see
 #   setup.sh clean         removes the cache
 set -eu -o pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd -P)
-for part in cache progress packages qemu linux-source rust-tools kernel products checks; do
+for part in cache progress packages qemu linux-source rust-tools kernel products checks mutants; do
 	# shellcheck source=/dev/null
 	. "$top/testbed/setup/$part.sh"
 done
@@ -60,13 +61,18 @@ main() {
 		stages debug
 		checks_debug
 		;;
+	mutants)
+		cache_open
+		stages
+		mutants
+		;;
 	clean)
 		cache_open
 		say "removing $cache"
 		rm -rf "$cache"
 		;;
 	*)
-		die "usage: setup.sh setup|run|check|compare|check-debug|clean"
+		die "usage: setup.sh setup|run|check|compare|check-debug|mutants|clean"
 		;;
 	esac
 }

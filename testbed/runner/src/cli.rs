@@ -74,6 +74,50 @@ pub enum Job {
         #[arg(long, value_name = "FILE")]
         add_results: Vec<PathBuf>,
     },
+    /// Slips in the driver, one at a time: which does a test see?
+    Mutants {
+        #[command(flatten)]
+        machine: Machine,
+
+        #[command(flatten)]
+        limits: Limits,
+
+        #[command(flatten)]
+        slips: Slips,
+
+        /// Only these slips: AREA or AREA/NAME
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+
+        /// How many run side by side
+        #[arg(long, value_name = "NUMBER", default_value = "1")]
+        jobs: usize,
+
+        /// Forget what earlier runs found out
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Whether all slips have a header, and apply
+    Slips {
+        #[command(flatten)]
+        slips: Slips,
+    },
+}
+
+/// The slips, and what they are slips of.
+#[derive(Args, Clone)]
+pub struct Slips {
+    /// The folder with the slips: AREA/NAME.patch
+    #[arg(long, value_name = "FOLDER")]
+    pub slips: PathBuf,
+
+    /// A folder with the driver's sources and nothing else
+    #[arg(long, value_name = "FOLDER")]
+    pub source: PathBuf,
+
+    /// make, and what it needs to build the driver but the folders
+    #[arg(last = true, value_name = "MAKE")]
+    pub make: Vec<String>,
 }
 
 /// What the machine is made of.

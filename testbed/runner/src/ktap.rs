@@ -55,7 +55,7 @@ pub enum Outcome {
 }
 
 /// A result line, `ok 3 name # SKIP why`; the number may be missing.
-fn result(line: &str) -> Option<(Outcome, &str)> {
+pub fn result(line: &str) -> Option<(Outcome, &str)> {
     let (passed, rest) = match line.strip_prefix("ok ") {
         Some(rest) => (true, rest),
         None => (false, line.strip_prefix("not ok ")?),

@@ -7,6 +7,7 @@ mod compare;
 mod differences;
 mod initramfs;
 mod ktap;
+mod mutants;
 mod qemu;
 mod reboot;
 mod tables;
@@ -72,6 +73,15 @@ fn main() -> ExitCode {
                 &add_results,
             )
         }),
+        Job::Mutants {
+            machine,
+            limits,
+            slips,
+            only,
+            jobs,
+            fresh,
+        } => mutants::run(&machine, &limits, &slips, only.as_deref(), jobs, fresh),
+        Job::Slips { slips } => mutants::check(&slips),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -147,6 +157,18 @@ struct Run<'a> {
     without_transcript: bool,
 }
 
+/// Kernel parameter: tests run in the order in which their program has them.
+const IN_ORDER: &str = " testbed.order=declared";
+
+/// Kernel parameters for programs of the selftests, `PROGRAM,PROGRAM`, or some tests of one, `PROGRAM.TEST,TEST`.
+fn selftests_parameters(only: &str) -> String {
+    let parameters = "quiet testbed.job=check testbed.only=".to_owned();
+    match only.split_once('.') {
+        Some((program, tests)) => parameters + program + " testbed.tests=" + tests,
+        None => parameters + only,
+    }
+}
+
 impl<'a> Run<'a> {
     /// The selftests, or one program, or some tests of it: `PROGRAM.TEST,TEST`.
     fn selftests(
@@ -155,27 +177,18 @@ impl<'a> Run<'a> {
         chance: Chance,
         only: Option<&str>,
     ) -> Self {
-        let mut parameters = "quiet testbed.job=check".to_owned() + &chance.parameters();
-        if machine.driver == Driver::C {
-            // Some tests end the machine: those are the last ones of their programs.
-            parameters += " testbed.order=declared";
-        }
-        let (program, tests) = match only.map(|only| only.split_once('.').ok_or(only)) {
-            Some(Ok((program, tests))) => (Some(program), Some(tests)),
-            Some(Err(program)) => (Some(program), None),
-            None => (None, None),
-        };
-        let programs = match program {
-            Some(program) => program.to_owned(),
-            None => {
+        let only = only.map_or_else(
+            || {
                 let mut all = programs(machine, None);
                 fastrand::Rng::with_seed(chance.seed).shuffle(&mut all);
                 all.join(",")
-            }
-        };
-        parameters += &format!(" testbed.only={programs}");
-        if let Some(tests) = tests {
-            parameters += &format!(" testbed.tests={tests}");
+            },
+            str::to_owned,
+        );
+        let mut parameters = selftests_parameters(&only) + &chance.parameters();
+        if machine.driver == Driver::C {
+            // Some tests end the machine: those are the last ones of their programs.
+            parameters += IN_ORDER;
         }
         Self {
             machine,

@@ -66,6 +66,10 @@ pub trait Listener {
     fn report(&mut self, line: &str);
     /// A line of the Service VM's console.
     fn console(&mut self, line: &str);
+    /// Whether it needs no more, and the machine may be ended.
+    fn has_enough(&self) -> bool {
+        false
+    }
 }
 
 /// Runs the machine with the kernel parameters `parameters` until it powers off, hangs or panics.
@@ -135,7 +139,13 @@ pub fn run(
                     deadline = deadline.min(Instant::now() + AFTER_FATAL);
                 }
             }
-            Ok(Event::Report(line)) => listener.report(&line),
+            Ok(Event::Report(line)) => {
+                listener.report(&line);
+                if listener.has_enough() {
+                    qemu.kill()?;
+                    break;
+                }
+            }
             Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) if left > limits.silence => {
                 watch

@@ -1,0 +1,698 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Slips put into the driver one at a time: does a test see them?
+//!
+//! Each is applied to a copy of the driver, built, and run, until the first test fails.
+
+pub mod slip;
+mod table;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    hash::{DefaultHasher, Hash, Hasher},
+    io, mem,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Mutex,
+    thread,
+    time::Instant,
+};
+
+use crate::{
+    IN_ORDER, REBOOT,
+    cli::{Limits, Machine, Slips},
+    ktap::{self, Outcome, Report},
+    qemu::{self, Boot, Listener},
+    reboot, selftests_parameters,
+};
+use slip::{Expected, Slip};
+use table::{Table, Verdict};
+
+/// What the runner says of a machine that is only slow.
+const TIMEOUT: &str = "not done after";
+
+/// How a run went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Ran {
+    /// What failed first.
+    Failed(String),
+    /// These tests passed.
+    Passed(Vec<String>),
+    /// It took too long, and nothing is known.
+    Undecided(String),
+}
+
+/// Runs the slips that `only` means, or all; whether all is well.
+pub fn run(
+    machine: &Machine,
+    limits: &Limits,
+    options: &Slips,
+    only: Option<&str>,
+    jobs: usize,
+    fresh: bool,
+) -> io::Result<bool> {
+    let (slips, mut failures) = slip::read_all(&options.slips)?;
+    let is_meant = |slip: &&Slip| only.is_none_or(|only| slip.is_meant_by(only));
+    let slips: Vec<_> = slips.iter().filter(is_meant).collect();
+    if slips.is_empty() {
+        return Err(io::Error::other("there is no such slip"));
+    }
+    let queue = Queue {
+        slips: Mutex::new(slips.iter().copied().enumerate()),
+        all: slips.len(),
+        verdicts: Mutex::new(BTreeMap::new()),
+    };
+    let common = &common_hash(machine, options)?;
+    thread::scope(|scope| {
+        let queue = &queue;
+        let worker = |number| {
+            let workshop = Workshop::new(machine, limits, options, number);
+            scope.spawn(move || queue.work(machine, &workshop, common, fresh))
+        };
+        let workers: Vec<_> = (0..jobs).map(worker).collect();
+        workers.into_iter().try_for_each(|worker| {
+            let panicked = |_| Err(io::Error::other("a thread panicked"));
+            worker.join().unwrap_or_else(panicked)
+        })
+    })?;
+
+    let verdicts = mem::take(&mut *lock(&queue.verdicts)).into_values();
+    let table = Table(slips.iter().copied().zip(verdicts).collect());
+    println!("\n{}", table.report());
+    for note in table.notes() {
+        println!("note: {note}");
+    }
+    failures.extend(table.failures(only.is_none()));
+    failures.extend(unreliable(machine, limits, &table)?);
+    for failure in &failures {
+        println!("not ok {failure}");
+    }
+    Ok(failures.is_empty())
+}
+
+/// Whether every slip has a header that makes sense, and applies to the driver as it is.
+pub fn check(options: &Slips) -> io::Result<bool> {
+    let (slips, mut problems) = slip::read_all(&options.slips)?;
+    for slip in &slips {
+        if let Err(error) = apply(slip, &options.source, &["--dry-run"])? {
+            problems.push(format!("{}: {error}", slip.name));
+        }
+    }
+    for problem in &problems {
+        println!("{problem}");
+    }
+    println!("{} slips", slips.len());
+    Ok(problems.is_empty())
+}
+
+/// Tests that saw a slip, and fail on the driver without any as well.
+fn unreliable(machine: &Machine, limits: &Limits, table: &Table<'_>) -> io::Result<Vec<String>> {
+    let mut programs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (program, test) in table.killers() {
+        let tests = programs.entry(program).or_default();
+        if !tests.iter().any(|known| known == test) {
+            tests.push(test.to_owned());
+        }
+    }
+    let machine = Machine {
+        work: machine.work.join("driver"),
+        ..machine.clone()
+    };
+    let mut failures = Vec::new();
+    if !programs.is_empty() {
+        println!("The tests that saw something, on the driver as it is:");
+    }
+    for (program, tests) in programs {
+        let ran = run_selftests(&machine, limits, program, Some(&tests))?;
+        match ran {
+            Ran::Passed(_) => println!("{program}: {} tests pass", tests.len()),
+            Ran::Failed(why) | Ran::Undecided(why) => {
+                failures.push(format!("without any slip: {why}"));
+            }
+        }
+    }
+    Ok(failures)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What is to do, and what is done.
+struct Queue<I> {
+    slips: Mutex<I>,
+    all: usize,
+    /// By place in the table.
+    verdicts: Mutex<BTreeMap<usize, Verdict>>,
+}
+
+impl<'a, I: Iterator<Item = (usize, &'a Slip)>> Queue<I> {
+    /// Judges slips until there is none left, and tells of each.
+    fn work(
+        &self,
+        machine: &Machine,
+        workshop: &Workshop<'_>,
+        common: &DefaultHasher,
+        fresh: bool,
+    ) -> io::Result<()> {
+        // The lock is not held while a slip is tried.
+        let next = || lock(&self.slips).next();
+        while let Some((index, slip)) = next() {
+            let began = Instant::now();
+            let record = Record::new(machine, slip, common)?;
+            let known = record.read().filter(|_| !fresh);
+            let (verdict, time) = match known {
+                Some(verdict) => (verdict, "known".to_owned()),
+                None => {
+                    let verdict = workshop.judge(slip)?;
+                    record.write(&verdict)?;
+                    (verdict, format!("{} s", began.elapsed().as_secs()))
+                }
+            };
+            let told = in_words(&verdict);
+            let mut verdicts = lock(&self.verdicts);
+            verdicts.insert(index, verdict);
+            let (done, all) = (verdicts.len(), self.all);
+            println!("{done:>3} of {all}  {time:>6}  {}: {told}", slip.name);
+        }
+        Ok(())
+    }
+}
+
+fn in_words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Killed { by, .. } => format!("killed by {by}"),
+        Verdict::Survived => "survived".to_owned(),
+        Verdict::Wrong(error) => format!("ERROR: {error}"),
+    }
+}
+
+/// What is the same for all slips: the driver, and the machine that it runs on.
+fn common_hash(machine: &Machine, options: &Slips) -> io::Result<DefaultHasher> {
+    let mut hasher = DefaultHasher::new();
+    // The kernel's folder is named after what it was made of.
+    machine.kernel.hash(&mut hasher);
+    machine.append.hash(&mut hasher);
+    let files = [&machine.hypervisor, &machine.init];
+    let mut files: Vec<_> = files.into_iter().chain(&machine.probes).cloned().collect();
+    files_below(&options.source, &mut files)?;
+    for file in files {
+        fs::read(file)?.hash(&mut hasher);
+    }
+    Ok(hasher)
+}
+
+/// All files below a folder, sorted.
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    let mut paths: Vec<_> = entries.collect::<io::Result<_>>()?;
+    paths.sort();
+    for path in paths {
+        match path.is_dir() {
+            true => files_below(&path, files)?,
+            false => files.push(path),
+        }
+    }
+    Ok(())
+}
+
+/// What was found out about a slip, in a file, so that an interrupted run goes on from there.
+struct Record {
+    path: PathBuf,
+    /// Hash of all that the verdict depends on.
+    key: String,
+}
+
+impl Record {
+    fn new(machine: &Machine, slip: &Slip, common: &DefaultHasher) -> io::Result<Self> {
+        let mut hasher = common.clone();
+        fs::read(&slip.path)?.hash(&mut hasher);
+        let named = |path: &&PathBuf| {
+            let name = path.file_name().unwrap_or_default();
+            slip.all_programs().any(|program| *program == *name)
+        };
+        for program in machine.selftests.iter().filter(named) {
+            fs::read(program)?.hash(&mut hasher);
+        }
+        Ok(Self {
+            path: machine.work.join("results").join(&slip.name),
+            key: format!("{:016x}", hasher.finish()),
+        })
+    }
+
+    fn read(&self) -> Option<Verdict> {
+        let text = fs::read_to_string(&self.path).ok()?;
+        let mut lines = text.lines();
+        if lines.next()? != self.key {
+            return None;
+        }
+        let killed = |as_expected, by: Option<&str>| {
+            let by = by?.to_owned();
+            Some(Verdict::Killed { by, as_expected })
+        };
+        match lines.next()? {
+            "survived" => Some(Verdict::Survived),
+            "killed" => killed(true, lines.next()),
+            "killed by another" => killed(false, lines.next()),
+            _ => None,
+        }
+    }
+
+    fn write(&self, verdict: &Verdict) -> io::Result<()> {
+        let told = match verdict {
+            Verdict::Survived => "survived".to_owned(),
+            Verdict::Killed { by, as_expected } => {
+                let word = match as_expected {
+                    true => "killed",
+                    false => "killed by another",
+                };
+                format!("{word}\n{by}")
+            }
+            // Tried again the next time.
+            Verdict::Wrong(_) => return Ok(()),
+        };
+        fs::create_dir_all(self.path.parent().unwrap_or(Path::new(".")))?;
+        let new = self.path.with_extension("new");
+        fs::write(&new, format!("{}\n{told}\n", self.key))?;
+        fs::rename(&new, &self.path)
+    }
+}
+
+/// A place to build drivers, and a machine to run them.
+struct Workshop<'a> {
+    machine: Machine,
+    limits: &'a Limits,
+    options: &'a Slips,
+    source: PathBuf,
+    build: PathBuf,
+}
+
+impl<'a> Workshop<'a> {
+    fn new(machine: &Machine, limits: &'a Limits, options: &'a Slips, number: usize) -> Self {
+        let work = machine.work.join(format!("workshop-{number}"));
+        let build = work.join("build");
+        Self {
+            machine: Machine {
+                rust_driver: build.join("acrn.ko"),
+                work: work.join("run"),
+                ..machine.clone()
+            },
+            limits,
+            options,
+            source: work.join("source"),
+            build,
+        }
+    }
+
+    fn judge(&self, slip: &Slip) -> io::Result<Verdict> {
+        if let Err(error) = self.make(slip)? {
+            return Ok(Verdict::Wrong(error));
+        }
+        judge(slip, |program, tests| {
+            run_selftests(&self.machine, self.limits, program, tests)
+        })
+    }
+
+    /// Builds the driver with a slip; the error is why it cannot be.
+    fn make(&self, slip: &Slip) -> io::Result<Result<(), String>> {
+        self.restore()?;
+        if let Err(error) = apply(slip, &self.source, &[])? {
+            return Ok(Err(error));
+        }
+        fs::create_dir_all(&self.build)?;
+        // Whatever the build does: this one's or none.
+        let _ = fs::remove_file(&self.machine.rust_driver);
+        let path = self.build.with_extension("log");
+        let log = File::create(&path)?;
+        let Some((program, words)) = self.options.make.split_first() else {
+            return Err(io::Error::other("no command that builds the driver"));
+        };
+        let status = Command::new(program)
+            .args(words)
+            .arg("-C")
+            .arg(&self.source)
+            .arg(format!("MO={}", self.build.display()))
+            .arg("modules")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .status()?;
+        if status.success() {
+            return Ok(Ok(()));
+        }
+        let log = fs::read(&path)?;
+        let log = String::from_utf8_lossy(&log);
+        let error = log.lines().find(|line| line.starts_with("error"));
+        let error = error.unwrap_or("see its log");
+        Ok(Err(format!("does not build: {error}: {}", path.display())))
+    }
+
+    /// Makes the copy what the driver is. A file that is so already is left alone, so that make knows.
+    fn restore(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        files_below(&self.options.source, &mut files)?;
+        for file in files {
+            let relative = file.strip_prefix(&self.options.source);
+            let copy = self.source.join(relative.map_err(io::Error::other)?);
+            let content = fs::read(&file)?;
+            if fs::read(&copy).ok().as_ref() == Some(&content) {
+                continue;
+            }
+            fs::create_dir_all(copy.parent().unwrap_or(&self.source))?;
+            fs::write(&copy, content)?;
+            fs::set_permissions(&copy, fs::metadata(&file)?.permissions())?;
+        }
+        Ok(())
+    }
+}
+
+/// Applies a slip to the driver in `source`; the error is why it cannot be.
+fn apply(slip: &Slip, source: &Path, more: &[&str]) -> io::Result<Result<(), String>> {
+    let path = slip.path.canonicalize()?;
+    let output = Command::new("patch")
+        .args(["-p1", "--batch", "--forward", "--reject-file=-"])
+        .arg("--no-backup-if-mismatch")
+        .args(more)
+        .arg("-d")
+        .arg(source)
+        .arg("-i")
+        .arg(path)
+        .stdin(Stdio::null())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let last = said
+        .lines()
+        .find(|line| line.contains("FAILED") || line.contains("can't"));
+    Ok(match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "does not apply: {}",
+            last.unwrap_or("patch does not like it")
+        )),
+    })
+}
+
+/// Runs what could see a slip, until something does.
+fn judge(
+    slip: &Slip,
+    mut run: impl FnMut(&str, Option<&[String]>) -> io::Result<Ran>,
+) -> io::Result<Verdict> {
+    let mut is_seen_as_expected = true;
+    if let Expected::SeenBy(programs) = &slip.expected {
+        for (program, tests) in programs {
+            match run(program, Some(tests))? {
+                Ran::Failed(by) => {
+                    return Ok(Verdict::Killed {
+                        by,
+                        as_expected: true,
+                    });
+                }
+                Ran::Undecided(why) => return Ok(Verdict::Wrong(why)),
+                Ran::Passed(ran) => {
+                    if let Some(missing) = tests.iter().find(|test| !ran.contains(test)) {
+                        let why = format!("{program}.{missing} did not run");
+                        return Ok(Verdict::Wrong(why));
+                    }
+                }
+            }
+        }
+        is_seen_as_expected = false;
+    }
+    for program in &slip.programs {
+        match run(program, None)? {
+            Ran::Failed(by) => {
+                return Ok(Verdict::Killed {
+                    by,
+                    as_expected: is_seen_as_expected,
+                });
+            }
+            Ran::Undecided(why) => return Ok(Verdict::Wrong(why)),
+            Ran::Passed(ran) if ran.is_empty() => {
+                return Ok(Verdict::Wrong(format!("{program} ran no test")));
+            }
+            Ran::Passed(_) => {}
+        }
+    }
+    Ok(Verdict::Survived)
+}
+
+/// Runs a program or tests of it on a machine of their own, until one fails.
+fn run_selftests(
+    machine: &Machine,
+    limits: &Limits,
+    program: &str,
+    tests: Option<&[String]>,
+) -> io::Result<Ran> {
+    if program == REBOOT {
+        let failed = reboot::run(machine, limits)?.failed > 0;
+        return Ok(match failed {
+            true => Ran::Failed(REBOOT.to_owned()),
+            false => Ran::Passed(vec![REBOOT.to_owned()]),
+        });
+    }
+    let only = match tests {
+        Some(tests) => format!("{program}.{}", tests.join(",")),
+        None => program.to_owned(),
+    };
+    let mut watcher = Watcher::new(program);
+    let parameters = selftests_parameters(&only) + IN_ORDER;
+    let outcome = qemu::run(
+        machine,
+        Boot::MiniAcrn,
+        limits,
+        &parameters,
+        false,
+        &mut watcher,
+    )?;
+    Ok(watcher.judge(&outcome.faults))
+}
+
+/// Reads a report up to the first failure.
+struct Watcher {
+    program: String,
+    report: Report,
+    diagnostics: Vec<String>,
+    passed: Vec<String>,
+    failed: Option<String>,
+}
+
+impl Watcher {
+    fn new(program: &str) -> Self {
+        Self {
+            program: program.to_owned(),
+            report: Report::default(),
+            diagnostics: Vec::new(),
+            passed: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// `faults` is what the runner saw.
+    fn judge(self, faults: &[String]) -> Ran {
+        if let Some(failed) = self.failed {
+            return Ran::Failed(failed);
+        }
+        let place = match self.passed.last() {
+            Some(test) => format!("{}, after {test}", self.program),
+            None => self.program,
+        };
+        match faults.first() {
+            Some(fault) if fault.starts_with(TIMEOUT) => {
+                Ran::Undecided(format!("{place}: {fault}"))
+            }
+            Some(fault) => Ran::Failed(format!("{place}: {fault}")),
+            None if !self.report.is_complete() => {
+                Ran::Failed(format!("{place}: the report has no end"))
+            }
+            None => Ran::Passed(self.passed),
+        }
+    }
+}
+
+impl Listener for Watcher {
+    fn report(&mut self, line: &str) {
+        self.report.line(line);
+        let text = line.trim();
+        if let Some(diagnostic) = text.strip_prefix('#') {
+            self.diagnostics.push(diagnostic.trim().to_owned());
+            return;
+        }
+        let Some((outcome, name)) = ktap::result(text) else {
+            return;
+        };
+        let is_test = line.starts_with("    ");
+        match outcome {
+            Outcome::Passed if is_test => self.passed.push(name.to_owned()),
+            Outcome::Failed if self.failed.is_none() => {
+                let complaint = self.diagnostics.first().map_or("", String::as_str);
+                self.failed = Some(match is_test {
+                    true => format!("{}.{name}", self.program),
+                    false => format!("{name}: {complaint}"),
+                });
+            }
+            _ => {}
+        }
+        self.diagnostics.clear();
+    }
+
+    fn console(&mut self, _line: &str) {}
+
+    fn has_enough(&self) -> bool {
+        self.failed.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slip(expected: Expected) -> Slip {
+        Slip {
+            name: "io/a".to_owned(),
+            path: PathBuf::new(),
+            file: "ioreq.rs".to_owned(),
+            is_concurrency: false,
+            programs: vec!["io".to_owned(), "races".to_owned()],
+            expected,
+        }
+    }
+
+    fn seen_by(tests: &[&str]) -> Expected {
+        let tests = tests.iter().map(|test| (*test).to_owned()).collect();
+        Expected::SeenBy(vec![("io".to_owned(), tests)])
+    }
+
+    /// The verdict on a slip, and what ran for it, if everything in `failing` fails.
+    fn judge_with(expected: Expected, failing: &[&str]) -> (Verdict, Vec<String>) {
+        let mut asked = Vec::new();
+        let verdict = judge(&slip(expected), |program, tests| {
+            let names = match tests {
+                Some(tests) => tests.to_vec(),
+                None => vec!["a".to_owned(), "b".to_owned()],
+            };
+            let names: Vec<_> = names
+                .iter()
+                .map(|test| format!("{program}.{test}"))
+                .collect();
+            asked.extend(names.clone());
+            let failed = names.iter().find(|name| failing.contains(&name.as_str()));
+            Ok(match failed {
+                Some(name) => Ran::Failed(name.clone()),
+                None => Ran::Passed(vec!["a".to_owned(), "b".to_owned()]),
+            })
+        });
+        (verdict.unwrap(), asked)
+    }
+
+    fn killed(by: &str, as_expected: bool) -> Verdict {
+        Verdict::Killed {
+            by: by.to_owned(),
+            as_expected,
+        }
+    }
+
+    #[test]
+    fn the_first_failure_is_enough() {
+        let (verdict, asked) = judge_with(seen_by(&["b"]), &["io.b", "races.a"]);
+        assert_eq!(verdict, killed("io.b", true));
+        assert_eq!(asked, ["io.b"]);
+        let (verdict, asked) = judge_with(seen_by(&["b"]), &["races.b"]);
+        assert_eq!(verdict, killed("races.b", false));
+        assert_eq!(asked.len(), 5);
+        let (verdict, _) = judge_with(Expected::Killed, &["races.b"]);
+        assert_eq!(verdict, killed("races.b", true));
+        let (verdict, asked) = judge_with(Expected::Survives(String::new()), &[]);
+        assert_eq!((verdict, asked.len()), (Verdict::Survived, 4));
+    }
+
+    #[test]
+    fn a_test_that_there_is_not_is_an_error() {
+        let (verdict, _) = judge_with(seen_by(&["c"]), &[]);
+        assert_eq!(verdict, Verdict::Wrong("io.c did not run".to_owned()));
+    }
+
+    /// What a watcher makes of a report and of faults, and whether it stops early.
+    fn watch(text: &str, faults: &[&str]) -> (Ran, bool) {
+        let mut watcher = Watcher::new("io");
+        let stops = text.lines().any(|line| {
+            watcher.report(line);
+            watcher.has_enough()
+        });
+        let faults: Vec<_> = faults.iter().map(|fault| (*fault).to_owned()).collect();
+        (watcher.judge(&faults), stops)
+    }
+
+    #[test]
+    fn reports_are_read_up_to_the_first_failure() {
+        let failed = |text: &str| Ran::Failed(text.to_owned());
+        let good =
+            "1..3\nok 1 load\n    1..2\n    ok 1 a\n    ok 2 b # SKIP x\nok 2 io\nok 3 unload\n";
+        assert_eq!(watch(good, &[]), (Ran::Passed(vec!["a".to_owned()]), false));
+        let rule = "mini-ACRN: RULE BROKEN: x";
+        let expected = failed("io, after a: mini-ACRN: RULE BROKEN: x");
+        assert_eq!(watch(good, &[rule]), (expected, false));
+        let (ran, _) = watch(good, &["not done after 1800 s, killed"]);
+        assert!(matches!(ran, Ran::Undecided(_)), "{ran:?}");
+        let bad = "1..3\nok 1 load\n    1..2\n    # why\n    not ok 1 a\n    ok 2 b\n";
+        assert_eq!(watch(bad, &["QEMU: signal: 9"]), (failed("io.a"), true));
+        let complaint =
+            "1..3\nok 1 load\n    1..1\n    # x\n    ok 1 a\n# WARNING: y\nnot ok 2 io\n";
+        assert_eq!(watch(complaint, &[]), (failed("io: WARNING: y"), true));
+        let dead = "1..3\nok 1 load\n";
+        let expected = failed("io: console: Kernel panic");
+        assert_eq!(watch(dead, &["console: Kernel panic"]), (expected, false));
+        assert_eq!(
+            watch(dead, &[]),
+            (failed("io: the report has no end"), false)
+        );
+    }
+
+    #[test]
+    fn verdicts_are_remembered_until_something_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = |key: &str| Record {
+            path: folder.path().join("results/io/a"),
+            key: key.to_owned(),
+        };
+        assert_eq!(record("1").read(), None);
+        for verdict in [
+            killed("io.a", true),
+            killed("io: WARNING: x", false),
+            Verdict::Survived,
+        ] {
+            record("1").write(&verdict).unwrap();
+            assert_eq!(record("1").read(), Some(verdict));
+            assert_eq!(record("2").read(), None);
+        }
+        record("2").write(&Verdict::Wrong(String::new())).unwrap();
+        assert_eq!(record("2").read(), None);
+    }
+
+    #[test]
+    fn slips_apply_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let slips = folder.path().join("slips");
+        let source = folder.path().join("source");
+        fs::create_dir_all(slips.join("io")).unwrap();
+        fs::create_dir_all(&source).unwrap();
+        fs::write(source.join("a.rs"), "one\ntwo\n").unwrap();
+        let options = Slips {
+            slips: slips.clone(),
+            source: source.clone(),
+            make: Vec::new(),
+        };
+        let header = "What: x\nWhere: a.rs\nWhy: x\nPrograms: io\n\n--- a/a.rs\n+++ b/a.rs\n";
+        let patch = |old: &str| format!("{header}@@ -1,2 +1,2 @@\n one\n-{old}\n+three\n");
+        fs::write(slips.join("io/a.patch"), patch("two")).unwrap();
+        assert!(check(&options).unwrap());
+        assert_eq!(
+            fs::read_to_string(source.join("a.rs")).unwrap(),
+            "one\ntwo\n"
+        );
+        fs::write(slips.join("io/b.patch"), patch("four")).unwrap();
+        assert!(!check(&options).unwrap());
+    }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! A slip: a small patch of the driver, with a header that says what it is about.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// A slip, as its file has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slip {
+    /// Folder and name of the file, without its extension: `AREA/NAME`.
+    pub name: String,
+    /// The patch, with its header.
+    pub path: PathBuf,
+    /// The file of the driver that it changes.
+    pub file: String,
+    /// Whether it is about a race.
+    pub is_concurrency: bool,
+    /// The programs that could notice it, in order.
+    pub programs: Vec<String>,
+    /// What its author expects.
+    pub expected: Expected,
+}
+
+/// What comes of a slip, by its header.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Expected {
+    /// Some test fails.
+    Killed,
+    /// These tests fail: programs, and tests of them.
+    SeenBy(Vec<(String, Vec<String>)>),
+    /// No test fails, for this reason.
+    Survives(String),
+    /// The driver behaves as before, for this reason.
+    Equivalent(String),
+}
+
+impl Slip {
+    /// The area: the folder that it is in.
+    pub fn area(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+
+    /// Whether `only`, which is `AREA` or `AREA/NAME`, means this one.
+    pub fn is_meant_by(&self, only: &str) -> bool {
+        let only = only.strip_suffix(".patch").unwrap_or(only);
+        self.name == only || self.area() == only
+    }
+
+    /// Names of all programs that may run for it.
+    pub fn all_programs(&self) -> impl Iterator<Item = &str> {
+        let expected: &[_] = match &self.expected {
+            Expected::SeenBy(programs) => programs,
+            _ => &[],
+        };
+        let expected = expected.iter().map(|(program, _)| program);
+        self.programs.iter().chain(expected).map(String::as_str)
+    }
+
+    /// Reads the text of a file.
+    fn parse(name: &str, path: &Path, text: &str) -> Result<Self, String> {
+        let (header, patch) = text
+            .split_once("\n\n")
+            .ok_or("no empty line after the header")?;
+        let fields = fields(header)?;
+        let field = |key: &str| {
+            let mut values = fields.iter().filter(|(known, _)| known == key);
+            match (values.next(), values.next()) {
+                (Some((_, value)), None) if !value.is_empty() => Ok(Some(value.as_str())),
+                (None, _) => Ok(None),
+                _ => Err(format!("`{key}:` is empty, or is there twice")),
+            }
+        };
+        let needed = |key| field(key)?.ok_or(format!("no line `{key}:`"));
+        for key in ["What", "Where", "Why"] {
+            needed(key)?;
+        }
+        let is_concurrency = match field("Kind")? {
+            None => false,
+            Some("concurrency") => true,
+            Some(other) => return Err(format!("no kind is called {other}")),
+        };
+        let expected = match (field("Seen-by")?, field("Survives")?, field("Equivalent")?) {
+            (None, None, None) => Expected::Killed,
+            (Some(tests), None, None) => Expected::SeenBy(by_program(tests)?),
+            (None, Some(reason), None) => Expected::Survives(reason.to_owned()),
+            (None, None, Some(reason)) => Expected::Equivalent(reason.to_owned()),
+            _ => return Err("only one of Seen-by, Survives and Equivalent can be right".to_owned()),
+        };
+        let changed = patch.lines().find_map(|line| line.strip_prefix("--- a/"));
+        Ok(Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            file: changed.ok_or("no line `--- a/FILE`")?.trim().to_owned(),
+            is_concurrency,
+            programs: words(needed("Programs")?).map(str::to_owned).collect(),
+            expected,
+        })
+    }
+}
+
+const KEYS: [&str; 8] = [
+    "What",
+    "Where",
+    "Why",
+    "Kind",
+    "Programs",
+    "Seen-by",
+    "Survives",
+    "Equivalent",
+];
+
+/// The fields of a header. A line that begins with a blank goes on with the one before.
+fn fields(header: &str) -> Result<Vec<(String, String)>, String> {
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for line in header.lines() {
+        match (line.split_once(':'), fields.last_mut()) {
+            (_, Some((_, value))) if line.starts_with([' ', '\t']) => {
+                value.push(' ');
+                value.push_str(line.trim());
+            }
+            (Some((key, value)), _) if KEYS.contains(&key) => {
+                fields.push((key.to_owned(), value.trim().to_owned()));
+            }
+            _ => return Err(format!("no line of a header: {line}")),
+        }
+    }
+    Ok(fields)
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', ',']).filter(|word| !word.is_empty())
+}
+
+/// Tests by program: `PROGRAM.TEST`, and more tests of that program as `TEST`.
+fn by_program(text: &str) -> Result<Vec<(String, Vec<String>)>, String> {
+    let mut programs: Vec<(String, Vec<String>)> = Vec::new();
+    for word in words(text) {
+        let test = match word.split_once('.') {
+            None => word,
+            Some((program, test)) => {
+                if !programs.iter().any(|(known, _)| known == program) {
+                    programs.push((program.to_owned(), Vec::new()));
+                }
+                // The one that is meant comes last.
+                let index = programs.iter().position(|(known, _)| known == program);
+                let last = programs.len() - 1;
+                programs.swap(index.unwrap_or(last), last);
+                test
+            }
+        };
+        let (_, tests) = programs
+            .last_mut()
+            .ok_or(format!("{word} has no program"))?;
+        tests.push(test.to_owned());
+    }
+    Ok(programs)
+}
+
+/// The slips below a folder, by name; and what is wrong with those that make no sense.
+pub fn read_all(folder: &Path) -> io::Result<(Vec<Slip>, Vec<String>)> {
+    let mut slips = Vec::new();
+    let mut problems = Vec::new();
+    for area in sorted(folder)?.iter().filter(|path| path.is_dir()) {
+        for path in sorted(area)? {
+            let Some(name) = name_of(folder, &path) else {
+                problems.push(format!("{}: no .patch", path.display()));
+                continue;
+            };
+            match Slip::parse(&name, &path, &fs::read_to_string(&path)?) {
+                Ok(slip) => slips.push(slip),
+                Err(error) => problems.push(format!("{name}: {error}")),
+            }
+        }
+    }
+    Ok((slips, problems))
+}
+
+fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    let mut paths: Vec<_> = entries.collect::<io::Result<_>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn name_of(folder: &Path, path: &Path) -> Option<String> {
+    let name = path.strip_prefix(folder).ok()?.to_str()?;
+    name.strip_suffix(".patch").map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "What: it forgets\n  the rest.\nWhere: a.rs, f\nWhy: hurry.\nPrograms: io races\n";
+    const PATCH: &str = "\n--- a/ioreq/page.rs\n+++ b/ioreq/page.rs\n@@ -1 +1 @@\n-a\n+b\n";
+
+    fn parse(more: &str) -> Result<Slip, String> {
+        let text = format!("{HEADER}{more}{PATCH}");
+        Slip::parse("ioreq/x", Path::new("ioreq/x.patch"), &text)
+    }
+
+    #[test]
+    fn a_header_is_read() {
+        let slip = parse("Kind: concurrency\nSeen-by: io.a,b memory.c, io.d\n").unwrap();
+        assert_eq!(
+            (slip.area(), slip.file.as_str()),
+            ("ioreq", "ioreq/page.rs")
+        );
+        assert!(slip.is_concurrency);
+        assert_eq!(slip.programs, ["io", "races"]);
+        let tests = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let expected = vec![
+            ("memory".to_owned(), tests(&["c"])),
+            ("io".to_owned(), tests(&["a", "b", "d"])),
+        ];
+        assert_eq!(slip.expected, Expected::SeenBy(expected));
+        assert_eq!(parse("").unwrap().expected, Expected::Killed);
+        let survivor = parse("Survives: no hook\n   for it.\n").unwrap();
+        assert_eq!(
+            survivor.expected,
+            Expected::Survives("no hook for it.".to_owned())
+        );
+    }
+
+    #[test]
+    fn headers_that_make_no_sense() {
+        for more in [
+            "Survives:\n",
+            "Kind: slow\n",
+            "Whatever: x\n",
+            "Why: again\n",
+            "Seen-by: a\n",
+            "Seen-by: io.a\nEquivalent: yes\n",
+        ] {
+            assert!(parse(more).is_err(), "{more}");
+        }
+        assert!(Slip::parse("x/y", Path::new(""), &format!("What: x\n{PATCH}")).is_err());
+    }
+
+    #[test]
+    fn only_names_an_area_or_a_slip() {
+        let slip = parse("").unwrap();
+        for (only, is_meant) in [
+            ("ioreq", true),
+            ("ioreq/x", true),
+            ("ioreq/x.patch", true),
+            ("io", false),
+            ("ioreq/", false),
+            ("x", false),
+        ] {
+            assert_eq!(slip.is_meant_by(only), is_meant, "{only}");
+        }
+    }
+}
