@@ -25,7 +25,7 @@ mutants() {
 	mutants_prepare
 	say "slips in the driver, one at a time:"
 	selftests mutants "${mutants_options[@]}" "${options[@]}" -- \
-		make KDIR="$kernel_build" LLVM="$kernel_llvm" RUSTC="$kernel_rustc" BINDGEN="$bindgen"
+		make KDIR="$kernel_build" "${kernel_flags[0]}" RUSTC="$kernel_rustc" BINDGEN="$bindgen"
 }
 
 # Every slip has a header, and applies to the driver as it is.

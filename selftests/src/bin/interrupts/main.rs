@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Test::new("errors_passed_on", pass::errors_passed_on),
         Test::new("results_that_are_no_errno", pass::results_that_are_no_errno),
         Test::new("positive_results", pass::positive_results),
+        Test::new("paused_answers_the_same", pass::paused_answers_the_same),
         Test::new("msi_to_halted_guest", deliver::msi_to_halted_guest),
         Test::new("msi_to_spinning_guest", deliver::msi_to_spinning_guest),
         Test::new("msi_many", deliver::msi_many),

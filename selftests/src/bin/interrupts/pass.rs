@@ -135,3 +135,32 @@ pub fn positive_results() -> Outcome {
     bench.destroy();
     Outcome::Passed
 }
+
+/// A paused VM gives the same answers, though the hypervisor is not asked.
+pub fn paused_answers_the_same() -> Outcome {
+    const ADDRESSES: [u64; 8] = [
+        0xfee0_0000,
+        0xfeef_fffc,
+        // Bits that the hypervisor does not look at.
+        0xffff_ffff_fee0_0000,
+        0x1_fee0_0000,
+        0xfed0_0000,
+        0xfef0_0000,
+        0xffff_ffff_fed0_0000,
+        0xfee0_0000 << 32,
+    ];
+    const LINES: [u64; 6] = [0, 47, 48, 2 << 32 | 47, 2 << 32 | 48, 0xffff_ffff];
+    let bench = need!(Bench::new());
+    let answers = || {
+        let injected = ADDRESSES.map(|address| inject(&bench, address, 0x41));
+        (injected, LINES.map(|line| set_line(&bench, line)))
+    };
+    let running = answers();
+    assert!(running.0[2].is_ok() && running.0[4].is_err(), "{running:?}");
+    bench.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let trace = Trace::start(&bench.probe);
+    assert_eq!(answers(), running);
+    assert_eq!(trace.ids(), []);
+    bench.destroy();
+    Outcome::Passed
+}

@@ -130,3 +130,19 @@ pub fn behind_a_request_without_client() -> Outcome {
     assert_eq!(event.take(), 5);
     Outcome::Passed
 }
+
+/// A write that waits for a client when an ioeventfd for it comes, or one goes: it is looked at again.
+pub fn assigned_while_pending() -> Outcome {
+    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
+    let access = request(idle.vmid, 0, write(PORT, Width::Four, 0));
+    let trace = Trace::start(&idle.probe);
+    assert_eq!(idle.probe.raise(access), 0);
+    let slot = idle.page.slot(0).expect("slot 0");
+    let other = assigned(&idle.device, range(ADDRESS, 4));
+    assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
+    let event = assigned(&idle.device, range(PORT, 4));
+    assert_eq!(event.take(), 1, "the write waits");
+    assert_eq!(idle.answered(&trace, &access), None);
+    assert_eq!(other.take(), 0);
+    Outcome::Passed
+}

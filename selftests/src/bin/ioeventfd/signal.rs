@@ -104,6 +104,48 @@ pub fn overlapping_ranges() -> Outcome {
     Outcome::Passed
 }
 
+/// A range inside another one: what it does not cover is still the other's.
+pub fn range_inside_another() -> Outcome {
+    let idle = need!(Idle::new());
+    let long = assigned(&idle.device, range(ADDRESS, 8));
+    let short = assigned(&idle.device, range(beyond(ADDRESS, 2), 1));
+    for (offset, width, signals) in [
+        (2, Width::One, (0, 1)),
+        (3, Width::One, (0, 0)),
+        (4, Width::Four, (0, 0)),
+        (6, Width::Two, (0, 0)),
+        (0, Width::Eight, (1, 0)),
+    ] {
+        let at = beyond(ADDRESS, offset);
+        assert_eq!(idle.ask(write(at, width, 0)), WRITTEN, "at {offset}");
+        assert_eq!(idle.ask(read(at, width)), ZERO, "at {offset}");
+        assert_eq!((long.take(), short.take()), signals, "at {offset}");
+    }
+    // Wider than the short one, and inside the long one.
+    let answer = idle.ask(write(beyond(ADDRESS, 2), Width::Four, 0));
+    assert_eq!((answer, short.take()), (WRITTEN, 0));
+    Outcome::Passed
+}
+
+/// Ranges that overlap in a part: an access inside the second one is taken, though it goes beyond the first.
+pub fn partly_overlapping_ranges() -> Outcome {
+    let idle = need!(Idle::new());
+    let first = assigned(&idle.device, range(ADDRESS, 4));
+    let second = assigned(&idle.device, range(beyond(ADDRESS, 2), 4));
+    for (offset, width, signals) in [
+        (2, Width::Four, (0, 1)),
+        (2, Width::Two, (0, 1)),
+        (4, Width::Two, (0, 0)),
+        (0, Width::Four, (1, 0)),
+    ] {
+        let answer = idle.ask(write(beyond(ADDRESS, offset), width, 0));
+        assert_eq!(answer, WRITTEN, "{width:?} at {offset}");
+        let seen = (first.take(), second.take());
+        assert_eq!(seen, signals, "{width:?} at {offset}");
+    }
+    Outcome::Passed
+}
+
 /// A port and an address of the same number.
 pub fn port_is_no_address() -> Outcome {
     let idle = need!(Idle::new());
@@ -200,6 +242,29 @@ pub fn data_match_is_masked() -> Outcome {
     assert_eq!(event.take(), 1);
     assert_eq!(idle.ask(write(narrow, Width::Two, 0x1234)), WRITTEN);
     assert_eq!(event.take(), 0);
+    Outcome::Passed
+}
+
+/// A narrow write to a wide range for which many values are registered: each whose low bytes agree is signalled,
+/// wherever it is in their order.
+pub fn narrow_write_to_many_values() -> Outcome {
+    let idle = need!(Idle::new());
+    let values = [0x0101, 0x0205, 0x0301, 0x0405, 0x0505];
+    for target in [PORT, ADDRESS] {
+        let events = values.map(|value| assigned(&idle.device, range(target, 4).with(value)));
+        for (width, value, expected) in [
+            (Width::One, 5, [0, 1, 0, 1, 1]),
+            (Width::One, 1, [1, 0, 1, 0, 0]),
+            (Width::One, 2, [0; 5]),
+            (Width::Two, 0x0405, [0, 0, 0, 1, 0]),
+            (Width::Two, 5, [0; 5]),
+            (Width::Four, 0x0205, [0, 1, 0, 0, 0]),
+        ] {
+            assert_eq!(idle.ask(write(target, width, value)), WRITTEN);
+            let signals = events.each_ref().map(Event::take);
+            assert_eq!(signals, expected, "{width:?} of {value:#x}");
+        }
+    }
     Outcome::Passed
 }
 

@@ -5,6 +5,8 @@
 use std::{
     fs::File,
     os::fd::{AsFd, AsRawFd},
+    sync::Barrier,
+    thread,
 };
 
 use acrn_selftests::{
@@ -94,9 +96,52 @@ pub fn same_again() -> Outcome {
     Outcome::Passed
 }
 
+/// Most irqfds of a VM.
+const MOST: usize = 1024;
+
+/// Those that were closed do not count.
+pub fn too_many_but_closed() -> Outcome {
+    let files = 2 * MOST as u64;
+    setrlimit(Resource::RLIMIT_NOFILE, files, files).expect("RLIMIT_NOFILE");
+    let bench = need!(Bench::new());
+    for _ in 0..2 {
+        let events: Vec<_> = (0..MOST).map(|_| assigned(&bench.device, 0x31)).collect();
+        drop(events);
+    }
+    let last = assigned(&bench.device, 0x45);
+    let trace = Trace::start(&bench.probe);
+    last.signal();
+    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x45)]);
+    Outcome::Passed
+}
+
+/// Two threads that assign the same eventfd at once: one of them succeeds, and a signal is one interrupt.
+pub fn by_two_threads() -> Outcome {
+    const ROUNDS: usize = 300;
+    let bench = need!(Bench::new());
+    for round in 0..ROUNDS {
+        let event = Event::new();
+        let barrier = Barrier::new(2);
+        let assign = || {
+            barrier.wait();
+            assign(&bench.device, &event, 0x31)
+        };
+        let mut results = thread::scope(|scope| {
+            [scope.spawn(assign), scope.spawn(assign)]
+                .map(|thread| thread.join().expect("a thread"))
+        });
+        results.sort_by_key(Result::is_err);
+        assert_eq!(results, [Ok(()), Err(Errno::EBUSY)], "round {round}");
+        let trace = Trace::start(&bench.probe);
+        event.signal();
+        assert_eq!(injected(&trace).len(), 1, "round {round}");
+        deassign(&bench.device, &event).expect("DEASSIGN");
+    }
+    Outcome::Passed
+}
+
 /// More than a VM may have: the kernel's memory for them is bounded, which upstream's is not.
 pub fn too_many() -> Outcome {
-    const MOST: usize = 1024;
     let files = 2 * MOST as u64;
     setrlimit(Resource::RLIMIT_NOFILE, files, files).expect("RLIMIT_NOFILE");
     let bench = need!(Bench::new());

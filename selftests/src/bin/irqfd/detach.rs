@@ -157,6 +157,22 @@ pub fn closed_is_released() -> Outcome {
     Outcome::Passed
 }
 
+/// The same if it is a DEASSIGN that comes next, of another one.
+pub fn closed_is_released_by_deassign() -> Outcome {
+    let bench = need!(Bench::new());
+    let stays = assigned(&bench.device, 0x31);
+    let gone = assigned(&bench.device, 0x32);
+    let events: Vec<_> = (0..10).map(|_| assigned(&bench.device, 0x33)).collect();
+    let ids: Vec<_> = events.iter().map(Event::id).collect();
+    drop(events);
+    deassign(&bench.device, &gone).expect("DEASSIGN");
+    until_released(&ids);
+    let trace = Trace::start(&bench.probe);
+    stays.signal();
+    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
+    Outcome::Passed
+}
+
 /// As long as any descriptor is left, the eventfd is assigned.
 pub fn closed_but_not_last() -> Outcome {
     let bench = need!(Bench::new());

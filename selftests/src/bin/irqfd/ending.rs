@@ -5,6 +5,8 @@
 use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     process::Child,
+    sync::{Arc, mpsc},
+    thread,
 };
 
 use acrn_selftests::{
@@ -12,17 +14,19 @@ use acrn_selftests::{
     cpus,
     event::{Event, until_released},
     harness::{self, Outcome},
-    hypercall::INJECT_MSI,
+    held::Held,
+    hypercall::{DESTROY_VM, INJECT_MSI, PAUSE_VM},
     leaks::{Snapshot, module_users},
     listener::{Listener, Rest, VECTORS},
     need,
-    probe::Probe,
+    probe::{Probe, fault},
     trace::Trace,
+    waiter::{sleeps, until},
 };
 use acrn_uapi::ioctl::*;
-use nix::errno::Errno;
+use nix::{errno::Errno, unistd::gettid};
 
-use crate::assign::{APIC, assigned, injected};
+use crate::assign::{APIC, assign, assigned, deassign, injected};
 
 /// Where the victim finds the descriptor of an eventfd.
 const DESCRIPTOR: &str = "ACRN_SELFTEST_EVENTFD";
@@ -58,6 +62,68 @@ pub fn destroy_refused() -> Outcome {
     event.signal();
     assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
     bench.destroy();
+    Outcome::Passed
+}
+
+/// PAUSE_VM and DESTROY_VM of a VM that is paused, which the hypervisor refuses: it stands still as before, and gets
+/// no interrupt.
+pub fn refused_while_paused() -> Outcome {
+    let bench = need!(Bench::new());
+    let event = assigned(&bench.device, 0x31);
+    bench.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    for (command, hypercall) in [
+        (ACRN_IOCTL_PAUSE_VM, PAUSE_VM),
+        (ACRN_IOCTL_DESTROY_VM, DESTROY_VM),
+    ] {
+        bench.probe.push_fault(fault(hypercall, -5));
+        assert_eq!(bench.device.plain(command), Err(Errno::EIO));
+        let trace = Trace::start(&bench.probe);
+        event.signal();
+        assert_eq!(event.take(), 0, "the event was not taken");
+        assert_eq!(trace.ids(), [], "after {command:#x}");
+    }
+    bench.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
+    let trace = Trace::start(&bench.probe);
+    event.signal();
+    assert_eq!(injected(&trace).len(), 1, "after RESET_VM");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// An irqfd that is assigned, with an event in it, while PAUSE_VM or DESTROY_VM is under way: when that fails the
+/// interrupt is sent.
+pub fn assigned_while_stopping() -> Outcome {
+    let bench = need!(Bench::new());
+    let device = Arc::new(bench.device);
+    for (command, hypercall) in [
+        (ACRN_IOCTL_PAUSE_VM, PAUSE_VM),
+        (ACRN_IOCTL_DESTROY_VM, DESTROY_VM),
+    ] {
+        let trace = Trace::start(&bench.probe);
+        bench.probe.push_fault(fault(hypercall, -5));
+        let stopped = device.clone();
+        let held = Held::start(&bench.probe, hypercall, bench.vmid, move || {
+            stopped.plain(command)
+        });
+        let event = Event::new();
+        event.signal();
+        let assigned = device.clone();
+        let (sender, ids) = mpsc::channel();
+        let assigner = thread::spawn(move || {
+            sender.send(gettid()).expect("somebody wants to know");
+            assign(&assigned, &event, 0x31).expect("IRQFD");
+            event
+        });
+        let id = ids.recv().expect("the thread");
+        until("the irqfd is assigned, or waits", || {
+            assigner.is_finished() || sleeps(id)
+        });
+        assert_eq!(held.release(), Err(Errno::EIO));
+        let event = assigner.join().expect("the thread");
+        assert_eq!(event.take(), 0, "the event was not taken");
+        assert_eq!(injected(&trace).len(), 1, "after {command:#x}");
+        deassign(&device, &event).expect("DEASSIGN");
+    }
     Outcome::Passed
 }
 
