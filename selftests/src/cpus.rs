@@ -2,7 +2,7 @@
 
 //! Physical CPUs for User VMs.
 
-use std::env;
+use std::{env, io};
 
 use acrn_ioctls::PhysicalCpus;
 
@@ -87,6 +87,22 @@ pub fn apic_id(cpu: usize) -> Result<u8, String> {
     machine
         .apic_id(cpu)
         .ok_or_else(|| format!("there is no CPU {cpu}"))
+}
+
+/// From now on this thread, and those that it starts, run on one CPU of the Service VM only. The error says why the
+/// test has to be skipped.
+pub fn stay_on(cpu: usize) -> Result<(), String> {
+    // SAFETY: a set of CPUs without any is made of zeros.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the number is checked against the size of the set; the set is alive for both calls.
+    let status = unsafe {
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
+    };
+    match status {
+        0 => Ok(()),
+        _ => Err(format!("CPU {cpu}: {}", io::Error::last_os_error())),
+    }
 }
 
 #[cfg(test)]

@@ -274,8 +274,8 @@ pub struct Hold {
     pub id: u32,
     /// Target VM, or [`ANY_VM`].
     pub vmid: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// Milliseconds after which it goes on by itself; 0 for never.
+    pub limit_ms: u16,
 }
 
 /// In and out of [`DEVICE_DMA`].

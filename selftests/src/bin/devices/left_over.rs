@@ -22,13 +22,14 @@ use acrn_selftests::{
     waiter::until,
 };
 use acrn_uapi::acrn_pcidev;
+use nix::errno::Errno;
 
 use crate::{
     books::{PCI, pci_bytes},
     command::*,
 };
 
-/// Where the victim finds the address of its device.
+/// Where the victim finds the addresses of its devices.
 const BDF: &str = "ACRN_SELFTEST_BDF";
 /// The command register of configuration space, and bits of it.
 const COMMAND: u64 = 4;
@@ -109,9 +110,16 @@ impl Function {
 
     /// Kills a device model that has it. Returns what the driver wrote to the log.
     fn outlives_device_model(&self) -> Result<Vec<String>, String> {
+        self.outlives_device_model_behind(&[])
+    }
+
+    /// The same if the device model was given `others` before.
+    fn outlives_device_model_behind(&self, others: &[u16]) -> Result<Vec<String>, String> {
         let mut log = KernelLog::start()?;
         let mut victim = harness::helper("victim");
-        victim.env(BDF, self.bdf().to_string());
+        let all = others.iter().copied().chain([self.bdf()]);
+        let all: Vec<_> = all.map(|bdf| bdf.to_string()).collect();
+        victim.env(BDF, all.join(" "));
         let mut victim = harness::start(victim)?;
         assert!(self.is_bus_master(), "it was assigned as it was");
         victim.kill().expect("SIGKILL");
@@ -122,10 +130,12 @@ impl Function {
 
 /// The device model that is killed.
 pub fn victim() -> Outcome {
-    let bdf = env::var(BDF).ok().and_then(|text| text.parse().ok());
-    let device = Function::pcidev(bdf.expect("the address of a device"));
+    let devices = env::var(BDF).expect("addresses of devices");
     let (file, _page, _) = create_raw(need!(cpus::pick(1)));
-    assert_eq!(ASSIGN_PCI.issue(&file, &pci_bytes(&device)), Ok(()));
+    for bdf in devices.split(' ') {
+        let device = Function::pcidev(bdf.parse().expect("the address of a device"));
+        assert_eq!(ASSIGN_PCI.issue(&file, &pci_bytes(&device)), Ok(()));
+    }
     harness::ready();
     loop {
         std::thread::park();
@@ -190,6 +200,36 @@ pub fn taken_back() -> Outcome {
         let bench = need!(Bench::new());
         assert_eq!(ASSIGN_PCI.issue(&bench.device, &bytes), Ok(()));
         assert_eq!(DEASSIGN_PCI.issue(&bench.device, &bytes), Ok(()));
+        match destroy {
+            true => bench.destroy(),
+            false => drop(manners::forget(&bench.device)),
+        }
+        drop(bench);
+        assert!(function.is_bus_master());
+    }
+    Outcome::Passed
+}
+
+/// One of several devices is not there: the others are no bus masters any more, wherever they are in the row.
+pub fn behind_one_that_is_missing() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    function.turn_on(BUS_MASTER);
+    let log = need!(function.outlives_device_model_behind(&[PCI.phys_bdf]));
+    assert!(!function.is_bus_master(), "it goes on with its DMA");
+    let named = log.iter().any(|line| line.contains("not there"));
+    assert!(named, "{log:?}");
+    Outcome::Passed
+}
+
+/// A device that the hypervisor refused is nothing to the VM: it may be another one's, and stays as it is.
+pub fn refused() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let bytes = pci_bytes(&Function::pcidev(function.bdf()));
+    function.turn_on(BUS_MASTER);
+    for destroy in [true, false] {
+        let bench = need!(Bench::new());
+        ASSIGN_PCI.fail_next(&bench, Errno::EINVAL);
+        assert_eq!(ASSIGN_PCI.issue(&bench.device, &bytes), Err(Errno::EINVAL));
         match destroy {
             true => bench.destroy(),
             false => drop(manners::forget(&bench.device)),

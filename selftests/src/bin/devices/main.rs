@@ -37,6 +37,11 @@ fn main() -> ExitCode {
         Test::new("monitor_two_threads", monitor::two_threads),
         Test::new("free_after_close", books::free_after_close),
         Test::new("left_over_taken_back", left_over::taken_back),
+        Test::new("left_over_refused", left_over::refused),
+        Test::new(
+            "left_over_behind_missing",
+            left_over::behind_one_that_is_missing,
+        ),
         Test::new("left_over_without_reset", left_over::without_reset),
         Test::new("left_over_with_reset", left_over::with_reset),
         Test::helper("victim", left_over::victim),

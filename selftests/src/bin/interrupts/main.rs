@@ -8,6 +8,7 @@ use acrn_selftests::harness::{self, Test};
 
 mod deliver;
 mod pass;
+mod under_way;
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Test::new("results_that_are_no_errno", pass::results_that_are_no_errno),
         Test::new("positive_results", pass::positive_results),
         Test::new("paused_answers_the_same", pass::paused_answers_the_same),
+        Test::new("pause_waits", under_way::pause_waits),
         Test::new("msi_to_halted_guest", deliver::msi_to_halted_guest),
         Test::new("msi_to_spinning_guest", deliver::msi_to_spinning_guest),
         Test::new("msi_many", deliver::msi_many),

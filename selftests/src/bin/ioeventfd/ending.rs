@@ -3,7 +3,7 @@
 //! How long ranges last, and that eventfds are released when they end. What is left of VMs is for the harness
 //! to find out.
 
-use std::{thread, time::Duration};
+use std::{sync::mpsc, thread, time::Duration};
 
 use acrn_ioctls::{IoEvent, IoEventAddress, Width};
 use acrn_selftests::{
@@ -11,11 +11,12 @@ use acrn_selftests::{
     event::{Event, until_released},
     guest::Guest,
     harness::{self, Outcome},
+    hypercall::NOTIFY_REQUEST_FINISH,
     leaks::{Snapshot, module_users},
     need,
     probe::Probe,
     program::{self, write},
-    scripted::{Answer, Idle},
+    scripted::{Answer, Idle, request},
     waiter::until,
 };
 use acrn_uapi::ioctl::*;
@@ -157,6 +158,40 @@ pub fn next_vm_has_none() -> Outcome {
     assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::DeviceModel);
     assert_eq!(event.take(), 0);
     destroy(&idle);
+    Outcome::Passed
+}
+
+/// DESTROY_VM of one VM while the upcall is under way, at another one's write: the upcall walks over all VMs, so that
+/// DESTROY_VM must not return before it has ended.
+pub fn destroy_waits_for_upcall() -> Outcome {
+    const UNDER_WAY_MS: u16 = 3000;
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let writer = need!(Idle::on(masks[0]));
+    let other = need!(Idle::on(masks[1]));
+    let event = assigned(&writer.device, range(PORT, 4));
+    other.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    // The upcall is CPU 0's, which stands still in it.
+    need!(cpus::stay_on(1));
+    let (sender, word) = mpsc::channel();
+    let device = other.device.clone();
+    let destroyer = thread::spawn(move || {
+        word.recv().expect("a word");
+        device.plain(ACRN_IOCTL_DESTROY_VM)
+    });
+    let probe = &writer.probe;
+    probe.hold_for(NOTIFY_REQUEST_FINISH, writer.vmid, UNDER_WAY_MS);
+    let access = write(PORT, Width::Four, 0);
+    assert_eq!(probe.raise(request(writer.vmid, 0, access)), 0);
+    until("the upcall is under way", || probe.is_held());
+    sender.send(()).expect("the thread waits");
+    // Long enough for one that does not wait.
+    thread::sleep(Duration::from_millis(300));
+    let too_early = destroyer.is_finished() && probe.is_held();
+    probe.release();
+    assert!(!too_early, "DESTROY_VM returned before the upcall");
+    until("DESTROY_VM returns", || destroyer.is_finished());
+    assert_eq!(destroyer.join().expect("a thread"), Ok(()));
+    until("the write has signalled", || event.take() == 1);
     Outcome::Passed
 }
 

@@ -82,6 +82,7 @@ fn main() -> ExitCode {
         Test::new("reset_keeps", ending::reset_keeps),
         Test::new("client_goes", ending::client_goes),
         Test::new("destroy_while_writing", ending::destroy_while_writing),
+        Test::new("destroy_waits_for_upcall", ending::destroy_waits_for_upcall),
         // Upstream's driver has trouble with what follows: what comes after it may be its fault.
         Test::new("next_vm_has_none", ending::next_vm_has_none),
         Test::new("close_releases", ending::close_releases),

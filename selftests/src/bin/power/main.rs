@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Test::new("remove_cpu_bad_writes", remove_cpu::bad_writes),
         Test::new("remove_cpu_long_write", remove_cpu::long_write),
         Test::new("remove_cpu_refused", remove_cpu::refused),
+        Test::new("remove_cpu_under_way", remove_cpu::under_way),
         Test::new("remove_cpu_after_offline", remove_cpu::after_offline),
         Test::new("remove_cpu_from_online", remove_cpu::from_online),
         Test::new("remove_cpu_not_started", remove_cpu::not_started),

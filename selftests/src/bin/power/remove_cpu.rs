@@ -15,12 +15,14 @@ use std::{
 use acrn_selftests::{
     cpus,
     harness::Outcome,
+    held::Held,
     hypercall::SERVICE_VM_OFFLINE_CPU,
     need,
     probe::{Probe, fault},
     skip,
     trace::Trace,
 };
+use mini_acrn_channel::ANY_VM;
 use nix::errno::Errno;
 
 const ATTRIBUTE: &str = "/sys/devices/virtual/misc/acrn_hsm/remove_cpu";
@@ -211,6 +213,20 @@ pub fn refused() -> Outcome {
         assert!(bench.is_online(), "the CPU is not back");
         assert!(!bench.is_free());
     }
+    Outcome::Passed
+}
+
+/// While the hypervisor is told, nobody can bring the CPU back: Linux would run on what is given away.
+pub fn under_way() -> Outcome {
+    let bench = need!(Subject::staying());
+    bench.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
+    let held = Held::start(&bench.probe, SERVICE_VM_OFFLINE_CPU, ANY_VM, || remove("1"));
+    let started = bench.start();
+    let is_online = bench.is_online();
+    assert_eq!(held.release(), Err(Errno::EPERM));
+    assert_eq!(started, Err(Errno::EBUSY));
+    assert!(!is_online);
+    assert!(bench.is_online(), "the CPU is not back");
     Outcome::Passed
 }
 

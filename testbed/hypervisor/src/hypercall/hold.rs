@@ -6,6 +6,7 @@
 //! that the rest of the Service VM can go on.
 
 use super::{Call, ID_BASE};
+use crate::time;
 use mini_acrn_channel::{ANY_VM, Hold};
 use spin::Mutex;
 
@@ -17,8 +18,8 @@ enum State {
     Idle,
     /// The next one that matches is.
     Wanted(Hold),
-    /// It waits.
-    Held(Caller),
+    /// It waits, until this time if it does not wait for ever.
+    Held(Caller, Option<u64>),
 }
 
 static STATE: Mutex<State> = Mutex::new(State::Idle);
@@ -35,7 +36,7 @@ pub fn release() {
 
 /// Whether it has arrived.
 pub fn is_held() -> bool {
-    matches!(*STATE.lock(), State::Held(_))
+    matches!(*STATE.lock(), State::Held(..))
 }
 
 /// Whether `call`, made with this stack pointer, has to be made again later.
@@ -48,10 +49,19 @@ pub fn keeps(call: &Call, stack: u64) -> bool {
             let wanted = (ID_BASE | u32::from(call.number)) == hold.id
                 && (hold.vmid == ANY_VM || hold.vmid == call.target(&call.snapshot()));
             if wanted {
-                *state = State::Held(caller);
+                let limit = u64::from(hold.limit_ms) * u64::from(time::tsc_khz());
+                let end = (limit > 0).then(|| time::now() + limit);
+                *state = State::Held(caller, end);
             }
             wanted
         }
-        State::Held(who) => *who == caller,
+        State::Held(who, _) if *who != caller => false,
+        State::Held(_, end) => {
+            let ends = end.is_some_and(|end| time::now() >= end);
+            if ends {
+                *state = State::Idle;
+            }
+            !ends
+        }
     }
 }
