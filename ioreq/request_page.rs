@@ -296,9 +296,13 @@ impl Slot<'_> {
             .or_else(|| self.complete_from(uapi::ACRN_IOREQ_STATE_COMPLETE))
     }
 
-    /// PENDING or PROCESSING -> COMPLETE, as if no device were there: reads return all ones.
+    /// PENDING or PROCESSING -> COMPLETE, as if no device were there: reads return all ones. A device
+    /// model may have made the slot COMPLETE itself, and not notified yet: its answer stays.
     pub(crate) fn abandon(self) -> Option<Completed> {
         let state = self.read(offset::PROCESSED);
+        if state == uapi::ACRN_IOREQ_STATE_COMPLETE {
+            return self.complete_from(state);
+        }
         if state != uapi::ACRN_IOREQ_STATE_PENDING && state != uapi::ACRN_IOREQ_STATE_PROCESSING {
             return None;
         }

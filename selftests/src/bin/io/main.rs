@@ -13,6 +13,7 @@ mod pci_config;
 mod polling;
 mod reset;
 mod slots;
+mod under_way;
 mod values;
 
 fn main() -> ExitCode {
@@ -35,6 +36,11 @@ fn main() -> ExitCode {
             pci_config::narrow_address_passes,
         ),
         Test::new("config_of_two_vms_apart", pci_config::two_vms_apart),
+        Test::new(
+            "config_address_has_low_bits",
+            pci_config::address_has_low_bits,
+        ),
+        Test::new("config_neighbours_pass", pci_config::neighbours_pass),
         Test::new("config_requests_pass", pci_config::requests_pass),
         Test::new("config_requests_abandoned", pci_config::requests_abandoned),
         Test::new("request_before_client", clients::request_before_client),
@@ -52,6 +58,19 @@ fn main() -> ExitCode {
             clients::attach_returns_while_unserved,
         ),
         Test::new(
+            "each_request_wakes_a_thread",
+            clients::each_request_wakes_a_thread,
+        ),
+        Test::new("cleared_request_is_gone", clients::cleared_request_is_gone),
+        Test::new(
+            "ioeventfd_takes_waiting_request",
+            clients::ioeventfd_takes_waiting_request,
+        ),
+        Test::new(
+            "destroy_client_frees_each_vcpu",
+            clients::destroy_client_frees_each_vcpu,
+        ),
+        Test::new(
             "destroy_client_reads_all_ones",
             abandoned::destroy_client_reads_all_ones,
         ),
@@ -60,6 +79,14 @@ fn main() -> ExitCode {
         Test::new("reset_drops_request", reset::drops_request),
         Test::new("reset_clears_config_address", reset::clears_config_address),
         Test::new("reset_refused", reset::refused),
+        Test::new(
+            "reset_refused_keeps_config_address",
+            reset::refused_keeps_config_address,
+        ),
+        Test::new("reset_of_several_vcpus", reset::of_several_vcpus),
+        Test::new("reset_holds_the_gate", under_way::reset_holds_the_gate),
+        Test::new("destroy_holds_the_gate", under_way::destroy_holds_the_gate),
+        Test::new("reset_is_alone", under_way::reset_is_alone),
         Test::new("notify_twice", slots::notify_twice),
         Test::new("notify_free_slot", slots::notify_free_slot),
         Test::new("notify_unknown_vcpu", slots::notify_unknown_vcpu),
@@ -77,6 +104,16 @@ fn main() -> ExitCode {
             slots::silent_request_found_later,
         ),
         Test::new("hostile_page", slots::hostile_page),
+        Test::new(
+            "kernel_handled_is_cleared",
+            slots::kernel_handled_is_cleared,
+        ),
+        Test::new(
+            "scribbled_slot_is_refused",
+            slots::scribbled_slot_is_refused,
+        ),
+        Test::new("notify_names_the_vm", slots::notify_names_the_vm),
+        Test::new("completed_then_abandoned", slots::completed_then_abandoned),
         Test::new("other_vms_come_and_go", neighbours::other_vms_come_and_go),
         Test::new("scribbled_page", neighbours::scribbled_page),
     ])

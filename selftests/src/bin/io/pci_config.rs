@@ -154,6 +154,64 @@ pub fn narrow_address_passes() -> Outcome {
     Outcome::Passed
 }
 
+/// Which bits of the address are which: neither the two lowest nor those between the enable bit and the extended
+/// register are a part of anything, and the fields are as wide as they can be.
+pub fn address_has_low_bits() -> Outcome {
+    let idle = need!(Idle::new());
+    let widest = Target::PciConfig {
+        bus: 0xff,
+        device: 0x1f,
+        function: 7,
+        register: 0xffc,
+    };
+    for (address, expected) in [
+        (REGISTER | 3, config(0x40)),
+        (REGISTER | 0x7000_0000, config(0x40)),
+        (EXTENDED | 0x7000_0003, config(0xf40)),
+        (u32::MAX.into(), widest),
+    ] {
+        latch(&idle, address);
+        let asked = seen(&idle, read(data(0), Width::Four));
+        assert_eq!(asked, (expected, Width::Four, None), "{address:#x}");
+        // It is read back as it was written.
+        let latched = idle.ask(read(ADDRESS, Width::Four));
+        assert_eq!(latched, Answer::Driver(Some(address)));
+    }
+    Outcome::Passed
+}
+
+/// What is next to the two ports, or only looks like them, goes to the device model as it is: chipsets have reset control
+/// at 0xCF9.
+pub fn neighbours_pass() -> Outcome {
+    let idle = need!(Idle::new());
+    latch(&idle, REGISTER);
+    let port = Target::Port;
+    for access in [
+        write(port(0xcf9), Width::One, 0x0e),
+        write(port(0xcf9), Width::Four, 0xff),
+        read(port(0xcfa), Width::Two),
+        write(port(0xcfb), Width::One, 0xff),
+        read(port(0xcf7), Width::Four),
+        write(port(0xcf4), Width::Four, 1),
+        // Beyond the end of the data port.
+        read(data(1), Width::Four),
+        write(data(3), Width::Two, 0xbeef),
+        read(data(4), Width::Four),
+        read(data(4), Width::One),
+        // Memory at the same addresses.
+        write(Target::Memory(0xcf8), Width::Four, 0),
+        read(Target::Memory(0xcf8), Width::Four),
+        write(Target::Memory(0xcfc), Width::Four, 0x55),
+        read(Target::Memory(0xcfe), Width::Two),
+    ] {
+        let expected = (access.target, access.width, access.value);
+        assert_eq!(seen(&idle, access), expected);
+    }
+    let latched = idle.ask(read(ADDRESS, Width::Four));
+    assert_eq!(latched, Answer::Driver(Some(REGISTER)));
+    Outcome::Passed
+}
+
 /// Each VM has its own address register.
 pub fn two_vms_apart() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));

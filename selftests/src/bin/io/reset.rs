@@ -107,3 +107,47 @@ pub fn refused() -> Outcome {
     trace.assert_sane();
     Outcome::Passed
 }
+
+/// The address register of PCI configuration space when the hypervisor refuses: the guest goes on with what it wrote.
+pub fn refused_keeps_config_address() -> Outcome {
+    const ADDRESS: u64 = 0x8005_1a40;
+    let idle = need!(Idle::new());
+    let latch = write(CONFIG_ADDRESS, Width::Four, ADDRESS);
+    assert_eq!(idle.ask(latch), Answer::Driver(None));
+    for _ in 0..2 {
+        idle.probe.push_fault(fault(RESET_VM, -5));
+        let reset = idle.device.plain(ACRN_IOCTL_RESET_VM);
+        assert_eq!(reset, Err(Errno::EIO));
+        let latched = idle.ask(read(CONFIG_ADDRESS, Width::Four));
+        assert_eq!(latched, Answer::Driver(Some(ADDRESS)));
+    }
+    Outcome::Passed
+}
+
+/// Requests of several vCPUs in flight: none is the device model's any more (A13).
+pub fn of_several_vcpus() -> Outcome {
+    const VCPUS: u16 = 3;
+    let idle = need!(Idle::on(need!(cpus::pick(VCPUS.into()))));
+    for _ in 0..2 {
+        for vcpu in 0..VCPUS {
+            let request = request(idle.vmid, vcpu, read(PORT, Width::Four));
+            assert_eq!(idle.probe.raise(request), 0);
+            let slot = idle.page.slot(vcpu.into()).expect("a slot");
+            until("the device model has the request", || slot.is_ours());
+        }
+        let trace = Trace::start(&idle.probe);
+        for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
+            assert_eq!(idle.device.plain(request), Ok(()));
+        }
+        for vcpu in 0..VCPUS.into() {
+            assert_eq!(idle.finish(vcpu), Err(Errno::EINVAL), "vCPU {vcpu}");
+        }
+        assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
+        let waiter = Waiter::start(&idle.device);
+        let last = request(idle.vmid, VCPUS - 1, read(PORT, Width::Four));
+        assert_eq!(idle.probe.raise(last), 0);
+        assert_eq!(waiter.result(), Ok(()));
+        assert_eq!(idle.finish((VCPUS - 1).into()), Ok(()));
+    }
+    Outcome::Passed
+}

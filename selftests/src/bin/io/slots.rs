@@ -18,6 +18,7 @@ use acrn_selftests::{
 };
 use acrn_uapi::ioctl::*;
 use mini_acrn_channel::{Fault, RaiseRequest};
+use nix::errno::Errno;
 use zerocopy::FromZeros;
 
 const PENDING: u32 = ACRN_IOREQ_STATE_PENDING;
@@ -43,6 +44,7 @@ fn set(request: &mut RaiseRequest, offset: usize, value: u32) {
 }
 
 const COMPLETION_POLLING: usize = 4;
+const KERNEL_HANDLED: usize = 132;
 const PROCESSED: usize = 136;
 
 /// A VM that does not run: its requests are made by script.
@@ -321,5 +323,122 @@ pub fn hostile_page() -> Outcome {
         Ok(())
     );
     assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 1);
+    Outcome::Passed
+}
+
+/// A slot that says that the kernel handled it, from whenever: the device model, which goes by that, gets the request.
+pub fn kernel_handled_is_cleared() -> Outcome {
+    let bench = need!(Bench::new(1));
+    let mut handled = request(bench.vm().vmid(), 0);
+    set(&mut handled, KERNEL_HANDLED, 1);
+    for _ in 0..2 {
+        bench.raise(handled);
+        bench
+            .vm()
+            .attach_ioreq_client()
+            .expect("ATTACH_IOREQ_CLIENT");
+        let slot = bench.guest.page.slot(0).expect("slot 0");
+        assert_eq!(slot.state(), PROCESSING);
+        assert!(!slot.is_kernel_handled(), "kernel_handled");
+        bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
+    }
+    Outcome::Passed
+}
+
+/// A device model that scribbles on the state of a request has nothing to finish, and is told so (R11).
+pub fn scribbled_slot_is_refused() -> Outcome {
+    let bench = need!(Bench::new(1));
+    let slot = bench.guest.page.slot(0).expect("slot 0");
+    for state in [ACRN_IOREQ_STATE_FREE, PENDING, 77, u32::MAX] {
+        let trace = Trace::start(&bench.probe);
+        let mut raised = request(bench.vm().vmid(), 0);
+        raised.force = 1;
+        set(&mut raised, PROCESSED, PENDING);
+        bench.raise(raised);
+        bench
+            .vm()
+            .attach_ioreq_client()
+            .expect("ATTACH_IOREQ_CLIENT");
+        slot.set_state(state);
+        assert_eq!(bench.notify(0), Err(libc::EINVAL), "state {state}");
+        assert_eq!(slot.state(), state);
+        assert_eq!(bench.notified(&trace), []);
+    }
+    // The next one is served as ever.
+    slot.set_state(ACRN_IOREQ_STATE_FREE);
+    let trace = Trace::start(&bench.probe);
+    bench.raise(request(bench.vm().vmid(), 0));
+    bench
+        .vm()
+        .attach_ioreq_client()
+        .expect("ATTACH_IOREQ_CLIENT");
+    bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
+    assert_eq!(bench.notified(&trace), [0]);
+    Outcome::Passed
+}
+
+/// NOTIFY_REQUEST_FINISH that names another VM, or has the reserved field set, does not finish the request that is open
+/// (A13).
+pub fn notify_names_the_vm() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (device, page, vmid) = create_raw(masks[0]);
+    let (_other, _page, other) = create_raw(masks[1]);
+    device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("CREATE_IOREQ_CLIENT");
+    let trace = Trace::start(&probe);
+    assert_eq!(probe.raise(request(vmid, 0)), 0);
+    device
+        .plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT)
+        .expect("ATTACH_IOREQ_CLIENT");
+    let slot = page.slot(0).expect("slot 0");
+    let notify = |vmid, reserved| {
+        let mut notify = acrn_ioreq_notify {
+            vmid,
+            reserved,
+            vcpu: 0,
+        };
+        device.with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut notify)
+    };
+    for (named, reserved) in [
+        (other, 0),
+        (0, 0),
+        (vmid + 0x100, 0),
+        (0xffff, 0),
+        (vmid, 1),
+    ] {
+        let refused = notify(named, reserved);
+        assert_eq!(refused, Err(Errno::EINVAL), "VM {named}, {reserved}");
+        assert!(slot.is_ours());
+    }
+    assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
+    assert_eq!(notify(vmid, 0), Ok(()));
+    assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 1);
+    trace.assert_sane();
+    Outcome::Passed
+}
+
+/// A device model that made the slot COMPLETE by itself, and is stopped before it notifies: the vCPU, which sleeps until
+/// somebody does, goes on, and once.
+pub fn completed_then_abandoned() -> Outcome {
+    let bench = need!(Bench::new(1));
+    let device = Device::sharing(bench.vm());
+    let slot = bench.guest.page.slot(0).expect("slot 0");
+    for command in [ACRN_IOCTL_CLEAR_VM_IOREQ, ACRN_IOCTL_DESTROY_IOREQ_CLIENT] {
+        let trace = Trace::start(&bench.probe);
+        bench.raise(request(bench.vm().vmid(), 0));
+        bench
+            .vm()
+            .attach_ioreq_client()
+            .expect("ATTACH_IOREQ_CLIENT");
+        slot.set_state(COMPLETE);
+        for _ in 0..2 {
+            assert_eq!(device.plain(command), Ok(()));
+            assert_eq!(bench.notified(&trace), [0], "{command:#x}");
+        }
+        assert_eq!(slot.state(), ACRN_IOREQ_STATE_FREE);
+        trace.assert_sane();
+    }
     Outcome::Passed
 }

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! RESET_VM and DESTROY_VM that are still under way: what vCPUs ask for meanwhile waits, and what comes of it when the
+//! hypervisor refuses, or does not.
+
+use std::{sync::Arc, thread};
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    harness::Outcome,
+    held::Held,
+    hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, RESET_VM},
+    need,
+    probe::fault,
+    program::{Access, read, write},
+    scripted::{Answer, Idle, request},
+    trace::Trace,
+    waiter::{Waiter, sleeps, until},
+};
+use acrn_uapi::{
+    ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING, ACRN_IOREQ_STATE_PROCESSING, ioctl::*,
+};
+use mini_acrn_channel::Fault;
+use nix::{errno::Errno, unistd::gettid};
+
+const READ: Access = read(Target::Port(0x510), Width::Four);
+const CONFIG_ADDRESS: Target = Target::Port(0xcf8);
+const LATCHED: u64 = 0x8005_1a40;
+const LATCH: Access = write(CONFIG_ADDRESS, Width::Four, LATCHED);
+const VCPUS: u16 = 2;
+
+/// A VM whose command is held, and one whose requests show that upcalls were served.
+struct Pair {
+    idle: Idle,
+    other: Idle,
+}
+
+/// What the hypervisor says in the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Refused,
+    Done,
+}
+
+impl Pair {
+    fn new() -> Result<Self, String> {
+        let masks = cpus::pick_many(&[VCPUS.into(), 1])?;
+        Ok(Self {
+            idle: Idle::on(masks[0])?,
+            other: Idle::on(masks[1])?,
+        })
+    }
+
+    fn raise(&self, vcpu: u16, access: Access) {
+        let request = request(self.idle.vmid, vcpu, access);
+        assert_eq!(self.idle.probe.raise(request), 0, "RAISE_REQUEST");
+    }
+
+    fn state(&self, vcpu: u16) -> u32 {
+        self.idle.page.slot(vcpu.into()).expect("a slot").state()
+    }
+
+    /// Returns when each VM was looked at after all that was raised before: the upcall that served the last of these
+    /// requests began after the one before it had been served.
+    fn until_looked_at(&self) {
+        for _ in 0..3 {
+            assert_eq!(self.other.ask(READ), Answer::DeviceModel);
+        }
+    }
+
+    /// Holds the hypercall of `command` while `meanwhile` runs.
+    fn during(&self, (command, hypercall): (u32, u32), verdict: Verdict, meanwhile: impl FnOnce()) {
+        if verdict == Verdict::Refused {
+            self.idle.probe.push_fault(Fault {
+                vmid: self.idle.vmid,
+                ..fault(hypercall, -5)
+            });
+        }
+        let device = self.idle.device.clone();
+        let held = Held::start(&self.idle.probe, hypercall, self.idle.vmid, move || {
+            device.plain(command)
+        });
+        meanwhile();
+        let expected = match verdict {
+            Verdict::Refused => Err(Errno::EIO),
+            Verdict::Done => Ok(()),
+        };
+        assert_eq!(held.release(), expected);
+    }
+
+    fn told(&self, trace: &Trace<'_>) -> Vec<u64> {
+        let calls = trace.calls(NOTIFY_REQUEST_FINISH);
+        let of_ours = calls
+            .iter()
+            .filter(|call| call.p1 == u64::from(self.idle.vmid));
+        of_ours.map(|call| call.p2).collect()
+    }
+}
+
+/// Requests of each kind come while `command` is under way: nobody takes one. When it is refused each is found, without
+/// another upcall, and is answered once.
+fn holds_the_gate(pair: &Pair, command: (u32, u32)) {
+    for _ in 0..3 {
+        let trace = Trace::start(&pair.idle.probe);
+        let waiter = Waiter::start(&pair.idle.device);
+        pair.during(command, Verdict::Refused, || {
+            pair.raise(0, LATCH);
+            pair.raise(1, READ);
+            pair.until_looked_at();
+            for vcpu in 0..VCPUS {
+                assert_eq!(pair.state(vcpu), ACRN_IOREQ_STATE_PENDING, "vCPU {vcpu}");
+            }
+            assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
+        });
+        assert_eq!(pair.state(1), ACRN_IOREQ_STATE_PROCESSING);
+        assert_eq!(waiter.result(), Ok(()));
+        assert_eq!(pair.told(&trace), [0]);
+        assert_eq!(pair.state(0), ACRN_IOREQ_STATE_FREE);
+        assert_eq!(pair.idle.finish(1), Ok(()));
+        assert_eq!(pair.idle.finish(1), Err(Errno::EINVAL));
+        assert_eq!(pair.told(&trace), [0, 1]);
+        trace.assert_sane();
+    }
+    let latched = pair.idle.ask(read(CONFIG_ADDRESS, Width::Four));
+    assert_eq!(latched, Answer::Driver(Some(LATCHED)));
+}
+
+/// RESET_VM. When it is not refused the requests are gone with it, and those to come are served.
+pub fn reset_holds_the_gate() -> Outcome {
+    let pair = need!(Pair::new());
+    let reset = (ACRN_IOCTL_RESET_VM, RESET_VM);
+    holds_the_gate(&pair, reset);
+    pair.idle
+        .device
+        .plain(ACRN_IOCTL_PAUSE_VM)
+        .expect("PAUSE_VM");
+    let trace = Trace::start(&pair.idle.probe);
+    let waiter = Waiter::start(&pair.idle.device);
+    pair.during(reset, Verdict::Done, || {
+        pair.raise(0, LATCH);
+        pair.raise(1, READ);
+        pair.until_looked_at();
+        for vcpu in 0..VCPUS {
+            assert_eq!(pair.state(vcpu), ACRN_IOREQ_STATE_PENDING, "vCPU {vcpu}");
+        }
+    });
+    for vcpu in 0..VCPUS {
+        assert_eq!(pair.state(vcpu), ACRN_IOREQ_STATE_FREE, "vCPU {vcpu}");
+    }
+    assert_eq!(pair.told(&trace), []);
+    assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
+    let latched = pair.idle.ask(read(CONFIG_ADDRESS, Width::Four));
+    assert_eq!(latched, Answer::Driver(Some(0)));
+    pair.raise(1, READ);
+    assert_eq!(waiter.result(), Ok(()));
+    assert_eq!(pair.idle.finish(1), Ok(()));
+    Outcome::Passed
+}
+
+/// DESTROY_VM. When it is not refused nobody touches the page any more, and the wait for requests ends.
+pub fn destroy_holds_the_gate() -> Outcome {
+    let pair = need!(Pair::new());
+    let destroy = (ACRN_IOCTL_DESTROY_VM, DESTROY_VM);
+    holds_the_gate(&pair, destroy);
+    pair.idle
+        .device
+        .plain(ACRN_IOCTL_PAUSE_VM)
+        .expect("PAUSE_VM");
+    let trace = Trace::start(&pair.idle.probe);
+    let waiter = Waiter::start(&pair.idle.device);
+    pair.during(destroy, Verdict::Done, || {
+        pair.raise(0, LATCH);
+        pair.raise(1, READ);
+        pair.until_looked_at();
+    });
+    pair.until_looked_at();
+    for vcpu in 0..VCPUS {
+        assert_eq!(pair.state(vcpu), ACRN_IOREQ_STATE_PENDING, "vCPU {vcpu}");
+    }
+    assert_eq!(pair.told(&trace), []);
+    assert_eq!(waiter.result(), Err(Errno::ENODEV));
+    Outcome::Passed
+}
+
+/// A command on a thread of its own, which sleeps because another is under way.
+fn blocked<T: Send + 'static>(
+    device: &Arc<Device>,
+    command: impl FnOnce(&Device) -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let device = device.clone();
+    let (sender, ids) = std::sync::mpsc::channel();
+    let thread = thread::spawn(move || {
+        sender.send(gettid()).expect("somebody wants to know");
+        command(&device)
+    });
+    let id = ids.recv().expect("the thread");
+    until("the thread sleeps", || sleeps(id) || thread.is_finished());
+    assert!(
+        !thread.is_finished(),
+        "the command did not wait for RESET_VM"
+    );
+    thread
+}
+
+/// RESET_VM has no other command beside it: an answer that comes meanwhile finds the request gone, or there as before.
+pub fn reset_is_alone() -> Outcome {
+    let pair = need!(Pair::new());
+    let vmid = pair.idle.vmid;
+    for verdict in [Verdict::Refused, Verdict::Done] {
+        if verdict == Verdict::Done {
+            pair.idle
+                .device
+                .plain(ACRN_IOCTL_PAUSE_VM)
+                .expect("PAUSE_VM");
+        }
+        pair.raise(0, READ);
+        until("the device model has the request", || {
+            pair.state(0) == ACRN_IOREQ_STATE_PROCESSING
+        });
+        let trace = Trace::start(&pair.idle.probe);
+        let mut commands = Vec::new();
+        pair.during((ACRN_IOCTL_RESET_VM, RESET_VM), verdict, || {
+            commands.push(blocked(&pair.idle.device, move |device| {
+                let mut notify = acrn_uapi::acrn_ioreq_notify {
+                    vmid,
+                    ..Default::default()
+                };
+                device.with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut notify)
+            }));
+            assert_eq!(pair.state(0), ACRN_IOREQ_STATE_PROCESSING);
+        });
+        for command in commands {
+            let result = command.join().expect("a command");
+            let (expected, told) = match verdict {
+                Verdict::Refused => (Ok(()), vec![0]),
+                Verdict::Done => (Err(Errno::EINVAL), vec![]),
+            };
+            assert_eq!(result, expected, "NOTIFY_REQUEST_FINISH");
+            assert_eq!(pair.told(&trace), told);
+        }
+        assert_eq!(pair.state(0), ACRN_IOREQ_STATE_FREE);
+        trace.assert_sane();
+    }
+    Outcome::Passed
+}
