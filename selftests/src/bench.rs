@@ -2,6 +2,8 @@
 
 //! A VM that does not run, to map memory into.
 
+use std::fs;
+
 use crate::{
     area::{Area, PAGE},
     cpus,
@@ -174,6 +176,16 @@ impl Bench {
             assert_eq!(mapped, 0, "{outside:#x} is mapped");
         }
     }
+}
+
+/// Locked memory of this process in KiB.
+pub fn locked() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmLck:")?.split_ascii_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .expect("VmLck in /proc/self/status")
 }
 
 /// Panics unless `regions` add `len` bytes at `guest`, one behind the other.

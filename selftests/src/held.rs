@@ -20,7 +20,18 @@ impl<'a, T: Send + 'static> Held<'a, T> {
         vmid: u16,
         command: impl FnOnce() -> T + Send + 'static,
     ) -> Self {
-        probe.hold(id, vmid);
+        Self::start_after(0, probe, id, vmid, command)
+    }
+
+    /// The same with the one behind the first `skip` such hypercalls.
+    pub fn start_after(
+        skip: u32,
+        probe: &'a Probe,
+        id: u32,
+        vmid: u16,
+        command: impl FnOnce() -> T + Send + 'static,
+    ) -> Self {
+        probe.hold_after(skip, id, vmid);
         let held = Self {
             probe,
             thread: Some(thread::spawn(command)),

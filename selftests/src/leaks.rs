@@ -7,7 +7,7 @@ use std::fs;
 
 use mini_acrn_channel::{TRACE_CAPACITY, kind};
 
-use crate::{hypercall, objects::Objects, probe::Probe};
+use crate::{failing::Settings, hypercall, objects::Objects, probe::Probe};
 
 /// The state of driver and hypervisor before a test.
 pub struct Snapshot {
@@ -18,6 +18,7 @@ pub struct Snapshot {
     /// Upstream's driver does not count them.
     objects: Option<Objects>,
     broken_rules: u64,
+    failing: Settings,
 }
 
 impl Snapshot {
@@ -29,6 +30,7 @@ impl Snapshot {
             module_users: module_users(),
             objects: Objects::count().ok(),
             broken_rules: Probe::open().map_or(0, |probe| probe.list().broken_rules),
+            failing: Settings::read(),
         }
     }
 
@@ -36,6 +38,7 @@ impl Snapshot {
     /// starts from nothing.
     pub fn leaks(&self) -> Vec<String> {
         let mut leaks = Vec::new();
+        self.failing.restore();
         if let Ok(probe) = Probe::open() {
             probe.release();
             probe.hold_kicks(false);

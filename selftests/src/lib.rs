@@ -8,9 +8,11 @@
 
 pub mod area;
 pub mod bench;
+pub mod counter;
 pub mod cpus;
 pub mod device;
 pub mod event;
+pub mod failing;
 pub mod guest;
 pub mod harness;
 pub mod held;

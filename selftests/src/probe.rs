@@ -201,13 +201,23 @@ impl Probe {
     /// Has the next hypercall `id` for the VM `vmid` ([`channel::ANY_VM`] for any) wait in the hypervisor, before
     /// it is carried out, until [`Probe::release`]. Its thread hears no signal meanwhile.
     pub fn hold(&self, id: u32, vmid: u16) {
-        self.hold_for(id, vmid, 0);
+        self.hold_with(id, vmid, |_| ());
     }
 
     /// The same, and it goes on by itself after `limit_ms` milliseconds: for one whose CPU has its interrupts off.
     pub fn hold_for(&self, id: u32, vmid: u16, limit_ms: u16) {
+        self.hold_with(id, vmid, |hold| hold.limit_ms = limit_ms);
+    }
+
+    /// The same of the one behind the next `skip` ones.
+    pub fn hold_after(&self, skip: u32, id: u32, vmid: u16) {
+        self.hold_with(id, vmid, |hold| hold.skip = skip);
+    }
+
+    fn hold_with(&self, id: u32, vmid: u16, more: impl FnOnce(&mut Hold)) {
         let mut hold = Hold::new_zeroed();
-        (hold.id, hold.vmid, hold.limit_ms) = (id, vmid, limit_ms);
+        (hold.id, hold.vmid) = (id, vmid);
+        more(&mut hold);
         self.must(channel::CALL_HOLD, &mut hold);
     }
 

@@ -276,6 +276,8 @@ pub struct Hold {
     pub vmid: u16,
     /// Milliseconds after which it goes on by itself; 0 for never.
     pub limit_ms: u16,
+    /// Matching calls to let pass first.
+    pub skip: u32,
 }
 
 /// In and out of [`DEVICE_DMA`].

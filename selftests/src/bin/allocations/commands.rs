@@ -5,50 +5,11 @@
 use std::{cell::Cell, os::fd::AsRawFd};
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, GUEST, scattered, whole},
-    event::Event,
-    harness::Outcome,
-    hypercall::INJECT_MSI,
-    need,
+    bench::Bench, event::Event, failing::Failing, harness::Outcome, hypercall::INJECT_MSI, need,
     trace::Trace,
 };
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
-
-use crate::failing::Failing;
-
-fn check_memory(area: &Area) -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    failing.each(
-        &[Errno::ENOMEM],
-        || bench.set(whole(area)),
-        |mapped| {
-            if mapped.is_ok() {
-                bench.assert_shows(GUEST, area, 0, area.len());
-                bench.unset(whole(area)).expect("UNSET_MEMSEG");
-            }
-            bench.assert_nothing_left();
-        },
-    );
-    bench.destroy();
-    Outcome::Passed
-}
-
-/// SET_MEMSEG of some pages.
-pub fn set_memory() -> Outcome {
-    let area = Area::anonymous(16 * PAGE);
-    area.number_pages(0x300);
-    check_memory(&area)
-}
-
-/// SET_MEMSEG of pages all over the place.
-pub fn set_scattered_memory() -> Outcome {
-    let area = scattered(600);
-    area.number_pages(0x400);
-    check_memory(&area)
-}
 
 /// A command that hands a structure on: when it fails it has not made its hypercall.
 pub fn forwarded_structure() -> Outcome {
@@ -153,5 +114,28 @@ pub fn irqfd() -> Outcome {
         },
     );
     bench.destroy();
+    Outcome::Passed
+}
+
+/// What a VM goes through from its start to its end needs no memory, so that it can always be ended.
+pub fn life() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let device = &bench.device;
+    device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("CREATE_IOREQ_CLIENT");
+    for command in [
+        ACRN_IOCTL_PAUSE_VM,
+        ACRN_IOCTL_CLEAR_VM_IOREQ,
+        ACRN_IOCTL_RESET_VM,
+        ACRN_IOCTL_PAUSE_VM,
+        ACRN_IOCTL_DESTROY_IOREQ_CLIENT,
+        ACRN_IOCTL_DESTROY_VM,
+    ] {
+        failing.nowhere(|| device.plain(command));
+    }
+    assert!(bench.probe.vm(bench.vmid).is_none(), "the VM is left");
+    assert_eq!(bench.pinned(), -1, "the request page is left");
     Outcome::Passed
 }

@@ -6,13 +6,21 @@ use std::os::fd::AsRawFd;
 
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
-    cpus, device::Device, event::Event, harness::Outcome, need, probe::Probe, program::write,
-    scripted::request, waiter::until,
+    area::{Area, PAGE},
+    bench::{Bench, locked, whole},
+    cpus,
+    device::Device,
+    event::Event,
+    failing::Failing,
+    harness::Outcome,
+    leaks, need,
+    probe::Probe,
+    program::write,
+    scripted::request,
+    waiter::until,
 };
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
-
-use crate::failing::Failing;
 
 const PORT: u16 = 0x510;
 
@@ -64,4 +72,32 @@ fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
         ..Default::default()
     };
     device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+}
+
+/// The file is closed and there is no memory: all is given back.
+pub fn close() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let before = leaks::pinned_pages().expect("counted");
+    let (charged, event, area) = (locked(), Event::new(), Area::anonymous(16 * PAGE));
+    let bench = need!(Bench::new());
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    let mut range = acrn_ioeventfd {
+        fd: event.as_raw_fd() as u32,
+        addr: 0xd000_0000,
+        len: 4,
+        ..Default::default()
+    };
+    bench
+        .device
+        .with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        .expect("IOEVENTFD");
+    let Bench { device, probe, .. } = bench;
+    failing.nowhere(|| {
+        device.close();
+        Ok(())
+    });
+    assert_eq!(probe.vms().len(), 0, "VMs are left");
+    assert_eq!(leaks::pinned_pages(), Some(before), "pinned pages");
+    assert_eq!(locked(), charged, "VmLck");
+    Outcome::Passed
 }

@@ -4,7 +4,7 @@
 
 use acrn_selftests::{
     area::{Area, HUGE_PAGE, PAGE},
-    bench::{ALL_RIGHTS, Bench, GUEST, as_mmio, ram, whole},
+    bench::{ALL_RIGHTS, Bench, GUEST, as_mmio, locked, ram, whole},
     harness::Outcome,
     need,
     status::Status,
@@ -12,8 +12,6 @@ use acrn_selftests::{
 };
 use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB, acrn_vm_memmap};
 use nix::errno::Errno;
-
-use crate::limits::locked;
 
 /// A buffer is set as RAM, unset as MMIO and freed, again and again: nothing of it stays.
 pub fn fresh_buffers() -> Outcome {

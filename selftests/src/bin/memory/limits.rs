@@ -2,8 +2,6 @@
 
 //! Pinned memory counts as locked memory (A19).
 
-use std::fs;
-
 use acrn_selftests::{
     area::{Area, HUGE_PAGE, PAGE},
     harness::Outcome,
@@ -15,17 +13,7 @@ use nix::{
     sys::resource::{Resource, setrlimit},
 };
 
-use acrn_selftests::bench::{Bench, GUEST, ram, whole};
-
-/// Locked memory of this process in KiB.
-pub fn locked() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmLck:")?.split_ascii_whitespace().next())
-        .and_then(|number| number.parse().ok())
-        .expect("VmLck in /proc/self/status")
-}
+use acrn_selftests::bench::{Bench, GUEST, locked, ram, whole};
 
 /// VmLck goes up by what is pinned, and back down: with the segment, and with the VM.
 pub fn counted() -> Outcome {

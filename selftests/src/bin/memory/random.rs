@@ -4,15 +4,13 @@
 
 use acrn_selftests::{
     area::{Area, PAGE},
-    bench::{Bench, GUEST, as_mmio, ram, scattered},
+    bench::{Bench, GUEST, as_mmio, locked, ram, scattered},
     harness::Outcome,
     need,
     status::Status,
 };
 use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap, acrn_vm_memmap__bindgen_ty_1};
 use nix::errno::Errno;
-
-use crate::limits::locked;
 
 /// Pages of the guest that change.
 const PAGES: usize = 48;

@@ -10,6 +10,7 @@ use std::{
 
 use acrn_selftests::{
     area::{Area, PAGE},
+    counter::{AT, Counter},
     device::Device,
     harness::Outcome,
     hypercall::{ASSIGN_PCIDEV, SET_MEMORY_REGIONS},
@@ -25,8 +26,6 @@ use acrn_uapi::{
     },
 };
 use nix::errno::Errno;
-
-use crate::parked::{AT, Counter};
 
 /// A PCI device, by its own address.
 const PHYS_BDF: u16 = 0x00b8;

@@ -46,14 +46,18 @@ pub fn keeps(call: &Call, stack: u64) -> bool {
     match state {
         State::Idle => false,
         State::Wanted(hold) => {
-            let wanted = (ID_BASE | u32::from(call.number)) == hold.id
+            let matches = (ID_BASE | u32::from(call.number)) == hold.id
                 && (hold.vmid == ANY_VM || hold.vmid == call.target(&call.snapshot()));
-            if wanted {
+            if matches && hold.skip > 0 {
+                hold.skip -= 1;
+                return false;
+            }
+            if matches {
                 let limit = u64::from(hold.limit_ms) * u64::from(time::tsc_khz());
                 let end = (limit > 0).then(|| time::now() + limit);
                 *state = State::Held(caller, end);
             }
-            wanted
+            matches
         }
         State::Held(who, _) if *who != caller => false,
         State::Held(_, end) => {

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! SET_MEMSEG and UNSET_MEMSEG.
+
+use std::fs::OpenOptions;
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{Bench, GUEST, locked, ram, scattered, whole},
+    counter::{AT, Counter},
+    failing::Failing,
+    harness::Outcome,
+    hypercall::SET_MEMORY_REGIONS,
+    need,
+    probe::fault,
+    status::Status,
+};
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+
+/// A part of the machine's window for PCI devices that has none in it.
+const NOWHERE: u64 = 0xe000_0000;
+/// The HPET: there in every machine of QEMU's.
+const DEVICE: u64 = 0xfed0_0000;
+
+/// Panics unless `bytes` are mapped, pinned and told, and `before` and those are charged.
+fn assert_bytes(bench: &Bench, bytes: usize, before: u64) {
+    assert_eq!(bench.mapped_bytes(), bytes as u64, "mapped");
+    assert_eq!(bench.pinned(), (bytes / PAGE) as i64, "pinned pages");
+    assert_eq!(locked() - before, bytes as u64 >> 10, "VmLck");
+    let told = Status::of(&bench.device).number("mapped_bytes");
+    assert_eq!(told, bytes as u64, "mapped_bytes");
+}
+
+fn check_set(area: &Area) -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let before = locked();
+    failing.each(
+        &[Errno::ENOMEM],
+        || bench.set(whole(area)),
+        |set| {
+            if set.is_ok() {
+                bench.assert_shows(GUEST, area, 0, area.len());
+                assert_bytes(&bench, area.len(), before);
+                bench.unset(whole(area)).expect("UNSET_MEMSEG");
+            }
+            assert_bytes(&bench, 0, before);
+        },
+    );
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Some pages.
+pub fn set() -> Outcome {
+    let area = Area::anonymous(16 * PAGE);
+    area.number_pages(0x300);
+    check_set(&area)
+}
+
+/// Pages all over the place.
+pub fn set_scattered() -> Outcome {
+    check_set(&scattered(600))
+}
+
+/// So many of them that what the driver remembers is large itself.
+pub fn set_much_scattered() -> Outcome {
+    check_set(&scattered(4500))
+}
+
+/// Over the middle of other memory, which is then there as before, or gone there as a whole.
+pub fn set_over() -> Outcome {
+    const PAGES: usize = 12;
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let (old, new) = (Area::anonymous(PAGES * PAGE), scattered(4));
+    old.number_pages(0x1000);
+    let before = locked();
+    let at = |page: usize| GUEST + (page * PAGE) as u64;
+    let restore = || bench.set(whole(&old)).expect("SET_MEMSEG");
+    restore();
+    failing.each(
+        &[Errno::ENOMEM],
+        || bench.set(ram(at(4), &new, 0, new.len())),
+        |set| {
+            let seen = |page| {
+                let bytes = bench.probe.read_guest(bench.vmid, at(page), 8)?;
+                Some(u64::from_le_bytes(bytes.try_into().expect("8 bytes")))
+            };
+            let first = seen(4);
+            match (set, first) {
+                (Err(_), Some(0x1004)) | (Err(_), None) => {}
+                (Ok(()), Some(word)) => assert_eq!(word, new.read::<u64>(0)),
+                (set, _) => panic!("{set:?}, and the guest sees {first:x?}"),
+            }
+            for page in 0..PAGES {
+                let old = Some(0x1000 + page as u64);
+                let expected = match (4..8).contains(&page) {
+                    true if first == Some(0x1004) => old,
+                    true if first.is_none() => None,
+                    true => Some(new.read::<u64>((page - 4) * PAGE)),
+                    false => old,
+                };
+                assert_eq!(seen(page), expected, "page {page}");
+            }
+            let pages = if first.is_none() { PAGES - 4 } else { PAGES };
+            assert_bytes(&bench, pages * PAGE, before);
+            restore();
+            assert_bytes(&bench, PAGES * PAGE, before);
+        },
+    );
+    bench.destroy();
+    Outcome::Passed
+}
+
+fn watched(pages: usize) -> Result<Area, String> {
+    let file = OpenOptions::new().read(true).write(true).open("/dev/mem");
+    let file = file.map_err(|error| format!("/dev/mem: {error}"))?;
+    Area::of_file_from(file, NOWHERE, pages * PAGE)
+}
+
+/// Memory that cannot be pinned: after a failure nothing watches it.
+pub fn set_watched() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    failing.each(
+        &[Errno::ENOMEM],
+        || {
+            let area = watched(4).expect("/dev/mem");
+            bench.set(whole(&area)).map(|()| area)
+        },
+        |set| {
+            if let Ok(area) = set {
+                assert_eq!(bench.mapped_bytes(), area.len() as u64);
+                drop(area);
+            }
+            bench.assert_nothing_left();
+        },
+    );
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The memory of a device.
+pub fn set_device() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let segment = bench.device_memory(DEVICE);
+    failing.each(
+        &[Errno::ENOMEM],
+        || bench.set(segment),
+        |set| {
+            if set.is_ok() {
+                assert_eq!(bench.probe.mapping(bench.vmid, GUEST).service_vm_pa, DEVICE);
+                bench.unset(segment).expect("UNSET_MEMSEG");
+            }
+            bench.assert_nothing_left();
+        },
+    );
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// UNSET_MEMSEG of the middle of a segment, which is there as a whole if it fails.
+pub fn split() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let area = scattered(1500);
+    let len = area.len();
+    let before = locked();
+    let middle = ram(GUEST + (700 * PAGE) as u64, &area, 700 * PAGE, 20 * PAGE);
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    failing.each(
+        &[Errno::ENOMEM],
+        || bench.unset(middle),
+        |unset| {
+            let gone = if unset.is_ok() { 20 * PAGE } else { 0 };
+            assert_bytes(&bench, len - gone, before);
+            bench.set(whole(&area)).expect("SET_MEMSEG");
+            bench.assert_shows(GUEST, &area, 0, len);
+            assert_bytes(&bench, len, before);
+        },
+    );
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The same of memory that is watched.
+pub fn split_watched() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let area = need!(watched(8));
+    let middle = ram(GUEST + (3 * PAGE) as u64, &area, 3 * PAGE, 2 * PAGE);
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    failing.each(
+        &[Errno::ENOMEM],
+        || bench.unset(middle),
+        |unset| {
+            let gone = if unset.is_ok() { 2 * PAGE } else { 0 };
+            assert_eq!(bench.mapped_bytes(), (area.len() - gone) as u64);
+            bench.set(whole(&area)).expect("SET_MEMSEG");
+            assert_eq!(bench.mapped_bytes(), area.len() as u64);
+        },
+    );
+    drop(area);
+    bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// To take whole segments away needs no memory, nor does munmap of memory that is watched.
+pub fn unset() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let (area, before) = (scattered(600), locked());
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    failing.nowhere(|| bench.unset(whole(&area)));
+    assert_bytes(&bench, 0, before);
+    let area = need!(watched(4));
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    failing.nowhere(|| {
+        drop(area);
+        Ok(())
+    });
+    bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// While the guest runs: it goes on, has all of what was set or nothing, and gets nothing back before it is paused.
+pub fn set_while_running() -> Outcome {
+    const PAGES: usize = 40;
+    let mut failing = need!(Failing::new());
+    let counter = need!(Counter::running(Area::anonymous(PAGE)));
+    let area = scattered(PAGES);
+    let segment = ram(2 * AT, &area, 0, area.len());
+    let mut parked = 0;
+    failing.each(
+        &[Errno::ENOMEM],
+        || counter.set(segment),
+        |set| {
+            counter.assert_counts();
+            if set.is_ok() {
+                assert_eq!(counter.mapped_bytes(), ((1 + PAGES) * PAGE) as u64);
+                counter.unset(segment).expect("UNSET_MEMSEG");
+                parked += PAGES;
+            }
+            assert_eq!(counter.mapped_bytes(), PAGE as u64);
+            assert_eq!(counter.told_bytes(), PAGE as u64);
+            counter.assert_pages(1 + parked, parked);
+        },
+    );
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(1, 0);
+    Outcome::Passed
+}
+
+/// The hypervisor fails in the middle and does not take back what it mapped, while the guest runs and the kernel
+/// has no memory for anything: what the guest has stays pinned until it can be taken away.
+pub fn roll_back_fails() -> Outcome {
+    const PAGES: usize = 16;
+    let mut failing = need!(Failing::new());
+    let counter = need!(Counter::running(Area::anonymous(PAGE)));
+    let area = scattered(PAGES);
+    let segment = ram(2 * AT, &area, 0, area.len());
+    let mut parked = 0;
+    failing.each(
+        &[Errno::ENOMEM, Errno::EINVAL],
+        || {
+            counter.probe.push_fault(Fault {
+                entry: 5,
+                ..fault(SET_MEMORY_REGIONS, -22)
+            });
+            counter.probe.push_fault(Fault {
+                count: u32::MAX,
+                ..fault(SET_MEMORY_REGIONS, -1)
+            });
+            let set = counter.set(segment);
+            counter.probe.clear_faults();
+            // One that reached the hypervisor is the success that is waited for.
+            match set {
+                Err(Errno::EINVAL) => Ok(()),
+                Err(error) => Err(error),
+                Ok(()) => panic!("SET_MEMSEG"),
+            }
+        },
+        |reached| {
+            counter.assert_counts();
+            if reached.is_ok() {
+                assert_eq!(counter.mapped_bytes(), (6 * PAGE) as u64);
+                counter.assert_pages(1 + PAGES + parked, parked);
+                counter.unset(segment).expect("UNSET_MEMSEG");
+                parked += PAGES;
+            }
+            assert_eq!(counter.mapped_bytes(), PAGE as u64);
+            assert_eq!(counter.told_bytes(), PAGE as u64);
+            counter.assert_pages(1 + parked, parked);
+        },
+    );
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(1, 0);
+    Outcome::Passed
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands that hand a structure to the hypervisor, of whatever it is that they want.
+
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::Bench,
+    device::Argument,
+    failing::Failing,
+    harness::Outcome,
+    hypercall::*,
+    need,
+    probe::fault,
+    trace::Trace,
+};
+use acrn_uapi::{ACRN_PMCMD_GET_CX_DATA, ioctl::*};
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+
+/// A PCI device, by its own address, and where that is in the structure.
+const PHYS_BDF: u16 = 0x00b8;
+const PHYS_BDF_AT: usize = 6;
+
+/// Commands and their hypercalls. A device that is given is the next to be taken.
+const COMMANDS: [(u32, u32); 12] = [
+    (ACRN_IOCTL_SET_VCPU_REGS, SET_VCPU_REGS),
+    (ACRN_IOCTL_INJECT_MSI, INJECT_MSI),
+    (ACRN_IOCTL_VM_INTR_MONITOR, VM_INTR_MONITOR),
+    (ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR),
+    (ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR),
+    (ACRN_IOCTL_ASSIGN_PCIDEV, ASSIGN_PCIDEV),
+    (ACRN_IOCTL_DEASSIGN_PCIDEV, DEASSIGN_PCIDEV),
+    (ACRN_IOCTL_ASSIGN_MMIODEV, ASSIGN_MMIODEV),
+    (ACRN_IOCTL_DEASSIGN_MMIODEV, DEASSIGN_MMIODEV),
+    (ACRN_IOCTL_CREATE_VDEV, CREATE_VDEV),
+    (ACRN_IOCTL_DESTROY_VDEV, DESTROY_VDEV),
+    (ACRN_IOCTL_PM_GET_CPU_STATE, PM_GET_CPU_STATE),
+];
+
+/// One that fails has not made its hypercall, and each that succeeds has made one.
+pub fn all() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(PAGE);
+    for (request, call) in COMMANDS {
+        // The hypervisor is content with anything.
+        bench.probe.push_fault(Fault {
+            count: u32::MAX,
+            ..fault(call, 0)
+        });
+        for offset in (0..PAGE).step_by(8) {
+            area.write::<u64>(offset, 0);
+        }
+        if matches!(call, ASSIGN_PCIDEV | DEASSIGN_PCIDEV) {
+            area.write_bytes(PHYS_BDF_AT, &PHYS_BDF.to_le_bytes());
+        }
+        let trace = Trace::start(&bench.probe);
+        let mut made = 0;
+        failing.each(
+            &[Errno::ENOMEM],
+            || {
+                if request == ACRN_IOCTL_PM_GET_CPU_STATE {
+                    let vm = u64::from(bench.vmid) << 24;
+                    area.write(0, u64::from(ACRN_PMCMD_GET_CX_DATA) | 1 << 8 | vm);
+                }
+                bench.device.ioctl(request, Argument::At(&area, 0))
+            },
+            |done| made += usize::from(done.is_ok()),
+        );
+        assert_eq!(trace.calls(call).len(), made, "{}", name(call));
+        bench.probe.clear_faults();
+    }
+    bench.destroy();
+    Outcome::Passed
+}
