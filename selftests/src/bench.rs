@@ -120,21 +120,9 @@ impl Bench {
         });
     }
 
-    /// Has the hypervisor delete a range, which the driver does not know of. The error says why the test has to be
-    /// skipped.
+    /// As [`lose`], of this VM.
     pub fn lose(&self, guest: u64, len: u64) -> Result<(), String> {
-        // An array of one region: type and attributes, address, source, size.
-        let array = Area::anonymous(PAGE);
-        for (index, word) in [Region::DELETE.into(), guest, 0, len].iter().enumerate() {
-            array.write::<u64>(8 * index, *word);
-        }
-        let address = array.physical_address()?;
-        let header = [u64::from(self.vmid), 1, address].map(u64::to_le_bytes);
-        let deleted =
-            self.probe
-                .call_with_parameter(SET_MEMORY_REGIONS, None, header.as_flattened());
-        assert_eq!(deleted, 0, "SET_MEMORY_REGIONS");
-        Ok(())
+        lose(&self.probe, self.vmid, guest, len)
     }
 
     /// PAUSE_VM and DESTROY_VM.
@@ -178,14 +166,34 @@ impl Bench {
     }
 }
 
+/// Has the hypervisor delete a range of a VM's memory, which the driver does not know of. The error says why the test
+/// has to be skipped.
+pub fn lose(probe: &Probe, vmid: u16, guest: u64, len: u64) -> Result<(), String> {
+    // An array of one region: type and attributes, address, source, size.
+    let array = Area::anonymous(PAGE);
+    for (index, word) in [Region::DELETE.into(), guest, 0, len].iter().enumerate() {
+        array.write::<u64>(8 * index, *word);
+    }
+    let address = array.physical_address()?;
+    let header = [u64::from(vmid), 1, address].map(u64::to_le_bytes);
+    let deleted = probe.call_with_parameter(SET_MEMORY_REGIONS, None, header.as_flattened());
+    assert_eq!(deleted, 0, "SET_MEMORY_REGIONS");
+    Ok(())
+}
+
 /// Locked memory of this process in KiB.
 pub fn locked() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
+    locked_by("self")
+}
+
+/// Locked memory of a process in KiB.
+pub fn locked_by(process: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("/proc/PID/status");
     status
         .lines()
         .find_map(|line| line.strip_prefix("VmLck:")?.split_ascii_whitespace().next())
         .and_then(|number| number.parse().ok())
-        .expect("VmLck in /proc/self/status")
+        .expect("VmLck in /proc/PID/status")
 }
 
 /// Panics unless `regions` add `len` bytes at `guest`, one behind the other.

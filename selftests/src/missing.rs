@@ -18,7 +18,7 @@ const UFFDIO_REGISTER: libc::Ioctl = 0xc020_aa00;
 const API: u64 = 0xaa;
 const MODE_MISSING: u64 = 1;
 
-/// The memory, which our process must not touch.
+/// The memory, whose missing pages our process must not touch.
 pub struct Missing {
     // Goes first: that ends the waiting.
     faults: File,
@@ -28,6 +28,12 @@ pub struct Missing {
 impl Missing {
     /// `len` bytes. The error says why the test has to be skipped.
     pub fn new(len: usize) -> Result<Self, String> {
+        Self::behind(0, len)
+    }
+
+    /// `len` bytes, of which the first `present` ones are ordinary memory. The error says why the test has to be
+    /// skipped.
+    pub fn behind(present: usize, len: usize) -> Result<Self, String> {
         let area = Area::anonymous(len);
         // SAFETY: takes no pointer.
         let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
@@ -36,7 +42,8 @@ impl Missing {
         // SAFETY: a new descriptor, which nothing else uses.
         let faults = unsafe { File::from_raw_fd(fd) };
         configure(&faults, UFFDIO_API, &mut [API, 0, 0])?;
-        let mut register = [area.address(), len as u64, MODE_MISSING, 0];
+        let (start, rest) = (area.address() + present as u64, len - present);
+        let mut register = [start, rest as u64, MODE_MISSING, 0];
         configure(&faults, UFFDIO_REGISTER, &mut register)?;
         Ok(Self { faults, area })
     }

@@ -62,6 +62,35 @@ impl Waiter {
     }
 }
 
+/// A command on a thread of its own, which sleeps in it.
+pub struct Asleep<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Asleep<T> {
+    /// Starts `command`, and returns when it sleeps and has come as far as `arrived` says.
+    pub fn start(
+        mut arrived: impl FnMut() -> bool,
+        command: impl FnOnce() -> T + Send + 'static,
+    ) -> Self {
+        let (sender, ids) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            sender.send(gettid()).expect("somebody wants to know");
+            drop(sender);
+            command()
+        });
+        let id = ids.recv().expect("the thread");
+        until("the command sleeps", || {
+            arrived() && sleeps(id) && !thread.is_finished()
+        });
+        Self(thread)
+    }
+
+    /// What the command returned; it must do so soon.
+    pub fn result(self) -> T {
+        until("the command returns", || self.0.is_finished());
+        self.0.join().expect("the command")
+    }
+}
+
 /// Whether a thread of this process sleeps.
 pub fn sleeps(thread: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat"));

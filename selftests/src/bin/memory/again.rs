@@ -284,3 +284,83 @@ pub fn same_but_for_bits() -> Outcome {
     bench.destroy();
     Outcome::Passed
 }
+
+/// More than what is there, of the same pages: all of it is there then, whatever was missing.
+pub fn same_but_longer() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(8 * PAGE);
+    area.number_pages(0xb00);
+    let at = |page: usize, pages: usize| {
+        let guest = GUEST + (page * PAGE) as u64;
+        ram(guest, &area, page * PAGE, pages * PAGE)
+    };
+    for (first, pages) in [(0, 4), (4, 4), (2, 3)] {
+        bench.set(at(first, pages)).expect("SET_MEMSEG");
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+        bench.assert_shows(GUEST, &area, 0, area.len());
+        // With a hole in the middle.
+        bench.unset(at(first, pages)).expect("UNSET_MEMSEG");
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+        bench.assert_shows(GUEST, &area, 0, area.len());
+        assert_eq!(bench.pinned(), 8);
+        bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+        bench.assert_nothing_left();
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The same pages at two places: each is taken away by itself, whichever is first.
+pub fn same_pages_twice() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(4 * PAGE);
+    area.number_pages(0xc00);
+    let places = [GUEST, 4 * GUEST];
+    for first in [0, 1] {
+        for place in places {
+            bench
+                .set(ram(place, &area, 0, area.len()))
+                .expect("SET_MEMSEG");
+        }
+        assert_eq!(bench.pinned(), 8);
+        let (gone, left) = (places[first], places[1 - first]);
+        bench
+            .unset(ram(gone, &area, 0, area.len()))
+            .expect("UNSET_MEMSEG");
+        bench.assert_shows(left, &area, 0, area.len());
+        assert_eq!(bench.pinned(), 4);
+        bench
+            .unset(ram(left, &area, 0, area.len()))
+            .expect("UNSET_MEMSEG");
+        bench.assert_nothing_left();
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Of the memory of a device a page is taken away: what is behind it is still known for what it is.
+pub fn part_of_a_device() -> Outcome {
+    /// The firmware's read-only memory.
+    const FIRMWARE: u64 = 0xf_0000;
+    let bench = need!(Bench::new());
+    let page = PAGE as u64;
+    let device = |at: u64, source: u64, pages: u64| acrn_vm_memmap {
+        user_vm_pa: GUEST + at * page,
+        len: pages * page,
+        ..bench.device_memory(FIRMWARE + source * page)
+    };
+    let shows = |at: u64| {
+        let query = bench.probe.mapping(bench.vmid, GUEST + at * page);
+        (query.mapped == 1).then(|| (query.service_vm_pa - FIRMWARE) / page)
+    };
+    bench.set(device(0, 0, 4)).expect("SET_MEMSEG");
+    bench.unset(device(1, 0, 1)).expect("UNSET_MEMSEG");
+    assert_eq!([0, 1, 2, 3].map(shows), [Some(0), None, Some(2), Some(3)]);
+    let trace = Trace::start(&bench.probe);
+    bench.set(device(2, 2, 2)).expect("SET_MEMSEG of the same");
+    assert_eq!(trace.ids(), [], "hypercalls");
+    bench.set(device(2, 0, 2)).expect("SET_MEMSEG of another");
+    assert_eq!([0, 1, 2, 3].map(shows), [Some(0), None, Some(0), Some(1)]);
+    bench.destroy();
+    Outcome::Passed
+}

@@ -9,6 +9,7 @@ use acrn_selftests::{
     hypercall::DESTROY_VM,
     leaks, need,
     probe::fault,
+    status::Status,
     trace::Trace,
 };
 use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
@@ -35,6 +36,11 @@ pub fn replaced() -> Outcome {
     assert_eq!(new.vmid, old.vmid);
     // The new VM's request page came, and the old one's memory went.
     assert_eq!(leaks::pinned_pages(), Some(before - 8 + 1));
+    let status = Status::of(&old.device);
+    assert_eq!(status.text("state"), "ended");
+    for bytes in ["mapped_bytes", "parked_bytes"] {
+        assert_eq!(status.number(bytes), 0, "{bytes}");
+    }
     let memory = Area::anonymous(8 * PAGE);
     memory.number_pages(0x200);
     new.set(whole(&memory)).expect("SET_MEMSEG");

@@ -8,8 +8,10 @@ use acrn_selftests::{
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
     need,
+    status::Status,
     trace::Trace,
 };
+use nix::errno::Errno;
 
 /// To take it away costs some hypercalls a hole, not one a page.
 pub fn few_hypercalls() -> Outcome {
@@ -50,6 +52,21 @@ pub fn all_lost() -> Outcome {
     need!(bench.lose(GUEST, 64 * PAGE as u64));
     bench.unset(whole(&area)).expect("UNSET_MEMSEG");
     bench.assert_nothing_left();
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// More of it is gone than the driver looks for, page by page: it stays pinned until the VM ends.
+pub fn too_much_lost() -> Outcome {
+    const LEN: usize = 32 * HUGE_PAGE;
+    let bench = need!(Bench::new());
+    let area = need!(Area::huge(LEN));
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    need!(bench.lose(GUEST, LEN as u64));
+    assert_eq!(bench.unset(whole(&area)), Err(Errno::EIO));
+    assert_eq!(bench.pinned(), (LEN / PAGE) as i64);
+    let told = Status::of(&bench.device).number("mapped_bytes");
+    assert_eq!(told, LEN as u64);
     bench.destroy();
     Outcome::Passed
 }

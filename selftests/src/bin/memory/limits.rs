@@ -2,18 +2,26 @@
 
 //! Pinned memory counts as locked memory (A19).
 
+use std::io::{Read, Write};
+
 use acrn_selftests::{
     area::{Area, HUGE_PAGE, PAGE},
     harness::Outcome,
+    missing::Missing,
     need, skip,
     trace::Trace,
+    waiter::{Asleep, until},
 };
 use nix::{
     errno::Errno,
     sys::resource::{Resource, setrlimit},
 };
 
-use acrn_selftests::bench::{Bench, GUEST, locked, ram, whole};
+use acrn_selftests::{
+    bench::{Bench, GUEST, locked, locked_by, ram, whole},
+    device::Device,
+};
+use acrn_uapi::ioctl::{ACRN_IOCTL_SET_MEMSEG, ACRN_IOCTL_UNSET_MEMSEG};
 
 /// VmLck goes up by what is pinned, and back down: with the segment, and with the VM.
 pub fn counted() -> Outcome {
@@ -49,6 +57,7 @@ pub fn limit_holds() -> Outcome {
     let bench = need!(Bench::new());
     let large = Area::anonymous(LIMIT as usize + PAGE);
     let small = Area::anonymous(16 * PAGE);
+    let before = locked();
     setrlimit(Resource::RLIMIT_MEMLOCK, LIMIT, LIMIT).expect("setrlimit");
 
     // SAFETY: only changes this process's credentials. To leave user 0 takes all capabilities away.
@@ -65,6 +74,7 @@ pub fn limit_holds() -> Outcome {
 
     // SAFETY: as above; this brings them back.
     assert_eq!(unsafe { libc::seteuid(0) }, 0);
+    assert_eq!(locked() - before, 16 * 4);
     bench
         .set(ram(4 * GUEST, &large, 0, large.len()))
         .expect("SET_MEMSEG with CAP_IPC_LOCK");
@@ -177,6 +187,81 @@ pub fn segments() -> Outcome {
     bench.set(at(7)).expect("SET_MEMSEG of what is there");
     bench.unset(at(0)).expect("UNSET_MEMSEG");
     bench.set(at(SEGMENTS)).expect("SET_MEMSEG");
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Memory of another process is charged to that, and taken off its account, whoever unsets it.
+pub fn of_another_process() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(64 * PAGE);
+    let before = locked();
+    let (mut said, saying) = std::io::pipe().expect("a pipe");
+    let mut segment = whole(&area);
+    // SAFETY: the child makes a request, writes a byte and waits to be killed; it allocates nothing.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let set = bench.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
+        let _ = (&saying).write(&[u8::from(set.is_ok())]);
+        loop {
+            // SAFETY: waits for a signal.
+            unsafe { libc::pause() };
+        }
+    }
+    let mut word = [0];
+    said.read_exact(&mut word).expect("the child's word");
+    assert_eq!(word, [1], "SET_MEMSEG in the child");
+    let child_name = child.to_string();
+    assert_eq!((locked(), locked_by(&child_name)), (before, 64 * 4));
+    bench
+        .unset(ram(GUEST, &area, 0, 16 * PAGE))
+        .expect("UNSET_MEMSEG");
+    assert_eq!((locked(), locked_by(&child_name)), (before, 48 * 4));
+    bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+    assert_eq!((locked(), locked_by(&child_name)), (before, 0));
+    // SAFETY: a child of ours, which was not waited for; writes to nothing of ours.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// At the limit the driver looks whether the pages are there already, which may have to wait for pages of the process:
+/// other commands go on meanwhile.
+pub fn looked_at_without_a_lock() -> Outcome {
+    /// More than what is pinned at a time, so that the limit is found before a page is missing.
+    const PRESENT: usize = 600 * PAGE;
+    let bench = need!(Bench::new());
+    let small = Area::anonymous(PAGE);
+    let large = need!(Missing::behind(PRESENT, 2 * PRESENT));
+    for offset in (0..PRESENT).step_by(PAGE) {
+        large.write::<u8>(offset, 1);
+    }
+    bench.set(whole(&small)).expect("SET_MEMSEG");
+    let limit = (locked() << 10) + 64 * PAGE as u64;
+    setrlimit(Resource::RLIMIT_MEMLOCK, limit, limit).expect("setrlimit");
+    // SAFETY: only changes this process's credentials. To leave user 0 takes all capabilities away.
+    if unsafe { libc::seteuid(65534) } != 0 {
+        skip!("cannot drop CAP_IPC_LOCK: {}", Errno::last());
+    }
+    let file = Device::sharing(&bench.device);
+    let mut segment = whole(&large);
+    let set = Asleep::start(
+        || true,
+        move || file.with(ACRN_IOCTL_SET_MEMSEG, &mut segment),
+    );
+    let file = Device::sharing(&bench.device);
+    let mut segment = whole(&small);
+    let unset = std::thread::spawn(move || file.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment));
+    until("UNSET_MEMSEG returns", || unset.is_finished());
+    // SAFETY: as above; this brings them back.
+    assert_eq!(unsafe { libc::seteuid(0) }, 0);
+    assert_eq!(unset.join().expect("UNSET_MEMSEG"), Ok(()));
+    let _large = large.provide();
+    assert_eq!(set.result(), Err(Errno::ENOMEM));
+    bench.assert_nothing_left();
     bench.destroy();
     Outcome::Passed
 }

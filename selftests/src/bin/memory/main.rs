@@ -18,6 +18,7 @@ mod parked;
 mod pass;
 mod random;
 mod refused_mmio;
+mod running;
 mod stale;
 mod typed;
 mod undo;
@@ -56,9 +57,13 @@ fn main() -> ExitCode {
         Test::new("part", again::part),
         Test::new("part_of_huge_pages", again::part_of_huge_pages),
         Test::new("devices_and_memory", again::devices_and_memory),
+        Test::new("same_but_longer", again::same_but_longer),
+        Test::new("same_pages_twice", again::same_pages_twice),
+        Test::new("part_of_a_device", again::part_of_a_device),
         Test::new("random_segments", random::segments).within(180),
         Test::new("holes_cost_few_hypercalls", holes::few_hypercalls).telling(),
         Test::new("all_lost", holes::all_lost),
+        Test::new("too_much_lost", holes::too_much_lost),
         Test::new("parked_until_pause", parked::until_pause),
         Test::new("parked_until_close", parked::until_close),
         Test::new("parked_once", parked::once),
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
         Test::new("stale_device_until_destroy", stale::until_destroy),
         Test::new("started_while_unset", stale::started_meanwhile),
         Test::new("paused_while_unset", stale::paused_meanwhile),
+        Test::new("unset_while_assigned", stale::assigned_meanwhile),
         Test::new("killed_while_set", killed::while_set),
         Test::new("killed_while_unset", killed::while_unset),
         Test::new("of_replaced_vm", gone::replaced),
@@ -89,6 +95,19 @@ fn main() -> ExitCode {
             undo::set_after_failed_roll_back,
         ),
         Test::new("set_after_failed_unset", undo::set_after_failed_unset),
+        Test::new("part_of_failed_roll_back", undo::part_of_failed_roll_back),
+        Test::new("running_roll_back_refused", running::roll_back_refused),
+        Test::new("running_first_batch_stays", running::first_batch_stays),
+        Test::new(
+            "running_unset_fails_page_wise",
+            running::unset_fails_page_wise,
+        ),
+        Test::new("roll_back_of_a_part", running::roll_back_of_a_part),
+        Test::new("running_after_failed_start", running::after_failed_start),
+        Test::new(
+            "running_after_refused_destroy",
+            running::after_refused_destroy,
+        ),
         Test::new("destroy_unpins", undo::destroy_unpins),
         Test::new("pages_are_dirty", dirty::pages_are_dirty),
         Test::new("many_small_pages", large::many_small_pages).within(180),
@@ -98,6 +117,11 @@ fn main() -> ExitCode {
         Test::new("locked_memory_of_hugetlb", limits::hugetlb),
         Test::new("locked_memory_of_mixed", limits::mixed),
         Test::new("locked_memory_of_same", limits::same_again),
+        Test::new(
+            "locked_memory_of_another_process",
+            limits::of_another_process,
+        ),
+        Test::new("looked_at_without_a_lock", limits::looked_at_without_a_lock),
         Test::new("segments_limit", limits::segments),
     ])
 }

@@ -145,5 +145,11 @@ pub fn not_without_end() -> Outcome {
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(1, 0);
     counter.set(segment()).expect("SET_MEMSEG");
+    // It can begin again.
+    counter.guest.vm.reset().expect("RESET_VM");
+    counter.guest.load_long_mode(&greet_and_count(AT));
+    counter.start();
+    counter.unset(segment()).expect("UNSET_MEMSEG");
+    counter.assert_pages(2, 1);
     Outcome::Passed
 }

@@ -13,6 +13,7 @@ use acrn_selftests::{
     counter::{AT, Counter},
     device::Device,
     harness::Outcome,
+    held::Held,
     hypercall::{ASSIGN_PCIDEV, SET_MEMORY_REGIONS},
     leaks, need,
     probe::fault,
@@ -30,13 +31,16 @@ use nix::errno::Errno;
 /// A PCI device, by its own address.
 const PHYS_BDF: u16 = 0x00b8;
 
-fn device(counter: &Counter, request: u32) -> Result<(), Errno> {
-    let mut device = acrn_pcidev {
+fn pci_device() -> acrn_pcidev {
+    acrn_pcidev {
         virt_bdf: 0x18,
         phys_bdf: PHYS_BDF,
         ..Default::default()
-    };
-    counter.device.with(request, &mut device)
+    }
+}
+
+fn device(counter: &Counter, request: u32) -> Result<(), Errno> {
+    counter.device.with(request, &mut pci_device())
 }
 
 fn assign(counter: &Counter) {
@@ -190,6 +194,22 @@ pub fn paused_meanwhile() -> Outcome {
     counter.assert_pages(2, 0);
     probe.release();
     assert_eq!(unset.join().expect("the thread"), Ok(()));
+    counter.assert_pages(0, 0);
+    Outcome::Passed
+}
+
+/// ASSIGN_PCIDEV is under way: the device may have translations already, and what is taken away waits.
+pub fn assigned_meanwhile() -> Outcome {
+    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    let file = Device::sharing(&counter.guest.vm);
+    let assign = move || file.with(ACRN_IOCTL_ASSIGN_PCIDEV, &mut pci_device());
+    let vmid = counter.guest.vm.vmid();
+    let held = Held::start(&counter.probe, ASSIGN_PCIDEV, vmid, assign);
+    counter.unset(counter.segment()).expect("UNSET_MEMSEG");
+    counter.assert_pages(2, 2);
+    assert_eq!(held.release(), Ok(()), "ASSIGN_PCIDEV");
+    counter.assert_pages(2, 2);
+    deassign(&counter);
     counter.assert_pages(0, 0);
     Outcome::Passed
 }

@@ -219,3 +219,24 @@ pub fn destroy_unpins() -> Outcome {
     assert_eq!(bench.pinned(), -1, "all pins and that of the request page");
     Outcome::Passed
 }
+
+/// Nor is a part of it, when the rest was taken away.
+pub fn part_of_failed_roll_back() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = scattered(16);
+    bench.fail_regions(0, 5, 1, -22);
+    bench.fail_regions(0, 0, u32::MAX, -1);
+    assert_eq!(bench.set(whole(&area)), Err(Errno::EINVAL));
+    bench.probe.clear_faults();
+    bench
+        .unset(ram(GUEST, &area, 0, PAGE))
+        .expect("UNSET_MEMSEG");
+    let rest = GUEST + PAGE as u64;
+    bench
+        .set(ram(rest, &area, PAGE, 15 * PAGE))
+        .expect("SET_MEMSEG");
+    bench.assert_shows(rest, &area, PAGE, 15 * PAGE);
+    assert_eq!(bench.pinned(), 15);
+    bench.destroy();
+    Outcome::Passed
+}

@@ -3,6 +3,7 @@
 //! The process gives such memory up, and the guest must not have it any longer (R12).
 
 use std::{
+    fs,
     io::Write,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -17,6 +18,7 @@ use acrn_selftests::{
     hypercall::SET_MEMORY_REGIONS,
     need,
     probe::fault,
+    status::Status,
     trace::Trace,
 };
 use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap, ioctl::ACRN_IOCTL_SET_MEMSEG};
@@ -206,6 +208,127 @@ pub fn hypervisor_refuses() -> Outcome {
     assert_eq!(bench.mapped_bytes(), len);
     bench.destroy();
     assert!(bench.probe.vm(bench.vmid).is_none(), "the VM is left");
+    Outcome::Passed
+}
+
+/// It does not let go once: UNSET_MEMSEG takes the memory away afterwards.
+pub fn refused_once() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(4));
+    let segment = whole(&area);
+    bench.probe.push_fault(fault(SET_MEMORY_REGIONS, -5));
+    drop(area);
+    assert_told(&bench, 4);
+    bench.unset(segment).expect("UNSET_MEMSEG");
+    bench.assert_nothing_left();
+    assert_told(&bench, 0);
+    bench.destroy();
+    Outcome::Passed
+}
+
+fn assert_told(bench: &Bench, pages: usize) {
+    let told = Status::of(&bench.device).number("mapped_bytes");
+    assert_eq!(told, (pages * PAGE) as u64, "mapped_bytes");
+}
+
+/// It counts while the guest has it, and not when it was refused.
+pub fn counted() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(8));
+    assert_told(&bench, 8);
+    let part = ram(GUEST + 2 * PAGE as u64, &area, 2 * PAGE, 3 * PAGE);
+    bench.unset(part).expect("UNSET_MEMSEG");
+    assert_told(&bench, 5);
+    // Where some of it is unmapped, all of it goes.
+    area.unmap(0, PAGE);
+    assert_told(&bench, 0);
+    drop(area);
+    let area = need!(map(NOWHERE, 2 * PAGE));
+    bench.probe.push_fault(fault(SET_MEMORY_REGIONS, -5));
+    assert_eq!(bench.set(whole(&area)), Err(Errno::EIO));
+    assert_told(&bench, 0);
+    bench.set(whole(&area)).expect("SET_MEMSEG");
+    // Ordinary memory over it.
+    let memory = Area::anonymous(2 * PAGE);
+    bench.set(whole(&memory)).expect("SET_MEMSEG");
+    assert_told(&bench, 2);
+    bench.unset(whole(&memory)).expect("UNSET_MEMSEG");
+    assert_told(&bench, 0);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Ordinary memory is set where a part of it was: that stays when the rest is unmapped.
+pub fn hole_filled() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(4));
+    let memory = Area::anonymous(PAGE);
+    memory.number_pages(0x7000);
+    let place = GUEST + PAGE as u64;
+    bench.set(ram(place, &memory, 0, PAGE)).expect("SET_MEMSEG");
+    drop(area);
+    bench.assert_shows(place, &memory, 0, PAGE);
+    assert_eq!(bench.pinned(), 1);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The process clears its soft-dirty bits, which changes no mapping: the guest keeps what it has.
+pub fn soft_dirty() -> Outcome {
+    let Mapped { bench, area } = need!(Mapped::new(4));
+    let trace = Trace::start(&bench.probe);
+    need!(fs::write("/proc/self/clear_refs", "4").map_err(|error| error.to_string()));
+    assert_eq!(trace.ids(), [], "hypercalls");
+    assert_eq!(bench.mapped_bytes(), area.len() as u64);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// `segments` segments of a page each, of memory that was unmapped then.
+fn lost_segments(bench: &Bench, segments: usize) -> Result<(), String> {
+    let area = map(NOWHERE, segments * PAGE)?;
+    for page in 0..segments {
+        let guest = GUEST + (page * PAGE) as u64;
+        bench
+            .set(ram(guest, &area, page * PAGE, PAGE))
+            .expect("SET_MEMSEG");
+    }
+    drop(area);
+    assert_eq!(bench.mapped_bytes(), 0);
+    Ok(())
+}
+
+/// Segments that a VM may have.
+const SEGMENTS: usize = 4096;
+
+/// As many segments as a VM may have are lost: they make room.
+pub fn lost_segments_make_room() -> Outcome {
+    let bench = need!(Bench::new());
+    need!(lost_segments(&bench, SEGMENTS));
+    let memory = Area::anonymous(PAGE);
+    memory.number_pages(1);
+    let place = 0x8000_0000;
+    bench.set(ram(place, &memory, 0, PAGE)).expect("SET_MEMSEG");
+    bench.assert_shows(place, &memory, 0, PAGE);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// They make room for the second part of one that is split, too.
+pub fn split_among_lost_segments() -> Outcome {
+    let bench = need!(Bench::new());
+    let memory = Area::anonymous(3 * PAGE);
+    memory.number_pages(1);
+    let place = 0x8000_0000;
+    need!(lost_segments(&bench, SEGMENTS - 1));
+    bench
+        .set(ram(place, &memory, 0, 3 * PAGE))
+        .expect("SET_MEMSEG");
+    let at = |page: usize| place + (page * PAGE) as u64;
+    bench
+        .unset(ram(at(1), &memory, PAGE, PAGE))
+        .expect("UNSET_MEMSEG");
+    let mapped = [0, 1, 2].map(|page| bench.probe.mapping(bench.vmid, at(page)).mapped);
+    assert_eq!(mapped, [1, 0, 1]);
+    assert_eq!(bench.pinned(), 2);
+    bench.destroy();
     Outcome::Passed
 }
 

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use acrn_selftests::harness::{self, Test};
 
 mod lose;
+mod meanwhile;
+mod owner;
 mod physical;
 mod set;
 
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         Test::new("not_contiguous", set::not_contiguous),
         Test::new("read_only", set::read_only),
         Test::new("counted_memory", set::counted_memory),
+        Test::new("counted_memory_behind", set::counted_memory_behind),
         Test::new("refused", set::refused),
         Test::new("kept_after_fork", lose::kept_after_fork),
         Test::new("after_the_vm", lose::after_the_vm),
@@ -36,6 +39,23 @@ fn main() -> ExitCode {
         Test::new("one_of_many", lose::one_of_many),
         Test::new("after_unset", lose::after_unset),
         Test::new("hypervisor_refuses", lose::hypervisor_refuses),
+        Test::new("refused_once", lose::refused_once),
+        Test::new("counted", lose::counted),
+        Test::new("hole_filled", lose::hole_filled),
+        Test::new("soft_dirty", lose::soft_dirty),
+        Test::new("lost_segments_make_room", lose::lost_segments_make_room).within(120),
+        Test::new("split_among_lost_segments", lose::split_among_lost_segments).within(120),
+        Test::new("unmapped_while_set", meanwhile::unmapped_while_set),
+        Test::new("replaced_while_set", meanwhile::replaced_while_set),
+        Test::new("vm_replaced_while_set", meanwhile::vm_replaced_while_set),
+        Test::new(
+            "unmapped_while_destroyed",
+            meanwhile::unmapped_while_destroyed,
+        ),
+        Test::new(
+            "unpinned_without_a_lock",
+            meanwhile::unpinned_without_a_lock,
+        ),
         Test::new("process_ends", lose::process_ends),
         Test::new("races_with_set", lose::races_with_set),
         Test::new("killed", lose::killed),

@@ -2,12 +2,15 @@
 
 //! SET_MEMSEG of such memory: what is mapped, and what is refused.
 
+use std::fs;
+
 use acrn_selftests::{
     area::{Area, PAGE},
     bench::{ALL_RIGHTS, Bench, GUEST, assert_contiguous, ram, whole},
     harness::Outcome,
     need,
     probe::fault,
+    skip,
     trace::{Region, Trace},
 };
 use acrn_uapi::*;
@@ -199,6 +202,31 @@ pub fn counted_memory() -> Outcome {
     page.number_pages(0x1234);
     let area = need!(map(need!(page.physical_address()), PAGE));
     assert_eq!(area.read::<u64>(0), 0x1234, "the same page");
+    assert_refused(&bench, whole(&area), Errno::EFAULT);
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// The same behind memory that is none of the kernel's.
+pub fn counted_memory_behind() -> Outcome {
+    /// `Documentation/admin-guide/mm/pagemap.rst` of the kernel: no such page; and one that is reserved.
+    const UNCOUNTED: u64 = 1 << 20 | 1 << 32;
+    let bench = need!(Bench::new());
+    let flags = need!(fs::read("/proc/kpageflags").map_err(|error| error.to_string()));
+    let (flags, _) = flags.as_chunks::<8>();
+    let counted: Vec<_> = flags
+        .iter()
+        .map(|flags| u64::from_le_bytes(*flags) & UNCOUNTED == 0)
+        .collect();
+    let place = counted.windows(2).position(|pages| pages == [false, true]);
+    let Some(place) = place else {
+        skip!("no memory of the kernel's is behind other memory");
+    };
+    let area = need!(map((place * PAGE) as u64, 2 * PAGE));
+    bench.set(ram(GUEST, &area, 0, PAGE)).expect("SET_MEMSEG");
+    bench
+        .unset(ram(GUEST, &area, 0, PAGE))
+        .expect("UNSET_MEMSEG");
     assert_refused(&bench, whole(&area), Errno::EFAULT);
     bench.destroy();
     Outcome::Passed

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What fails while the guest runs, also what is to undo a failure: what the guest still has stays pinned, what it may
+//! still reach is parked, and it goes on.
+
+use acrn_selftests::{
+    area::{Area, HUGE_PAGE, PAGE},
+    bench::{lose, ram, scattered},
+    counter::{AT, Counter},
+    device::Device,
+    harness::Outcome,
+    held::Held,
+    hypercall::{SET_MEMORY_REGIONS, START_VM},
+    need,
+    probe::fault,
+    skip,
+    trace::Trace,
+};
+use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_SET_MEMSEG};
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+
+/// Pages of the guest that it counts in.
+const OWN: usize = 8;
+
+/// The `skip + 1`th hypercall from now on fails after `entry` entries.
+fn fail(counter: &Counter, skip: u32, entry: u32, count: u32, result: i64) {
+    counter.probe.push_fault(Fault {
+        vmid: counter.guest.vm.vmid(),
+        skip,
+        entry,
+        count,
+        ..fault(SET_MEMORY_REGIONS, result)
+    });
+}
+
+fn assert_mapped(counter: &Counter, pages: usize) {
+    assert_eq!(counter.mapped_bytes(), (pages * PAGE) as u64, "mapped");
+}
+
+fn assert_told(counter: &Counter, pages: usize) {
+    assert_eq!(counter.told_bytes(), (pages * PAGE) as u64, "mapped_bytes");
+}
+
+/// The hypervisor fails in the middle of SET_MEMSEG, and does not take back what it mapped.
+pub fn roll_back_refused() -> Outcome {
+    const PAGES: usize = 16;
+    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
+    let area = scattered(PAGES);
+    let segment = ram(2 * AT, &area, 0, area.len());
+    fail(&counter, 0, 5, 1, -22);
+    fail(&counter, 0, 0, u32::MAX, -1);
+    assert_eq!(counter.set(segment), Err(Errno::EINVAL));
+    counter.probe.clear_faults();
+    counter.assert_counts();
+    assert_mapped(&counter, OWN + 5);
+    assert_told(&counter, OWN + PAGES);
+    counter.assert_pages(OWN + PAGES, 0);
+    // What the guest writes there arrives, and nobody else has the page.
+    let vmid = counter.guest.vm.vmid();
+    counter.probe.write_guest(vmid, 2 * AT, &[0x5a]);
+    assert_eq!(area.read::<u8>(0), 0x5a);
+    // Set again it is there as a whole. The pins of the first time go when the guest is paused.
+    counter.set(segment).expect("SET_MEMSEG");
+    assert_mapped(&counter, OWN + PAGES);
+    assert_told(&counter, OWN + PAGES);
+    counter.assert_pages(OWN + 2 * PAGES, PAGES);
+    counter.unset(segment).expect("UNSET_MEMSEG");
+    assert_mapped(&counter, OWN);
+    assert_told(&counter, OWN);
+    counter.assert_pages(OWN + 2 * PAGES, 2 * PAGES);
+    counter.assert_counts();
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(OWN, 0);
+    Outcome::Passed
+}
+
+/// A later batch fails, what that mapped is taken back, but not the batches before it.
+pub fn first_batch_stays() -> Outcome {
+    const PAGES: usize = 1200;
+    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
+    let area = scattered(PAGES);
+    let segment = ram(2 * AT, &area, 0, area.len());
+    let trace = Trace::start(&counter.probe);
+    counter.set(segment).expect("SET_MEMSEG");
+    let batches = trace.calls(SET_MEMORY_REGIONS).len();
+    counter.unset(segment).expect("UNSET_MEMSEG");
+    if batches < 2 {
+        skip!("{batches} batch is enough for the memory");
+    }
+    fail(&counter, 1, 3, 1, -22);
+    fail(&counter, 1, 0, 1, -1);
+    assert_eq!(counter.set(segment), Err(Errno::EINVAL));
+    counter.probe.clear_faults();
+    counter.assert_counts();
+    let mapped = counter.mapped_bytes() / PAGE as u64;
+    assert!(
+        mapped > OWN as u64 + 3,
+        "{mapped} pages: the script did not work"
+    );
+    counter.assert_pages(OWN + 2 * PAGES, PAGES);
+    counter.unset(segment).expect("UNSET_MEMSEG");
+    assert_mapped(&counter, OWN);
+    assert_told(&counter, OWN);
+    counter.assert_pages(OWN + 2 * PAGES, 2 * PAGES);
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(OWN, 0);
+    Outcome::Passed
+}
+
+/// UNSET_MEMSEG of memory with a hole goes on page by page, and then one page is refused: all of it stays pinned, and
+/// the guest goes on in it.
+pub fn unset_fails_page_wise() -> Outcome {
+    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
+    need!(lose(
+        &counter.probe,
+        counter.guest.vm.vmid(),
+        AT + PAGE as u64,
+        PAGE as u64
+    ));
+    // 8 pages, 4 and 2 of them miss one. The first by itself would be deleted.
+    fail(&counter, 3, 0, 1, -1);
+    assert_eq!(counter.unset(counter.segment()), Err(Errno::EPERM));
+    counter.probe.clear_faults();
+    counter.assert_counts();
+    assert_mapped(&counter, OWN - 1);
+    assert_told(&counter, OWN);
+    counter.assert_pages(OWN, 0);
+    counter.unset(counter.segment()).expect("UNSET_MEMSEG");
+    assert_mapped(&counter, 0);
+    assert_told(&counter, 0);
+    counter.assert_pages(OWN, OWN);
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(0, 0);
+    Outcome::Passed
+}
+
+/// The hypervisor fails with a part of a run mapped: that part goes as well.
+pub fn roll_back_of_a_part() -> Outcome {
+    const PAGES: usize = 8;
+    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
+    let area = need!(Area::transparent_huge(HUGE_PAGE));
+    let vmid = counter.guest.vm.vmid();
+    // It maps all of the run. Behind its back some goes again, before the roll-back.
+    counter.probe.push_fault(Fault {
+        vmid,
+        after: 1,
+        ..fault(SET_MEMORY_REGIONS, -12)
+    });
+    let file = Device::sharing(&counter.guest.vm);
+    let mut segment = ram(2 * AT, &area, 0, PAGES * PAGE);
+    let set = move || file.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
+    let held = Held::start_after(1, &counter.probe, SET_MEMORY_REGIONS, vmid, set);
+    assert_mapped(&counter, OWN + PAGES);
+    let gone = 2 * AT + (5 * PAGE) as u64;
+    need!(lose(&counter.probe, vmid, gone, 3 * PAGE as u64));
+    assert_eq!(held.release(), Err(Errno::ENOMEM));
+    assert_mapped(&counter, OWN);
+    assert_told(&counter, OWN);
+    counter.assert_pages(OWN + PAGES, PAGES);
+    counter.assert_counts();
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(OWN, 0);
+    Outcome::Passed
+}
+
+/// START_VM fails, but the guest runs: what is taken away from it waits as from one that was started.
+pub fn after_failed_start() -> Outcome {
+    let counter = need!(Counter::new(Area::anonymous(OWN * PAGE)));
+    counter.area.write::<u64>(0, 0);
+    counter.probe.push_fault(Fault {
+        after: 1,
+        ..fault(START_VM, -1)
+    });
+    assert!(counter.guest.vm.start().is_err(), "START_VM");
+    counter.guest.serve(1, |_, _| 0);
+    counter.assert_counts();
+    counter.probe.hold_kicks(true);
+    counter.unset(counter.segment()).expect("UNSET_MEMSEG");
+    counter.assert_counts();
+    counter.assert_pages(OWN, OWN);
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(0, 0);
+    Outcome::Passed
+}
+
+/// DESTROY_VM is refused, and the guest goes on: it can get memory, and have it taken away.
+pub fn after_refused_destroy() -> Outcome {
+    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
+    let destroyed = counter.device.plain(ACRN_IOCTL_DESTROY_VM);
+    assert_eq!(destroyed, Err(Errno::EPERM));
+    counter.assert_counts();
+    let other = Area::anonymous(PAGE);
+    let segment = ram(2 * AT, &other, 0, PAGE);
+    counter.set(segment).expect("SET_MEMSEG");
+    assert_mapped(&counter, OWN + 1);
+    counter.unset(segment).expect("UNSET_MEMSEG");
+    assert_mapped(&counter, OWN);
+    counter.assert_pages(OWN + 1, 1);
+    counter.assert_counts();
+    counter.guest.vm.pause().expect("PAUSE_VM");
+    counter.assert_pages(OWN, 0);
+    Outcome::Passed
+}
