@@ -4,7 +4,10 @@
 
 use std::fs::{self, File};
 
-use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
+use nix::{
+    errno::Errno,
+    kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module},
+};
 
 /// Where the module that is loaded came from, in the test-bed. The error says why the test has to be skipped.
 pub fn path() -> Result<String, String> {
@@ -43,7 +46,12 @@ impl Drop for Lockdown {
 
 /// Unloads it.
 pub fn unload() {
-    delete_module(c"acrn", DeleteModuleFlags::O_NONBLOCK).expect("rmmod acrn");
+    try_unload().expect("rmmod acrn");
+}
+
+/// Unloads it, unless it is in use: `EAGAIN`.
+pub fn try_unload() -> Result<(), Errno> {
+    delete_module(c"acrn", DeleteModuleFlags::O_NONBLOCK)
 }
 
 /// Loads it from `path`.

@@ -28,6 +28,12 @@ impl Status {
         Self::parse(&fs::read_to_string(path).expect("fdinfo"))
     }
 
+    /// What debugfs tells of a VM; nothing without debugfs, or of upstream's driver.
+    pub fn of_vm(vmid: u16) -> Option<Self> {
+        let path = format!("/sys/kernel/debug/acrn_hsm/vm{vmid}/status");
+        Some(Self::parse(&fs::read_to_string(path).ok()?))
+    }
+
     /// A value as it stands there.
     pub fn text(&self, key: &str) -> &str {
         let found: Vec<_> = self.0.iter().filter(|(known, _)| known == key).collect();

@@ -218,3 +218,13 @@ pub fn without_request_page() -> Outcome {
     device.create(&good, cpus).expect("CREATE_VM");
     Outcome::Passed
 }
+
+/// On a file that has a VM the argument does not matter.
+pub fn twice_reads_nothing() -> Outcome {
+    let (device, _page, _) = create_raw(need!(cpus::pick(1)));
+    for argument in [Argument::NULL, Argument::KERNEL] {
+        let refused = device.ioctl(ACRN_IOCTL_CREATE_VM, argument);
+        assert_eq!(refused, Err(Errno::EEXIST));
+    }
+    Outcome::Passed
+}

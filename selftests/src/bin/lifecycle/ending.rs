@@ -21,6 +21,8 @@ use acrn_selftests::{
 };
 use acrn_uapi::ioctl::*;
 
+use crate::orphans::refuse;
+
 /// Runs `end`, and checks that nothing is left, and that the hypervisor was told to pause and to destroy.
 fn ends_well(end: impl FnOnce() -> Result<(), String>) -> Outcome {
     let before = Snapshot::take();
@@ -165,5 +167,19 @@ pub fn file_holds_module() -> Outcome {
     assert_eq!(leaks::module_users(), Some(before + 1));
     drop(device);
     assert_eq!(leaks::module_users(), Some(before));
+    Outcome::Passed
+}
+
+/// PAUSE_VM fails at close, but the VM is paused: it is destroyed all the same.
+pub fn close_pause_refused() -> Outcome {
+    let probe = need!(Probe::open());
+    let before = Snapshot::take();
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    guest.vm.pause().expect("PAUSE_VM");
+    refuse(&probe, hypercall::PAUSE_VM, guest.vm.vmid());
+    guest.close();
+    assert_eq!(before.leaks(), [""; 0]);
     Outcome::Passed
 }

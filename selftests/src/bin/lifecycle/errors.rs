@@ -74,3 +74,23 @@ pub fn of_notify() -> Outcome {
     assert_eq!(idle.ask(access), Answer::DeviceModel);
     Outcome::Passed
 }
+
+/// Results that are no errno: ACRN's are 32 bits wide, and an errno is small.
+pub fn results_of_any_size() -> Outcome {
+    let idle = need!(Idle::new());
+    let pause = |result: i64| {
+        idle.probe.push_fault(Fault {
+            vmid: idle.vmid,
+            ..fault(hypercall::PAUSE_VM, result)
+        });
+        idle.device.plain(ACRN_IOCTL_PAUSE_VM)
+    };
+    for success in [1, 5, i64::from(i32::MAX)] {
+        assert_eq!(pause(success), Ok(()), "{success}");
+    }
+    for strange in [-4096, -100_000, i64::from(i32::MIN), i64::MIN + 22] {
+        assert_eq!(pause(strange), Err(Errno::EIO), "{strange}");
+    }
+    assert_eq!(pause(-133), Err(Errno::EHWPOISON));
+    Outcome::Passed
+}

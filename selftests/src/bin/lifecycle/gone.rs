@@ -3,27 +3,38 @@
 //! A DESTROY_VM that fails though the VM is gone, as it may on ACRN. The next VM of that name gets the same id:
 //! then the driver knows.
 
-use std::os::fd::AsRawFd;
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
 
+use acrn_ioctls::{RequestPage, Target};
 use acrn_selftests::{
+    area::{Area, PAGE},
     cpus,
     device::{Argument, Device},
     event::{Event, until_released},
     guest::{Guest, MEMORY, create_raw},
     harness::Outcome,
-    hypercall::{DESTROY_VM, INJECT_MSI, PAUSE_VM},
+    held::Held,
+    hypercall::{CREATE_VM, DESTROY_VM, INJECT_MSI, PAUSE_VM, START_VM, VM_INTR_MONITOR},
     leaks, need,
     probe::{Probe, fault},
     program,
     trace::Trace,
+    waiter::{sleeps, until},
 };
 use acrn_uapi::{acrn_irqfd, acrn_msi_entry, ioctl::*};
 use mini_acrn_channel::Fault;
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    unistd::{Pid, gettid},
+};
 
 const TIMED_OUT: i64 = -(libc::ETIMEDOUT as i64);
 /// Pages of a guest's memory, and its request page.
-const PINS: i64 = 1 + MEMORY as i64 / 4096;
+pub const PINS: i64 = 1 + MEMORY as i64 / 4096;
 
 /// DESTROY_VM is carried out, and says that it was not.
 fn lie(probe: &Probe, vmid: u16) {
@@ -34,11 +45,14 @@ fn lie(probe: &Probe, vmid: u16) {
     });
 }
 
-/// A guest that runs and has an ioeventfd and an irqfd. Both eventfds, and their ids.
-fn with_eventfds(cpus: u64) -> (Guest, [Event; 2], [u32; 2]) {
-    let guest = Guest::long_mode(cpus, &program::greet_and_spin());
+/// Where a guest rings by an ioeventfd of 4 bytes.
+pub const DOORBELL: Target = Target::Memory(DOORBELL_ADDRESS);
+const DOORBELL_ADDRESS: u64 = 0xd000_0000;
+
+/// Gives a VM an irqfd and an ioeventfd, at [`DOORBELL`]. Both eventfds, and their ids.
+pub fn give_eventfds(file: &impl AsFd) -> ([Event; 2], [u32; 2]) {
     let events = [Event::new(), Event::new()];
-    let device = Device::sharing(&guest.vm);
+    let device = Device::sharing(file);
     let mut irqfd = acrn_irqfd {
         fd: events[0].as_raw_fd(),
         flags: 0,
@@ -50,21 +64,28 @@ fn with_eventfds(cpus: u64) -> (Guest, [Event; 2], [u32; 2]) {
     device.with(ACRN_IOCTL_IRQFD, &mut irqfd).expect("IRQFD");
     let mut ioeventfd = acrn_uapi::acrn_ioeventfd {
         fd: events[1].as_raw_fd() as u32,
-        addr: 0xd000_0000,
+        addr: DOORBELL_ADDRESS,
         len: 4,
         ..Default::default()
     };
     device
         .with(ACRN_IOCTL_IOEVENTFD, &mut ioeventfd)
         .expect("IOEVENTFD");
+    let ids = [events[0].id(), events[1].id()];
+    (events, ids)
+}
+
+/// A guest that runs and has them.
+fn with_eventfds(cpus: u64) -> (Guest, [Event; 2], [u32; 2]) {
+    let guest = Guest::long_mode(cpus, &program::greet_and_spin());
+    let (events, ids) = give_eventfds(&guest.vm);
     guest.vm.start().expect("START_VM");
     guest.serve(1, |_, _| 0);
-    let ids = [events[0].id(), events[1].id()];
     (guest, events, ids)
 }
 
 /// Pages pinned since there were `before`.
-fn pinned(before: i64) -> i64 {
+pub fn pinned(before: i64) -> i64 {
     leaks::pinned_pages().expect("/proc/vmstat") - before
 }
 
@@ -153,5 +174,93 @@ pub fn of_orphan() -> Outcome {
     until_released(&ids);
     assert_left_alone(&probe, &successor, masks[1]);
     end(successor);
+    Outcome::Passed
+}
+
+/// The next VM of that name cannot be made, but it had the id: what the older one has is given back all the same.
+pub fn creation_fails() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let before = pinned(0);
+    let (older, events, ids) = with_eventfds(cpus);
+    let vmid = older.vm.vmid();
+    let device = Device::sharing(&older.vm);
+    older.vm.pause().expect("PAUSE_VM");
+    lie(&probe, vmid);
+    assert_eq!(device.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+    assert_eq!(pinned(before), PINS);
+    probe.push_fault(Fault {
+        after: 1,
+        patch: 1,
+        value: 17,
+        ..fault(CREATE_VM, 0)
+    });
+    let other = need!(Device::open());
+    let page = RequestPage::new().expect("a request page");
+    let refused = other.create(&page, cpus).err();
+    assert_eq!(refused, Some(Errno::EINVAL));
+    assert_eq!(probe.vms().len(), 0, "VMs");
+    // The file has the request page until it is closed.
+    assert_eq!(pinned(before), 1);
+    assert_eq!(device.plain(ACRN_IOCTL_START_VM), Err(Errno::ENODEV));
+    drop(events);
+    until_released(&ids);
+    drop(device);
+    older.close();
+    assert_eq!(pinned(before), 0);
+    Outcome::Passed
+}
+
+/// Runs `command` on a thread, whose id is returned as well.
+fn on_thread<T: Send + 'static>(
+    command: impl FnOnce() -> T + Send + 'static,
+) -> (JoinHandle<T>, Pid) {
+    let (sender, ids) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        sender.send(gettid()).expect("the first thread");
+        command()
+    });
+    let id = ids.recv().expect("the new thread");
+    (thread, id)
+}
+
+/// Its id goes to another VM while a command for it waits for one that is under way: the command must not be the
+/// other VM's.
+pub fn while_command_waits() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let (older, _page, vmid) = create_raw(cpus);
+    let older = Arc::new(older);
+    older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    lie(&probe, vmid);
+    assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+    let trace = Trace::start(&probe);
+    let sharing = older.clone();
+    let held = Held::start(&probe, VM_INTR_MONITOR, vmid, move || {
+        let page = Area::anonymous(PAGE);
+        sharing.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, Argument::At(&page, 0))
+    });
+    let (creator, id) = on_thread(move || create_raw(cpus));
+    until("the id is another's", || !trace.calls(CREATE_VM).is_empty());
+    // It waits to end the older one: for longer than for anything else.
+    let mut asleep = 0;
+    until("the new VM waits for the older one", || {
+        asleep = match sleeps(id) {
+            true => asleep + 1,
+            false => 0,
+        };
+        asleep > 20
+    });
+    let sharing = older.clone();
+    let (starter, id) = on_thread(move || sharing.plain(ACRN_IOCTL_START_VM));
+    until("START_VM waits", || sleeps(id));
+    assert!(!starter.is_finished());
+    // That was under way before anybody could know: no matter what comes of it.
+    let _ = held.release();
+    let started = starter.join().expect("START_VM");
+    assert_eq!(started, Err(Errno::ENODEV));
+    let (_successor, _page, successor_vmid) = creator.join().expect("CREATE_VM");
+    assert_eq!(successor_vmid, vmid);
+    assert_eq!(trace.calls(START_VM).len(), 0, "START_VM of the other VM");
     Outcome::Passed
 }

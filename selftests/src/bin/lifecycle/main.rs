@@ -11,6 +11,7 @@ use acrn_selftests::harness::{self, Test};
 mod clients;
 mod create;
 mod destroy;
+mod destroying;
 mod ending;
 mod errors;
 mod gone;
@@ -18,6 +19,7 @@ mod heap;
 mod killable;
 mod module;
 mod order;
+mod orphans;
 mod pass;
 mod races;
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Test::new("registers_arrive", pass::registers_arrive),
         Test::new("errors_passed_on", errors::of_commands),
         Test::new("notify_errors_passed_on", errors::of_notify),
+        Test::new("results_of_any_size", errors::results_of_any_size),
         Test::new("file_holds_module", ending::file_holds_module),
         Test::new("close_empty", ending::close_empty),
         Test::new("create_tells_vmid_and_vcpus", create::tells_vmid_and_vcpus),
@@ -55,6 +58,15 @@ fn main() -> ExitCode {
         Test::new("destroy_needs_pause", destroy::needs_pause),
         Test::new("destroy_refused", destroy::refused),
         Test::new("destroy_gives_memory_back", destroy::gives_memory_back),
+        Test::new("requests_during_destroy", destroying::requests),
+        Test::new("interrupts_during_destroy", destroying::interrupts),
+        Test::new("commands_during_destroy", destroying::commands),
+        Test::new("memory_goes_during_start", destroying::memory_during_start),
+        Test::new(
+            "interrupts_after_refused_reset",
+            destroying::interrupts_after_refused_reset,
+        ),
+        Test::new("module_stays", module::stays_while_guest_lives),
         Test::new("heap_does_not_grow", heap::does_not_grow).within(300),
         // Upstream's driver has trouble with what follows: what comes after it may be its fault.
         Test::new("create_read_only_argument", create::read_only_argument),
@@ -63,6 +75,7 @@ fn main() -> ExitCode {
         Test::new("destroy_vm_ends_attach", clients::destroy_vm_ends_attach),
         Test::new("destroy_then_create", destroy::then_create),
         Test::new("create_twice", create::twice),
+        Test::new("create_twice_reads_nothing", create::twice_reads_nothing),
         Test::new("create_from_two_threads", create::from_two_threads),
         Test::new("destroy_refused_at_close", destroy::refused_at_close),
         Test::new("killed_behind_memory", killable::behind_memory),
@@ -70,8 +83,16 @@ fn main() -> ExitCode {
         Test::helper("waiting_victim", killable::victim),
         Test::new("gone_of_open_file", gone::of_open_file),
         Test::new("gone_of_orphan", gone::of_orphan),
+        Test::new("gone_and_creation_fails", gone::creation_fails),
+        Test::new("gone_while_command_waits", gone::while_command_waits),
+        Test::new("orphan_that_runs", orphans::that_runs),
+        Test::new("orphan_that_is_paused", orphans::that_is_paused),
+        Test::new("orphans_two", orphans::two),
+        Test::new("orphan_tried_beside_io", orphans::tried_beside_io),
         Test::new("unload_with_orphan", module::unload_with_orphan),
+        Test::new("unload_with_running_orphan", orphans::that_runs_at_unload),
         Test::new("close_paused", ending::close_paused),
+        Test::new("close_pause_refused", ending::close_pause_refused),
         Test::new("close_created", ending::close_created),
         Test::new("close_running", ending::close_running),
         Test::new("close_spinning", ending::close_spinning),

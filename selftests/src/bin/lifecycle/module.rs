@@ -2,16 +2,26 @@
 
 //! The module goes while something of it is left.
 
+use std::sync::Arc;
+
+use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
+    device::Device,
     guest::{Guest, MEMORY, create_raw},
     harness::Outcome,
+    held::Held,
     hypercall::DESTROY_VM,
     leaks, module, need,
     probe::{Probe, fault},
+    program::{self, RESULTS, read},
     trace::Trace,
 };
+use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
 use mini_acrn_channel::vm_state;
+use nix::errno::Errno;
+
+use crate::orphans::refuse;
 
 /// A VM that the hypervisor would not destroy when its file was closed: it goes with the module, which gives its
 /// memory back (A1).
@@ -37,5 +47,36 @@ pub fn unload_with_orphan() -> Outcome {
 
     module::load(&path);
     create_raw(cpus);
+    Outcome::Passed
+}
+
+/// While a file is open the module stays, whatever is under way: a guest that waits for an answer, DESTROY_VM, and
+/// after one that was refused.
+pub fn stays_while_guest_lives() -> Outcome {
+    need!(module::path());
+    let probe = need!(Probe::open());
+    let assert_stays = |when: &str| {
+        assert_eq!(module::try_unload(), Err(Errno::EAGAIN), "{when}");
+    };
+    let access = [read(Target::Port(0x510), Width::Four)];
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&access));
+    let device = Arc::new(Device::sharing(&guest.vm));
+    guest.vm.start().expect("START_VM");
+    guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
+    assert_stays("a guest waits");
+    assert_eq!(guest.serve(1, |_, _| 7).len(), 1);
+    assert_eq!(guest.memory.read::<u32>(RESULTS as usize), 7);
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    refuse(&probe, DESTROY_VM, guest.vm.vmid());
+    let destroyer = device.clone();
+    let held = Held::start(&probe, DESTROY_VM, guest.vm.vmid(), move || {
+        destroyer.plain(ACRN_IOCTL_DESTROY_VM)
+    });
+    assert_stays("DESTROY_VM is under way");
+    assert_eq!(held.release(), Err(Errno::EIO));
+    assert_stays("DESTROY_VM was refused");
+    assert!(probe.vm(guest.vm.vmid()).is_some());
+    device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+    assert_stays("the file is open");
     Outcome::Passed
 }

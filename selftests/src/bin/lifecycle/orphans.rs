@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! VMs that the hypervisor will not destroy when their file is closed, while their guests do something. They keep
+//! their memory and nothing else, and are tried again whenever a VM is made.
+
+use std::thread;
+
+use acrn_ioctls::{RequestPage, Target, Width};
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    event::{Event, until_released},
+    guest::{Guest, create_raw},
+    harness::Outcome,
+    held::Held,
+    hypercall::{DESTROY_VM, INJECT_MSI, NOTIFY_REQUEST_FINISH, PAUSE_VM},
+    module, need,
+    probe::{Probe, fault},
+    program::{self, RESULTS, read, write},
+    scripted::request,
+    status::Status,
+    trace::Trace,
+    waiter::until,
+};
+use mini_acrn_channel::{Fault, kind, vm_state};
+
+use crate::gone::{DOORBELL, PINS, give_eventfds, pinned};
+
+/// The next hypercall `id` for a VM is refused.
+pub fn refuse(probe: &Probe, id: u32, vmid: u16) {
+    probe.push_fault(Fault {
+        vmid,
+        ..fault(id, -5)
+    });
+}
+
+/// How often the hypervisor was told `id` of a VM.
+fn told(trace: &Trace<'_>, id: u32, vmid: u16) -> usize {
+    let calls = trace.calls(id);
+    let of_vm = calls.iter().filter(|call| call.p1 == vmid.into());
+    of_vm.count()
+}
+
+/// A VM without a file, whose guest runs on: the hypervisor refused to pause it, too. `events` are those that
+/// [`give_eventfds`] gave it.
+struct Running {
+    vmid: u16,
+    events: [Event; 2],
+    ids: [u32; 2],
+}
+
+impl Running {
+    /// Its guest waits for an answer when its file is closed, is told that no device is there, and rings the
+    /// doorbell.
+    fn new(probe: &Probe, cpus: u64) -> Self {
+        let accesses = [
+            read(Target::Port(0x510), Width::Four),
+            write(DOORBELL, Width::Four, 1),
+        ];
+        let guest = Guest::long_mode(cpus, &program::long_mode(&accesses));
+        let (events, ids) = give_eventfds(&guest.vm);
+        let vmid = guest.vm.vmid();
+        guest.vm.start().expect("START_VM");
+        let slot = guest.page.slot(0).expect("slot 0");
+        until("the guest asks", || slot.is_ours());
+        let trace = Trace::start(probe);
+        for id in [PAUSE_VM, DESTROY_VM] {
+            refuse(probe, id, vmid);
+        }
+        guest.close();
+        until("the guest runs on", || {
+            let stored = probe.read_guest(vmid, RESULTS, 4);
+            stored.as_deref() == Some(&[0xff; 4])
+        });
+        until("the guest rings", || {
+            let asked = trace.events(kind::REQUEST_PENDING);
+            asked.iter().any(|record| record.vmid == vmid)
+        });
+        assert_eq!(told(&trace, NOTIFY_REQUEST_FINISH, vmid), 1);
+        trace.assert_sane();
+        Self { vmid, events, ids }
+    }
+}
+
+/// It is as if no device were there, nothing rings, and nothing interrupts it. The next VM is its end: it has to be
+/// paused for that.
+pub fn that_runs() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let before = pinned(0);
+    let orphan = Running::new(&probe, masks[0]);
+    let vmid = orphan.vmid;
+    let state = probe.vm(vmid).expect("the orphan").state;
+    assert_eq!(state, vm_state::RUNNING);
+    assert_eq!(pinned(before), PINS, "the guest uses them");
+    if let Some(status) = Status::of_vm(vmid) {
+        assert_eq!(status.text("state"), "running");
+        for key in ["clients", "ioeventfds", "irqfds"] {
+            assert_eq!(status.number(key), 0, "{key}");
+        }
+    }
+    let [irqfd, doorbell] = &orphan.events;
+    assert_eq!(doorbell.take(), 0, "the doorbell rang");
+    let trace = Trace::start(&probe);
+    irqfd.signal();
+    assert_eq!(irqfd.take(), 1, "the driver took the event");
+    assert_eq!(trace.calls(INJECT_MSI).len(), 0);
+    drop(orphan.events);
+    until_released(&orphan.ids);
+
+    let trace = Trace::start(&probe);
+    let (_device, _page, _) = create_raw(masks[1]);
+    for id in [PAUSE_VM, DESTROY_VM] {
+        assert_eq!(told(&trace, id, vmid), 1, "{id:#x}");
+    }
+    assert!(probe.vm(vmid).is_none());
+    assert_eq!(pinned(before), 1, "the page of the new VM");
+    Outcome::Passed
+}
+
+/// The module goes, and with it the orphan, whatever its guest does.
+pub fn that_runs_at_unload() -> Outcome {
+    let path = need!(module::path());
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let before = pinned(0);
+    let orphan = Running::new(&probe, cpus);
+    let trace = Trace::start(&probe);
+    module::unload();
+    for id in [PAUSE_VM, DESTROY_VM] {
+        assert_eq!(told(&trace, id, orphan.vmid), 1, "{id:#x}");
+    }
+    assert_eq!(probe.vms().len(), 0, "VMs");
+    assert_eq!(pinned(before), 0);
+    // Nothing of the module hangs on it.
+    for event in &orphan.events {
+        event.signal();
+    }
+    module::load(&path);
+    create_raw(cpus);
+    Outcome::Passed
+}
+
+/// One that is paused has let go of its eventfds, and what it is made to ask stays where it is.
+pub fn that_is_paused() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let before = pinned(0);
+    let guest = Guest::long_mode(masks[0], &program::greet_and_spin());
+    let (events, ids) = give_eventfds(&guest.vm);
+    let vmid = guest.vm.vmid();
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    refuse(&probe, DESTROY_VM, vmid);
+    guest.close();
+    let [irqfd, doorbell] = &events;
+    let trace = Trace::start(&probe);
+    let ring = request(vmid, 0, write(DOORBELL, Width::Four, 1));
+    assert_eq!(probe.raise(ring), 0, "RAISE_REQUEST");
+    irqfd.signal();
+    assert_eq!(irqfd.take(), 1, "the driver took the event");
+    // Another VM's request is served behind that one.
+    let (other, page, other_vmid) = create_bystander(&probe, masks[1], vmid);
+    assert_eq!(probe.raise(request(other_vmid, 0, ring_of_other())), 0);
+    let slot = page.slot(0).expect("slot 0");
+    until("the other VM's request is dispatched", || slot.is_ours());
+    assert_eq!(doorbell.take(), 0, "the doorbell rang");
+    for id in [INJECT_MSI, NOTIFY_REQUEST_FINISH] {
+        assert_eq!(told(&trace, id, vmid), 0, "{id:#x}");
+    }
+    drop(events);
+    until_released(&ids);
+    assert!(probe.vm(vmid).is_some(), "it was refused twice");
+    assert_eq!(pinned(before), PINS + 1);
+    drop(other);
+    // The end of the other VM is not the opportunity, but the next one is.
+    let (_device, _page, _) = create_raw(masks[1]);
+    assert!(probe.vm(vmid).is_none());
+    assert_eq!(pinned(before), 1);
+    Outcome::Passed
+}
+
+fn ring_of_other() -> program::Access {
+    read(Target::Port(0x510), Width::One)
+}
+
+/// A VM with a client, which is made while the orphan `orphan` is refused once more.
+fn create_bystander(probe: &Probe, cpus: u64, orphan: u16) -> (Device, RequestPage, u16) {
+    refuse(probe, DESTROY_VM, orphan);
+    let (device, page, vmid) = create_raw(cpus);
+    let client = acrn_uapi::ioctl::ACRN_IOCTL_CREATE_IOREQ_CLIENT;
+    device.plain(client).expect("CREATE_IOREQ_CLIENT");
+    (device, page, vmid)
+}
+
+/// Two at a time. One that is refused again does not keep the other.
+pub fn two() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let before = pinned(0);
+    let guests = [masks[0], masks[1]].map(|cpus| {
+        let guest = Guest::long_mode(cpus, &program::greet_and_spin());
+        guest.vm.start().expect("START_VM");
+        guest.serve(1, |_, _| 0);
+        guest
+    });
+    let vmids = [guests[0].vm.vmid(), guests[1].vm.vmid()];
+    for vmid in vmids {
+        refuse(&probe, DESTROY_VM, vmid);
+    }
+    for guest in guests {
+        guest.close();
+    }
+    assert_eq!(probe.vms().len(), 2, "orphans");
+    assert_eq!(pinned(before), 2 * PINS);
+
+    let trace = Trace::start(&probe);
+    refuse(&probe, DESTROY_VM, vmids[0]);
+    let (device, page, _) = create_raw(masks[2]);
+    for vmid in vmids {
+        assert_eq!(told(&trace, DESTROY_VM, vmid), 1, "VM {vmid}");
+    }
+    // The new one has the id of the second.
+    assert_eq!(probe.vms().len(), 2, "the first, and the new one");
+    assert!(probe.vm(vmids[0]).is_some(), "it was refused again");
+    assert_eq!(pinned(before), PINS + 1);
+    drop((device, page));
+    let (_device, _page, _) = create_raw(masks[2]);
+    assert_eq!(probe.vms().len(), 1, "VMs");
+    assert_eq!(pinned(before), 1);
+    Outcome::Passed
+}
+
+/// While an orphan is tried again, and refused again, other VMs are served.
+pub fn tried_beside_io() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let orphan = Guest::long_mode(masks[0], &program::greet_and_spin());
+    let vmid = orphan.vm.vmid();
+    orphan.vm.start().expect("START_VM");
+    orphan.serve(1, |_, _| 0);
+    let accesses = [read(Target::Port(0x510), Width::Four); 3];
+    let other = Guest::long_mode(masks[1], &program::long_mode(&accesses));
+    refuse(&probe, DESTROY_VM, vmid);
+    orphan.close();
+    refuse(&probe, DESTROY_VM, vmid);
+    let cpus = masks[2];
+    let held = Held::start(&probe, DESTROY_VM, vmid, move || create_raw(cpus));
+    other.vm.start().expect("START_VM of another VM");
+    assert_eq!(other.serve(1, |_, _| 7).len(), accesses.len());
+    assert_eq!(other.memory.read::<u32>(RESULTS as usize), 7);
+    // It waits behind the orphan.
+    let ender = thread::spawn(move || drop(other));
+    let created = held.release();
+    until("the other VM ends", || ender.is_finished());
+    ender.join().expect("the other VM");
+    assert!(probe.vm(vmid).is_some(), "it was refused again");
+    drop(created);
+    create_raw(cpus);
+    assert_eq!(probe.vms().len(), 0, "VMs");
+    Outcome::Passed
+}
