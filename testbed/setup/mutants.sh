@@ -24,7 +24,7 @@ mutants() {
 	[ -z "${FRESH:-}" ] || options+=(--fresh)
 	mutants_prepare
 	say "slips in the driver, one at a time:"
-	selftests mutants "${mutants_options[@]}" "${options[@]}" -- \
+	selftests mutants --jobs 2 "${mutants_options[@]}" "${options[@]}" -- \
 		make KDIR="$kernel_build" "${kernel_flags[0]}" RUSTC="$kernel_rustc" BINDGEN="$bindgen"
 }
 
