@@ -242,22 +242,20 @@ pub fn looked_at_without_a_lock() -> Outcome {
     bench.set(whole(&small)).expect("SET_MEMSEG");
     let limit = (locked() << 10) + 64 * PAGE as u64;
     setrlimit(Resource::RLIMIT_MEMLOCK, limit, limit).expect("setrlimit");
-    // SAFETY: only changes this process's credentials. To leave user 0 takes all capabilities away.
-    if unsafe { libc::seteuid(65534) } != 0 {
-        skip!("cannot drop CAP_IPC_LOCK: {}", Errno::last());
-    }
     let file = Device::sharing(&bench.device);
     let mut segment = whole(&large);
-    let set = Asleep::start(
-        || true,
-        move || file.with(ACRN_IOCTL_SET_MEMSEG, &mut segment),
-    );
+    let set = move || {
+        // SAFETY: only changes this thread's credentials: to leave user 0 takes all capabilities away. The C library
+        // would have to ask each thread, also one that waits for a page.
+        let left = unsafe { libc::syscall(libc::SYS_setresuid, -1, 65534, -1) };
+        assert_eq!(left, 0, "setresuid");
+        file.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+    };
+    let set = Asleep::start(|| true, set);
     let file = Device::sharing(&bench.device);
     let mut segment = whole(&small);
     let unset = std::thread::spawn(move || file.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment));
     until("UNSET_MEMSEG returns", || unset.is_finished());
-    // SAFETY: as above; this brings them back.
-    assert_eq!(unsafe { libc::seteuid(0) }, 0);
     assert_eq!(unset.join().expect("UNSET_MEMSEG"), Ok(()));
     let _large = large.provide();
     assert_eq!(set.result(), Err(Errno::ENOMEM));
