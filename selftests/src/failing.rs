@@ -128,8 +128,11 @@ impl Failing {
                 nth += 1;
                 assert!(nth < ENOUGH, "it allocates without end");
             }
-            assert!(failures > 0, "none of {} allocations matters", nth - 1);
             println!("{extent:?}: {} allocations, {failures} failures", nth - 1);
+            assert!(
+                failures > 0 || extent == Extent::One,
+                "no allocation matters"
+            );
         }
     }
 }

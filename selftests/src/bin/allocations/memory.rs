@@ -66,7 +66,7 @@ pub fn set_scattered() -> Outcome {
 
 /// So many of them that what the driver remembers is large itself.
 pub fn set_much_scattered() -> Outcome {
-    check_set(&scattered(4500))
+    check_set(&scattered(2500))
 }
 
 /// Over the middle of other memory, which is then there as before, or gone there as a whole.

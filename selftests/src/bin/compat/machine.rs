@@ -9,11 +9,12 @@ use acrn_selftests::{
     area::{Area, PAGE},
     bench::ALL_RIGHTS,
     cpus,
-    device::creation,
+    device::{Argument, creation},
     harness::Outcome,
-    need,
+    hypercall, need,
     probe::Probe,
     program::{self, DONE_PORT, REAL_MODE_ENTRY, read},
+    trace::Trace,
 };
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
@@ -155,6 +156,34 @@ pub fn life_of_a_vm() -> Outcome {
     device
         .bytes(ACRN_IOCTL_UNSET_MEMSEG, &bytes)
         .expect("UNSET_MEMSEG");
+    machine.destroy();
+    Outcome::Passed
+}
+
+/// What a 32-bit program does not give of the structure is zero for the hypervisor, whatever was in that memory before.
+pub fn end_of_registers() -> Outcome {
+    let machine = need!(Machine::new());
+    let before = Area::anonymous(PAGE);
+    for offset in 0..size_of::<acrn_vcpu_regs>() {
+        before.write::<u8>(offset, 0xff);
+    }
+    for _ in 0..16 {
+        // Refused, and the driver's copy of it is free again.
+        let refused = Argument::At(&before, 0);
+        let refused = machine
+            .device
+            .wide()
+            .ioctl(ACRN_IOCTL_SET_VCPU_REGS, refused);
+        assert_eq!(refused, Err(Errno::EINVAL));
+        let trace = Trace::start(&machine.probe);
+        machine
+            .device
+            .bytes(SET_VCPU_REGS, &registers()[..VCPU_REGS])
+            .expect("SET_VCPU_REGS");
+        let calls = trace.calls(hypercall::SET_VCPU_REGS);
+        let told = &calls[0].data[..calls[0].data_len as usize];
+        assert_eq!(told[VCPU_REGS..], [0; 4]);
+    }
     machine.destroy();
     Outcome::Passed
 }

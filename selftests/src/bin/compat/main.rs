@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     harness::main(&[
         Test::new("without_a_vm", machine::without_a_vm),
         Test::new("life_of_a_vm", machine::life_of_a_vm),
+        Test::new("end_of_registers", machine::end_of_registers),
         Test::new("structures_arrive", arguments::structures_arrive),
         Test::new("interrupt_line", arguments::interrupt_line),
         Test::new("interrupt_monitor", arguments::interrupt_monitor),
