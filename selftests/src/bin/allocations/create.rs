@@ -13,7 +13,7 @@ use acrn_selftests::{
     event::Event,
     failing::Failing,
     harness::Outcome,
-    leaks, need,
+    leaks, module, need,
     probe::Probe,
     program::write,
     scripted::request,
@@ -45,6 +45,14 @@ pub fn create_vm() -> Outcome {
         },
     );
     Outcome::Passed
+}
+
+/// The same with a module that had no VM yet, which needs memory for its lists.
+pub fn first_vm() -> Outcome {
+    let path = need!(module::path());
+    module::unload();
+    module::load(&path);
+    create_vm()
 }
 
 fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {

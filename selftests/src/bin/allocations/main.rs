@@ -35,5 +35,6 @@ fn main() -> ExitCode {
         // Upstream's driver has trouble with what follows: what comes after it may be its fault.
         Test::new("close", create::close),
         Test::new("create_vm", create::create_vm),
+        Test::new("first_vm", create::first_vm),
     ])
 }

@@ -4,7 +4,8 @@
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
-    bench::Bench,
+    area::{Area, PAGE},
+    bench::{Bench, whole},
     guest::Guest,
     harness::Outcome,
     manners, need,
@@ -209,5 +210,21 @@ pub fn state_matters() -> Outcome {
     }
     assert_eq!(DEASSIGN_PCI.issue(&device, &bytes), Ok(()));
     assert_eq!(entries(), Some(0));
+    Outcome::Passed
+}
+
+/// The VM does not have a device that the hypervisor refused: memory that goes is given back at once.
+pub fn refused_parks_nothing() -> Outcome {
+    let bench = need!(Bench::new());
+    let area = Area::anonymous(4 * PAGE);
+    for _ in 0..2 {
+        bench.set(whole(&area)).expect("SET_MEMSEG");
+        ASSIGN_PCI.fail_next(&bench, Errno::EBUSY);
+        let assigned = ASSIGN_PCI.issue(&bench.device, &pci_bytes(&PCI));
+        assert_eq!(assigned, Err(Errno::EBUSY));
+        bench.unset(whole(&area)).expect("UNSET_MEMSEG");
+        bench.assert_nothing_left();
+    }
+    bench.destroy();
     Outcome::Passed
 }

@@ -239,3 +239,25 @@ pub fn refused() -> Outcome {
     }
     Outcome::Passed
 }
+
+/// A device that the hypervisor did not take back is the VM's until that ends.
+pub fn not_taken_back() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let bytes = pci_bytes(&Function::pcidev(function.bdf()));
+    for destroy in [true, false] {
+        function.turn_on(BUS_MASTER);
+        let bench = need!(Bench::new());
+        assert_eq!(ASSIGN_PCI.issue(&bench.device, &bytes), Ok(()));
+        DEASSIGN_PCI.fail_next(&bench, Errno::EBUSY);
+        let taken = DEASSIGN_PCI.issue(&bench.device, &bytes);
+        assert_eq!(taken, Err(Errno::EBUSY));
+        assert!(function.is_bus_master());
+        match destroy {
+            true => bench.destroy(),
+            false => drop(manners::forget(&bench.device)),
+        }
+        drop(bench);
+        assert!(!function.is_bus_master(), "it goes on with its DMA");
+    }
+    Outcome::Passed
+}

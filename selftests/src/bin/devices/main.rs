@@ -27,6 +27,10 @@ fn main() -> ExitCode {
         Test::new("monitor_request_arrives", monitor::request_arrives),
         Test::new("monitor_any_address", monitor::any_address_in_the_page),
         Test::new("monitor_errors_passed_on", monitor::errors_passed_on),
+        Test::new(
+            "monitor_refused_writes_nothing",
+            monitor::refused_writes_nothing,
+        ),
         Test::new("monitor_bad_pages", monitor::bad_pages),
         Test::new("monitor_by_acrn_ioctls", typed::monitor),
         // Upstream's driver has trouble with what follows: what comes after it may be its fault.
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
             monitor::nothing_stays_pinned,
         ),
         Test::new("monitor_two_threads", monitor::two_threads),
+        Test::new("refused_parks_nothing", books::refused_parks_nothing),
         Test::new("free_after_close", books::free_after_close),
         Test::new("left_over_taken_back", left_over::taken_back),
         Test::new("left_over_refused", left_over::refused),
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
             "left_over_behind_missing",
             left_over::behind_one_that_is_missing,
         ),
+        Test::new("left_over_not_taken_back", left_over::not_taken_back),
         Test::new("left_over_without_reset", left_over::without_reset),
         Test::new("left_over_with_reset", left_over::with_reset),
         Test::helper("victim", left_over::victim),

@@ -162,6 +162,20 @@ pub fn errors_passed_on() -> Outcome {
     Outcome::Passed
 }
 
+/// A refusal is told, and nothing is written: also where nothing can be.
+pub fn refused_writes_nothing() -> Outcome {
+    let bench = need!(Bench::new());
+    let page = request(GET, ENTRIES);
+    page.protect();
+    for errno in [Errno::EPERM, Errno::EBUSY] {
+        let result = -i64::from(errno as i32);
+        bench.probe.push_fault(fault(VM_INTR_MONITOR, result));
+        assert_eq!(monitor(&bench, &page), Err(errno));
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
 /// No page, or one that cannot be read and written.
 pub fn bad_pages() -> Outcome {
     let bench = need!(Bench::new());

@@ -22,6 +22,7 @@ mod order;
 mod orphans;
 mod pass;
 mod races;
+mod shutdown;
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -104,6 +105,9 @@ fn main() -> ExitCode {
         ),
         Test::new("killed_while_running", ending::killed_while_running),
         Test::helper("victim", ending::victim),
+        // The test-bed reboots behind and under them.
+        Test::helper("orphan_outlives_module", shutdown::orphan_outlives_module),
+        Test::helper("late_creators", shutdown::late_creators),
         Test::new("clients_come_and_go", clients::come_and_go),
         Test::new("everything_at_once", races::everything_at_once),
     ])

@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File},
     io::Read,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     thread,
 };
@@ -154,5 +155,19 @@ pub fn neighbours() -> Outcome {
         }
     });
     assert_eq!(folders(), before);
+    Outcome::Passed
+}
+
+/// Nobody but root may open the device, or look at a VM.
+pub fn file_modes() -> Outcome {
+    let mode = |path: &Path| {
+        let file = fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        file.permissions().mode() & 0o7777
+    };
+    assert_eq!(mode(Path::new("/dev/acrn_hsm")), 0o600);
+    need_debugfs!();
+    let bench = need!(Bench::new());
+    assert_eq!(mode(&folder(bench.vmid).join("status")), 0o400);
+    bench.destroy();
     Outcome::Passed
 }

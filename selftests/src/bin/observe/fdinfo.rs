@@ -13,7 +13,9 @@ use acrn_selftests::{
     event::Event,
     guest::Guest,
     harness::Outcome,
+    hypercall::{DESTROY_VM, PAUSE_VM, RESET_VM, START_VM},
     need,
+    probe::{Probe, fault},
     program::{self, read, write},
     status::Status,
 };
@@ -146,10 +148,38 @@ pub fn states_and_requests() -> Outcome {
 /// A START_VM that the hypervisor refuses does not make the VM run.
 pub fn refused_start() -> Outcome {
     let bench = need!(Bench::new());
-    let refuse = acrn_selftests::probe::fault(acrn_selftests::hypercall::START_VM, -1);
-    bench.probe.push_fault(refuse);
+    bench.probe.push_fault(fault(START_VM, -1));
     assert!(bench.device.plain(ACRN_IOCTL_START_VM).is_err());
     assert_eq!(Status::of(&bench.device).text("state"), "created");
     bench.destroy();
+    Outcome::Passed
+}
+
+/// Nor do other refusals change the state: of a guest that runs, and of one that is paused.
+pub fn refused_commands() -> Outcome {
+    let probe = need!(Probe::open());
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
+    let device = Device::sharing(&guest.vm);
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    let refused = |request, id, state| {
+        probe.push_fault(fault(id, -5));
+        assert!(device.plain(request).is_err(), "{request:#x}");
+        assert_eq!(Status::of(&device).text("state"), state, "{request:#x}");
+        if let Some(status) = Status::of_vm(guest.vm.vmid()) {
+            assert_eq!(status.text("state"), state, "{request:#x}, by debugfs");
+        }
+    };
+    refused(ACRN_IOCTL_START_VM, START_VM, "running");
+    refused(ACRN_IOCTL_PAUSE_VM, PAUSE_VM, "running");
+    refused(ACRN_IOCTL_RESET_VM, RESET_VM, "running");
+    refused(ACRN_IOCTL_DESTROY_VM, DESTROY_VM, "running");
+    guest.vm.pause().expect("PAUSE_VM");
+    refused(ACRN_IOCTL_PAUSE_VM, PAUSE_VM, "paused");
+    refused(ACRN_IOCTL_START_VM, START_VM, "paused");
+    refused(ACRN_IOCTL_RESET_VM, RESET_VM, "paused");
+    refused(ACRN_IOCTL_DESTROY_VM, DESTROY_VM, "paused");
+    guest.vm.reset().expect("RESET_VM");
+    refused(ACRN_IOCTL_RESET_VM, RESET_VM, "created");
     Outcome::Passed
 }

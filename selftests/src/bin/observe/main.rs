@@ -18,6 +18,8 @@ fn main() -> ExitCode {
         Test::new("fdinfo_numbers", fdinfo::numbers),
         Test::new("fdinfo_states_and_requests", fdinfo::states_and_requests),
         Test::new("fdinfo_refused_start", fdinfo::refused_start),
+        Test::new("fdinfo_refused_commands", fdinfo::refused_commands),
+        Test::new("file_modes", debugfs::file_modes),
         Test::new("look_while_held", waiting::while_held),
         Test::new("look_while_created", waiting::while_created),
         Test::new("look_while_memory_waits", waiting::while_memory_waits),
@@ -36,6 +38,11 @@ fn main() -> ExitCode {
         Test::new(
             "trace_of_requests_and_interrupts",
             tracepoints::requests_and_interrupts,
+        ),
+        Test::new("trace_of_other_vcpus", tracepoints::of_other_vcpus),
+        Test::new(
+            "trace_of_dropped_interrupts",
+            tracepoints::of_dropped_interrupts,
         ),
         Test::new("log_of_failed_commands", log::failed_commands),
         Test::new("log_of_failed_creation", log::failed_creation),

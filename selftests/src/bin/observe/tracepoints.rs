@@ -10,11 +10,12 @@ use std::{
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
+    cpus,
     event::Event,
     harness::Outcome,
     need,
     program::{read, write},
-    scripted::{Answer, Idle},
+    scripted::{Answer, Idle, request},
     skip,
 };
 use acrn_uapi::{ioctl::*, *};
@@ -52,11 +53,17 @@ impl Drop for Events {
     }
 }
 
+macro_rules! need_tracefs {
+    () => {
+        if !file("events").exists() {
+            skip!("no tracefs on {TRACEFS}");
+        }
+    };
+}
+
 /// Each request and each MSI shows, with whose it is and what became of it; nothing shows when they are off.
 pub fn requests_and_interrupts() -> Outcome {
-    if !file("events").exists() {
-        skip!("no tracefs on {TRACEFS}");
-    }
+    need_tracefs!();
     let idle = need!(Idle::new());
     let event = Event::new();
     let fd = event.as_raw_fd();
@@ -101,5 +108,51 @@ pub fn requests_and_interrupts() -> Outcome {
 
     idle.ask(memory);
     assert_eq!(Events.seen(), seen, "while they are off");
+    Outcome::Passed
+}
+
+/// What a vCPU other than the first reads and writes.
+pub fn of_other_vcpus() -> Outcome {
+    need_tracefs!();
+    let idle = need!(Idle::on(need!(cpus::pick(2))));
+    let vm = idle.vmid;
+    let events = Events::on();
+    for access in [
+        read(Target::Port(0x510), Width::One),
+        write(Target::Memory(ADDRESS), Width::Four, 1),
+    ] {
+        let answer = idle.raise(request(vm, 1, access));
+        assert_eq!(answer, Answer::DeviceModel);
+    }
+    let taken = format!("acrn_ioreq_dispatch: vmid={vm} vcpu=1 taker=device-model");
+    let finished = format!("acrn_ioreq_finish: vmid={vm} vcpu=1");
+    assert_eq!(
+        events.seen(),
+        [
+            format!("{taken} port read address=0x510 size=1"),
+            finished.clone(),
+            format!("{taken} memory write address=0xd0000040 size=4"),
+            finished,
+        ]
+    );
+    Outcome::Passed
+}
+
+/// What a paused VM does not get does not show.
+pub fn of_dropped_interrupts() -> Outcome {
+    need_tracefs!();
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    let mut irq = acrn_irqfd {
+        fd: event.as_raw_fd(),
+        ..Default::default()
+    };
+    irq.msi.msi_addr = 0xfee0_0000;
+    idle.device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let events = Events::on();
+    event.signal();
+    assert_eq!(event.take(), 0, "the event was not taken");
+    assert_eq!(events.seen(), [""; 0]);
     Outcome::Passed
 }

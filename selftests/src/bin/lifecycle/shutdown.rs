@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Device models of a Service VM that is about to reboot. The test-bed's init runs them, and its runner judges.
+
+use std::{fs, fs::OpenOptions, path::Path, thread};
+
+use acrn_ioctls::RequestPage;
+use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::{GUEST, ram},
+    cpus,
+    device::Device,
+    guest::Guest,
+    harness::{self, Outcome},
+    held::Held,
+    hypercall::{CREATE_VM, DESTROY_VM},
+    module, need,
+    probe::{Probe, fault},
+    program,
+    waiter::{sleeps, until},
+};
+use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
+use mini_acrn_channel::{ANY_VM, Fault};
+use nix::unistd::{Pid, gettid};
+
+/// A part of the machine's window for PCI devices that has none in it.
+const NOWHERE: u64 = 0xe000_0000;
+const FOLDER: &str = "/sys/kernel/debug/acrn_hsm";
+
+/// A VM that outlives its file, and the module, which then comes again. Of the module that went nothing is left that
+/// the kernel could call: the process of the device model gives up memory that was watched, and debugfs shows
+/// nothing.
+pub fn orphan_outlives_module() -> Outcome {
+    let path = need!(module::path());
+    let probe = need!(Probe::open());
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
+    let vmid = guest.vm.vmid();
+    let memory = OpenOptions::new().read(true).write(true).open("/dev/mem");
+    let area = need!(Area::of_file_from(
+        memory.expect("/dev/mem"),
+        NOWHERE,
+        4 * PAGE
+    ));
+    let mut segment = ram(4 * GUEST, &area, 0, area.len());
+    Device::sharing(&guest.vm)
+        .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+        .expect("SET_MEMSEG");
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    probe.push_fault(Fault {
+        vmid,
+        count: u32::MAX,
+        ..fault(DESTROY_VM, -1)
+    });
+    guest.close();
+    assert!(Path::new(FOLDER).join(format!("vm{vmid}")).exists());
+    module::unload();
+    assert!(!Path::new(FOLDER).exists(), "debugfs shows a VM");
+    drop(area);
+    // Its memory is nobody else's.
+    let code = program::greet_and_spin();
+    let seen = probe.read_guest(vmid, program::ENTRY, code.len());
+    assert_eq!(seen, Some(code));
+    module::load(&path);
+    assert!(probe.vm(vmid).is_some(), "the hypervisor keeps it");
+    harness::ready();
+    Outcome::Passed
+}
+
+/// One VM is under way when the Service VM goes down, and is ended by the driver when it is made. Behind it, another
+/// one must not be made any more.
+pub fn late_creators() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (first, second) = (masks[0], masks[1]);
+    let held = Held::start(&probe, CREATE_VM, ANY_VM, move || create(first));
+    harness::ready();
+    // The driver waits for the first one, in the call of init's that reboots.
+    let init = Pid::from_raw(1);
+    let mut asleep = 0;
+    until("init reboots", || {
+        asleep = match waits_uninterruptibly(init) {
+            true => asleep + 1,
+            false => 0,
+        };
+        asleep > 20
+    });
+    let (sender, ids) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        sender.send(gettid()).expect("the first thread");
+        create(second)
+    });
+    let id = ids.recv().expect("the second thread");
+    until("the second one waits", || sleeps(id));
+    held.release();
+    loop {
+        thread::park();
+    }
+}
+
+/// CREATE_VM, whatever comes of it. What it needs stays.
+fn create(cpus: u64) {
+    let page = RequestPage::new().expect("a request page");
+    let device = Device::open().expect("the device");
+    let created = device.create(&page, cpus);
+    eprintln!("CREATE_VM: {:?}", created.map(|created| created.vmid));
+    std::mem::forget((device, page));
+}
+
+/// Whether a process is in a call that hears no signal.
+fn waits_uninterruptibly(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
+    // The name is in parentheses, the state comes next.
+    stat.is_ok_and(|stat| {
+        let rest = stat.rsplit(") ").next();
+        rest.is_some_and(|rest| rest.starts_with('D'))
+    })
+}
