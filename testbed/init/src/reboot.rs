@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The Service VM goes down while User VMs live: one that runs, one that is paused, and one that the hypervisor
-//! will not destroy. The runner looks at what the driver made of them.
+//! The Service VM goes down while User VMs live: one that the hypervisor will not destroy, one that runs, one that is
+//! paused, one that is just being made; and one that no driver knows any more. The runner looks at what the driver
+//! made of them.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -10,16 +11,21 @@ use std::{
 
 use crate::{command_line::CommandLine, modules};
 
-/// The program whose helpers are the device models.
-const PROGRAM: &str = "/selftests/device_model";
-const DEVICE_MODELS: [&str; 3] = ["victim", "paused_victim", "stubborn_victim"];
+/// The device models: programs and their helpers. One that cannot be ended must not keep those behind it.
+const DEVICE_MODELS: [(&str, &str); 5] = [
+    ("lifecycle", "orphan_outlives_module"),
+    ("device_model", "stubborn_victim"),
+    ("device_model", "victim"),
+    ("device_model", "paused_victim"),
+    ("lifecycle", "late_creators"),
+];
 
 /// Starts the device models, and returns while they serve.
 pub fn run(command_line: &CommandLine) -> io::Result<()> {
     modules::insmod("/modules/acrn_probe.ko")?;
     modules::insmod(&command_line.driver())?;
-    for name in DEVICE_MODELS {
-        let mut child = Command::new(PROGRAM)
+    for (program, name) in DEVICE_MODELS {
+        let mut child = Command::new(format!("/selftests/{program}"))
             .args(["--single", name])
             .stdout(Stdio::piped())
             .spawn()?;
@@ -31,9 +37,6 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
         }
     }
     // The runner looks for this line.
-    println!(
-        "testbed: the Service VM reboots with {} User VMs",
-        DEVICE_MODELS.len()
-    );
+    println!("testbed: the Service VM reboots with User VMs");
     Ok(())
 }

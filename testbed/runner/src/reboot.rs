@@ -12,10 +12,16 @@ use crate::{
     show_faults,
 };
 
-/// What init says when the User VMs are there: one runs, one is paused, one cannot be destroyed.
-const BEGIN: &str = "testbed: the Service VM reboots with 3 User VMs";
+/// What init says when the User VMs are there, or under way.
+const BEGIN: &str = "testbed: the Service VM reboots with User VMs";
+/// Those that have to end: one runs, one is paused, one is being made.
+const ENDED: usize = 3;
+/// Those that stay: one that the driver cannot destroy, and one of which it does not know.
+const STAYING: usize = 2;
 /// What the driver says of one that it cannot destroy.
 const LEFT: &str = "outlives the kernel";
+/// What mini-ACRN says of one that was made.
+const CREATED: &str = " created";
 /// What mini-ACRN says of one that was destroyed, which had to be paused for that.
 const DESTROYED: &str = " destroyed, ";
 
@@ -67,13 +73,17 @@ impl Listener for Console {
 impl Console {
     /// What is wrong with a run, by its console and mini-ACRN's log.
     fn judge(&self, log: &str) -> Vec<String> {
-        let destroyed = log.lines().filter(|line| line.contains(DESTROYED)).count();
+        let count = |word| log.lines().filter(|line| line.contains(word)).count();
+        let (created, destroyed) = (count(CREATED), count(DESTROYED));
         let mut problems = Vec::new();
         if !self.began {
             problems.push("the User VMs were not there".to_owned());
         }
-        if destroyed != 2 {
-            problems.push(format!("{destroyed} User VMs were destroyed, not 2"));
+        if destroyed != ENDED || created != ENDED + STAYING {
+            problems.push(format!(
+                "{created} User VMs were made, not {}, and {destroyed} destroyed, not {ENDED}",
+                ENDED + STAYING
+            ));
         }
         if self.left != 1 {
             let left = self.left;
@@ -90,11 +100,14 @@ mod tests {
     #[test]
     fn all_are_accounted_for() {
         let mut console = Console::default();
-        let log = "VM 1 destroyed, 0 table pages in use\nVM 2 destroyed, 0 table pages in use\n";
+        let created: String = (1..=5).map(|vm| format!("VM {vm} created\n")).collect();
+        let destroyed = |vm| format!("VM {vm} destroyed, 0 table pages in use\n");
+        let log = created + &[3, 4, 5].map(destroyed).concat();
         assert_eq!(console.judge("").len(), 3);
-        console.console("testbed: the Service VM reboots with 3 User VMs");
-        console.console("[ 1.0] acrn: VM 3: outlives the kernel: EPERM");
-        assert_eq!(console.judge(log), [""; 0]);
+        console.console("testbed: the Service VM reboots with User VMs");
+        console.console("[ 1.0] acrn: VM 2: outlives the kernel: EPERM");
+        assert_eq!(console.judge(&log), [""; 0]);
         assert_eq!(console.judge("").len(), 1);
+        assert_eq!(console.judge(&(log + "VM 6 created\n")).len(), 1);
     }
 }

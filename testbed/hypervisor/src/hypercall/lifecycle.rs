@@ -41,7 +41,10 @@ pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
         rule::broken(vm.id, CREATE_VM, format_args!("the machine has no CPU {cpu}"));
     }
     (cv.vmid, cv.vcpu_num) = match vm.create(cv.uuid, cv.vm_flag, cv.cpu_affinity) {
-        Some(()) => (vm.id, vm.vcpus().len() as u16),
+        Some(()) => {
+            log!("VM {} created", vm.id);
+            (vm.id, vm.vcpus().len() as u16)
+        }
         None => {
             log!("CREATE_VM: CPUs {:#x} can't be had, free are {:#x}", cv.cpu_affinity, cpu::free_mask());
             (INVALID_VMID, 0)
