@@ -14,12 +14,13 @@ use acrn_selftests::{
     hypercall,
     leaks::{self, Snapshot},
     manners, need,
-    probe::Probe,
+    probe::{Probe, fault},
     program::{self, read},
     trace::Trace,
-    waiter::Waiter,
+    waiter::{Waiter, until},
 };
 use acrn_uapi::ioctl::*;
+use mini_acrn_channel::ANY_VM;
 
 use crate::orphans::refuse;
 
@@ -182,4 +183,40 @@ pub fn close_pause_refused() -> Outcome {
     guest.close();
     assert_eq!(before.leaks(), [""; 0]);
     Outcome::Passed
+}
+
+/// SIGKILL of a device model whose DESTROY_VM is under way: it ends when that has a result, and if it is refused,
+/// close tries again.
+pub fn killed_while_destroying() -> Outcome {
+    let probe = need!(Probe::open());
+    let before = Snapshot::take();
+    for refused in [false, true] {
+        if refused {
+            probe.push_fault(fault(hypercall::DESTROY_VM, -5));
+        }
+        probe.hold(hypercall::DESTROY_VM, ANY_VM);
+        let trace = Trace::start(&probe);
+        let mut victim = need!(harness::start(harness::helper("destroying_victim")));
+        until("DESTROY_VM is held", || probe.is_held());
+        victim.kill().expect("SIGKILL");
+        assert_eq!(victim.try_wait().expect("the victim"), None);
+        probe.release();
+        let status = victim.wait().expect("the victim");
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        let tried = trace.calls(hypercall::DESTROY_VM).len();
+        assert_eq!(tried, 1 + usize::from(refused), "DESTROY_VM");
+        assert_eq!(before.leaks(), [""; 0]);
+    }
+    Outcome::Passed
+}
+
+/// The process that [`killed_while_destroying`] kills.
+pub fn destroying_victim() -> Outcome {
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    guest.vm.pause().expect("PAUSE_VM");
+    harness::ready();
+    let destroyed = Device::sharing(&guest.vm).plain(ACRN_IOCTL_DESTROY_VM);
+    panic!("DESTROY_VM: {destroyed:?}");
 }

@@ -90,6 +90,11 @@ fn main() -> ExitCode {
         Test::new("orphan_that_is_paused", orphans::that_is_paused),
         Test::new("orphans_two", orphans::two),
         Test::new("orphan_tried_beside_io", orphans::tried_beside_io),
+        Test::new("orphan_loses_memory", orphans::loses_memory),
+        Test::new(
+            "orphan_loses_memory_while_tried",
+            orphans::loses_memory_while_tried,
+        ),
         Test::new("unload_with_orphan", module::unload_with_orphan),
         Test::new("unload_with_running_orphan", orphans::that_runs_at_unload),
         Test::new("close_paused", ending::close_paused),
@@ -105,6 +110,8 @@ fn main() -> ExitCode {
         ),
         Test::new("killed_while_running", ending::killed_while_running),
         Test::helper("victim", ending::victim),
+        Test::new("killed_while_destroying", ending::killed_while_destroying),
+        Test::helper("destroying_victim", ending::destroying_victim),
         // The test-bed reboots behind and under them.
         Test::helper("orphan_outlives_module", shutdown::orphan_outlives_module),
         Test::helper("late_creators", shutdown::late_creators),

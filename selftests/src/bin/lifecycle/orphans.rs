@@ -3,10 +3,12 @@
 //! VMs that the hypervisor will not destroy when their file is closed, while their guests do something. They keep
 //! their memory and nothing else, and are tried again whenever a VM is made.
 
-use std::thread;
+use std::{fs::OpenOptions, thread};
 
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
+    area::{Area, PAGE},
+    bench::ram,
     cpus,
     device::Device,
     event::{Event, until_released},
@@ -22,6 +24,7 @@ use acrn_selftests::{
     trace::Trace,
     waiter::until,
 };
+use acrn_uapi::ioctl::{ACRN_IOCTL_CREATE_IOREQ_CLIENT, ACRN_IOCTL_SET_MEMSEG};
 use mini_acrn_channel::{Fault, kind, vm_state};
 
 use crate::gone::{DOORBELL, PINS, give_eventfds, pinned};
@@ -188,8 +191,9 @@ fn ring_of_other() -> program::Access {
 fn create_bystander(probe: &Probe, cpus: u64, orphan: u16) -> (Device, RequestPage, u16) {
     refuse(probe, DESTROY_VM, orphan);
     let (device, page, vmid) = create_raw(cpus);
-    let client = acrn_uapi::ioctl::ACRN_IOCTL_CREATE_IOREQ_CLIENT;
-    device.plain(client).expect("CREATE_IOREQ_CLIENT");
+    device
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("CREATE_IOREQ_CLIENT");
     (device, page, vmid)
 }
 
@@ -258,5 +262,79 @@ pub fn tried_beside_io() -> Outcome {
     drop(created);
     create_raw(cpus);
     assert_eq!(probe.vms().len(), 0, "VMs");
+    Outcome::Passed
+}
+
+/// Memory of no pages, which a process maps: the kernel tells the driver when it does so no more. The error says why
+/// the test has to be skipped.
+pub fn watched(len: usize) -> Result<Area, String> {
+    /// A part of the machine's window for PCI devices that has none in it.
+    const NOWHERE: u64 = 0xe000_0000;
+    let file = OpenOptions::new().read(true).write(true).open("/dev/mem");
+    let file = file.map_err(|error| format!("/dev/mem: {error}"))?;
+    Area::of_file_from(file, NOWHERE, len)
+}
+
+/// Where a guest has such memory.
+const WATCHED: u64 = 4 << 20;
+
+/// An orphan with such memory, which is still mapped here.
+fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, Area), String> {
+    let area = watched(4 * PAGE)?;
+    let guest = Guest::long_mode(cpus, &program::greet_and_spin());
+    let vmid = guest.vm.vmid();
+    Device::sharing(&guest.vm)
+        .with(
+            ACRN_IOCTL_SET_MEMSEG,
+            &mut ram(WATCHED, &area, 0, area.len()),
+        )
+        .expect("SET_MEMSEG");
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    refuse(probe, DESTROY_VM, vmid);
+    guest.close();
+    assert_eq!(probe.mapping(vmid, WATCHED).mapped, 1, "of the orphan");
+    Ok((vmid, area))
+}
+
+/// The process that had the VM unmaps memory that is not pinned: an orphan loses it, too.
+pub fn loses_memory() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (vmid, area) = need!(with_watched_memory(&probe, masks[0]));
+    drop(area);
+    for page in 0..4 {
+        let address = WATCHED + (page * PAGE) as u64;
+        let mapped = probe.mapping(vmid, address).mapped;
+        assert_eq!(mapped, 0, "page {page} of the orphan");
+    }
+    create_raw(masks[1]);
+    assert_eq!(probe.vms().len(), 0, "VMs");
+    Outcome::Passed
+}
+
+/// The same while the orphan is tried again, which is refused or not.
+pub fn loses_memory_while_tried() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    for refused in [true, false] {
+        let (vmid, area) = need!(with_watched_memory(&probe, masks[0]));
+        if refused {
+            refuse(&probe, DESTROY_VM, vmid);
+        }
+        let cpus = masks[1];
+        let held = Held::start(&probe, DESTROY_VM, vmid, move || create_raw(cpus));
+        let unmapper = thread::spawn(move || drop(area));
+        let created = held.release();
+        until("memory is unmapped", || unmapper.is_finished());
+        unmapper.join().expect("munmap");
+        assert_eq!(probe.vm(vmid).is_some(), refused, "the orphan");
+        if refused {
+            assert_eq!(probe.mapping(vmid, WATCHED).mapped, 0, "of the orphan");
+        }
+        drop(created);
+        create_raw(cpus);
+        assert_eq!(probe.vms().len(), 0, "VMs");
+    }
     Outcome::Passed
 }

@@ -2,11 +2,11 @@
 
 //! Device models of a Service VM that is about to reboot. The test-bed's init runs them, and its runner judges.
 
-use std::{fs, fs::OpenOptions, path::Path, thread};
+use std::{fs, path::Path, thread};
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
-    area::{Area, PAGE},
+    area::PAGE,
     bench::{GUEST, ram},
     cpus,
     device::Device,
@@ -23,8 +23,8 @@ use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
 use mini_acrn_channel::{ANY_VM, Fault};
 use nix::unistd::{Pid, gettid};
 
-/// A part of the machine's window for PCI devices that has none in it.
-const NOWHERE: u64 = 0xe000_0000;
+use crate::orphans::watched;
+
 const FOLDER: &str = "/sys/kernel/debug/acrn_hsm";
 
 /// A VM that outlives its file, and the module, which then comes again. Of the module that went nothing is left that
@@ -35,12 +35,7 @@ pub fn orphan_outlives_module() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     let vmid = guest.vm.vmid();
-    let memory = OpenOptions::new().read(true).write(true).open("/dev/mem");
-    let area = need!(Area::of_file_from(
-        memory.expect("/dev/mem"),
-        NOWHERE,
-        4 * PAGE
-    ));
+    let area = need!(watched(4 * PAGE));
     let mut segment = ram(4 * GUEST, &area, 0, area.len());
     Device::sharing(&guest.vm)
         .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
