@@ -120,30 +120,33 @@ selftests() {
 		${TEST_SECONDS:+--seconds "$TEST_SECONDS"} "${@:2}"
 }
 
-# On upstream's driver and on ours; fails if they differ where the list does not say so.
-compare() {
-	selftests compare --differences "$top/Documentation/differences.csv" "$@"
+# The record of what the drivers do, for the runner.
+recorded() {
+	record=(--record "$top/testbed/record" --differences "$top/Documentation/differences.csv"
+		--kernel-release "$(cat "$kernel_build/include/config/kernel.release")")
 }
 
-# `make compare`, of the program that ONLY names or of all.
+# `make compare`: what the drivers do now, of the program that ONLY names or of all.
 checks_compare() {
-	compare ${ONLY:+--only "$ONLY"}
+	recorded
+	selftests compare "${record[@]}" ${ONLY:+--only "$ONLY"}
 }
 
 # `make check`: fails if any check did; its last line counts them all.
 # With ONLY=NAME it is that program of the selftests and nothing else, on the
 # driver that DRIVER names (rust or c).
 checks() {
+	recorded
 	if [ -n "${ONLY:-}" ]; then
-		selftests check --driver "${DRIVER:-rust}" --only "$ONLY"
+		selftests check --driver "${DRIVER:-rust}" "${record[@]}" --only "$ONLY"
 		return
 	fi
 	results=$checkout_cache/results.ktap
 	: >"$results"
 	checks_host
 	check 'make run: Linux in a User VM, with a disk' demo
-	say "selftests on our driver and on upstream's:"
-	compare --add-results "$results"
+	say "selftests on our driver, in two machines side by side:"
+	selftests check "${record[@]}" --add-results "$results"
 }
 
 # `make check-debug`, of the program that ONLY names or of all.

@@ -50,6 +50,7 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     for (number, program) in (2..).zip(&programs) {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         eprintln!("testbed: {name}");
+        writeln!(report, "    # Subtest: {name}")?;
         let mut failures = run_program(program, &arguments, &mut report)
             .unwrap_or_else(|error| vec![format!("{name}: {error}")]);
         failures.extend(complaints(&mut log, kmemleak.as_ref())?);

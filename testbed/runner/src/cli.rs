@@ -39,7 +39,15 @@ pub enum Job {
         #[command(flatten)]
         chance: Chance,
 
-        /// Run this program of the selftests only, or these tests of it: PROGRAM.TEST,TEST
+        /// Compare with the record
+        #[command(flatten)]
+        recorded: Option<Recorded>,
+
+        /// How many machines run side by side, if all programs run
+        #[arg(long, value_name = "NUMBER", default_value = "2")]
+        machines: usize,
+
+        /// Run these programs of the selftests only, PROGRAM,PROGRAM, or these tests of one: PROGRAM.TEST,TEST
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
 
@@ -47,7 +55,7 @@ pub enum Job {
         #[arg(long, value_name = "FILE")]
         add_results: Vec<PathBuf>,
     },
-    /// The selftests on upstream's driver and on ours, and where they differ; counts as `check` does
+    /// The selftests on upstream's driver: makes the record of both drivers anew, and fails if it changed
     Compare {
         #[command(flatten)]
         machine: Machine,
@@ -59,20 +67,19 @@ pub enum Job {
         #[arg(long, value_name = "SECONDS", default_value = "140", value_parser = seconds)]
         upstream_silence: Duration,
 
-        /// The differences that are meant to be: Documentation/differences.csv
-        #[arg(long, value_name = "FILE")]
-        differences: PathBuf,
-
         #[command(flatten)]
         chance: Chance,
+
+        #[command(flatten)]
+        recorded: Recorded,
+
+        /// How many machines run side by side
+        #[arg(long, value_name = "NUMBER", default_value = "2")]
+        machines: usize,
 
         /// Run this program of the selftests only
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
-
-        /// Count the results in this file too, as in `check`
-        #[arg(long, value_name = "FILE")]
-        add_results: Vec<PathBuf>,
     },
     /// Slips in the driver, one at a time: which does a test see?
     Mutants {
@@ -118,6 +125,22 @@ pub struct Slips {
     /// make, and what it needs to build the driver but the folders
     #[arg(last = true, value_name = "MAKE")]
     pub make: Vec<String>,
+}
+
+/// What the drivers do, by the record.
+#[derive(Args, Clone)]
+pub struct Recorded {
+    /// The record: testbed/record
+    #[arg(long, value_name = "FOLDER")]
+    pub record: PathBuf,
+
+    /// The differences that are meant to be: Documentation/differences.csv
+    #[arg(long, value_name = "FILE")]
+    pub differences: PathBuf,
+
+    /// The release of the kernel, which says which record of upstream's driver it is
+    #[arg(long, value_name = "RELEASE")]
+    pub kernel_release: String,
 }
 
 /// What the machine is made of.
@@ -180,6 +203,22 @@ impl Machine {
             work: self.work.join(driver.name()),
             ..self.clone()
         }
+    }
+
+    /// The same with another place for what it leaves, so that it can run beside others.
+    pub fn numbered(&self, number: usize) -> Self {
+        Self {
+            work: self.work.join(number.to_string()),
+            ..self.clone()
+        }
+    }
+
+    /// Names of the programs of the selftests.
+    pub fn programs(&self) -> Vec<String> {
+        let names = self.selftests.iter().filter_map(|path| path.file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
     }
 }
 

@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// The program whose lines are compared one by one.
-const TRANSCRIPT: &str = "transcript";
+pub const TRANSCRIPT: &str = "transcript";
+
 /// What came of comparing one test or case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -21,6 +22,10 @@ pub enum Verdict {
     Listed,
     /// A difference that is not.
     Unlisted,
+    /// A case on the list that is no difference any more.
+    Gone,
+    /// Upstream's driver was not asked yet: the test or case is newer than the record.
+    Unrecorded,
     /// Upstream's driver had brought its machine down before.
     NotReached,
     /// Ours fails, which is no difference but a bug.
@@ -48,7 +53,8 @@ impl Row<'_> {
     }
 }
 
-fn group(name: &str) -> &str {
+/// The program or the command of a name.
+pub fn group(name: &str) -> &str {
     name.split('.').next().unwrap_or_default()
 }
 
@@ -74,7 +80,13 @@ pub fn compare<'a>(
         .tests
         .iter()
         .any(|(name, outcome)| group(name) == TRANSCRIPT && *outcome == Outcome::EndedMachine);
-    let mut rows = compare_cases(&upstream.transcript, &ours.transcript, list, incomplete);
+    let mut rows = compare_cases(
+        &upstream.transcript,
+        &ours.transcript,
+        list,
+        incomplete,
+        complete,
+    );
     rows.extend(tests);
     let names: Vec<_> = rows.iter().map(|row| row.name.as_str()).collect();
     let unused = match complete {
@@ -104,7 +116,10 @@ pub fn compare_tests<'a>(
             let ids = list.of(name);
             let (verdict, detail) = match (known.get(name), outcome) {
                 (_, Outcome::Failed) => (Verdict::Broken, "fails here"),
-                (Some(Outcome::Failed | Outcome::EndedMachine), Outcome::Skipped) => (
+                (
+                    Some(Outcome::Failed | Outcome::EndedMachine | Outcome::Varies),
+                    Outcome::Skipped,
+                ) => (
                     Verdict::Unlisted,
                     "fails on upstream's driver, is skipped here",
                 ),
@@ -128,9 +143,16 @@ pub fn compare_tests<'a>(
                     blamed = true;
                     (Verdict::Listed, "ends the machine on upstream's driver")
                 }
+                (Some(Outcome::Varies), _) if ids.is_empty() => {
+                    (Verdict::Unlisted, "fails now and then on upstream's driver")
+                }
+                (Some(Outcome::Varies), _) => {
+                    blamed = true;
+                    (Verdict::Listed, "fails now and then on upstream's driver")
+                }
                 (Some(_), _) => (Verdict::Same, ""),
                 (None, _) if blamed => (Verdict::NotReached, ""),
-                (None, _) => (Verdict::Unlisted, "has no result on upstream's driver"),
+                (None, _) => (Verdict::Unrecorded, "has no result on upstream's driver"),
             };
             rows.push(Row {
                 name: name.clone(),
@@ -149,6 +171,7 @@ fn compare_cases<'a>(
     ours: &[String],
     list: &'a Differences,
     incomplete: bool,
+    complete: bool,
 ) -> Vec<Row<'a>> {
     let mut upstream_cases = by_name(upstream);
     let mut rows = Vec::new();
@@ -157,7 +180,7 @@ fn compare_cases<'a>(
         let Some(upstream) = upstream_cases.remove(&case.name) else {
             let verdict = match incomplete {
                 true => Verdict::NotReached,
-                false => Verdict::Unlisted,
+                false => Verdict::Unrecorded,
             };
             rows.push(Row {
                 name: case.name,
@@ -170,7 +193,8 @@ fn compare_cases<'a>(
         };
         let differences = upstream.differences(&case);
         let verdict = match (differences.is_empty(), ids.is_empty()) {
-            (true, _) => Verdict::Same,
+            (true, true) => Verdict::Same,
+            (true, false) => Verdict::Gone,
             (false, true) => Verdict::Unlisted,
             (false, false) => Verdict::Listed,
         };
@@ -185,7 +209,11 @@ fn compare_cases<'a>(
             details: differences.iter().map(ToString::to_string).collect(),
         });
     }
-    let mut rest: Vec<_> = upstream_cases.into_keys().collect();
+    // If not all cases ran, those that did not are not missed.
+    let mut rest: Vec<_> = match complete {
+        true => upstream_cases.into_keys().collect(),
+        false => Vec::new(),
+    };
     rest.sort();
     rows.extend(rest.into_iter().map(|name| Row {
         name,
@@ -206,7 +234,7 @@ fn by_name(lines: &[String]) -> HashMap<String, Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Outcome::{EndedMachine, Failed, Passed, Skipped};
+    use Outcome::{EndedMachine, Failed, Passed, Skipped, Varies};
 
     fn list() -> Differences {
         let text = "id,what,upstream,here,cases\nA1,,,,io.bad* X.listed\nR1,,,,io.worse\n";
@@ -220,6 +248,7 @@ mod tests {
         Results {
             tests: named.collect(),
             transcript: transcript.iter().map(|line| (*line).to_owned()).collect(),
+            ..Results::default()
         }
     }
 
@@ -281,7 +310,7 @@ mod tests {
         let upstream = [("io.a", EndedMachine), ("io.bad", Failed)];
         assert_eq!(
             verdicts(&upstream),
-            [Unlisted, Listed, NotReached, Unlisted]
+            [Unlisted, Listed, NotReached, Unrecorded]
         );
     }
 
@@ -321,7 +350,26 @@ mod tests {
         ];
         use Verdict::*;
         let verdicts = verdicts(&results(&[], &upstream), &results(&[], &ours));
-        assert_eq!(verdicts, [Same, Unlisted, Listed, Unlisted, Unlisted]);
+        assert_eq!(verdicts, [Same, Unlisted, Listed, Unrecorded]);
+        let list = list();
+        let all = compare(&results(&[], &upstream), &results(&[], &ours), &list, true);
+        let old = all.rows.iter().find(|row| row.name == "X.old").unwrap();
+        assert_eq!(old.verdict, Unlisted);
+    }
+
+    #[test]
+    fn a_listed_case_must_differ() {
+        let line = ["X.listed | EIO | - | -"];
+        let verdicts = verdicts(&results(&[], &line), &results(&[], &line));
+        assert_eq!(verdicts, [Verdict::Gone]);
+    }
+
+    #[test]
+    fn what_varies_must_be_listed() {
+        let ours = results(&[("io.bad", Passed), ("io.c", Passed)], &[]);
+        let upstream = results(&[("io.bad", Varies), ("io.c", Varies)], &[]);
+        let expected = [Verdict::Listed, Verdict::Unlisted];
+        assert_eq!(verdicts(&upstream, &ours), expected);
     }
 
     #[test]

@@ -8,6 +8,9 @@ use std::{fmt, mem};
 /// Begins a diagnostic that is no remark on a test but a line of the `transcript` program.
 pub const TRANSCRIPT: &str = "transcript: ";
 
+/// Begins a diagnostic that names the program whose results follow.
+pub const SUBTEST: &str = "Subtest: ";
+
 /// Counted results.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Totals {
@@ -20,7 +23,7 @@ impl Totals {
     fn count(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Passed => self.passed += 1,
-            Outcome::Failed | Outcome::EndedMachine => self.failed += 1,
+            Outcome::Failed | Outcome::EndedMachine | Outcome::Varies => self.failed += 1,
             Outcome::Skipped => self.skipped += 1,
         }
     }
@@ -52,6 +55,8 @@ pub enum Outcome {
     Skipped,
     /// It ended the machine. No line of a report says so.
     EndedMachine,
+    /// Now this, now that. Only a record says so.
+    Varies,
 }
 
 /// A result line, `ok 3 name # SKIP why`; the number may be missing.
@@ -97,12 +102,16 @@ impl Level {
 }
 
 /// What a report tells test by test.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Results {
     /// Each test as `PROGRAM.TEST`, in the order of the report.
     pub tests: Vec<(String, Outcome)>,
     /// Lines of the `transcript` program.
     pub transcript: Vec<String>,
+    /// What the kernel said last, if the machine ended.
+    pub crash: Option<String>,
+    /// The same by the test that did it.
+    pub crashes: Vec<(String, String)>,
 }
 
 /// Name of what is wrong with a program beside its tests: complaints of the kernel, an end by a signal.
@@ -133,6 +142,7 @@ impl Report {
         if let Some(diagnostic) = text.strip_prefix('#').map(str::trim) {
             match diagnostic.strip_prefix(TRANSCRIPT) {
                 Some(line) => self.results.transcript.push(line.to_owned()),
+                None if diagnostic.starts_with(SUBTEST) => {}
                 None => self.diagnostics.push(diagnostic.to_owned()),
             }
         } else if let Some(planned) = plan(text) {

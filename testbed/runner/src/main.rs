@@ -2,6 +2,7 @@
 
 //! Starts the test-bed and judges what comes of it.
 
+mod check;
 mod cli;
 mod compare;
 mod differences;
@@ -10,18 +11,20 @@ mod ktap;
 mod mutants;
 mod qemu;
 mod reboot;
+mod record;
+mod remake;
+mod shown;
 mod tables;
 mod transcript;
 mod upstream;
 
-use std::{fs, fs::File, io, path::PathBuf, process::ExitCode};
+use std::{fs, io, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use cli::{Chance, Cli, Driver, Job, Limits, Machine};
-use differences::Differences;
-use ktap::{Report, Results, Totals};
+use ktap::{Results, Totals};
 use qemu::{Boot, Listener, Outcome};
-use upstream::Machines;
+use shown::{Show, Shown};
 
 /// What init says when the User VM is done and nothing uses the driver any more.
 const DEMO_SUCCESS: &str = "testbed: acrn-vmm: exit status: 0; the driver is unloaded";
@@ -40,21 +43,31 @@ fn main() -> ExitCode {
             machine,
             limits,
             chance,
+            recorded,
+            machines,
             only,
             add_results,
-        } => check(&machine, &limits, chance, only.as_deref(), &add_results),
+        } => check::run(
+            &check::Options {
+                machine: &machine,
+                limits: &limits,
+                chance,
+                machines,
+                only: only.as_deref(),
+            },
+            recorded.as_ref(),
+            &add_results,
+        ),
         Job::Compare {
             machine,
             limits,
             upstream_silence,
-            differences,
             chance,
+            recorded,
+            machines,
             only,
-            add_results,
-        } => File::open(&differences).and_then(|file| {
-            let list = Differences::read(file)
-                .map_err(|error| io::Error::other(format!("{}: {error}", differences.display())))?;
-            let upstream = Upstream {
+        } => {
+            let upstream = remake::Upstream {
                 machine: machine.with(Driver::C),
                 limits: Limits {
                     silence: upstream_silence,
@@ -63,16 +76,9 @@ fn main() -> ExitCode {
                 chance,
             };
             let machine = machine.with(Driver::Rust);
-            compare(
-                &machine,
-                &limits,
-                upstream,
-                &list,
-                chance,
-                only.as_deref(),
-                &add_results,
-            )
-        }),
+            let run = Run::selftests(&machine, &limits, chance, Some(compare::TRANSCRIPT));
+            remake::run(&run, &upstream, &recorded, machines, only.as_deref())
+        }
         Job::Mutants {
             machine,
             limits,
@@ -130,31 +136,13 @@ fn demo(machine: &Machine, limits: &Limits, interactive: bool) -> io::Result<boo
     Ok(listener.succeeded && outcome.faults.is_empty())
 }
 
-/// Shows the report as it comes.
-struct Shown {
-    report: Report,
-    /// Leave out what is shown another way.
-    without_transcript: bool,
-}
-
-impl Listener for Shown {
-    fn report(&mut self, line: &str) {
-        if !(self.without_transcript && line.contains(ktap::TRANSCRIPT)) {
-            println!("{line}");
-        }
-        self.report.line(line);
-    }
-
-    fn console(&mut self, _line: &str) {}
-}
-
 /// A run of the machine that reports.
 struct Run<'a> {
     machine: &'a Machine,
     limits: &'a Limits,
     boot: Boot,
     parameters: String,
-    without_transcript: bool,
+    show: Show,
 }
 
 /// Kernel parameter: tests run in the order in which their program has them.
@@ -177,14 +165,7 @@ impl<'a> Run<'a> {
         chance: Chance,
         only: Option<&str>,
     ) -> Self {
-        let only = only.map_or_else(
-            || {
-                let mut all = programs(machine, None);
-                fastrand::Rng::with_seed(chance.seed).shuffle(&mut all);
-                all.join(",")
-            },
-            str::to_owned,
-        );
+        let only = only.map_or_else(|| machine.programs().join(","), str::to_owned);
         let mut parameters = selftests_parameters(&only) + &chance.parameters();
         if machine.driver == Driver::C {
             // Some tests end the machine: those are the last ones of their programs.
@@ -195,33 +176,9 @@ impl<'a> Run<'a> {
             limits,
             boot: Boot::MiniAcrn,
             parameters,
-            without_transcript: true,
+            show: Show::AsItComes,
         }
     }
-}
-
-fn check(
-    machine: &Machine,
-    limits: &Limits,
-    chance: Chance,
-    only: Option<&str>,
-    add_results: &[PathBuf],
-) -> io::Result<bool> {
-    if only == Some(REBOOT) {
-        return conclude(reboot::run(machine, limits)?, add_results);
-    }
-    println!("seed {}", chance.seed);
-    let mut totals = Totals::default();
-    if only.is_none() {
-        totals.add(refuse(machine, limits)?);
-        totals.add(reboot::run(machine, limits)?);
-    }
-    let mut run = Run::selftests(machine, limits, chance, only);
-    run.without_transcript = false;
-    let (_, counted) = run_report(&run, None)?;
-    totals.add(counted);
-    tell_seed(totals, chance);
-    conclude(totals, add_results)
 }
 
 /// A run that failed can be repeated.
@@ -238,9 +195,9 @@ fn refuse(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
         limits,
         boot: Boot::Linux,
         parameters: "quiet testbed.job=refuse".to_owned(),
-        without_transcript: true,
+        show: Show::AsItComes,
     };
-    run_report(&run, None).map(|(_, totals)| totals)
+    run.report(None).map(|report| report.totals)
 }
 
 /// The closing line, and whether all is well.
@@ -252,94 +209,45 @@ fn conclude(mut totals: Totals, add_results: &[PathBuf]) -> io::Result<bool> {
     Ok(totals.failed == 0 && totals != Totals::default())
 }
 
-/// Upstream's driver. How its runs end is not judged.
-struct Upstream {
-    machine: Machine,
-    limits: Limits,
-    chance: Chance,
+/// What came of a run.
+struct Reported {
+    results: Results,
+    /// Failed and skipped tests, and a line a program.
+    text: String,
+    totals: Totals,
 }
 
-impl Machines for Upstream {
-    fn run(&mut self, program: &str, tests: Option<&[&str]>) -> io::Result<Results> {
-        let only = match tests {
-            Some(tests) => format!("{program}.{}", tests.join(",")),
-            None => program.to_owned(),
-        };
-        let run = Run::selftests(&self.machine, &self.limits, self.chance, Some(&only));
-        run_report(&run, Some(program)).map(|(results, _)| results)
-    }
-}
-
-fn compare(
-    machine: &Machine,
-    limits: &Limits,
-    mut upstream: Upstream,
-    list: &Differences,
-    chance: Chance,
-    only: Option<&str>,
-    add_results: &[PathBuf],
-) -> io::Result<bool> {
-    println!("seed {}", chance.seed);
-    println!("The selftests on our driver:");
-    let mut totals = Totals::default();
-    if only.is_none() {
-        totals.add(refuse(machine, limits)?);
-        totals.add(reboot::run(machine, limits)?);
-    }
-    let run = Run::selftests(machine, limits, chance, only);
-    let (ours, counted) = run_report(&run, None)?;
-    totals.add(counted);
-
-    println!("The selftests on upstream's driver, for comparison:");
-    let mut theirs = Results::default();
-    for program in programs(machine, only) {
-        let results = upstream::run(&mut upstream, &program, &ours.tests, list)?;
-        theirs.tests.extend(results.tests);
-        theirs.transcript.extend(results.transcript);
-    }
-
-    let comparison = compare::compare(&theirs, &ours, list, only.is_none());
-    println!("{}", comparison.report());
-    totals.add(comparison.totals());
-    tell_seed(totals, chance);
-    conclude(totals, add_results)
-}
-
-/// Names of the programs, or the one that is wanted.
-fn programs(machine: &Machine, only: Option<&str>) -> Vec<String> {
-    let names = machine.selftests.iter().filter_map(|path| path.file_name());
-    names
-        .map(|name| name.to_string_lossy().into_owned())
-        .filter(|name| only.is_none_or(|only| only == name))
-        .collect()
-}
-
-/// One run of the machine, and its report in words. `program` is the only one that runs, if it is.
-fn run_report(run: &Run<'_>, program: Option<&str>) -> io::Result<(Results, Totals)> {
-    let mut shown = Shown {
-        report: Report::default(),
-        without_transcript: run.without_transcript,
-    };
-    let outcome = qemu::run(
-        run.machine,
-        run.boot,
-        run.limits,
-        &run.parameters,
-        false,
-        &mut shown,
-    )?;
-    show_faults(&outcome)?;
-    let mut report = shown.report;
-    let results = report.take_results(program);
-    // A WARNING in the middle of a run is also a failed program, by init's look at the kernel's log.
-    for fault in &outcome.faults {
-        if !report.is_complete() || !fault.contains("WARNING:") {
-            report.fail(fault);
+impl Run<'_> {
+    /// Runs the machine. `program` is the only one that runs, if it is.
+    fn report(&self, program: Option<&str>) -> io::Result<Reported> {
+        let mut shown = Shown::new(self.show);
+        let outcome = qemu::run(
+            self.machine,
+            self.boot,
+            self.limits,
+            &self.parameters,
+            false,
+            &mut shown,
+        )?;
+        let mut report = shown.end();
+        if self.show != Show::Nothing {
+            show_faults(&outcome)?;
         }
+        let mut results = report.take_results(program);
+        results.crash = outcome.crash();
+        // A WARNING in the middle of a run is also a failed program, by init's look at the kernel's log.
+        for fault in &outcome.faults {
+            if !report.is_complete() || !fault.contains("WARNING:") {
+                report.fail(fault);
+            }
+        }
+        let (text, totals) = report.finish();
+        Ok(Reported {
+            results,
+            text,
+            totals,
+        })
     }
-    let (text, totals) = report.finish();
-    println!("\nOn the {} driver:\n{text}\n", run.machine.driver.name());
-    Ok((results, totals))
 }
 
 /// Shows what a bad run said last.
@@ -347,19 +255,21 @@ fn show_faults(outcome: &Outcome) -> io::Result<()> {
     if outcome.faults.is_empty() {
         return Ok(());
     }
-    println!("\nLast lines of the Service VM's console:");
+    let mut text = "\nLast lines of the Service VM's console:\n".to_owned();
     for line in &outcome.last_lines {
-        println!("  {line}");
+        text += &format!("  {line}\n");
     }
-    println!("Last lines of mini-ACRN's log:");
+    text += "Last lines of mini-ACRN's log:\n";
     let log = fs::read(&outcome.hypervisor_log).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
     let lines: Vec<_> = log.lines().collect();
     for line in &lines[lines.len().saturating_sub(20)..] {
-        println!("  {line}");
+        text += &format!("  {line}\n");
     }
     for fault in &outcome.faults {
-        println!("testbed-runner: {fault}");
+        text += &format!("testbed-runner: {fault}\n");
     }
+    // At once: another machine may run beside it.
+    print!("{text}");
     Ok(())
 }

@@ -53,6 +53,47 @@ pub struct Outcome {
     pub hypervisor_log: PathBuf,
 }
 
+impl Outcome {
+    /// What went wrong first, without what is another number each time; and where in the kernel that was.
+    pub fn crash(&self) -> Option<String> {
+        let first = self
+            .faults
+            .iter()
+            .find(|fault| !fault.contains("WARNING:"))?;
+        let first = first.strip_prefix("console: ").unwrap_or(first);
+        let begin = first.find("] ").map_or(0, |at| at + 2);
+        let mut crash = without_numbers(&first[begin..]);
+        let place = self.last_lines.iter().find_map(|line| {
+            let (_, place) = line.split_once("RIP: 0010:")?;
+            place.split(['+', ' ']).next()
+        });
+        if let Some(place) = place {
+            crash += &format!(" in {place}");
+        }
+        Some(crash)
+    }
+}
+
+/// The text with `...` for long numbers, those of processes and of CPUs.
+fn without_numbers(text: &str) -> String {
+    let mut after = "";
+    let words = text.split(' ').map(|word| {
+        let bare = word
+            .trim_end_matches([',', ':', ')', ']'])
+            .trim_start_matches(['(', '[']);
+        let digits = bare.trim_start_matches("0x");
+        let number = digits.len() >= 8 && digits.chars().all(|c| c.is_ascii_hexdigit());
+        let counted = matches!(after, "CPU#" | "CPU:" | "PID:");
+        after = word;
+        if number || counted || bare.starts_with("CPU#") {
+            "..."
+        } else {
+            word
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Where output of the machine came from.
 enum Event {
     Console(Vec<u8>),
@@ -382,6 +423,18 @@ mod tests {
     #[test]
     fn a_good_run_has_no_faults() {
         assert!(run_script("echo all is well").faults.is_empty());
+    }
+
+    #[test]
+    fn a_crash_is_told_without_numbers() {
+        let script = "echo '[ 9.1] BUG: unable to handle page fault for address: ffffc90000123456'\n\
+                      echo '[ 9.1] RIP: 0010:acrn_io+0x12/0x34 [acrn]'";
+        let crash = run_script(script).crash().unwrap();
+        assert_eq!(
+            crash,
+            "BUG: unable to handle page fault for address: ... in acrn_io"
+        );
+        assert_eq!(run_script("echo well").crash(), None);
     }
 
     #[test]

@@ -16,13 +16,42 @@ const UNLISTED: usize = 8;
 /// Names told of what shows a defect.
 const EXAMPLES: usize = 3;
 
+/// How much is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// What is a failure, and what was not compared.
+    Failures,
+    /// A table by command and program, what is a failure, and the defects.
+    Tables,
+    /// The same, and each difference.
+    All,
+}
+
 impl Comparison<'_> {
-    /// Everything in words: a table by command and program, the differences, and the defects.
-    pub fn report(&self) -> String {
+    /// What came of it, in words.
+    pub fn report(&self, detail: Detail) -> String {
         let mut text = String::new();
-        self.tables(&mut text);
-        self.details(&mut text);
-        self.defects(&mut text);
+        if detail != Detail::Failures {
+            self.tables(&mut text);
+        }
+        self.details(&mut text, detail);
+        if detail != Detail::Failures {
+            self.defects(&mut text);
+        }
+        let unrecorded = self
+            .rows
+            .iter()
+            .filter(|row| row.verdict == Verdict::Unrecorded);
+        let unrecorded: Vec<_> = unrecorded.map(|row| row.name.as_str()).collect();
+        if !unrecorded.is_empty() {
+            let _ = writeln!(
+                text,
+                "What upstream's driver does is not recorded of {} tests and cases, which are not compared \
+                 (`make compare` records it): {}",
+                unrecorded.len(),
+                unrecorded.join(" ")
+            );
+        }
         for failure in self.failures() {
             let _ = writeln!(text, "not ok {failure}");
         }
@@ -40,8 +69,16 @@ impl Comparison<'_> {
         let _ = writeln!(
             text,
             "Upstream's driver and ours, by command (cases, and what of them differs) and by program (tests):\n\
-             {:<22} {:>5} {:>5} {:>6} {:>8} {:>11} {:>10}   {result:>6} {seen:>6} {hypercalls:>10}",
-            "", "all", "same", "listed", "unlisted", "not reached", "fails here"
+             {:<22} {:>5} {:>5} {:>6} {:>8} {:>4} {:>11} {:>9} {:>10}   {result:>6} {seen:>6} {hypercalls:>10}",
+            "",
+            "all",
+            "same",
+            "listed",
+            "unlisted",
+            "gone",
+            "not reached",
+            "no record",
+            "fails here"
         );
         for (group, rows) in self.groups() {
             let of_tests = |row: &&Row<'_>| !row.name.ends_with(BESIDE_TESTS);
@@ -50,12 +87,14 @@ impl Comparison<'_> {
             let differ = |part| rows.iter().filter(|row| row.parts.contains(&part)).count();
             let _ = writeln!(
                 text,
-                "{group:<22} {:>5} {:>5} {:>6} {:>8} {:>11} {:>10}   {:>6} {:>6} {:>10}",
+                "{group:<22} {:>5} {:>5} {:>6} {:>8} {:>4} {:>11} {:>9} {:>10}   {:>6} {:>6} {:>10}",
                 rows.len(),
                 count(Verdict::Same),
                 count(Verdict::Listed),
                 count(Verdict::Unlisted),
+                count(Verdict::Gone),
                 count(Verdict::NotReached),
+                count(Verdict::Unrecorded),
                 count(Verdict::Broken),
                 differ(result),
                 differ(seen),
@@ -64,11 +103,16 @@ impl Comparison<'_> {
         }
     }
 
-    fn details(&self, text: &mut String) {
-        let _ = writeln!(text, "\nWhere they differ:");
+    fn details(&self, text: &mut String, detail: Detail) {
+        if detail == Detail::All {
+            let _ = writeln!(text, "\nWhere they differ:");
+        }
         for (group, rows) in self.groups() {
-            let differing =
-                |row: &&Row<'_>| matches!(row.verdict, Verdict::Listed | Verdict::Unlisted);
+            let differing = |row: &&Row<'_>| match row.verdict {
+                Verdict::Unlisted | Verdict::Gone => true,
+                Verdict::Listed => detail == Detail::All,
+                _ => false,
+            };
             let mut unlisted = 0;
             for row in rows.iter().filter(differing) {
                 let why = match row.verdict {
@@ -76,6 +120,7 @@ impl Comparison<'_> {
                         unlisted += 1;
                         "NOT LISTED".to_owned()
                     }
+                    Verdict::Gone => format!("{}: LISTED AND NO DIFFERENCE", row.ids.join(", ")),
                     _ if row.ids.is_empty() => "after what is listed".to_owned(),
                     _ => row.ids.join(", "),
                 };
@@ -131,11 +176,13 @@ impl Comparison<'_> {
     fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         for (group, rows) in self.groups() {
-            let unlisted = rows.iter().filter(|row| row.verdict == Verdict::Unlisted);
-            match unlisted.count() {
-                0 => {}
-                count => {
-                    failures.push(format!("{group}: differences that are not listed: {count}"))
+            for (verdict, what) in [
+                (Verdict::Unlisted, "differences that are not listed"),
+                (Verdict::Gone, "listed cases that are no difference"),
+            ] {
+                match rows.iter().filter(|row| row.verdict == verdict).count() {
+                    0 => {}
+                    count => failures.push(format!("{group}: {what}: {count}")),
                 }
             }
         }
@@ -166,6 +213,7 @@ impl Comparison<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::Detail;
     use crate::{
         compare::compare,
         differences::Differences,
@@ -182,6 +230,7 @@ mod tests {
         Results {
             tests: named.collect(),
             transcript: vec!["X.a | 0 | - | -".to_owned()],
+            ..Results::default()
         }
     }
 
@@ -196,7 +245,15 @@ mod tests {
         let complete = compare(&upstream, &ours, &list, true);
         // 31 defects without a test, two patterns without a name, and `io`.
         assert_eq!(complete.totals().failed, 31 + 2 + 1);
-        assert!(complete.report().contains("not ok A2: no test shows it"));
-        assert!(complete.report().contains("nothing is called X.listed"));
+        assert!(
+            complete
+                .report(Detail::All)
+                .contains("not ok A2: no test shows it")
+        );
+        assert!(
+            complete
+                .report(Detail::All)
+                .contains("nothing is called X.listed")
+        );
     }
 }

@@ -41,6 +41,7 @@ pub fn run(
 
     let mut results = machines.run(program, None)?;
     let mut run = results.tests.clone();
+    let mut crash = results.crash.take();
     let mut left = names.as_slice();
     for machine in 1.. {
         let has_result = |test: &&str| {
@@ -51,15 +52,18 @@ pub fn run(
         let Some((culprit, rest)) = left[done..].split_first() else {
             break;
         };
+        let culprit = format!("{prefix}{culprit}");
+        results.tests.push((culprit.clone(), Outcome::EndedMachine));
         results
-            .tests
-            .push((format!("{prefix}{culprit}"), Outcome::EndedMachine));
+            .crashes
+            .extend(crash.take().map(|crash| (culprit, crash)));
         left = rest;
         if left.is_empty() || machine == MACHINES {
             break;
         }
-        let more = machines.run(program, Some(left))?;
+        let mut more = machines.run(program, Some(left))?;
         run.clone_from(&more.tests);
+        crash = more.crash.take();
         add(&mut results, more);
     }
 
@@ -118,7 +122,7 @@ mod tests {
                 tests: alive
                     .map(|name| (format!("{program}.{name}"), result(name)))
                     .collect(),
-                transcript: Vec::new(),
+                ..Results::default()
             })
         }
     }

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The report of a machine on the screen.
+
+use std::time::Instant;
+
+use crate::{
+    ktap::{Report, SUBTEST, TRANSCRIPT},
+    qemu::Listener,
+};
+
+/// How much is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Line by line.
+    AsItComes,
+    /// Line by line, with those of the `transcript` program.
+    WithTranscript,
+    /// All that a program said when it has ended, as another machine runs beside this one.
+    Machine(usize),
+    /// Nothing.
+    Nothing,
+}
+
+/// Shows the report, and reads it.
+pub struct Shown {
+    report: Report,
+    show: Show,
+    /// What a program said until now.
+    said: String,
+    began: Instant,
+}
+
+impl Shown {
+    pub fn new(show: Show) -> Self {
+        Self {
+            report: Report::default(),
+            show,
+            said: String::new(),
+            began: Instant::now(),
+        }
+    }
+
+    /// The report, after the last line.
+    pub fn end(self) -> Report {
+        print!("{}", self.said);
+        self.report
+    }
+
+    fn add(&mut self, machine: usize, line: &str) {
+        if let Some((_, program)) = line.split_once(SUBTEST) {
+            println!("machine {machine}: {program} ...");
+            self.began = Instant::now();
+        } else if line.starts_with("ok ") || line.starts_with("not ok ") {
+            let seconds = self.began.elapsed().as_secs();
+            print!("{}{line} # machine {machine}, {seconds} s\n", self.said);
+            self.said.clear();
+        } else {
+            self.said += line;
+            self.said.push('\n');
+        }
+    }
+}
+
+impl Listener for Shown {
+    fn report(&mut self, line: &str) {
+        let of_transcript = line.contains(TRANSCRIPT);
+        match self.show {
+            Show::WithTranscript => println!("{line}"),
+            Show::AsItComes if !of_transcript => println!("{line}"),
+            Show::Machine(number) if !of_transcript => self.add(number, line),
+            _ => {}
+        }
+        self.report.line(line);
+    }
+
+    fn console(&mut self, _line: &str) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_shown_when_it_ended() {
+        let mut shown = Shown::new(Show::Machine(2));
+        shown.report("    # Subtest: io");
+        shown.report("    1..1");
+        shown.report("    # transcript: X.a | 0 | - | -");
+        shown.report("    ok 1 a");
+        assert_eq!(shown.said, "    1..1\n    ok 1 a\n");
+        shown.report("ok 1 io");
+        assert_eq!(shown.said, "");
+    }
+}
