@@ -22,6 +22,28 @@ check() {
 	fi
 }
 
+# check_begin NAME COMMAND...: the same test beside those that follow, until check_end.
+check_begin() {
+	beside_name=$1 beside_log=$cache/log/check-${1//[^A-Za-z-]/_}.log beside_began=$SECONDS
+	shift
+	set -m
+	"$@" >"$beside_log" 2>&1 </dev/null {cache_lock}>&- &
+	beside=$!
+	set +m
+}
+
+check_end() {
+	local status=0
+	wait "$beside" || status=$?
+	beside=
+	if [ "$status" -eq 0 ]; then
+		result ok "$beside_name" $((SECONDS - beside_began))
+	else
+		tail -n 40 "$beside_log" | sed 's/^/  | /'
+		result 'not ok' "$beside_name" $((SECONDS - beside_began))
+	fi
+}
+
 # check_cargo_test NAME COMMAND...: as many tests as cargo ran.
 check_cargo_test() {
 	local name=$1 log=$cache/log/check-${1//[^A-Za-z-]/_}.log began=$SECONDS status=0 ran
@@ -136,6 +158,7 @@ checks_compare() {
 # With ONLY=NAME it is that program of the selftests and nothing else, on the
 # driver that DRIVER names (rust or c).
 checks() {
+	local began=$SECONDS
 	recorded
 	if [ -n "${ONLY:-}" ]; then
 		selftests check --driver "${DRIVER:-rust}" "${record[@]}" --only "$ONLY"
@@ -143,8 +166,10 @@ checks() {
 	fi
 	results=$checkout_cache/results.ktap
 	: >"$results"
+	check_begin 'make run: Linux in a User VM, with a disk' demo
 	checks_host
-	check 'make run: Linux in a User VM, with a disk' demo
+	check_end
+	say "checks without the selftests: $(duration $((SECONDS - began)))"
 	say "selftests on our driver, in two machines side by side:"
 	selftests check "${record[@]}" --add-results "$results"
 }

@@ -21,11 +21,15 @@ duration() {
 	fi
 }
 
-running=
+# Process groups: that which is waited for, and one that goes on beside it.
+running='' beside=''
 
 interrupted() {
+	local group
 	trap '' INT TERM HUP
-	[ -z "$running" ] || kill -TERM -- "-$running" 2>/dev/null || :
+	for group in $running $beside; do
+		kill -TERM -- "-$group" 2>/dev/null || :
+	done
 	printf '\ninterrupted: the same command goes on from here\n' >&2
 	exit 130
 }

@@ -6,7 +6,7 @@
 #   setup.sh setup         every stage of the set-up that is not there yet
 #   setup.sh run           the same, then the demo
 #   setup.sh check         the same, then every test; last line: N passed, N failed, N skipped
-#   setup.sh compare       the same, but only what runs on upstream's driver and on ours
+#   setup.sh compare       the same, then what upstream's driver and ours do is recorded anew
 #   setup.sh check-debug   the same on the debug kernel
 #   setup.sh mutants       the same, then slips in the driver, which the tests must see
 #   setup.sh clean         removes the cache
@@ -49,6 +49,7 @@ main() {
 	check)
 		cache_open
 		stages
+		say "set up: $(duration $SECONDS)"
 		checks
 		;;
 	compare)

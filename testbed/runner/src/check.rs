@@ -2,7 +2,7 @@
 
 //! The selftests on a driver, and what ours does compared with the record.
 
-use std::{fs::File, io, path::PathBuf, thread};
+use std::{fs::File, io, path::PathBuf, thread, time::Instant};
 
 use crate::{
     REBOOT, Reported, Run,
@@ -59,6 +59,7 @@ pub fn run(
         return conclude(reboot::run(machine, limits)?, add_results);
     }
     println!("seed {}", chance.seed);
+    let began = Instant::now();
     let (ours, mut totals) = match only {
         Some(_) => {
             let mut run = Run::selftests(machine, limits, chance, only);
@@ -75,6 +76,7 @@ pub fn run(
         }
         None => run_all(options)?,
     };
+    println!("the machines took {} s\n", began.elapsed().as_secs());
     if let Some(recorded) = recorded.filter(|_| machine.driver == Driver::Rust) {
         totals.add(judge(&ours, recorded, only)?);
     }
