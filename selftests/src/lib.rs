@@ -11,6 +11,7 @@ pub mod bench;
 pub mod counter;
 pub mod cpus;
 pub mod device;
+pub mod dirty;
 pub mod event;
 pub mod failing;
 pub mod guest;

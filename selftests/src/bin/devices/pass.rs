@@ -2,7 +2,9 @@
 
 //! The structure goes to the hypervisor as it is, and its word comes back.
 
-use acrn_selftests::{bench::Bench, harness::Outcome, need, pattern::pattern, trace::Trace};
+use acrn_selftests::{
+    bench::Bench, dirty::dirty_the_heap, harness::Outcome, need, pattern::pattern, trace::Trace,
+};
 use nix::errno::Errno;
 
 use crate::command::{COMMANDS, Command, RESET_LINE, SET_LINE};
@@ -31,23 +33,6 @@ pub fn bytes_arrive() -> Outcome {
     }
     bench.destroy();
     Outcome::Passed
-}
-
-/// Leaves an object full of ones in the kernel's heap, of the size class of `acrn_ptdev_irq`: where it goes to next
-/// shows what it does not clear.
-fn dirty_the_heap() {
-    let ones = [0xffu8; 32];
-    // SAFETY: the strings end in zeros, and the value is as long as it says. It is copied to the heap; that there
-    // may be no such attributes is found out afterwards, and does not matter.
-    unsafe {
-        libc::setxattr(
-            c"/tmp".as_ptr(),
-            c"user.selftest".as_ptr(),
-            ones.as_ptr().cast(),
-            ones.len(),
-            libc::XATTR_REPLACE,
-        )
-    };
 }
 
 /// What the hypervisor reads beyond the structure of an interrupt line is zero, and not what the kernel's

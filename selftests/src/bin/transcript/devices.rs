@@ -6,6 +6,7 @@ use acrn_selftests::{
     area::{Area, PAGE},
     bench::Bench,
     device::{Argument, Device},
+    dirty::dirty_the_heap,
     harness::Outcome,
     hypercall::*,
     need,
@@ -105,6 +106,7 @@ pub fn beyond_lines() -> Outcome {
         let script = Script::of(&bench.probe, request);
         let trace = Trace::start(&bench.probe);
         for _ in 0..ROUNDS {
+            dirty_the_heap();
             // No such line: this is about what is read only.
             let argument = Bytes::new(&[0xff; size_of::<acrn_ptdev_irq>()]);
             let refused = bench.device.ioctl(request, argument.argument());

@@ -30,6 +30,8 @@ use crate::script::{Bytes, Done, Script};
 
 /// Long enough for a driver to look at a request, if it is going to.
 const A_WHILE: Duration = Duration::from_millis(300);
+/// Long enough to be sure that it is not going to, however slow the machine is.
+const LONG_ENOUGH: Duration = Duration::from_secs(10);
 
 const READ: Access = read(Target::Port(0x510), Width::Four);
 
@@ -88,7 +90,7 @@ pub fn create_client() -> Outcome {
         let done = idle.device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT);
         let began = Instant::now();
         let slot = idle.page.slot(0).expect("a slot");
-        while !slot.is_ours() && began.elapsed() < A_WHILE {
+        while !slot.is_ours() && began.elapsed() < LONG_ENOUGH {
             thread::sleep(Duration::from_millis(5));
         }
         done
