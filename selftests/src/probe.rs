@@ -172,6 +172,11 @@ impl Probe {
         self.must(channel::FAULT_PUSH, &mut fault);
     }
 
+    /// The same; false if there are too many that wait.
+    pub fn try_push_fault(&self, mut fault: Fault) -> bool {
+        self.call_with(channel::FAULT_PUSH, &mut fault) == 0
+    }
+
     /// Forgets all faults that wait.
     pub fn clear_faults(&self) {
         assert_eq!(self.call(channel::FAULT_CLEAR as u32, 0, 0), 0);

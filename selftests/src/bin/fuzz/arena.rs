@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that threads protect, drop and move while others use it.
+//!
+//! It is never read or written by this process itself, which might not be allowed to: system calls do that, and fail
+//! then. Its addresses are never free, so that nothing of ours comes to lie there.
+
+use std::{
+    fs::{File, OpenOptions},
+    os::fd::{AsRawFd, OwnedFd},
+};
+
+use acrn_selftests::area::{Area, PAGE};
+use fastrand::Rng;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// Pages of one.
+pub const PAGES: usize = 64;
+/// Bytes of one.
+pub const LEN: usize = PAGES * PAGE;
+
+/// Read-only memory of the firmware, 64 KiB, which the kernel has no counted pages for.
+pub const FIRMWARE: u64 = 0xf_0000;
+const FIRMWARE_PAGES: usize = 16;
+
+/// `MREMAP_DONTUNMAP`: the old addresses stay mapped, to nothing.
+const DONTUNMAP: i32 = 4;
+
+const PROTECTIONS: [i32; 3] = [
+    libc::PROT_NONE,
+    libc::PROT_READ,
+    libc::PROT_READ | libc::PROT_WRITE,
+];
+const ADVICE: [i32; 6] = [
+    libc::MADV_DONTNEED,
+    libc::MADV_FREE,
+    libc::MADV_HUGEPAGE,
+    libc::MADV_NOHUGEPAGE,
+    libc::MADV_DONTFORK,
+    libc::MADV_DOFORK,
+];
+
+/// A mapping, and as many addresses behind it where nothing is.
+pub struct Arena {
+    area: Area,
+    pages: usize,
+    /// What is mapped where something was taken away; anonymous memory without.
+    file: Option<File>,
+}
+
+impl Arena {
+    /// Anonymous memory of this process.
+    pub fn private() -> Self {
+        Self::of(Area::anonymous(2 * LEN), PAGES, None)
+    }
+
+    /// Memory that children share.
+    pub fn shared() -> Self {
+        let file = memory_file(LEN);
+        let area = Area::of_file(&file, 2 * LEN).expect("memfd");
+        Self::of(area, PAGES, Some(file))
+    }
+
+    /// Memory without counted pages, if that can be mapped here.
+    pub fn firmware() -> Option<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).open("/dev/mem").ok()?;
+        let len = 2 * FIRMWARE_PAGES * PAGE;
+        let area = Area::of_file_from(&file, FIRMWARE, len).ok()?;
+        Some(Self::of(area, FIRMWARE_PAGES, Some(file)))
+    }
+
+    fn of(area: Area, pages: usize, file: Option<File>) -> Self {
+        area.unmap(pages * PAGE, pages * PAGE);
+        Self { area, pages, file }
+    }
+
+    /// User address of a page.
+    pub fn address(&self, page: usize) -> u64 {
+        self.area.address() + (page * PAGE) as u64
+    }
+
+    /// How many pages there are.
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// A page, and how many from it on.
+    pub fn range(&self, chance: &mut Rng) -> (usize, usize) {
+        let first = chance.usize(..self.pages);
+        (first, chance.usize(1..=self.pages - first))
+    }
+
+    /// Does something to some pages that changes what is mapped there.
+    pub fn disturb(&self, chance: &mut Rng) {
+        let (first, pages) = self.range(chance);
+        // Mostly few.
+        let pages = pages.min(1 << chance.u32(..6));
+        let at = self.address(first) as *mut libc::c_void;
+        let len = pages * PAGE;
+        let protection = PROTECTIONS[chance.usize(..PROTECTIONS.len())];
+        let advice = ADVICE[chance.usize(..ADVICE.len())];
+        let to = self.address(chance.usize(..=self.pages - pages)) as *mut libc::c_void;
+        match chance.u32(..16) {
+            0..=1 => self.map(first, pages, libc::PROT_NONE),
+            2..=6 => self.map(first, pages, libc::PROT_READ | libc::PROT_WRITE),
+            // SAFETY: in these and in the following calls all addresses are in the mapping, of which nobody has a
+            // reference. They fail where the kernel does not like them, which is fine.
+            7..=10 => drop(unsafe { libc::mprotect(at, len, protection) }),
+            // SAFETY: as above.
+            11..=13 => drop(unsafe { libc::madvise(at, len, advice) }),
+            _ => {
+                let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | DONTUNMAP;
+                // SAFETY: as above.
+                unsafe { libc::mremap(at, len, len, flags, to) };
+            }
+        }
+    }
+
+    /// Makes all of it readable and writable, with what it has.
+    pub fn allow(&self) {
+        let all = self.address(0) as *mut libc::c_void;
+        // SAFETY: as in `disturb`.
+        unsafe { libc::mprotect(all, self.pages * PAGE, PROTECTIONS[2]) };
+    }
+
+    /// Maps pages anew. There is never nothing at their addresses.
+    fn map(&self, first: usize, pages: usize, protection: i32) {
+        let (flags, file) = match &self.file {
+            Some(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+            None => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
+        };
+        let base = match self.pages {
+            FIRMWARE_PAGES => FIRMWARE,
+            _ => 0,
+        };
+        // SAFETY: replaces a part of the mapping, of which nobody has a reference.
+        unsafe {
+            libc::mmap(
+                self.address(first) as *mut libc::c_void,
+                pages * PAGE,
+                protection,
+                flags | libc::MAP_FIXED,
+                file,
+                (base + (first * PAGE) as u64) as libc::off_t,
+            )
+        };
+    }
+}
+
+/// A file in memory.
+pub fn memory_file(len: usize) -> File {
+    let fd: OwnedFd = memfd_create(c"fuzz", MFdFlags::MFD_CLOEXEC).expect("memfd");
+    let file = File::from(fd);
+    file.set_len(len as u64).expect("memfd");
+    file
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the threads of a test share, and how a test begins and ends.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd, RawFd},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    event::Event,
+    guest::create_raw,
+    harness::{self, Outcome},
+    need,
+    probe::Probe,
+};
+use acrn_uapi::ioctl::ACRN_IOCTL_DESTROY_IOREQ_CLIENT;
+use fastrand::Rng;
+
+use crate::{
+    actor::{Actor, Weights},
+    arena::Arena,
+};
+
+/// Files of the device.
+pub const FILES: usize = 3;
+/// eventfds.
+pub const EVENTS: usize = 8;
+/// Threads that do all kinds of things, and those that wait for requests.
+const ACTORS: u64 = 4;
+const WAITERS: u64 = 2;
+
+/// What is shared. Files have numbers that stay: what is behind them is replaced, so that a number never means a file
+/// of somebody else.
+pub struct Stage {
+    pub files: [Device; FILES],
+    pub events: [Event; EVENTS],
+    pub nothing: File,
+    /// User CPUs of the VMs, one for each.
+    pub cpus: Vec<u64>,
+    /// The id of the last VM of each file.
+    pub vmids: [AtomicU32; FILES],
+    /// Request pages are in the first, and so are guests.
+    pub arenas: Vec<Arena>,
+    pub program: Vec<u8>,
+    is_over: AtomicBool,
+    done: AtomicU64,
+    went_well: AtomicU64,
+}
+
+impl Stage {
+    fn new() -> Result<Self, String> {
+        // The VM of a file may have two.
+        let cpus = cpus::pick_many(&[1; FILES])?;
+        let mut arenas = vec![Arena::private(), Arena::shared()];
+        arenas.extend(Arena::firmware());
+        let open = |_| Device::open();
+        let files: Vec<_> = (0..FILES).map(open).collect::<Result<_, _>>()?;
+        let Ok(files) = files.try_into() else {
+            unreachable!("as many as were opened")
+        };
+        Ok(Self {
+            files,
+            events: [(); EVENTS].map(|()| Event::new()),
+            nothing: File::open("/dev/null").map_err(|error| error.to_string())?,
+            cpus,
+            vmids: Default::default(),
+            arenas,
+            program: crate::guest::program(),
+            is_over: AtomicBool::new(false),
+            done: AtomicU64::new(0),
+            went_well: AtomicU64::new(0),
+        })
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    pub fn count(&self, went_well: bool) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        self.went_well
+            .fetch_add(went_well.into(), Ordering::Relaxed);
+    }
+
+    /// Puts what is behind `new` behind the number of `old`.
+    pub fn replace(old: &impl AsRawFd, new: &impl AsRawFd) {
+        replace(old.as_raw_fd(), new.as_raw_fd());
+    }
+}
+
+fn replace(old: RawFd, new: RawFd) {
+    // SAFETY: both are open. Whoever uses `old` expects any file behind it.
+    unsafe { libc::dup3(new, old, libc::O_CLOEXEC) };
+}
+
+/// When the threads of a test end: a number of operations each, which is always the same, or a time.
+#[derive(Clone, Copy)]
+pub enum Length {
+    Operations(u64),
+    Until(Instant),
+}
+
+/// The seed of a test: another one for each name.
+fn seed_of(name: &str) -> u64 {
+    let mix = |seed: u64, byte| (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    name.bytes().fold(harness::seed(), mix)
+}
+
+/// Runs a test: so many operations of each thread, or as long as the run says.
+pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
+    let seed = seed_of(name);
+    let length = match harness::seconds() {
+        Some(seconds) => Length::Until(Instant::now() + Duration::from_secs(seconds)),
+        None => Length::Operations(operations),
+    };
+    let probe = Probe::open().ok();
+    let stage = need!(Stage::new());
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..ACTORS + WAITERS)
+            .map(|number| {
+                let stage = &stage;
+                let chance = Rng::with_seed(seed.wrapping_add(number));
+                scope.spawn(move || {
+                    let mut actor = Actor::new(stage, chance);
+                    match number < ACTORS {
+                        true => actor.act(&weights, length),
+                        false => actor.wait(),
+                    }
+                })
+            })
+            .collect();
+        for actor in &threads[..ACTORS as usize] {
+            while !actor.is_finished() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        stage.is_over.store(true, Ordering::Relaxed);
+        if let Some(probe) = &probe {
+            probe.release();
+            probe.clear_faults();
+        }
+        // Who waits for requests, does so until there is no client.
+        while !threads.iter().all(|thread| thread.is_finished()) {
+            for file in &stage.files {
+                let _ = file.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    println!(
+        "run's seed {}: {} operations, of which {} went well",
+        harness::seed(),
+        stage.done.load(Ordering::Relaxed),
+        stage.went_well.load(Ordering::Relaxed),
+    );
+    for file in &stage.files {
+        Stage::replace(&file.as_fd().as_raw_fd(), &stage.nothing);
+    }
+    need!(bury());
+    Outcome::Passed
+}
+
+/// What the hypervisor would not give up while faults were scripted goes when it gives out all its ids once.
+fn bury() -> Result<(), String> {
+    let masks = cpus::pick_many(&[1; 3])?;
+    let vms: Vec<_> = masks.into_iter().map(create_raw).collect();
+    drop(vms);
+    Ok(())
+}
