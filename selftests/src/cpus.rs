@@ -2,9 +2,13 @@
 
 //! Physical CPUs for User VMs.
 
-use std::{env, io};
+use std::env;
 
 use acrn_ioctls::PhysicalCpus;
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
 
 use crate::probe::Probe;
 
@@ -89,20 +93,17 @@ pub fn apic_id(cpu: usize) -> Result<u8, String> {
         .ok_or_else(|| format!("there is no CPU {cpu}"))
 }
 
+/// The CPU of the Service VM that gets the upcalls.
+pub const UPCALLS: usize = 0;
+
 /// From now on this thread, and those that it starts, run on one CPU of the Service VM only. The error says why the
 /// test has to be skipped.
 pub fn stay_on(cpu: usize) -> Result<(), String> {
-    // SAFETY: a set of CPUs without any is made of zeros.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the number is checked against the size of the set; the set is alive for both calls.
-    let status = unsafe {
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
-    };
-    match status {
-        0 => Ok(()),
-        _ => Err(format!("CPU {cpu}: {}", io::Error::last_os_error())),
-    }
+    let mut cpus = CpuSet::new();
+    let stayed = cpus
+        .set(cpu)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus));
+    stayed.map_err(|error| format!("CPU {cpu}: {error}"))
 }
 
 #[cfg(test)]

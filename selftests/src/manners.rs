@@ -59,6 +59,7 @@ pub fn mind_panics() {
         if let Ok(probe) = Probe::open() {
             // A command that is held there would hold up what follows.
             probe.release();
+            probe.take_none_at_once();
         }
         for file in files.iter() {
             // SAFETY: the file was open when it got on the list, and is taken off before it is closed.

@@ -226,6 +226,23 @@ impl Probe {
         self.must(channel::CALL_HOLD, &mut hold);
     }
 
+    /// Has mini-ACRN take the next request of this vCPU that becomes COMPLETE at that very instant, as a hypervisor that
+    /// polls may, and `completion_polling` is another then. Only what the caller's CPU does is sure to be seen.
+    pub fn take_at_once(&self, vmid: u16, vcpu: u16) {
+        let slot = u64::from(vmid) | u64::from(vcpu) << 16;
+        assert_eq!(
+            self.call(channel::SLOT_TRAP as u32, slot, 0),
+            0,
+            "SLOT_TRAP"
+        );
+    }
+
+    /// Takes that back, if no request became COMPLETE.
+    pub fn take_none_at_once(&self) {
+        let call = self.call(channel::SLOT_TRAP as u32, channel::NO_SLOT, 0);
+        assert_eq!(call, 0, "SLOT_TRAP");
+    }
+
     /// Whether the hypercall of [`Probe::hold`] has arrived, and waits.
     pub fn is_held(&self) -> bool {
         self.list().held != 0

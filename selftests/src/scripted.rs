@@ -165,8 +165,7 @@ impl Idle {
 
     /// The value that the driver gave a request since `trace` began, if it was a read; it has only just answered it.
     pub fn answered(&self, trace: &Trace<'_>, request: &RaiseRequest) -> Option<u64> {
-        let vcpu = request.vcpu.into();
-        let slot = self.page.slot(vcpu).expect("a slot");
+        let slot = self.page.slot(request.vcpu.into()).expect("a slot");
         assert_eq!(slot.state(), end(request), "state");
         let polling = is_polled(request);
         if !polling {
@@ -177,11 +176,18 @@ impl Idle {
         let notified = trace.calls(NOTIFY_REQUEST_FINISH).len();
         assert_eq!(notified, usize::from(!polling), "NOTIFY_REQUEST_FINISH");
         trace.assert_sane();
+        self.consumed(trace, request).expect("a consumed request")
+    }
+
+    /// What mini-ACRN found in the slot of a request that it has taken since `trace` began, if it has: the value, if it
+    /// was a read.
+    pub fn consumed(&self, trace: &Trace<'_>, request: &RaiseRequest) -> Option<Option<u64>> {
         let consumed = trace.events(kind::REQUEST_CONSUMED);
-        let of_vcpu = |record: &&Record| (record.vmid, record.p1) == (self.vmid, vcpu.into());
-        let record = consumed.iter().find(of_vcpu).expect("a consumed request");
+        let of_vcpu =
+            |record: &&Record| (record.vmid, record.p1) == (self.vmid, request.vcpu.into());
+        let record = consumed.iter().find(of_vcpu)?;
         let reads = request.slot[DIRECTION] == ACRN_IOREQ_DIR_READ as u8;
-        reads.then(|| value(&record.data))
+        Some(reads.then(|| value(&record.data)))
     }
 
     /// NOTIFY_REQUEST_FINISH.

@@ -42,6 +42,13 @@ pub const DEVICE_DMA: u64 = 0x8000_00FB;
 /// rdi = 1: from now on SET_MEMORY_REGIONS does not kick the vCPUs that have to flush. rdi = 0: it does again.
 pub const KICKS_HOLD: u64 = 0x8000_00FC;
 
+/// rdi = vmid, and the vCPU from bit 16 on: the next time that the Service VM makes this slot COMPLETE mini-ACRN takes the
+/// request before the next instruction of that CPU, and turns `completion_polling` round. The CPU that makes this call
+/// does so at once, others from their next exit on. rdi = [`NO_SLOT`]: no slot any more. -EINVAL: no such slot.
+pub const SLOT_TRAP: u64 = 0x8000_00FD;
+/// Of [`SLOT_TRAP`].
+pub const NO_SLOT: u64 = u64::MAX;
+
 /// First bytes of a page handed to a channel call, wherever a count follows.
 pub const PAGE_SIZE: usize = 4096;
 /// Parameter bytes kept in a record.

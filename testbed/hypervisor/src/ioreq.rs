@@ -91,6 +91,12 @@ impl Slot {
         self.word(offset_of!(acrn_io_request, processed)).store(state, Ordering::Release);
     }
 
+    /// Turns `completion_polling` round.
+    pub fn turn_polling(&self) {
+        let word = self.word(offset_of!(acrn_io_request, completion_polling));
+        word.store(u32::from(word.load(Ordering::Relaxed) == 0), Ordering::Release);
+    }
+
     /// All bytes.
     pub fn bytes(&self) -> [u8; SLOT_SIZE] {
         let mut out = [0; SLOT_SIZE];

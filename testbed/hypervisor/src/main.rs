@@ -28,6 +28,7 @@ mod panic;
 mod phys;
 mod pio;
 mod service;
+mod slot_trap;
 mod string_io;
 mod svm;
 mod time;

@@ -7,7 +7,7 @@ use crate::handoff::{self, Command};
 use crate::phys::ServiceMemory;
 use crate::svm::Context;
 use crate::user_memory::{self, Code};
-use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, svm, time};
+use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, slot_trap, svm, time};
 use core::sync::atomic::{AtomicU64, Ordering};
 use mini_acrn_logic::cpuid::Viewer;
 use mini_acrn_logic::decode;
@@ -24,11 +24,13 @@ const ASID: u32 = 1;
 const OPEN: Attr = Attr(0x47);
 /// Read only; write back.
 const READ_ONLY: Attr = Attr(0x41);
+/// The same for a page that the Service VM has for its own use.
+const READ_ONLY_DATA: Attr = Attr(0x45);
 
 /// How long REMOVE_CPU waits.
 const REMOVE_MS: u64 = 2000;
 
-static NESTED_ROOT: Once<u64> = Once::new();
+static NESTED: Once<Mutex<Npt>> = Once::new();
 static CONTEXTS: [Mutex<Context>; cpu::MAX] = [const { Mutex::new(Context::zeroed()) }; cpu::MAX];
 /// Where the kernel starts; 0 as long as it is not loaded.
 static ENTRY: AtomicU64 = AtomicU64::new(0);
@@ -37,8 +39,8 @@ static ENTRY: AtomicU64 = AtomicU64::new(0);
 static MAILBOX: Mutex<()> = Mutex::new(());
 
 /// The Service VM's nested page tables: one to one, less mini-ACRN's memory.
-fn nested_root() -> u64 {
-    *NESTED_ROOT.call_once(|| {
+fn nested() -> &'static Mutex<Npt> {
+    NESTED.call_once(|| {
         let pool = &mut *frames::POOL.lock();
         let build = |pool: &mut frames::Pool| {
             let (own, top) = (phys::image(), phys::space().top);
@@ -48,16 +50,23 @@ fn nested_root() -> u64 {
             npt.map(pool, own.end, own.end, top - own.end, OPEN, 3)?;
             npt.map(pool, open, open, open_len, OPEN, 1)?;
             npt.map(pool, handoff::mailbox(), handoff::mailbox(), PAGE, READ_ONLY, 1)?;
-            Ok::<_, mini_acrn_logic::npt::OutOfTables>(npt.root())
+            Ok::<_, mini_acrn_logic::npt::OutOfTables>(npt)
         };
-        build(pool).expect("the pool is fresh")
+        Mutex::new(build(pool).expect("the pool is fresh"))
     })
+}
+
+/// Makes a page of the Service VM read-only, or writable again: on each CPU when that enters the guest next. Whether
+/// there was memory for it.
+pub fn protect(page: u64, protected: bool) -> bool {
+    let attr = if protected { READ_ONLY_DATA } else { OPEN };
+    nested().lock().protect(&mut *frames::POOL.lock(), page, attr).is_ok()
 }
 
 /// Puts `cx` at `rip` in long mode, with the first 4 GiB mapped one to one.
 fn start_state(cx: &mut Context, rip: u64) {
     let more = Intercept1::NMI;
-    cx.init(more, ASID, nested_root(), (&raw const msr::SERVICE_MAP) as u64, 0);
+    cx.init(more, ASID, nested().lock().root(), (&raw const msr::SERVICE_MAP) as u64, 0);
     cx.vmcb.control.intercept2 |= Intercept2::VMMCALL.bits();
     cx.vmcb.control.intercept2 &= !(Intercept2::MONITOR | Intercept2::MWAIT).bits();
     let save = &mut cx.vmcb.save;
@@ -147,6 +156,7 @@ fn run(cx: &mut Context, id: usize) {
             exit::MSR => msr::service_exit(cx, id),
             exit::UD => undefined(cx),
             exit::NPF => nested_fault(cx),
+            exit::DB => slot_trap::stepped(cx),
             exit::VMMCALL if cx.vmcb.save.rip == handoff::park_vector() => return,
             exit::NMI => {
                 svm::acknowledge_nmi();
@@ -186,6 +196,9 @@ fn undefined(cx: &mut Context) {
 fn nested_fault(cx: &mut Context) {
     let gpa = cx.vmcb.control.exit_info2;
     let write = cx.vmcb.control.exit_info1 & npf::WRITE != 0;
+    if write && slot_trap::step(cx, gpa & !(PAGE - 1)) {
+        return;
+    }
     let offset = gpa.wrapping_sub(handoff::mailbox());
     if write && offset < PAGE {
         let insn = decode::decode(fetch(cx).bytes(), cx.vmcb.save.mode().bits).filter(|i| !i.is_string());

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use acrn_selftests::harness::{self, Test};
 
 mod abandoned;
+mod at_once;
 mod clients;
 mod neighbours;
 mod pci_config;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Test::new("two_vms_two_vcpus_each", values::two_vms_two_vcpus_each),
         Test::new("many_requests_in_a_row", values::many_requests_in_a_row),
         Test::new("polling_is_never_notified", polling::never_notified),
+        Test::new("taken_at_once", at_once::taken_at_once),
         Test::new("config_of_guest", pci_config::of_guest),
         Test::new("config_address_latches", pci_config::address_latches),
         Test::new("config_access_folds", pci_config::access_folds),

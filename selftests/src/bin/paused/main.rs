@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Test::new("irqfd", interrupts::irqfd),
         Test::new("halted_guest", interrupts::halted_guest),
         Test::new("notify_under_way", under_way::notify),
+        Test::new("notify_on_its_way", under_way::notify_on_its_way),
         Test::new("clear_under_way", under_way::clear),
         Test::new("destroy_client_under_way", under_way::destroy_client),
         Test::new("upcall_under_way", under_way::upcall),

@@ -3,7 +3,14 @@
 //! PAUSE_VM that is still under way, and may fail: what is answered meanwhile is told to the hypervisor if the VM
 //! goes on, once, and not if it stands still.
 
-use std::{os::fd::AsRawFd, sync::Arc, thread};
+use std::{
+    os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -140,6 +147,40 @@ impl Bystanders {
 pub fn notify() -> Outcome {
     let bystanders = need!(Bystanders::new());
     bystanders.play(|_| assert_eq!(bystanders.idle.finish(0), Ok(())), 1);
+    Outcome::Passed
+}
+
+/// NOTIFY_REQUEST_FINISH that is on its way to the hypervisor when PAUSE_VM begins: it arrives before that, or not at
+/// all.
+pub fn notify_on_its_way() -> Outcome {
+    /// Longer than PAUSE_VM needs to begin. If it must wait, as it should, this is what it waits.
+    const PATIENCE_MS: u16 = 1500;
+    need!(cpus::stay_on(cpus::UPCALLS));
+    let bystanders = need!(Bystanders::new());
+    let idle = &bystanders.idle;
+    let trace = Trace::start(&idle.probe);
+    let go = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let notifier = scope.spawn(|| {
+            // The other CPU: this one stands still there, with interrupts off.
+            cpus::stay_on(1 - cpus::UPCALLS).expect("another CPU");
+            until("it is time", || go.load(Ordering::Acquire));
+            idle.finish(0)
+        });
+        idle.probe
+            .hold_for(NOTIFY_REQUEST_FINISH, idle.vmid, PATIENCE_MS);
+        go.store(true, Ordering::Release);
+        until("NOTIFY_REQUEST_FINISH is on its way", || {
+            idle.probe.is_held()
+        });
+        let paused = idle.device.plain(ACRN_IOCTL_PAUSE_VM);
+        assert_eq!(paused, Ok(()), "PAUSE_VM");
+        idle.probe.release();
+        assert_eq!(notifier.join().expect("the notifier"), Ok(()));
+    });
+    let mut order = trace.ids();
+    order.retain(|id| [NOTIFY_REQUEST_FINISH, PAUSE_VM].contains(id));
+    assert_eq!(order, [NOTIFY_REQUEST_FINISH, PAUSE_VM]);
     Outcome::Passed
 }
 

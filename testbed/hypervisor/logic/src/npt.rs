@@ -205,6 +205,22 @@ impl Npt {
         Ok(())
     }
 
+    /// Gives one page that is mapped other rights, in a leaf of its own. Its other users see the old rights or the new
+    /// ones.
+    pub fn protect(&mut self, mem: &mut impl Tables, addr: u64, attr: Attr) -> Result<(), OutOfTables> {
+        loop {
+            let (table, level, entry) = self.find(mem, addr);
+            if entry & PRESENT == 0 {
+                return Ok(());
+            }
+            if level == 1 {
+                mem.write(table, index(addr, level), entry & ADDRESS | attr.flags());
+                return Ok(());
+            }
+            self.split(mem, table, level, index(addr, level), entry)?;
+        }
+    }
+
     fn split(
         &mut self,
         mem: &mut impl Tables,
@@ -326,6 +342,30 @@ mod tests {
     }
 
     const RAM: Attr = Attr(0x47);
+    const READ_ONLY: Attr = Attr(0x41);
+
+    #[test]
+    fn one_page_is_protected() {
+        let mut heap = Heap::new();
+        let mut npt = Npt::new(&mut heap).unwrap();
+        npt.map(&mut heap, 0, 0, 1 << 30, RAM, 3).unwrap();
+        let page = 3 * MIB2 + 5 * PAGE;
+        let writable = |npt: &Npt, heap: &Heap, addr| {
+            let leaf = npt.query(heap, addr).expect("mapped");
+            assert_eq!(leaf.target, addr);
+            leaf.access.contains(Access::WRITE)
+        };
+        npt.protect(&mut heap, page, READ_ONLY).unwrap();
+        assert!(!writable(&npt, &heap, page));
+        for other in [0, page - PAGE, page + PAGE, (1 << 30) - PAGE] {
+            assert!(writable(&npt, &heap, other));
+        }
+        npt.protect(&mut heap, page, RAM).unwrap();
+        assert!(writable(&npt, &heap, page));
+        npt.protect(&mut heap, 2 << 30, READ_ONLY).unwrap();
+        assert_eq!(npt.query(&heap, 2 << 30), None);
+        assert_eq!(npt.mapped_bytes(), 1 << 30);
+    }
     const MIB2: u64 = 2 << 20;
 
     #[test]

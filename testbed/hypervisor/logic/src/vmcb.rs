@@ -53,6 +53,8 @@ bitflags! {
 
 /// Exit codes.
 pub mod exit {
+    /// #DB.
+    pub const DB: u64 = 0x41;
     /// #UD.
     pub const UD: u64 = 0x46;
     /// Physical NMI.
@@ -89,6 +91,8 @@ pub mod npf {
     pub const TABLE: u64 = 1 << 33;
 }
 
+/// Vector of #DB.
+pub const DB: u8 = 1;
 /// Vector of #UD.
 pub const UD: u8 = 6;
 /// Vector of #GP.

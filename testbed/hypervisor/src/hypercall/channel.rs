@@ -4,6 +4,7 @@
 
 use super::{Call, ID_BASE, SCRIPT, device, hold, rule};
 use crate::ioreq::{self, SLOTS, Slot};
+use crate::slot_trap;
 use crate::vm::{self, Vm};
 use crate::{cpu, phys, trace, user_memory};
 use acrn_uapi::{ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, acrn_io_request};
@@ -11,8 +12,9 @@ use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use mini_acrn_channel::{
     CALL_HOLD, CALL_RELEASE, DEVICE_DMA, DeviceDma, FAULT_CLEAR, FAULT_PUSH, Fault, GUEST_ACCESS,
-    GuestAccess, KICKS_HOLD, MAPPING_QUERY, MappingQuery, RAISE_REQUEST, RAISE_UPCALL, RECORDS_PER_READ,
-    RULE_EXPECT, RaiseRequest, TRACE_READ, TraceRead, VM_LIST, VmInfo, VmList, vm_state,
+    GuestAccess, KICKS_HOLD, MAPPING_QUERY, MappingQuery, NO_SLOT, RAISE_REQUEST, RAISE_UPCALL,
+    RECORDS_PER_READ, RULE_EXPECT, RaiseRequest, SLOT_TRAP, TRACE_READ, TraceRead, VM_LIST, VmInfo, VmList,
+    vm_state,
 };
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::npt::{Access, PAGE};
@@ -22,11 +24,12 @@ use zerocopy::{FromZeros, IntoBytes};
 pub fn serve(call: &Call) -> Option<Result> {
     let page = call.p1;
     let id = u64::from(ID_BASE) | u64::from(call.number);
-    if !(TRACE_READ..=KICKS_HOLD).contains(&id) {
+    if !(TRACE_READ..=SLOT_TRAP).contains(&id) {
         return None;
     }
     collect_raised();
-    let needs_page = !matches!(id, FAULT_CLEAR | RAISE_UPCALL | CALL_RELEASE | RULE_EXPECT | KICKS_HOLD);
+    let needs_page =
+        !matches!(id, FAULT_CLEAR | RAISE_UPCALL | CALL_RELEASE | RULE_EXPECT | KICKS_HOLD | SLOT_TRAP);
     if needs_page && !(page.is_multiple_of(PAGE) && phys::is_service_ram(page, PAGE)) {
         return Some(Err(Errno::FAULT));
     }
@@ -55,6 +58,7 @@ pub fn serve(call: &Call) -> Option<Result> {
             Ok(())
         }
         DEVICE_DMA => device_dma(page),
+        SLOT_TRAP => slot_trap(page),
         _ => {
             vm::hold_kicks(page != 0);
             Ok(())
@@ -184,6 +188,15 @@ fn guest_access(page: u64) -> Result {
     }
     user_memory::read(vm, a.user_vm_pa, &mut a.data[..len]).ok_or(Errno::FAULT)?;
     put(page, &a)
+}
+
+fn slot_trap(word: u64) -> Result {
+    if word == NO_SLOT {
+        slot_trap::clear();
+    } else if !slot_trap::set_by(word) {
+        return Err(Errno::INVAL);
+    }
+    Ok(())
 }
 
 fn call_hold(page: u64) -> Result {

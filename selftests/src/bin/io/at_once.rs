@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A hypervisor that polls takes a request at the instant at which it is COMPLETE, and may use the slot for another then:
+//! what it takes is whole, and the driver looks at nothing of it any more.
+
+use std::os::fd::AsRawFd;
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    event::Event,
+    harness::Outcome,
+    hypercall::NOTIFY_REQUEST_FINISH,
+    need,
+    program::{Access, read, write},
+    scripted::{Idle, polled, request},
+    trace::Trace,
+    waiter::until,
+};
+use acrn_uapi::{ACRN_IOREQ_STATE_FREE, acrn_ioeventfd, ioctl::*};
+
+const PORT: Target = Target::Port(0x510);
+const MEMORY: Target = Target::Memory(0xd000_0040);
+const DOORBELL: u64 = 0xd000_0080;
+const CONFIG_ADDRESS: Target = Target::Port(0xcf8);
+
+/// Who makes the request COMPLETE.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum By {
+    /// The driver, in the upcall.
+    Upcall,
+    /// NOTIFY_REQUEST_FINISH.
+    DeviceModel,
+    /// CLEAR_VM_IOREQ.
+    Clear,
+    /// DESTROY_IOREQ_CLIENT.
+    DestroyClient,
+}
+
+fn end(idle: &Idle, by: By) {
+    let plain = |number| assert_eq!(idle.device.plain(number), Ok(()), "{by:?}");
+    match by {
+        By::Upcall => {}
+        By::DeviceModel => assert_eq!(idle.finish(0), Ok(())),
+        By::Clear => plain(ACRN_IOCTL_CLEAR_VM_IOREQ),
+        By::DestroyClient => {
+            plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
+            plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT);
+        }
+    }
+}
+
+/// What reads return is there, and nobody is notified, though the slot says otherwise by then.
+pub fn taken_at_once() -> Outcome {
+    need!(cpus::stay_on(cpus::UPCALLS));
+    let idle = need!(Idle::new());
+    let event = Event::new();
+    let mut doorbell = acrn_ioeventfd {
+        fd: event.as_raw_fd() as u32,
+        addr: DOORBELL,
+        len: 8,
+        ..Default::default()
+    };
+    let assigned = idle.device.with(ACRN_IOCTL_IOEVENTFD, &mut doorbell);
+    assert_eq!(assigned, Ok(()), "IOEVENTFD");
+    let slot = idle.page.slot(0).expect("slot 0");
+    let doorbell = Target::Memory(DOORBELL);
+    // What a device model left in the slot is what the hypervisor put there.
+    let unanswered = Some(0x5555_5555);
+    let cases: [(By, Access, Option<u64>); 9] = [
+        (By::Upcall, write(CONFIG_ADDRESS, Width::Four, 0x1234), None),
+        (By::Upcall, read(CONFIG_ADDRESS, Width::Four), Some(0x1234)),
+        (By::Upcall, write(doorbell, Width::Eight, 1), None),
+        (By::Upcall, read(doorbell, Width::Eight), Some(0)),
+        (By::DeviceModel, read(PORT, Width::Four), unanswered),
+        (By::Clear, read(MEMORY, Width::Eight), Some(u64::MAX)),
+        (By::Clear, write(PORT, Width::Four, 1), None),
+        (
+            By::DestroyClient,
+            read(PORT, Width::Four),
+            Some(0xffff_ffff),
+        ),
+        (
+            By::DestroyClient,
+            read(MEMORY, Width::Eight),
+            Some(u64::MAX),
+        ),
+    ];
+    for (by, access, expected) in cases {
+        let request = polled(request(idle.vmid, 0, access));
+        let trace = Trace::start(&idle.probe);
+        idle.probe.take_at_once(idle.vmid, 0);
+        assert_eq!(idle.probe.raise(request), 0);
+        if by != By::Upcall {
+            until("the device model has the request", || slot.is_ours());
+        }
+        end(&idle, by);
+        until("the request is taken", || {
+            slot.state() == ACRN_IOREQ_STATE_FREE
+        });
+        let consumed = idle.consumed(&trace, &request);
+        assert_eq!(consumed, Some(expected), "{by:?}, {access:?}");
+        let notified = trace.calls(NOTIFY_REQUEST_FINISH).len();
+        assert_eq!(notified, 0, "NOTIFY_REQUEST_FINISH, {by:?}, {access:?}");
+    }
+    assert_eq!(event.take(), 1);
+    Outcome::Passed
+}
