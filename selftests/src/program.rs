@@ -146,13 +146,38 @@ pub fn greet_and_count(address: u64) -> Vec<u8> {
 
 /// A program for [`ENTRY`] that makes a request, and when it was answered the next one, and so on.
 pub fn chatter(port: u16) -> Vec<u8> {
+    assemble(64, ENTRY, |code| chat(code, port))
+}
+
+fn chat(code: &mut CodeAssembler, port: u16) -> Result<(), IcedError> {
+    let mut again = code.create_label();
+    code.xor(eax, eax)?;
+    code.mov(dx, u32::from(port))?;
+    code.set_label(&mut again)?;
+    code.out(dx, eax)?;
+    code.inc(eax)?;
+    code.jmp(again)
+}
+
+/// The same, which starts a second vCPU at [`REAL_MODE_ENTRY`] first.
+pub fn chatter_with_second_vcpu(port: u16) -> Vec<u8> {
     assemble(64, ENTRY, |code| {
+        start_second_vcpu(code)?;
+        chat(code, port)
+    })
+}
+
+/// A program for [`REAL_MODE_ENTRY`] that makes requests for ever, too, and keeps how many were answered at `answered`.
+pub fn real_mode_chatter(port: u16, answered: u64) -> Vec<u8> {
+    assemble(16, REAL_MODE_ENTRY, |code| {
         let mut again = code.create_label();
         code.xor(eax, eax)?;
         code.mov(dx, u32::from(port))?;
+        code.mov(bx, answered as u32)?;
         code.set_label(&mut again)?;
         code.out(dx, eax)?;
         code.inc(eax)?;
+        code.mov(dword_ptr(bx), eax)?;
         code.jmp(again)
     })
 }
@@ -251,7 +276,8 @@ mod tests {
         }
         assert!(!long_mode_with_second_vcpu(&accesses).is_empty());
         assert!(!greet_and_spin().is_empty() && !greet_and_count(0x40_0000).is_empty());
-        assert!(!chatter(1).is_empty());
+        assert!(!chatter(1).is_empty() && !chatter_with_second_vcpu(1).is_empty());
+        assert!(!real_mode_chatter(1, SECOND_RESULTS).is_empty());
     }
 
     #[test]

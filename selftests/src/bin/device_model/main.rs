@@ -41,7 +41,13 @@ fn main() -> ExitCode {
         Test::new("watchdog", signals::watchdog),
         // Upstream's driver has trouble with what follows: what comes after it may be its fault.
         Test::new("killed", signals::killed).within(180),
+        Test::new(
+            "killed_in_refused_destroy",
+            signals::killed_in_refused_destroy,
+        )
+        .within(180),
         Test::helper("victim", signals::victim),
+        Test::helper("refused_victim", signals::refused_victim),
         Test::helper("paused_victim", signals::paused_victim),
         // The test-bed reboots under it.
         Test::helper("stubborn_victim", signals::stubborn_victim),

@@ -6,15 +6,19 @@ use std::{os::unix::process::ExitStatusExt, sync::atomic::Ordering};
 
 use acrn_selftests::{
     cpus,
+    device::Device,
     harness::{self, Outcome},
     hypercall::DESTROY_VM,
     need,
     probe::{Probe, fault},
     waiter::until,
 };
-use acrn_uapi::ioctl::ACRN_IOCTL_PAUSE_VM;
-use mini_acrn_channel::Fault;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM};
+use mini_acrn_channel::{ANY_VM, Fault};
+use nix::{
+    errno::Errno,
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+};
 
 use crate::{
     guest::End,
@@ -67,14 +71,32 @@ pub fn watchdog() -> Outcome {
 /// kill -9, of a device model whose guest runs, and of one whose guest is paused.
 pub fn killed() -> Outcome {
     again_and_again(|round| {
-        let name = match round % 2 {
+        let name = match round % 3 {
             0 => "victim",
-            _ => "paused_victim",
+            1 => "paused_victim",
+            _ => "refused_victim",
         };
         let mut victim = harness::start(harness::helper(name))?;
         victim.kill().expect("SIGKILL");
         let status = victim.wait().expect("the victim");
         assert_eq!(status.signal(), Some(libc::SIGKILL));
+        Ok(())
+    })
+}
+
+/// kill -9 of a device model that waits for the end of a DESTROY_VM, which the hypervisor refuses: the guest, which goes on
+/// making requests until then, ends with its device model all the same.
+pub fn killed_in_refused_destroy() -> Outcome {
+    let probe = need!(Probe::open());
+    again_and_again(|_| {
+        let mut victim = harness::start(harness::helper("refused_victim"))?;
+        probe.hold(DESTROY_VM, ANY_VM);
+        until("DESTROY_VM is held", || probe.is_held());
+        victim.kill().expect("SIGKILL");
+        probe.release();
+        let status = victim.wait().expect("the victim");
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        until("the VM is gone", || probe.vms().is_empty());
         Ok(())
     })
 }
@@ -103,6 +125,18 @@ pub fn victim() -> Outcome {
 /// The same with a VM that is paused.
 pub fn paused_victim() -> Outcome {
     play(|model| model.plain(ACRN_IOCTL_PAUSE_VM, "PAUSE_VM"))
+}
+
+/// The same with a thread that asks for what the hypervisor refuses a VM that runs.
+pub fn refused_victim() -> Outcome {
+    play(|model| {
+        let device = Device::sharing(&model.device);
+        std::thread::spawn(move || {
+            for command in [ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_RESET_VM].iter().cycle() {
+                assert_eq!(device.plain(*command), Err(Errno::EPERM));
+            }
+        });
+    })
 }
 
 /// The same with a VM that the hypervisor never destroys.

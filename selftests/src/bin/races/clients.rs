@@ -4,8 +4,8 @@
 
 use std::{
     sync::{
-        Barrier,
-        atomic::{AtomicBool, Ordering},
+        Arc, Barrier,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ use acrn_selftests::{
     program::{self, read},
     scripted::{Idle, request},
     trace::Trace,
-    waiter::until,
+    waiter::{Waiter, until},
 };
 use acrn_uapi::{ACRN_IOREQ_STATE_FREE, ioctl::*};
 use nix::errno::Errno;
@@ -97,6 +97,69 @@ pub fn clear_against_destroy() -> Outcome {
         idle.device
             .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
             .expect("CREATE_IOREQ_CLIENT");
+    }
+    Outcome::Passed
+}
+
+/// A thread that goes back to ATTACH_IOREQ_CLIENT at any moment round that of the guest's next request: it wakes up for
+/// it, though nothing else ever wakes it.
+pub fn requests_against_attach() -> Outcome {
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
+    guest.vm.start().expect("START_VM");
+    let (served, end) = (AtomicUsize::new(0), end());
+    thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            // Where upcalls land they come between any two instructions of the thread.
+            cpus::stay_on(cpus::UPCALLS);
+            let mut pause = Duration::ZERO;
+            while guest.vm.attach_ioreq_client().is_ok() {
+                for (vcpu, _) in guest.page.slots().filter(|(_, slot)| slot.is_ours()) {
+                    let notified = guest.vm.notify_request_finish(vcpu);
+                    notified.expect("NOTIFY_REQUEST_FINISH");
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+                let again = Instant::now() + pause;
+                while Instant::now() < again {
+                    std::hint::spin_loop();
+                }
+                let next = (pause.as_nanos() as u64 + 137) % 200_000;
+                pause = Duration::from_nanos(next);
+            }
+        });
+        while Instant::now() < end {
+            let before = served.load(Ordering::Relaxed);
+            until("the next request is served", || {
+                served.load(Ordering::Relaxed) > before
+            });
+        }
+        guest.vm.pause().expect("PAUSE_VM");
+        guest
+            .vm
+            .destroy_ioreq_client()
+            .expect("DESTROY_IOREQ_CLIENT");
+        server.join().expect("the serving thread");
+    });
+    println!("served {}", served.into_inner());
+    Outcome::Passed
+}
+
+/// Many threads sit in ATTACH_IOREQ_CLIENT when the client goes: by the time the last one is woken the first is back at
+/// the question whether it may wait.
+pub fn many_wait_for_the_end() -> Outcome {
+    const WAITERS: usize = 40;
+    let (device, _page, _) = create_raw(need!(cpus::pick(1)));
+    let device = Arc::new(device);
+    for _ in 0..5 {
+        device
+            .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+            .expect("CREATE_IOREQ_CLIENT");
+        let waiters: Vec<_> = (0..WAITERS).map(|_| Waiter::start(&device)).collect();
+        device
+            .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
+            .expect("DESTROY_IOREQ_CLIENT");
+        for waiter in waiters {
+            assert_eq!(waiter.result(), Err(Errno::ENODEV));
+        }
     }
     Outcome::Passed
 }

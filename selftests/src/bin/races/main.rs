@@ -18,6 +18,7 @@ use acrn_selftests::harness::{self, Test};
 mod clients;
 mod eventfds;
 mod memory;
+mod refusals;
 mod upcalls;
 mod vms;
 
@@ -59,6 +60,10 @@ fn main() -> ExitCode {
         Test::new("closed_against_destroy", eventfds::closed_against_destroy),
         Test::new("signals_against_destroy", eventfds::signals_against_destroy),
         Test::new("ends_beside_io", vms::ends_beside_io),
+        Test::new("refusals_beside_io", refusals::beside_io),
+        Test::new("held_refusals_beside_io", refusals::held_beside_io),
+        Test::new("requests_against_attach", clients::requests_against_attach),
+        Test::new("many_wait_for_the_end", clients::many_wait_for_the_end),
         Test::new(
             "clear_against_destroy_client",
             clients::clear_against_destroy,

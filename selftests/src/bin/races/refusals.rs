@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A guest whose vCPUs make requests all the time, while the hypervisor refuses to pause, to reset and to destroy it: no
+//! request is lost, none is answered twice, and each vCPU goes on.
+
+use std::{
+    os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use acrn_ioctls::Target;
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    event::Event,
+    guest::Guest,
+    harness::Outcome,
+    held::Held,
+    hypercall::{DESTROY_VM, PAUSE_VM, RESET_VM},
+    need,
+    probe::{Probe, fault},
+    program::{self, SECOND_RESULTS},
+    waiter::until,
+};
+use acrn_uapi::{ACRN_IOEVENTFD_FLAG_DEASSIGN, ACRN_IOEVENTFD_FLAG_PIO, acrn_ioeventfd, ioctl::*};
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+
+use crate::end;
+
+/// Where vCPU 0 makes its requests, and where vCPU 1.
+const PORT: u16 = 0x510;
+const BELL: u16 = 0x600;
+
+/// What there is to be refused.
+const COMMANDS: [(u32, u32); 3] = [
+    (ACRN_IOCTL_PAUSE_VM, PAUSE_VM),
+    (ACRN_IOCTL_RESET_VM, RESET_VM),
+    (ACRN_IOCTL_DESTROY_VM, DESTROY_VM),
+];
+
+/// The guest, and how many requests of each vCPU the device model has served.
+struct Busy {
+    probe: Probe,
+    guest: Guest,
+    device: Arc<Device>,
+    bell: Event,
+    served: [AtomicU64; 2],
+}
+
+impl Busy {
+    fn new() -> Result<Self, String> {
+        let probe = Probe::open()?;
+        let guest = Guest::long_mode(cpus::pick(2)?, &program::chatter_with_second_vcpu(PORT));
+        let real_mode = program::real_mode_chatter(BELL, SECOND_RESULTS);
+        let entry = program::REAL_MODE_ENTRY as usize;
+        guest.memory.write_bytes(entry, &real_mode);
+        guest.memory.write::<u64>(SECOND_RESULTS as usize, 0);
+        let device = Arc::new(Device::sharing(&guest.vm));
+        Ok(Self {
+            probe,
+            guest,
+            device,
+            bell: Event::new(),
+            served: [AtomicU64::new(0), AtomicU64::new(0)],
+        })
+    }
+
+    /// Serves until the client goes. What vCPU 0 writes are the numbers from 0 on; those of vCPU 1 may have gaps, where the
+    /// eventfd took some.
+    fn serve(&self) {
+        let mut last = None;
+        while self.guest.vm.attach_ioreq_client().is_ok() {
+            for (vcpu, slot) in self.guest.page.slots().filter(|(_, slot)| slot.is_ours()) {
+                let request = slot.request().expect("a request that makes sense");
+                let served = &self.served[vcpu as usize];
+                match request.target {
+                    Target::Port(PORT) => {
+                        assert_eq!(request.value, served.load(Ordering::Relaxed));
+                    }
+                    Target::Port(BELL) => {
+                        assert!(last < Some(request.value), "{last:?}, {request:?}");
+                        last = Some(request.value);
+                    }
+                    _ => panic!("{request:?}"),
+                }
+                served.fetch_add(1, Ordering::Relaxed);
+                self.guest
+                    .vm
+                    .notify_request_finish(vcpu)
+                    .expect("NOTIFY_REQUEST_FINISH");
+            }
+        }
+    }
+
+    /// Of vCPU 1: how many of its requests were answered, as it sees it.
+    fn answered(&self) -> u64 {
+        let answered: u32 = self.guest.memory.read(SECOND_RESULTS as usize);
+        answered.into()
+    }
+
+    /// Waits until each vCPU has gone on for a while.
+    fn until_both_go_on(&self) {
+        let first = self.served[0].load(Ordering::Relaxed);
+        let second = self.answered();
+        until("vCPU 0 goes on", || {
+            self.served[0].load(Ordering::Relaxed) > first + 5
+        });
+        until("vCPU 1 goes on", || self.answered() > second + 5);
+    }
+
+    /// IOEVENTFD for the port of vCPU 1.
+    fn ring(&self, flags: u32) {
+        let mut argument = acrn_ioeventfd {
+            fd: self.bell.as_raw_fd() as u32,
+            flags: ACRN_IOEVENTFD_FLAG_PIO | flags,
+            addr: BELL.into(),
+            len: 4,
+            ..Default::default()
+        };
+        let rung = self.device.with(ACRN_IOCTL_IOEVENTFD, &mut argument);
+        assert_eq!(rung, Ok(()), "IOEVENTFD");
+    }
+
+    fn refuse(&self, hypercall: u32) {
+        self.probe.push_fault(Fault {
+            vmid: self.guest.vm.vmid(),
+            ..fault(hypercall, -5)
+        });
+    }
+
+    /// Plays `act` beside the thread that serves, over and over, and counts in the end.
+    fn play(&self, mut act: impl FnMut(usize)) {
+        self.guest.vm.start().expect("START_VM");
+        let end = end();
+        thread::scope(|scope| {
+            let server = scope.spawn(|| self.serve());
+            self.until_both_go_on();
+            let mut round = 0;
+            while Instant::now() < end || round < 12 {
+                act(round);
+                round += 1;
+            }
+            self.until_both_go_on();
+            self.guest.vm.pause().expect("PAUSE_VM");
+            let destroyed = self.device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
+            assert_eq!(destroyed, Ok(()));
+            server.join().expect("the serving thread");
+            println!("{round} rounds");
+        });
+        let taken = self.served[1].load(Ordering::Relaxed) + self.bell.take();
+        let answered = self.answered();
+        // The last one may have been taken while the VM was paused, and the one before it may not be counted yet.
+        assert!(
+            (answered..=answered + 1).contains(&taken),
+            "{taken} requests of vCPU 1 were taken, {answered} were answered"
+        );
+    }
+}
+
+/// Commands that are refused at once, and eventfds that come and go.
+pub fn beside_io() -> Outcome {
+    let busy = need!(Busy::new());
+    busy.play(|round| {
+        let (command, hypercall) = COMMANDS[round % COMMANDS.len()];
+        busy.refuse(hypercall);
+        let refused = busy.device.plain(command);
+        assert_eq!(refused, Err(Errno::EIO), "{command:#x}");
+        match round % 4 {
+            0 => busy.ring(0),
+            2 => busy.ring(ACRN_IOEVENTFD_FLAG_DEASSIGN),
+            _ => {}
+        }
+    });
+    Outcome::Passed
+}
+
+/// Commands that the hypervisor takes its time for, and refuses then. Each vCPU has a request meanwhile that waits for
+/// the outcome.
+pub fn held_beside_io() -> Outcome {
+    let busy = need!(Busy::new());
+    busy.play(|round| {
+        let (command, hypercall) = COMMANDS[round % COMMANDS.len()];
+        if round % 2 == 0 {
+            busy.ring(0);
+        }
+        busy.refuse(hypercall);
+        let device = busy.device.clone();
+        let vmid = busy.guest.vm.vmid();
+        let held = Held::start(&busy.probe, hypercall, vmid, move || device.plain(command));
+        // Long enough for each vCPU to come to its next request.
+        thread::sleep(std::time::Duration::from_millis(5));
+        assert_eq!(held.release(), Err(Errno::EIO), "{command:#x}");
+        busy.until_both_go_on();
+        if round % 2 == 0 {
+            busy.ring(ACRN_IOEVENTFD_FLAG_DEASSIGN);
+        }
+    });
+    Outcome::Passed
+}
