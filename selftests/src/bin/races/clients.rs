@@ -110,7 +110,7 @@ pub fn requests_against_attach() -> Outcome {
     thread::scope(|scope| {
         let server = scope.spawn(|| {
             // Where upcalls land they come between any two instructions of the thread.
-            cpus::stay_on(cpus::UPCALLS);
+            cpus::stay_on(cpus::UPCALLS).expect("the CPU of upcalls");
             let mut pause = Duration::ZERO;
             while guest.vm.attach_ioreq_client().is_ok() {
                 for (vcpu, _) in guest.page.slots().filter(|(_, slot)| slot.is_ours()) {
