@@ -131,14 +131,17 @@ cargo_host() {
 	CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=never cargo "$@"
 }
 
-# A kernel that no longer gets anywhere says so for ever: let it stop instead.
-hang_is_panic='rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.panic_on_rcu_stall=1
-	sysctl.kernel.hung_task_panic=1 sysctl.kernel.hung_task_timeout_secs=90'
+# A kernel that no longer gets anywhere says so for ever: let it stop instead, after so
+# many seconds.
+patience=90
+hang_is_panic() {
+	echo "rcupdate.rcu_cpu_stall_timeout=$patience sysctl.kernel.panic_on_rcu_stall=1" \
+		"sysctl.kernel.hung_task_panic=1 sysctl.kernel.hung_task_timeout_secs=$patience"
+}
 
 # selftests JOB OPTION...: a job of the runner, with the SEED and the time that were given.
 selftests() {
-	# shellcheck disable=SC2086 # its words, on one line
-	runner "$1" --append "$(echo $hang_is_panic)" ${SEED:+--seed "$SEED"} \
+	runner "$1" --append "$(hang_is_panic) ${kernel_parameters:-}" ${SEED:+--seed "$SEED"} \
 		${TEST_SECONDS:+--seconds "$TEST_SECONDS"} "${@:2}"
 }
 
@@ -176,8 +179,11 @@ checks() {
 
 # `make check-debug`, of the program that ONLY names or of all.
 checks_debug() {
-	say "selftests on our driver, debug kernel:"
+	recorded
 	# A report of lockdep or KASAN is long.
-	hang_is_panic="$hang_is_panic log_buf_len=4M"
-	selftests check --timeout 5400 --silence 600 ${ONLY:+--only "$ONLY"}
+	kernel_parameters=log_buf_len=4M
+	patience=300
+	: "${TEST_SECONDS:=40}"
+	say "selftests on our driver, debug kernel:"
+	selftests check "${record[@]}" --timeout 5400 --silence 600 ${ONLY:+--only "$ONLY"}
 }
