@@ -24,13 +24,16 @@ use crate::{
     cli::{Limits, Machine, Slips},
     ktap::{self, Outcome, Report},
     qemu::{self, Boot, Listener},
-    reboot, selftests_parameters,
+    reboot,
 };
 use slip::{Expected, Slip};
 use table::{Table, Verdict};
 
 /// What the runner says of a machine that is only slow.
 const TIMEOUT: &str = "not done after";
+
+/// What a line of a report says that names a program.
+const SUBTEST: &str = "Subtest: ";
 
 /// How a run went.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -457,8 +460,9 @@ fn run_selftests(
         Some(tests) => format!("{program}.{}", tests.join(",")),
         None => program.to_owned(),
     };
-    let mut watcher = Watcher::new(program);
+    // What comes of a slip is not to depend on an order that is left to chance.
     let parameters = selftests_parameters(&only) + IN_ORDER;
+    let mut watcher = Watcher::new(program);
     let outcome = qemu::run(
         machine,
         Boot::MiniAcrn,
@@ -518,6 +522,7 @@ impl Listener for Watcher {
         let text = line.trim();
         if let Some(diagnostic) = text.strip_prefix('#') {
             self.diagnostics.push(diagnostic.trim().to_owned());
+            self.diagnostics.retain(|line| !line.starts_with(SUBTEST));
             return;
         }
         let Some((outcome, name)) = ktap::result(text) else {
