@@ -116,7 +116,8 @@ pub fn that_runs() -> Outcome {
     for id in [PAUSE_VM, DESTROY_VM] {
         assert_eq!(told(&trace, id, vmid), 1, "{id:#x}");
     }
-    assert!(probe.vm(vmid).is_none());
+    // It may have the id of the orphan.
+    assert_eq!(probe.vms().len(), 1, "VMs");
     assert_eq!(pinned(before), 1, "the page of the new VM");
     Outcome::Passed
 }
@@ -178,7 +179,8 @@ pub fn that_is_paused() -> Outcome {
     drop(other);
     // The end of the other VM is not the opportunity, but the next one is.
     let (_device, _page, _) = create_raw(masks[1]);
-    assert!(probe.vm(vmid).is_none());
+    // It may have the id of the orphan.
+    assert_eq!(probe.vms().len(), 1, "VMs");
     assert_eq!(pinned(before), 1);
     Outcome::Passed
 }
