@@ -104,6 +104,10 @@ impl Test {
         }
     }
 
+    fn time_limit(&self) -> Duration {
+        self.timeout + Duration::from_secs(seconds().unwrap_or(0))
+    }
+
     /// The same, and what it says is shown even if it passes.
     pub const fn telling(self) -> Self {
         Self {
@@ -293,7 +297,7 @@ fn single(tests: &[Test], name: &str) -> ExitCode {
     };
     manners::mind_panics();
     device::program();
-    let timeout = test.timeout;
+    let timeout = test.time_limit();
     thread::spawn(move || {
         thread::sleep(timeout);
         panic!("not done after {} s", timeout.as_secs());
@@ -367,7 +371,7 @@ fn run(test: &Test) -> io::Result<Verdict> {
         }
     });
 
-    let deadline = Instant::now() + test.timeout + GRACE;
+    let deadline = Instant::now() + test.time_limit() + GRACE;
     let mut next_sign = Instant::now() + SIGN_OF_LIFE;
     let status = loop {
         if let Some(status) = child.try_wait()? {

@@ -8,6 +8,7 @@
 
 pub mod area;
 pub mod bench;
+pub mod contest;
 pub mod counter;
 pub mod cpus;
 pub mod device;

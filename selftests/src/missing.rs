@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read},
     ops::Deref,
     os::fd::{AsRawFd, FromRawFd},
 };
@@ -46,6 +46,13 @@ impl Missing {
         let mut register = [start, rest as u64, MODE_MISSING, 0];
         configure(&faults, UFFDIO_REGISTER, &mut register)?;
         Ok(Self { faults, area })
+    }
+
+    /// Returns when the kernel waits for a page.
+    pub fn until_wanted(&self) {
+        // A `struct uffd_msg`. It is not looked at: there is nothing that it could be but a fault.
+        let mut message = [0; 32];
+        (&self.faults).read_exact(&mut message).expect("a fault");
     }
 
     /// Gives a page of zeros to each fault that waits.

@@ -30,7 +30,7 @@ const COUNT: u64 = 0x2_0000;
 /// How long something that must not move is watched. Where it moves it does so at once.
 const WATCH: Duration = Duration::from_millis(200);
 /// Guests that may not have come to their HLT when they are paused.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: u32 = 20;
 
 /// A program that reads from a port, and counts for ever once it has the answer.
 fn ask_and_count() -> Vec<u8> {
@@ -220,15 +220,17 @@ pub fn raised_request() -> Outcome {
 fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, &Listener) -> i64) -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
+        // The slower the machine the more time it needs.
+        let longer = attempt + 1;
         let listener = Listener::start(cpus, Rest::Halt);
         let vmid = listener.vm().vmid();
         let call = |id| probe.call(id, vmid.into(), 0);
         // It has said that it is ready; a few instructions later it halts.
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20) * longer);
         assert_eq!(call(PAUSE_VM), 0);
         assert_eq!(send(&probe, &listener), 0);
-        thread::sleep(WATCH);
+        thread::sleep(WATCH * longer);
         if listener.count(vector) == 0 {
             // Not a vCPU that halted: the interrupt is lost, and no rule is broken.
             assert_eq!(call(RESET_VM), 0);

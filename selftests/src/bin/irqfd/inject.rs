@@ -2,7 +2,7 @@
 
 //! What the hypervisor is told when an eventfd is signalled.
 
-use std::{thread, time::Duration};
+use std::{sync::mpsc, thread};
 
 use acrn_selftests::{
     bench::Bench,
@@ -14,10 +14,10 @@ use acrn_selftests::{
     need,
     probe::{Probe, fault},
     trace::Trace,
-    waiter::until,
+    waiter::{sleeps, until},
 };
 use mini_acrn_channel::Fault;
-use nix::errno::Errno;
+use nix::{errno::Errno, unistd::gettid};
 
 use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd};
 
@@ -108,9 +108,13 @@ pub fn writer_goes_on() -> Outcome {
     event.add(u64::MAX - 1).expect("write to an eventfd");
     event.block();
     let writer = event.duplicate();
-    let writer = thread::spawn(move || writer.signal());
-    // It sleeps by then, most likely.
-    thread::sleep(Duration::from_millis(100));
+    let (sender, ids) = mpsc::channel();
+    let writer = thread::spawn(move || {
+        sender.send(gettid()).expect("somebody wants to know");
+        writer.signal();
+    });
+    let id = ids.recv().expect("the writer");
+    until("the writer sleeps", || sleeps(id));
     assert!(!writer.is_finished(), "the counter was not full");
     assign(&bench.device, &event, 0x45).expect("IRQFD");
     until("the writer has written", || writer.is_finished());

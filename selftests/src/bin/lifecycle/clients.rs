@@ -8,11 +8,11 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
 };
 
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
+    contest::Contest,
     cpus,
     device::Device,
     guest::create_raw,
@@ -20,7 +20,7 @@ use acrn_selftests::{
     need,
     program::read,
     scripted::{Idle, request},
-    waiter::Waiter,
+    waiter::{Waiter, until},
 };
 use acrn_uapi::ioctl::*;
 use nix::{
@@ -153,35 +153,41 @@ pub fn signal_then_request() -> Outcome {
 /// Threads that attach against one that destroys and creates (R1, R2).
 pub fn come_and_go() -> Outcome {
     let (device, _page) = need!(with_client());
-    let end = Instant::now() + Duration::from_secs(2);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while Instant::now() < end {
-                    let attached = device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
-                    assert_eq!(attached, Err(Errno::ENODEV));
-                }
-            });
-            scope.spawn(|| {
-                let mut created = 0;
-                while Instant::now() < end {
-                    device
-                        .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
-                        .expect("DESTROY_IOREQ_CLIENT");
-                    match device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT) {
-                        Ok(()) => created += 1,
-                        Err(Errno::EEXIST) => {}
-                        Err(error) => panic!("CREATE_IOREQ_CLIENT: {error}"),
-                    }
-                }
-                assert!(created > 0, "no client at all");
-            });
-        }
-        // Whoever waits at the end is sent away: nobody creates any more.
-        thread::sleep(Duration::from_secs(3));
+    let contest = &Contest::of(2);
+    let destroy = || {
         device
             .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
             .expect("DESTROY_IOREQ_CLIENT");
+    };
+    thread::scope(|scope| {
+        let attaching = [(); 2].map(|()| {
+            scope.spawn(|| {
+                while contest.goes_on() {
+                    let attached = device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
+                    assert_eq!(attached, Err(Errno::ENODEV));
+                }
+            })
+        });
+        let creating = [(); 2].map(|()| {
+            scope.spawn(|| {
+                contest.repeat("clients", || {
+                    destroy();
+                    match device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT) {
+                        Ok(()) => true,
+                        Err(Errno::EEXIST) => false,
+                        Err(error) => panic!("CREATE_IOREQ_CLIENT: {error}"),
+                    }
+                });
+            })
+        });
+        for thread in creating {
+            thread.join().expect("a thread");
+        }
+        // Whoever waits at the end is sent away: nobody creates any more.
+        until("nobody waits", || {
+            destroy();
+            attaching.iter().all(|thread| thread.is_finished())
+        });
     });
     Outcome::Passed
 }

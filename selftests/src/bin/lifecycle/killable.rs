@@ -75,8 +75,7 @@ pub fn behind_memory() -> Outcome {
     let sharing = device.clone();
     let mut segment = ram(GUEST, &missing, 0, PAGE);
     let waiter = thread::spawn(move || sharing.with(ACRN_IOCTL_SET_MEMSEG, &mut segment));
-    // By then it is where it waits.
-    thread::sleep(Duration::from_millis(200));
+    missing.until_wanted();
     assert!(!waiter.is_finished());
     for (command, may_pass) in [
         (ACRN_IOCTL_SET_MEMSEG, true),

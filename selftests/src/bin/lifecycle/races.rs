@@ -3,15 +3,13 @@
 //! Threads of a device model that do not agree. What each command returns depends on who was first; that
 //! nothing is left and nothing breaks does not.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::thread;
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
     area::{Area, PAGE},
     bench::{ram, whole},
+    contest::Contest,
     cpus,
     device::{Argument, Device},
     harness::Outcome,
@@ -20,20 +18,13 @@ use acrn_selftests::{
 use acrn_uapi::{acrn_ioreq_notify, acrn_msi_entry, ioctl::*};
 use nix::errno::Errno;
 
-const TIME: Duration = Duration::from_secs(3);
-
 /// Runs `command` over and over; it may fail for want of a VM, or as the hypervisor sees fit, but not always.
-fn repeat(end: Instant, name: &str, mut command: impl FnMut() -> Result<(), Errno>) {
-    let mut done = 0;
-    while Instant::now() < end {
-        match command() {
-            Ok(()) => done += 1,
-            Err(Errno::EINVAL | Errno::ENODEV | Errno::EPERM | Errno::EEXIST) => {}
-            Err(error) => panic!("{name}: {error}"),
-        }
-    }
-    println!("{name}: {done} times");
-    assert!(done > 0, "{name} never went well");
+fn repeat(contest: &Contest, name: &str, mut command: impl FnMut() -> Result<(), Errno>) {
+    contest.repeat(name, || match command() {
+        Ok(()) => true,
+        Err(Errno::EINVAL | Errno::ENODEV | Errno::EPERM | Errno::EEXIST) => false,
+        Err(error) => panic!("{name}: {error}"),
+    });
 }
 
 /// Everything at once on one file whose VM comes and goes (R3).
@@ -43,31 +34,31 @@ pub fn everything_at_once() -> Outcome {
     let page = &RequestPage::new().expect("a request page");
     let first = &Area::anonymous(64 * PAGE);
     let second = &Area::anonymous(16 * PAGE);
-    let end = Instant::now() + TIME;
+    let contest = &Contest::of(6);
     thread::scope(|scope| {
         scope.spawn(move || {
-            repeat(end, "CREATE_VM", || device.create(page, cpus).map(drop));
+            repeat(contest, "CREATE_VM", || device.create(page, cpus).map(drop));
         });
         scope.spawn(move || {
-            repeat(end, "DESTROY_VM", || {
+            repeat(contest, "DESTROY_VM", || {
                 device.plain(ACRN_IOCTL_PAUSE_VM)?;
                 device.plain(ACRN_IOCTL_DESTROY_VM)
             });
         });
         scope.spawn(move || {
-            repeat(end, "SET_MEMSEG", || {
+            repeat(contest, "SET_MEMSEG", || {
                 device.with(ACRN_IOCTL_SET_MEMSEG, &mut whole(first))
             });
         });
         scope.spawn(move || {
             let segment = ram(0, second, 0, second.len());
-            repeat(end, "UNSET_MEMSEG", || {
+            repeat(contest, "UNSET_MEMSEG", || {
                 device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment.clone())?;
                 device.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment.clone())
             });
         });
         scope.spawn(move || {
-            repeat(end, "clients", || {
+            repeat(contest, "clients", || {
                 device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)?;
                 // There is nothing to finish: EINVAL is no reason to leave the client as it is.
                 let _ = device.with(
@@ -83,7 +74,7 @@ pub fn everything_at_once() -> Outcome {
                 msi_addr: 0xfee0_0000,
                 msi_data: 0x31,
             };
-            repeat(end, "interrupts", || {
+            repeat(contest, "interrupts", || {
                 device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)?;
                 device.ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(4))
             });

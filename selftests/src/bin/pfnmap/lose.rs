@@ -4,8 +4,8 @@
 
 use std::{
     fs,
-    io::Write,
-    sync::atomic::{AtomicBool, Ordering},
+    io::{Read, Write},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -337,6 +337,7 @@ pub fn process_ends() -> Outcome {
     let bench = need!(Bench::new());
     let trace = Trace::start(&bench.probe);
     let (mut pipe, writer) = std::io::pipe().expect("a pipe");
+    let (looked, look) = std::io::pipe().expect("a pipe");
     let area = need!(map(NOWHERE, 2 * PAGE));
     let mut segment = whole(&area);
     segment.user_vm_pa = GUEST;
@@ -345,8 +346,9 @@ pub fn process_ends() -> Outcome {
     if child == 0 {
         let set = bench.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
         let _ = (&writer).write(&[u8::from(set.is_ok())]);
-        // Time for the parent to look; then the process, and its address space, end.
-        thread::sleep(Duration::from_millis(300));
+        // When the parent has looked, the process, and its address space, end.
+        drop(look);
+        let _ = (&looked).read(&mut [0]);
         // SAFETY: ends the process at once.
         unsafe { libc::_exit(0) };
     }
@@ -355,6 +357,7 @@ pub fn process_ends() -> Outcome {
     std::io::Read::read_exact(&mut pipe, &mut word).expect("the child's word");
     assert_eq!(word, [1], "SET_MEMSEG in the child");
     assert_eq!(bench.mapped_bytes(), 2 * PAGE as u64);
+    drop(look);
     let mut status = 0;
     // SAFETY: waits for a child of ours, and writes to a number of ours.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
@@ -397,32 +400,32 @@ pub fn races_with_set() -> Outcome {
     place.unmap(0, PAGE);
     let segment = whole(&place);
     let over = &AtomicBool::new(false);
+    let counts = &[const { AtomicU64::new(0) }; 2];
+    let [set, refused] = counts;
+    let have_met = || counts.iter().all(|count| count.load(Ordering::Relaxed) > 0);
     let device: &Device = &bench.device;
-    let (set, refused) = thread::scope(|scope| {
-        let setter = scope.spawn(move || {
-            let (mut done, mut refused) = (0, 0);
+    thread::scope(|scope| {
+        scope.spawn(move || {
             while !over.load(Ordering::Relaxed) {
-                match device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment.clone()) {
-                    Ok(()) => done += 1,
-                    Err(Errno::EFAULT | Errno::EINVAL | Errno::EEXIST) => refused += 1,
+                let count = match device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment.clone()) {
+                    Ok(()) => set,
+                    Err(Errno::EFAULT | Errno::EINVAL | Errno::EEXIST) => refused,
                     Err(error) => panic!("SET_MEMSEG: {error}"),
-                }
+                };
+                count.fetch_add(1, Ordering::Relaxed);
                 thread::yield_now();
             }
-            (done, refused)
         });
         let end = Instant::now() + TIME;
-        while Instant::now() < end {
+        while Instant::now() < end || !have_met() {
             let device = Area::of_file_from(&file, NOWHERE, PAGE).expect("mmap");
             place.move_page(0, &device, 0);
             thread::yield_now();
             place.unmap(0, PAGE);
         }
         over.store(true, Ordering::Relaxed);
-        setter.join().expect("the setter")
     });
-    println!("set {set} times, refused {refused} times");
-    assert!(set > 0 && refused > 0, "they never met");
+    println!("set {set:?} times, refused {refused:?} times");
     assert_eq!(bench.mapped_bytes(), 0, "bytes are still mapped");
     bench.destroy();
     Outcome::Passed

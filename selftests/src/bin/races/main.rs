@@ -6,14 +6,12 @@
 //! Races of one command alone are with their programs: `lifecycle` (R1 to R3 without I/O), `io` (R6 and R11),
 //! `devices` (R10).
 
-use std::{
-    process::ExitCode,
-    sync::Barrier,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, sync::Barrier, thread};
 
-use acrn_selftests::harness::{self, Test};
+use acrn_selftests::{
+    contest::end,
+    harness::{self, Test},
+};
 
 mod clients;
 mod eventfds;
@@ -21,14 +19,6 @@ mod memory;
 mod refusals;
 mod upcalls;
 mod vms;
-
-/// How long threads race.
-const TIME: Duration = Duration::from_secs(3);
-
-/// A moment from now on until when threads race.
-fn end() -> Instant {
-    Instant::now() + TIME
-}
 
 /// Calls `first` and `second` at the same moment, each in a thread of its own.
 fn at_once<A: Send, B: Send>(
