@@ -11,12 +11,13 @@
 //! All of it is sorted by name.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use crate::{
+    compare::group,
     ktap::{Outcome, Results},
     transcript::Case,
 };
@@ -329,6 +330,10 @@ impl Upstream {
             .collect()
     }
 
+    fn programs(&self) -> impl Iterator<Item = &str> {
+        self.tests.keys().map(|name| group(name))
+    }
+
     /// What there is to be recorded after several tries. A test that ended as recorded once, or as before, has not
     /// changed; one that ended in several ways else varies. What only the record has stays unless `complete`.
     pub fn settle(recorded: &Self, tries: &[Self], complete: bool) -> Self {
@@ -359,23 +364,15 @@ impl Upstream {
             settled.lines.clone_from(&recorded.lines);
         }
         if !complete {
-            for (name, ended) in &recorded.tests {
-                let ran = settled
-                    .tests
-                    .keys()
-                    .any(|known| program(known) == program(name));
-                if !ran {
-                    settled.tests.insert(name.clone(), ended.clone());
-                }
-            }
+            let ran: BTreeSet<_> = tries.iter().flat_map(Self::programs).collect();
+            let others = recorded.tests.iter();
+            let others = others.filter(|(name, _)| !ran.contains(group(name)));
+            settled
+                .tests
+                .extend(others.map(|(name, ended)| (name.clone(), ended.clone())));
         }
         settled
     }
-}
-
-/// The program of `PROGRAM.TEST`.
-fn program(name: &str) -> &str {
-    name.split('.').next().unwrap_or_default()
 }
 
 fn word(outcome: Outcome) -> &'static str {
@@ -469,10 +466,15 @@ mod tests {
 
     #[test]
     fn programs_that_did_not_run_stay_recorded() {
-        let recorded = upstream(&[("io.gone", Failed), ("races.b", Passed)]);
+        let recorded = upstream(&[
+            ("io.gone", Failed),
+            ("races.b", Passed),
+            ("races.c", Failed),
+        ]);
         let now = upstream(&[("io.a", Passed)]);
         let settled = Upstream::settle(&recorded, &[now], false);
-        assert_eq!(settled, upstream(&[("io.a", Passed), ("races.b", Passed)]));
+        let expected = [("io.a", Passed), ("races.b", Passed), ("races.c", Failed)];
+        assert_eq!(settled, upstream(&expected));
     }
 
     #[test]

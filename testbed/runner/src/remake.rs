@@ -108,12 +108,13 @@ pub fn run(
             left.join(" ")
         );
     };
-    for change in before.changes(&now, complete).iter().filter(|_| known) {
-        changed += 1;
+    let changes = before.changes(&now, complete);
+    changed += changes.len();
+    // What nothing was recorded of is in the table.
+    for change in changes.iter().filter(|change| change.before.is_some()) {
         println!("Upstream's driver: {}", change.told());
     }
     if !known {
-        changed += 1;
         println!("There was no record of upstream's driver on this version of Linux.");
     }
     let folder = record.write_upstream(&now)?;
