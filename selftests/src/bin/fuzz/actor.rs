@@ -108,6 +108,7 @@ impl<'a> Actor<'a> {
 
     /// Waits for requests and answers them, as a device model does, until all is over.
     pub fn wait(&mut self) {
+        self.stage.add_waiter();
         while !self.stage.is_over() {
             let file = self.file();
             let attached = self.stage.files[file].plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT);

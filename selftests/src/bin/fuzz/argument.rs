@@ -126,20 +126,18 @@ impl Place {
             0 => offset + 1,
             // Its end is read-only.
             1 => PAGE - back,
+            // All of it is.
+            2 => PAGE,
             _ => offset,
         };
-        for (index, byte) in bytes.iter().enumerate().take(PAGE - offset) {
-            self.area.write::<u8>(offset + index, *byte);
+        if offset + bytes.len() > PAGE {
+            self.protect_second(libc::PROT_READ | libc::PROT_WRITE);
+        }
+        self.area.write_bytes(offset, bytes);
+        if offset + bytes.len() > PAGE {
+            self.protect_second(libc::PROT_READ);
         }
         match kind {
-            2 => {
-                self.protect_second(libc::PROT_READ | libc::PROT_WRITE);
-                for (index, byte) in bytes.iter().enumerate() {
-                    self.area.write::<u8>(PAGE + index, *byte);
-                }
-                self.protect_second(libc::PROT_READ);
-                page + PAGE as u64
-            }
             3 => page + (2 * PAGE - back) as u64,
             4 => page + 2 * PAGE as u64,
             5 => 0,

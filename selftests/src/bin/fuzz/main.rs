@@ -23,8 +23,8 @@ mod faults;
 mod guest;
 mod stage;
 
-/// For a machine with KASAN that does nothing else, and a `--seconds` of some minutes.
-const LIMIT: u64 = 1200;
+/// How long a test may take.
+const LIMIT: u64 = 120;
 
 /// A bit of everything, so that there is something to be disturbed.
 const SOME: Weights = Weights {

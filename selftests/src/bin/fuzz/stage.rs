@@ -5,7 +5,10 @@
 use std::{
     fs::File,
     os::fd::{AsFd, AsRawFd, RawFd},
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +24,10 @@ use acrn_selftests::{
 };
 use acrn_uapi::ioctl::ACRN_IOCTL_DESTROY_IOREQ_CLIENT;
 use fastrand::Rng;
+use nix::{
+    sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+    unistd::{Pid, getpid, gettid},
+};
 
 use crate::{
     actor::{Actor, Weights},
@@ -34,6 +41,8 @@ pub const EVENTS: usize = 8;
 /// Threads that do all kinds of things, and those that wait for requests.
 const ACTORS: u64 = 4;
 const WAITERS: u64 = 2;
+/// How often those get a signal.
+const NUDGES: Duration = Duration::from_millis(20);
 
 /// What is shared. Files have numbers that stay: what is behind them is replaced, so that a number never means a file
 /// of somebody else.
@@ -48,6 +57,7 @@ pub struct Stage {
     /// Request pages are in the first, and so are guests.
     pub arenas: Vec<Arena>,
     pub program: Vec<u8>,
+    waiters: Mutex<Vec<Pid>>,
     is_over: AtomicBool,
     done: AtomicU64,
     went_well: AtomicU64,
@@ -72,6 +82,7 @@ impl Stage {
             vmids: Default::default(),
             arenas,
             program: crate::guest::program(),
+            waiters: Mutex::default(),
             is_over: AtomicBool::new(false),
             done: AtomicU64::new(0),
             went_well: AtomicU64::new(0),
@@ -80,6 +91,26 @@ impl Stage {
 
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// The calling thread waits for requests from now on.
+    pub fn add_waiter(&self) {
+        self.waiters.lock().expect("no panic").push(gettid());
+    }
+
+    /// Ends the waits, as acrn-dm does to have its thread look at other things.
+    fn nudge(&self) {
+        for waiter in &*self.waiters.lock().expect("no panic") {
+            // SAFETY: a signal that has a handler. The thread may have ended.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_tgkill,
+                    getpid().as_raw(),
+                    waiter.as_raw(),
+                    libc::SIGUSR1,
+                )
+            };
+        }
     }
 
     pub fn count(&self, went_well: bool) {
@@ -112,6 +143,8 @@ fn seed_of(name: &str) -> u64 {
     name.bytes().fold(harness::seed(), mix)
 }
 
+extern "C" fn ignore(_: i32) {}
+
 /// Runs a test: so many operations of each thread, or as long as the run says.
 pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
     let seed = seed_of(name);
@@ -121,6 +154,13 @@ pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
     };
     let probe = Probe::open().ok();
     let stage = need!(Stage::new());
+    let handler = SigAction::new(
+        SigHandler::Handler(ignore),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGUSR1, &handler) }.expect("sigaction");
     thread::scope(|scope| {
         let threads: Vec<_> = (0..ACTORS + WAITERS)
             .map(|number| {
@@ -137,7 +177,8 @@ pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
             .collect();
         for actor in &threads[..ACTORS as usize] {
             while !actor.is_finished() {
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(NUDGES);
+                stage.nudge();
             }
         }
         stage.is_over.store(true, Ordering::Relaxed);
@@ -145,11 +186,12 @@ pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
             probe.release();
             probe.clear_faults();
         }
-        // Who waits for requests, does so until there is no client.
+        // Who waits for requests does so until there is no client, or for ever on a file that has no number any more.
         while !threads.iter().all(|thread| thread.is_finished()) {
             for file in &stage.files {
                 let _ = file.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
             }
+            stage.nudge();
             thread::sleep(Duration::from_millis(1));
         }
     });
