@@ -24,7 +24,7 @@ use crate::{
     cli::{Limits, Machine, Slips},
     ktap::{self, Outcome, Report},
     qemu::{self, Boot, Listener},
-    reboot,
+    reboot, selftests_parameters,
 };
 use slip::{Expected, Slip};
 use table::{Table, Verdict};
