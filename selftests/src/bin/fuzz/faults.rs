@@ -66,12 +66,14 @@ pub fn script(actor: &mut Actor<'_>) {
     let result = RESULTS[chance.usize(..RESULTS.len())];
     let is_after = chance.bool() && after == After::May;
     let is_lie = id == SET_MEMORY_REGIONS && result == EINVAL && !is_after;
+    // With any other hypercall it would mean that it is carried out.
+    let entries = u32::from(id == SET_MEMORY_REGIONS);
     let scripted = Fault {
         vmid: ANY_VM,
         after: is_after.into(),
         skip: chance.u32(..3),
         count: chance.u32(1..3),
-        entry: chance.u32(..3),
+        entry: entries * chance.u32(..3),
         ..fault(id, if is_lie { -5 } else { result })
     };
     let held = HELD[chance.usize(..HELD.len())];

@@ -65,7 +65,6 @@ pub struct Stage {
 
 impl Stage {
     fn new() -> Result<Self, String> {
-        // The VM of a file may have two.
         let cpus = cpus::pick_many(&[1; FILES])?;
         let mut arenas = vec![Arena::private(), Arena::shared()];
         arenas.extend(Arena::firmware());
