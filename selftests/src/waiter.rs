@@ -17,7 +17,7 @@ use nix::{
     unistd::{Pid, gettid},
 };
 
-use crate::device::Device;
+use crate::{cpus, device::Device};
 
 /// After this a thread that waits is taken for one that never notices. It is not a measure of speed.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -30,9 +30,22 @@ pub struct Waiter {
 impl Waiter {
     /// Starts it, and returns when it sleeps.
     pub fn start(device: &Arc<Device>) -> Self {
+        Self::start_as(device, || {})
+    }
+
+    /// The same of a thread that, once it is woken on CPU `cpu`, runs before the task that woke it there goes on.
+    pub fn start_urgent(device: &Arc<Device>, cpu: usize) -> Self {
+        Self::start_as(device, move || {
+            cpus::stay_on(cpu);
+            cpus::come_first();
+        })
+    }
+
+    fn start_as(device: &Arc<Device>, prepare: impl FnOnce() + Send + 'static) -> Self {
         let device = device.clone();
         let (sender, ids) = mpsc::channel();
         let thread = thread::spawn(move || {
+            prepare();
             sender.send(gettid()).expect("somebody wants to know");
             drop(sender);
             device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT)

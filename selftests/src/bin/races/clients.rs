@@ -143,17 +143,18 @@ pub fn requests_against_attach() -> Outcome {
     Outcome::Passed
 }
 
-/// Many threads sit in ATTACH_IOREQ_CLIENT when the client goes: by the time the last one is woken the first is back at
-/// the question whether it may wait.
-pub fn many_wait_for_the_end() -> Outcome {
-    const WAITERS: usize = 40;
+/// Threads that run at the instant at which they are woken, before the one that destroys their client goes on: they have
+/// to see by then that it is gone.
+pub fn waiters_come_first() -> Outcome {
+    const CPU: usize = cpus::UPCALLS;
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
+    cpus::stay_on(CPU);
     for _ in 0..5 {
         device
             .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
             .expect("CREATE_IOREQ_CLIENT");
-        let waiters: Vec<_> = (0..WAITERS).map(|_| Waiter::start(&device)).collect();
+        let waiters = [(); 3].map(|()| Waiter::start_urgent(&device, CPU));
         device
             .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
             .expect("DESTROY_IOREQ_CLIENT");

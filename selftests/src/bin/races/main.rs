@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         Test::new("refusals_beside_io", refusals::beside_io),
         Test::new("held_refusals_beside_io", refusals::held_beside_io),
         Test::new("requests_against_attach", clients::requests_against_attach),
-        Test::new("many_wait_for_the_end", clients::many_wait_for_the_end),
+        Test::new("waiters_come_first", clients::waiters_come_first),
         Test::new(
             "clear_against_destroy_client",
             clients::clear_against_destroy,
