@@ -196,8 +196,8 @@ pub struct Change {
 impl Change {
     /// Whether it is about a test, not about a case of the transcript.
     pub fn is_test(&self) -> bool {
-        let lines = [&self.before, &self.now].into_iter().flatten();
-        lines.cloned().all(|line| Case::parse(&line).is_none())
+        let mut lines = [&self.before, &self.now].into_iter().flatten();
+        lines.all(|line| Case::parse(line).is_none())
     }
 
     /// In words, on three lines.

@@ -53,7 +53,7 @@ impl Shown {
             self.began = Instant::now();
         } else if line.starts_with("ok ") || line.starts_with("not ok ") {
             let seconds = self.began.elapsed().as_secs();
-            print!("{}{line} # machine {machine}, {seconds} s\n", self.said);
+            println!("{}{line} # machine {machine}, {seconds} s", self.said);
             self.said.clear();
         } else {
             self.said += line;
