@@ -36,7 +36,7 @@ impl Waiter {
     /// The same of a thread that, once it is woken on CPU `cpu`, runs before the task that woke it there goes on.
     pub fn start_urgent(device: &Arc<Device>, cpu: usize) -> Self {
         Self::start_as(device, move || {
-            cpus::stay_on(cpu);
+            cpus::stay_on(cpu).expect("its CPU");
             cpus::come_first();
         })
     }
