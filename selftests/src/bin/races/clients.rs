@@ -149,7 +149,7 @@ pub fn waiters_come_first() -> Outcome {
     const CPU: usize = cpus::UPCALLS;
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
-    cpus::stay_on(CPU);
+    need!(cpus::stay_on(CPU));
     for _ in 0..5 {
         device
             .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
