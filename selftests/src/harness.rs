@@ -267,7 +267,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
                 all(&chosen)
             }
             Err(error) => {
-                eprintln!("{error}");
+                println!("# {error}");
                 ExitCode::FAILURE
             }
         },
