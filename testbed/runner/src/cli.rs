@@ -127,19 +127,19 @@ pub struct Slips {
     pub make: Vec<String>,
 }
 
-/// What the drivers do, by the record.
+/// What the drivers do, by the record. All of it or nothing, which `check` can do without.
 #[derive(Args, Clone)]
 pub struct Recorded {
     /// The record: testbed/record
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", required = false, requires_all = ["differences", "kernel_release"])]
     pub record: PathBuf,
 
     /// The differences that are meant to be: Documentation/differences.csv
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required = false)]
     pub differences: PathBuf,
 
     /// The release of the kernel, which says which record of upstream's driver it is
-    #[arg(long, value_name = "RELEASE")]
+    #[arg(long, value_name = "RELEASE", required = false)]
     pub kernel_release: String,
 }
 
@@ -275,4 +275,31 @@ impl Chance {
 
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
     text.parse().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(more: &[&str]) -> Result<Cli, clap::Error> {
+        let machine = ["hypervisor", "kernel", "init", "vmm", "rust-driver", "work"];
+        let machine = machine.map(|name| format!("--{name}=x"));
+        let words = ["testbed-runner", more[0]].map(str::to_owned).into_iter();
+        let more = more[1..].iter().map(|word| (*word).to_owned());
+        Cli::try_parse_from(words.chain(machine).chain(more))
+    }
+
+    #[test]
+    fn check_compares_with_the_record_if_there_is_one() {
+        let record = ["--record=r", "--differences=d", "--kernel-release=7"];
+        let recorded = |more: &[&str]| match parse(more).ok()?.job {
+            Job::Check { recorded, .. } => Some(recorded.is_some()),
+            _ => None,
+        };
+        assert_eq!(recorded(&["check"]), Some(false));
+        assert_eq!(recorded(&[&["check"], &record[..]].concat()), Some(true));
+        assert_eq!(recorded(&["check", "--record=r"]), None);
+        assert!(parse(&["compare"]).is_err());
+        assert!(parse(&[&["compare"], &record[..]].concat()).is_ok());
+    }
 }
