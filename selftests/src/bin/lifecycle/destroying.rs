@@ -11,8 +11,8 @@ use acrn_selftests::{
     bench::ram,
     cpus,
     device::{Argument, Device},
-    event::Event,
-    guest::Guest,
+    event::{Event, until_released},
+    guest::{Guest, create_raw},
     harness::Outcome,
     held::Held,
     hypercall::{
@@ -29,7 +29,7 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-use crate::orphans::refuse;
+use crate::{gone::give_eventfds, orphans::refuse};
 
 const READ: Access = read(Target::Port(0x510), Width::Four);
 const CONFIG_ADDRESS: Access = write(Target::Port(0xcf8), Width::Four, 0x8000_0000);
@@ -219,6 +219,56 @@ pub fn commands() -> Outcome {
             let seen = probe.read_guest(idle.vmid, PLACE, 8);
             assert_eq!(seen.as_deref(), Some(&0x5eed_u64.to_le_bytes()[..]));
         }
+    }
+    Outcome::Passed
+}
+
+/// Close, of a VM that the hypervisor destroys, and of one that it keeps: by then nothing rings and nothing interrupts.
+/// What is asked meanwhile stays where it is, and if the VM goes on it is as if no device were there.
+pub fn close() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    for refused in [false, true] {
+        let idle = need!(Idle::on(masks[0]));
+        let last = need!(Idle::on(masks[1]));
+        let (events, ids) = give_eventfds(&*idle.device);
+        let slot = idle.page.slot(0).expect("slot 0");
+        if refused {
+            refuse(&last.probe, DESTROY_VM, idle.vmid);
+        }
+        let Some(device) = Arc::into_inner(idle.device) else {
+            panic!("nobody else has the device");
+        };
+        let trace = Trace::start(&last.probe);
+        let held = Held::start(&last.probe, DESTROY_VM, idle.vmid, move || device.close());
+        assert_eq!(last.probe.raise(request(idle.vmid, 0, READ)), 0);
+        dispatch(&last);
+        assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
+        for event in &events {
+            event.signal();
+            assert_eq!(event.take(), 1, "the driver took the event");
+        }
+        assert_eq!(trace.calls(INJECT_MSI).len(), 0);
+        drop(events);
+        until_released(&ids);
+        held.release();
+        if refused {
+            // mini-ACRN takes back what is COMPLETE.
+            let state = slot.state();
+            let ended = [ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE].contains(&state);
+            assert!(ended, "the request of an orphan is in state {state}");
+            let told = trace.calls(NOTIFY_REQUEST_FINISH);
+            let told = told.iter().filter(|call| call.p1 == idle.vmid.into());
+            assert_eq!(told.count(), 0, "of a paused VM");
+        } else {
+            assert_eq!(
+                slot.state(),
+                ACRN_IOREQ_STATE_PENDING,
+                "of a VM that is gone"
+            );
+        }
+        drop(last);
+        create_raw(masks[1]);
+        assert_eq!(idle.probe.vms().len(), 0, "VMs");
     }
     Outcome::Passed
 }

@@ -99,6 +99,7 @@ fn main() -> ExitCode {
         Test::new("unload_with_running_orphan", orphans::that_runs_at_unload),
         Test::new("close_paused", ending::close_paused),
         Test::new("close_pause_refused", ending::close_pause_refused),
+        Test::new("close_under_way", destroying::close),
         Test::new("close_created", ending::close_created),
         Test::new("close_running", ending::close_running),
         Test::new("close_spinning", ending::close_spinning),
