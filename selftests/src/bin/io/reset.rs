@@ -139,11 +139,12 @@ pub fn of_several_vcpus() -> Outcome {
         for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
             assert_eq!(idle.device.plain(request), Ok(()));
         }
+        // Before the late answers, each of which would take a request that is left.
+        let waiter = Waiter::start(&idle.device);
         for vcpu in 0..VCPUS.into() {
             assert_eq!(idle.finish(vcpu), Err(Errno::EINVAL), "vCPU {vcpu}");
         }
         assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
-        let waiter = Waiter::start(&idle.device);
         let last = request(idle.vmid, VCPUS - 1, read(PORT, Width::Four));
         assert_eq!(idle.probe.raise(last), 0);
         assert_eq!(waiter.result(), Ok(()));
