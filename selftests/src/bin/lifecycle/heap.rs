@@ -15,6 +15,8 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 
 const ROUNDS: usize = 100;
+/// Memory that is no RAM.
+const FIRMWARE: u64 = 0xf_0000;
 /// Kinds of which a round has at least one.
 const KINDS: [&str; 12] = [
     "files",
@@ -31,13 +33,18 @@ const KINDS: [&str; 12] = [
     "buffers",
 ];
 
-/// A VM with memory, a client, an ioeventfd and an irqfd comes and goes.
+/// A VM with memory of two kinds, a client, an ioeventfd and an irqfd comes and goes.
 fn round(area: &Area) -> Result<(), String> {
     let before = Objects::count()?;
     let bench = Bench::new()?;
     let event = Event::new();
     let device = &bench.device;
     bench.set(whole(area)).expect("SET_MEMSEG");
+    let firmware = acrn_vm_memmap {
+        user_vm_pa: 0x4000_0000,
+        ..bench.device_memory(FIRMWARE)
+    };
+    bench.set(firmware).expect("SET_MEMSEG");
     device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
