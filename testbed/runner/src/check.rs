@@ -20,15 +20,17 @@ use crate::{
 };
 
 /// About how many seconds programs take that take long, so that machines are done at the same time.
-const LONG: [(&str, u32); 5] = [
-    ("linux", 240),
-    ("races", 70),
-    ("device_model", 50),
-    ("memory", 40),
-    ("allocations", 40),
+const LONG: [(&str, u32); 7] = [
+    ("linux", 210),
+    ("races", 50),
+    ("power", 45),
+    ("memory", 35),
+    ("fuzz", 25),
+    ("allocations", 20),
+    ("lifecycle", 20),
 ];
 /// The same for others.
-const SHORT: u32 = 15;
+const SHORT: u32 = 8;
 /// Changes that are shown.
 const SHOWN: usize = 20;
 
