@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+/// The level in a priority, and that of messages for debugging.
+const LEVEL: u32 = 7;
+const DEBUG: u32 = 7;
+
 /// A line of the log.
 #[derive(Debug)]
 pub struct Line {
@@ -19,11 +23,14 @@ pub struct Line {
 }
 
 impl Line {
-    /// A record is `PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT`, and more lines.
+    /// A record is `PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT`, and more lines. Messages for debugging are left out: a
+    /// kernel with debug assertions has them, others have not.
     fn parse(record: &str) -> Option<Self> {
         let (head, rest) = record.split_once(';')?;
-        let micros = head.split(',').nth(2)?.parse().ok()?;
-        Some(Self {
+        let mut fields = head.split(',');
+        let priority: u32 = fields.next()?.parse().ok()?;
+        let micros = fields.nth(1)?.parse().ok()?;
+        (priority & LEVEL != DEBUG).then_some(Self {
             time: Duration::from_micros(micros),
             text: rest.lines().next()?.to_owned(),
         })
@@ -80,5 +87,6 @@ mod tests {
         assert_eq!(line.time.as_millis(), 3456);
         assert_eq!(line.text, "acrn: VM 1: no client");
         assert!(Line::parse("rubbish").is_none());
+        assert!(Line::parse("7,13,3456001,-;acrn: no VM is made").is_none());
     }
 }
