@@ -2,7 +2,7 @@
 
 //! What upstream's driver and ours did with the same tests and cases, joined by name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     differences::Differences,
@@ -75,7 +75,11 @@ pub fn compare<'a>(
     list: &'a Differences,
     complete: bool,
 ) -> Comparison<'a> {
-    let tests = compare_tests(&upstream.tests, &ours.tests, list);
+    let mut tests = compare_tests(&upstream.tests, &ours.tests, list);
+    if complete {
+        tests.extend(missing_tests(&upstream.tests, &ours.tests));
+        tests.sort_by(|a, b| a.group().cmp(b.group()));
+    }
     let incomplete = upstream
         .tests
         .iter()
@@ -100,8 +104,8 @@ pub fn compare<'a>(
     }
 }
 
-/// Compares tests. After a listed one ended the machine, or left it a wreck, those behind it that have no
-/// result are not held against anybody.
+/// Compares tests. After a listed one ended the machine, or left it a wreck, a test behind it without a
+/// result is no failure.
 pub fn compare_tests<'a>(
     upstream: &[(String, Outcome)],
     ours: &[(String, Outcome)],
@@ -164,6 +168,24 @@ pub fn compare_tests<'a>(
         }
     }
     rows
+}
+
+/// Tests that upstream's driver had and ours did not run.
+fn missing_tests<'a>(
+    upstream: &[(String, Outcome)],
+    ours: &[(String, Outcome)],
+) -> impl Iterator<Item = Row<'a>> {
+    let ours: HashSet<_> = ours.iter().map(|(name, _)| name).collect();
+    let missing = upstream
+        .iter()
+        .filter(move |(name, _)| !ours.contains(name));
+    missing.map(|(name, _)| Row {
+        name: name.clone(),
+        verdict: Verdict::Unlisted,
+        ids: Vec::new(),
+        parts: Vec::new(),
+        details: vec!["is recorded of upstream's driver, did not run here".to_owned()],
+    })
 }
 
 fn compare_cases<'a>(
@@ -332,6 +354,21 @@ mod tests {
         let ours = results(&[("io.bad", Skipped), ("io.worse", Skipped)], &[]);
         let upstream = results(&[("io.bad", Failed), ("io.worse", EndedMachine)], &[]);
         assert_eq!(verdicts(&upstream, &ours), [Verdict::Unlisted; 2]);
+    }
+
+    #[test]
+    fn a_recorded_test_must_run_if_all_do() {
+        let upstream = results(
+            &[("io.a", Passed), ("io.gone", Passed), ("memory.d", Passed)],
+            &[],
+        );
+        let ours = results(&[("io.a", Passed), ("memory.d", Passed)], &[]);
+        assert_eq!(verdicts(&upstream, &ours), [Verdict::Same; 2]);
+        let list = list();
+        let all = compare(&upstream, &ours, &list, true);
+        let names: Vec<_> = all.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["io.a", "io.gone", "memory.d"]);
+        assert_eq!(all.rows[1].verdict, Verdict::Unlisted);
     }
 
     #[test]

@@ -203,7 +203,14 @@ fn refuse(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
 /// The closing line, and whether all is well.
 fn conclude(mut totals: Totals, add_results: &[PathBuf]) -> io::Result<bool> {
     for file in add_results {
-        totals.add(ktap::flat(&fs::read_to_string(file)?));
+        let name = file.display();
+        let text = fs::read_to_string(file);
+        let text = text.map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+        let results = ktap::flat(&text);
+        if results == Totals::default() {
+            return Err(io::Error::other(format!("{name}: no results")));
+        }
+        totals.add(results);
     }
     println!("{totals}");
     Ok(totals.failed == 0 && totals != Totals::default())
@@ -272,4 +279,28 @@ fn show_faults(outcome: &Outcome) -> io::Result<()> {
     // At once: another machine may run beside it.
     print!("{text}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_without_results_does_not_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("results");
+        let passed = Totals {
+            passed: 1,
+            ..Totals::default()
+        };
+        assert!(!conclude(Totals::default(), &[]).unwrap());
+        assert!(conclude(passed, &[]).unwrap());
+        assert!(conclude(passed, &[file.clone()]).is_err());
+        fs::write(&file, "").unwrap();
+        assert!(conclude(passed, &[file.clone()]).is_err());
+        fs::write(&file, "not ok a\n").unwrap();
+        assert!(!conclude(passed, &[file.clone()]).unwrap());
+        fs::write(&file, "ok a\n").unwrap();
+        assert!(conclude(passed, &[file]).unwrap());
+    }
 }

@@ -112,9 +112,13 @@ impl Record {
         Ok(folder)
     }
 
-    /// Lines of our driver.
+    /// Lines of our driver; none if nothing is recorded.
     pub fn ours(&self) -> io::Result<Lines> {
-        Lines::read(&self.folder.join(OURS))
+        let file = self.folder.join(OURS);
+        match file.exists() {
+            true => Lines::read(&file),
+            false => Ok(Lines::default()),
+        }
     }
 
     /// Makes them the lines of our driver.
@@ -148,10 +152,7 @@ impl Lines {
     }
 
     fn read(file: &Path) -> io::Result<Self> {
-        let text = match fs::read_to_string(file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            text => text.map_err(|error| named(file, &error))?,
-        };
+        let text = fs::read_to_string(file).map_err(|error| named(file, &error))?;
         let lines: Vec<_> = text.lines().map(str::to_owned).collect();
         Self::new(&lines).map_err(|error| named(file, &error))
     }
@@ -166,7 +167,12 @@ impl Lines {
         self.0.values().cloned().collect()
     }
 
-    /// What is not the same now, in words. If not all cases ran, what is not there is no change.
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is not the same now. If not all cases ran, one that is missing is no change.
     pub fn changes(&self, now: &Self, complete: bool) -> Vec<Change> {
         changes(&self.0, &now.0, complete)
     }
@@ -278,6 +284,13 @@ impl Upstream {
         let file = folder.join(TESTS);
         let mut tests = BTreeMap::new();
         let mut reader = csv::Reader::from_path(&file).map_err(|error| named(&file, &error))?;
+        let header = reader.headers().map_err(|error| named(&file, &error))?;
+        if *header != csv::StringRecord::from(&HEADER[..]) {
+            return Err(named(
+                &file,
+                &"it does not begin with the names of its columns",
+            ));
+        }
         for line in reader.records() {
             let line = line.map_err(|error| named(&file, &error))?;
             let word = line.get(1).unwrap_or_default();
@@ -285,6 +298,9 @@ impl Upstream {
             let outcome = outcome.ok_or_else(|| named(&file, &format!("'{word}'")))?.0;
             let crash = line.get(2).unwrap_or_default().to_owned();
             tests.insert(line[0].to_owned(), Ended { outcome, crash });
+        }
+        if tests.is_empty() {
+            return Err(named(&file, &"it has no test"));
         }
         Ok(Self {
             lines: Lines::read(&folder.join(TRANSCRIPT))?,
@@ -318,7 +334,7 @@ impl Upstream {
     /// not there is no change.
     pub fn changes(&self, now: &Self, complete: bool) -> Vec<Change> {
         let mut changes = changes(&self.outcomes(), &now.outcomes(), complete);
-        let complete = complete || !now.lines.0.is_empty();
+        let complete = complete || !now.lines.is_empty();
         changes.extend(self.lines.changes(&now.lines, complete));
         changes
     }
@@ -360,7 +376,7 @@ impl Upstream {
             settled.lines.clone_from(longest);
             settled.lines.keep(&recorded.lines, &lines);
         }
-        if settled.lines.0.is_empty() && !complete {
+        if settled.lines.is_empty() && !complete {
             settled.lines.clone_from(&recorded.lines);
         }
         if !complete {
@@ -490,5 +506,24 @@ mod tests {
         let other = Record::new(folder.path(), "7.4").unwrap();
         assert!(other.upstream().unwrap().1.unwrap().contains("7.3.4"));
         assert_eq!(other.of_this_version().unwrap(), Upstream::default());
+    }
+
+    #[test]
+    fn a_record_with_a_part_missing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record::new(folder.path(), "7.3.4").unwrap();
+        assert!(record.ours().unwrap().is_empty());
+        let mut written = upstream(&[("io.a", Passed)]);
+        written.lines = lines(&["X.a | 0 | - | -"]);
+        record.write_upstream(&written).unwrap();
+        let tests = folder.path().join("7.3.4").join(TESTS);
+        for text in ["", "test,outcome,crash\n", "io.a,passes,\n"] {
+            fs::write(&tests, text).unwrap();
+            assert!(record.upstream().is_err(), "{text}");
+        }
+        record.write_upstream(&written).unwrap();
+        assert!(record.upstream().is_ok());
+        fs::remove_file(folder.path().join("7.3.4").join(TRANSCRIPT)).unwrap();
+        assert!(record.upstream().is_err());
     }
 }
