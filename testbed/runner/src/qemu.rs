@@ -130,6 +130,8 @@ pub fn run(
     let _ = fs::remove_file(&socket);
     let report = UnixListener::bind(&socket)?;
     let hypervisor_log = machine.work.join("mini-acrn.log");
+    // Not to be taken for that of this run.
+    let _ = fs::remove_file(&hypervisor_log);
     let console_log = fs::File::create(machine.work.join("console.log"))?;
 
     let mut qemu = command(
@@ -200,10 +202,13 @@ pub fn run(
     end(&mut qemu, &mut watch.faults)?;
     // Upstream's driver breaks rules that it does not know of: its failed tests tell.
     if machine.driver == Driver::Rust {
-        let log = fs::read(&hypervisor_log).unwrap_or_default();
-        watch
-            .faults
-            .extend(broken_rules(&String::from_utf8_lossy(&log)));
+        match fs::read(&hypervisor_log) {
+            Ok(log) => {
+                let rules = broken_rules(&String::from_utf8_lossy(&log));
+                watch.faults.extend(rules);
+            }
+            Err(error) => watch.faults.push(format!("mini-ACRN's log: {error}")),
+        }
     }
     // What was on its way when the console closed.
     while let Ok(event) = events.recv_timeout(Duration::from_millis(200)) {
@@ -389,9 +394,12 @@ mod tests {
         fn console(&mut self, _line: &str) {}
     }
 
+    /// The beginning of a script: `$log` is the file of `-debugcon`, the last argument.
+    const LOG: &str = "for last; do :; done; log=${last#file:}";
+
     /// Runs a script in QEMU's place, on our driver.
     fn run_script(script: &str) -> Outcome {
-        run_script_on(Driver::Rust, script)
+        run_script_on(Driver::Rust, &format!("{LOG}; : >\"$log\"\n{script}"))
     }
 
     fn run_script_on(driver: Driver, script: &str) -> Outcome {
@@ -454,12 +462,15 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_cannot_be_read_is_a_fault() {
+        let faults = run_script_on(Driver::Rust, "exit 0").faults;
+        assert_eq!(faults.len(), 1);
+        assert!(faults[0].starts_with("mini-ACRN's log: "), "{faults:?}");
+    }
+
+    #[test]
     fn broken_rules_are_faults_of_our_driver() {
-        let script = |rule: &str| {
-            format!(
-                "for last; do :; done; echo 'mini-ACRN: RULE BROKEN{rule}' >\"${{last#file:}}\""
-            )
-        };
+        let script = |rule: &str| format!("{LOG}; echo 'mini-ACRN: RULE BROKEN{rule}' >\"$log\"");
         let outcome = run_script(&script(": VM 1, RESET_VM: x"));
         assert_eq!(
             outcome.faults,
