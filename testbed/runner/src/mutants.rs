@@ -22,18 +22,15 @@ use std::{
 use crate::{
     IN_ORDER, REBOOT,
     cli::{Limits, Machine, Slips},
-    ktap::{self, Outcome, Report},
+    ktap::{self, Outcome, Report, SUBTEST},
     qemu::{self, Boot, Listener},
     reboot, selftests_parameters,
 };
 use slip::{Expected, Slip};
 use table::{Table, Verdict};
 
-/// What the runner says of a machine that is only slow.
-const TIMEOUT: &str = "not done after";
-
-/// What a line of a report says that names a program.
-const SUBTEST: &str = "Subtest: ";
+/// How faults begin that say nothing of the driver: the machine is slow, or QEMU ended by itself.
+const UNDECIDED: [&str; 2] = ["not done after", "QEMU"];
 
 /// How a run went.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,7 +70,7 @@ pub fn run(
             let workshop = Workshop::new(machine, limits, options, number);
             scope.spawn(move || queue.work(machine, &workshop, common, fresh))
         };
-        let workers: Vec<_> = (0..jobs).map(worker).collect();
+        let workers: Vec<_> = (0..jobs.max(1)).map(worker).collect();
         workers.into_iter().try_for_each(|worker| {
             let panicked = |_| Err(io::Error::other("a thread panicked"));
             worker.join().unwrap_or_else(panicked)
@@ -106,7 +103,7 @@ pub fn check(options: &Slips) -> io::Result<bool> {
         println!("{problem}");
     }
     println!("{} slips", slips.len());
-    Ok(problems.is_empty())
+    Ok(problems.is_empty() && !slips.is_empty())
 }
 
 /// Tests that saw a slip, and fail on the driver without any as well.
@@ -129,7 +126,12 @@ fn unreliable(machine: &Machine, limits: &Limits, table: &Table<'_>) -> io::Resu
     for (program, tests) in programs {
         let ran = run_selftests(&machine, limits, program, Some(&tests))?;
         match ran {
-            Ran::Passed(_) => println!("{program}: {} tests pass", tests.len()),
+            Ran::Passed(ran) => match tests.iter().find(|test| !ran.contains(test)) {
+                Some(test) => {
+                    failures.push(format!("without any slip: {program}.{test} did not run"))
+                }
+                None => println!("{program}: {} tests pass", tests.len()),
+            },
             Ran::Failed(why) | Ran::Undecided(why) => {
                 failures.push(format!("without any slip: {why}"));
             }
@@ -326,7 +328,7 @@ impl<'a> Workshop<'a> {
             return Ok(Err(error));
         }
         fs::create_dir_all(&self.build)?;
-        // Whatever the build does: this one's or none.
+        // Not the driver of the last slip, should the build fail.
         let _ = fs::remove_file(&self.machine.rust_driver);
         let path = self.build.with_extension("log");
         let log = File::create(&path)?;
@@ -504,7 +506,7 @@ impl Watcher {
             None => self.program,
         };
         match faults.first() {
-            Some(fault) if fault.starts_with(TIMEOUT) => {
+            Some(fault) if UNDECIDED.iter().any(|begin| fault.starts_with(begin)) => {
                 Ran::Undecided(format!("{place}: {fault}"))
             }
             Some(fault) => Ran::Failed(format!("{place}: {fault}")),
@@ -639,8 +641,10 @@ mod tests {
         let rule = "mini-ACRN: RULE BROKEN: x";
         let expected = failed("io, after a: mini-ACRN: RULE BROKEN: x");
         assert_eq!(watch(good, &[rule]), (expected, false));
-        let (ran, _) = watch(good, &["not done after 1800 s, killed"]);
-        assert!(matches!(ran, Ran::Undecided(_)), "{ran:?}");
+        for fault in ["not done after 1800 s, killed", "QEMU: signal: 9 (SIGKILL)"] {
+            let (ran, _) = watch(good, &[fault]);
+            assert!(matches!(ran, Ran::Undecided(_)), "{ran:?}");
+        }
         let bad = "1..3\nok 1 load\n    1..2\n    # why\n    not ok 1 a\n    ok 2 b\n";
         assert_eq!(watch(bad, &["QEMU: signal: 9"]), (failed("io.a"), true));
         let complaint =
@@ -689,6 +693,7 @@ mod tests {
             source: source.clone(),
             make: Vec::new(),
         };
+        assert!(!check(&options).unwrap(), "there is none");
         let header = "What: x\nWhere: a.rs\nWhy: x\nPrograms: io\n\n--- a/a.rs\n+++ b/a.rs\n";
         let patch = |old: &str| format!("{header}@@ -1,2 +1,2 @@\n one\n-{old}\n+three\n");
         fs::write(slips.join("io/a.patch"), patch("two")).unwrap();
