@@ -56,6 +56,10 @@ check_cargo_test() {
 		"$log" >"$log.ktap"
 	cat "$log.ktap" >>"$results"
 	ran=$(wc -l <"$log.ktap")
+	if [ "$status" -eq 0 ] && [ "$ran" -eq 0 ]; then
+		result 'not ok' "$name: no test ran"
+		return
+	fi
 	if [ "$status" -eq 0 ]; then
 		say "ok $name: $ran tests ($(duration $((SECONDS - began))))"
 		return
