@@ -171,7 +171,7 @@ pub fn notify_on_its_way() -> Outcome {
             .hold_for(NOTIFY_REQUEST_FINISH, idle.vmid, PATIENCE_MS);
         go.store(true, Ordering::Release);
         until("NOTIFY_REQUEST_FINISH is on its way", || {
-            idle.probe.is_held()
+            idle.probe.is_held() || notifier.is_finished()
         });
         let paused = idle.device.plain(ACRN_IOCTL_PAUSE_VM);
         assert_eq!(paused, Ok(()), "PAUSE_VM");
