@@ -42,6 +42,7 @@ impl Snapshot {
         if let Ok(probe) = Probe::open() {
             probe.release();
             probe.hold_kicks(false);
+            probe.take_none_at_once();
             probe.clear_faults();
             leaks.extend(broken_rules(&probe, self.broken_rules));
             for vm in probe.vms() {
