@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads that race for some time: at least until what each of them does went well once, however slow the machine is.
+//! Threads that race for some time, and until each of them has had a success, however slow the machine is.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use crate::harness;
 /// How long threads race.
 const TIME: Duration = Duration::from_secs(3);
 
-/// A moment from now on until when threads race.
+/// When threads that begin now have raced long enough.
 pub fn end() -> Instant {
     Instant::now() + harness::seconds().map_or(TIME, Duration::from_secs)
 }
@@ -22,6 +23,19 @@ pub struct Contest {
     end: Instant,
     /// Parties that had no success yet.
     without: AtomicUsize,
+    /// A party has failed.
+    has_failed: AtomicBool,
+}
+
+/// Ends the race when a party panics: the others might wait for a success that it does not have any more.
+struct Party<'a>(&'a Contest);
+
+impl Drop for Party<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.has_failed.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Contest {
@@ -30,16 +44,19 @@ impl Contest {
         Self {
             end: end(),
             without: AtomicUsize::new(parties),
+            has_failed: AtomicBool::new(false),
         }
     }
 
     /// Whether it goes on.
     pub fn goes_on(&self) -> bool {
-        Instant::now() < self.end || self.without.load(Ordering::Relaxed) > 0
+        let is_over = Instant::now() >= self.end && self.without.load(Ordering::Relaxed) == 0;
+        !is_over && !self.has_failed.load(Ordering::Relaxed)
     }
 
-    /// A party: has `step` done over and over, which says whether it went well.
+    /// A party: runs `step` over and over, which says whether it went well.
     pub fn repeat(&self, name: &str, mut step: impl FnMut() -> bool) {
+        let _party = Party(self);
         let mut done = 0;
         while self.goes_on() {
             if step() {
@@ -62,6 +79,7 @@ mod tests {
         let contest = Contest {
             end: Instant::now(),
             without: AtomicUsize::new(2),
+            has_failed: AtomicBool::new(false),
         };
         let mut steps = 0;
         std::thread::scope(|scope| {
@@ -73,5 +91,20 @@ mod tests {
         });
         assert!(steps >= 10, "it ended before");
         assert!(!contest.goes_on());
+    }
+
+    #[test]
+    fn a_party_that_fails_ends_the_race() {
+        let contest = Contest {
+            end: Instant::now(),
+            without: AtomicUsize::new(2),
+            has_failed: AtomicBool::new(false),
+        };
+        let failed = std::thread::scope(|scope| {
+            let failing = scope.spawn(|| contest.repeat("failing", || panic!("as it should")));
+            contest.repeat("never", || false);
+            failing.join().is_err()
+        });
+        assert!(failed && !contest.goes_on());
     }
 }
