@@ -252,6 +252,7 @@ pub fn looked_at_without_a_lock() -> Outcome {
         file.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
     };
     let set = Asleep::start(|| true, set);
+    large.until_wanted();
     let file = Device::sharing(&bench.device);
     let mut segment = whole(&small);
     let unset = std::thread::spawn(move || file.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment));
