@@ -27,6 +27,7 @@ pub mod missing;
 pub mod module;
 pub mod objects;
 pub mod pattern;
+pub mod physical;
 pub mod probe;
 pub mod program;
 pub mod scripted;

@@ -23,9 +23,7 @@ use crate::{cpus, device::Device};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The thread.
-pub struct Waiter {
-    thread: JoinHandle<Result<(), Errno>>,
-}
+pub struct Waiter(Asleep<Result<(), Errno>>);
 
 impl Waiter {
     /// Starts it, and returns when it sleeps.
@@ -43,40 +41,34 @@ impl Waiter {
 
     fn start_as(device: &Arc<Device>, prepare: impl FnOnce() + Send + 'static) -> Self {
         let device = device.clone();
-        let (sender, ids) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            prepare();
-            sender.send(gettid()).expect("somebody wants to know");
-            drop(sender);
+        let waiter = Asleep::spawn(prepare, move || {
             device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT)
         });
-        let id = ids.recv().expect("the waiter");
-        let waiter = Self { thread };
-        until("the waiter sleeps", || {
-            sleeps(id) && !waiter.thread.is_finished()
-        });
-        waiter
+        until("the waiter sleeps", || waiter.sleeps());
+        Self(waiter)
     }
 
     /// Whether it still waits.
     pub fn waits(&self) -> bool {
-        !self.thread.is_finished()
+        self.0.waits()
     }
 
     /// Sends the thread a signal.
     pub fn signal(&self, signal: Signal) {
-        pthread_kill(self.thread.as_pthread_t(), signal).expect("pthread_kill");
+        pthread_kill(self.0.thread.as_pthread_t(), signal).expect("pthread_kill");
     }
 
     /// What ATTACH_IOREQ_CLIENT returned; it must do so.
     pub fn result(self) -> Result<(), Errno> {
-        until("ATTACH_IOREQ_CLIENT returns", || self.thread.is_finished());
-        self.thread.join().expect("the waiter")
+        self.0.result()
     }
 }
 
 /// A command on a thread of its own, which sleeps in it.
-pub struct Asleep<T>(JoinHandle<T>);
+pub struct Asleep<T> {
+    thread: JoinHandle<T>,
+    id: Pid,
+}
 
 impl<T: Send + 'static> Asleep<T> {
     /// Starts `command`, and returns when it sleeps and has come as far as `arrived` says.
@@ -84,34 +76,63 @@ impl<T: Send + 'static> Asleep<T> {
         mut arrived: impl FnMut() -> bool,
         command: impl FnOnce() -> T + Send + 'static,
     ) -> Self {
+        let asleep = Self::spawn(|| {}, command);
+        until("the command sleeps", || arrived() && asleep.sleeps());
+        asleep
+    }
+
+    /// Starts `command`, and returns when it sleeps, as it should, or has returned.
+    pub fn start_or_finish(command: impl FnOnce() -> T + Send + 'static) -> Self {
+        let asleep = Self::spawn(|| {}, command);
+        until("the command sleeps or returns", || {
+            asleep.sleeps() || !asleep.waits()
+        });
+        asleep
+    }
+
+    /// `prepare` is not taken for a part of the command: the thread may sleep in it.
+    fn spawn(
+        prepare: impl FnOnce() + Send + 'static,
+        command: impl FnOnce() -> T + Send + 'static,
+    ) -> Self {
         let (sender, ids) = mpsc::channel();
         let thread = thread::spawn(move || {
-            sender.send(gettid()).expect("somebody wants to know");
+            prepare();
+            sender.send(gettid()).expect("the first thread");
             drop(sender);
             command()
         });
-        let id = ids.recv().expect("the thread");
-        until("the command sleeps", || {
-            arrived() && sleeps(id) && !thread.is_finished()
-        });
-        Self(thread)
+        let id = ids.recv().expect("the new thread");
+        Self { thread, id }
     }
 
-    /// What the command returned; it must do so soon.
+    /// Whether it sleeps at this moment.
+    pub fn sleeps(&self) -> bool {
+        sleeps(self.id) && self.waits()
+    }
+
+    /// Whether it has not returned yet.
+    pub fn waits(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// What the command returned; it must do so.
     pub fn result(self) -> T {
-        until("the command returns", || self.0.is_finished());
-        self.0.join().expect("the command")
+        until("the command returns", || !self.waits());
+        self.thread.join().expect("the command")
     }
 }
 
 /// Whether a thread of this process sleeps.
 pub fn sleeps(thread: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
+    matches!(state(&format!("self/task/{thread}")), Some('S' | 'D'))
+}
+
+/// The state of a task, a letter as `ps` shows it; `task` is its folder below `/proc`.
+pub fn state(task: &str) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{task}/stat")).ok()?;
     // The name is in parentheses, the state comes next.
-    stat.is_ok_and(|stat| {
-        let rest = stat.rsplit(") ").next();
-        rest.is_some_and(|rest| rest.starts_with(['S', 'D']))
-    })
+    stat.rsplit(") ").next()?.chars().next()
 }
 
 /// Waits for something that must happen.

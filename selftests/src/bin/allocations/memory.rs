@@ -2,8 +2,6 @@
 
 //! SET_MEMSEG and UNSET_MEMSEG.
 
-use std::fs::OpenOptions;
-
 use acrn_selftests::{
     area::{Area, PAGE},
     bench::{Bench, GUEST, locked, ram, scattered, whole},
@@ -12,16 +10,12 @@ use acrn_selftests::{
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
     need,
+    physical::{self, HPET, NOWHERE},
     probe::fault,
     status::Status,
 };
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
-
-/// A part of the machine's window for PCI devices that has none in it.
-const NOWHERE: u64 = 0xe000_0000;
-/// The HPET: there in every machine of QEMU's.
-const DEVICE: u64 = 0xfed0_0000;
 
 /// Panics unless `bytes` are mapped, pinned and told, and `before` and those are charged.
 fn assert_bytes(bench: &Bench, bytes: usize, before: u64) {
@@ -115,9 +109,7 @@ pub fn set_over() -> Outcome {
 }
 
 fn watched(pages: usize) -> Result<Area, String> {
-    let file = OpenOptions::new().read(true).write(true).open("/dev/mem");
-    let file = file.map_err(|error| format!("/dev/mem: {error}"))?;
-    Area::of_file_from(file, NOWHERE, pages * PAGE)
+    physical::map(NOWHERE, pages * PAGE)
 }
 
 /// Memory that cannot be pinned: after a failure nothing watches it.
@@ -146,13 +138,13 @@ pub fn set_watched() -> Outcome {
 pub fn set_device() -> Outcome {
     let mut failing = need!(Failing::new());
     let bench = need!(Bench::new());
-    let segment = bench.device_memory(DEVICE);
+    let segment = bench.device_memory(HPET);
     failing.each(
         &[Errno::ENOMEM],
         || bench.set(segment),
         |set| {
             if set.is_ok() {
-                assert_eq!(bench.probe.mapping(bench.vmid, GUEST).service_vm_pa, DEVICE);
+                assert_eq!(bench.probe.mapping(bench.vmid, GUEST).service_vm_pa, HPET);
                 bench.unset(segment).expect("UNSET_MEMSEG");
             }
             bench.assert_nothing_left();

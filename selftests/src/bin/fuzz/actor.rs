@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A thread that does one thing after the other, as chance has it.
+//! A thread that does one thing after another, drawn at random.
 //!
-//! Its choices follow from its seed alone, not from what comes of them.
+//! Its choices follow from its seed alone, not from the results.
 
 use std::{
     os::fd::{AsFd, AsRawFd},
@@ -128,7 +128,7 @@ impl<'a> Actor<'a> {
     fn any_command(&mut self) {
         let (request, _) = ALL[self.chance.usize(..ALL.len())];
         let file = self.file();
-        // Only who is not needed for anything else waits; VMs come and go by `ends`, and here seldom.
+        // Only threads with nothing else to do wait; VMs come and go by `ends`, and here seldom.
         let is_rare = matches!(
             request,
             ACRN_IOCTL_CREATE_VM | ACRN_IOCTL_DESTROY_VM | ACRN_IOCTL_DESTROY_IOREQ_CLIENT
@@ -154,11 +154,11 @@ impl<'a> Actor<'a> {
             )
         };
         let went_well = Errno::result(status).is_ok();
-        if request == ACRN_IOCTL_CREATE_VM
-            && went_well
-            && let Some(word) = self.place.word(address)
-        {
-            self.stage.vmids[file].store(word & 0xffff, Ordering::Relaxed);
+        if request == ACRN_IOCTL_CREATE_VM && went_well {
+            self.stage.made.fetch_add(1, Ordering::Relaxed);
+            if let Some(word) = self.place.word(address) {
+                self.stage.vmids[file].store(word & 0xffff, Ordering::Relaxed);
+            }
         }
         self.stage.count(went_well);
         went_well

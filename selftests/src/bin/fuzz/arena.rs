@@ -10,7 +10,10 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use acrn_selftests::area::{Area, PAGE};
+use acrn_selftests::{
+    area::{Area, PAGE},
+    physical::FIRMWARE,
+};
 use fastrand::Rng;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -19,8 +22,7 @@ pub const PAGES: usize = 64;
 /// Bytes of one.
 pub const LEN: usize = PAGES * PAGE;
 
-/// Read-only memory of the firmware, 64 KiB, which the kernel has no counted pages for.
-pub const FIRMWARE: u64 = 0xf_0000;
+/// All of [`FIRMWARE`].
 const FIRMWARE_PAGES: usize = 16;
 
 /// `MREMAP_DONTUNMAP`: the old addresses stay mapped, to nothing.

@@ -8,12 +8,11 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use acrn_selftests::area::PAGE;
+use acrn_selftests::{area::PAGE, physical::FIRMWARE};
 use acrn_uapi::{ioctl::*, *};
 
 use crate::{
     actor::Actor,
-    arena::FIRMWARE,
     argument::{Structure, edge, near},
     guest::{self, PORTS, SEGMENT},
     stage::{EVENTS, FILES},

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Anything at any time: threads, and now and then a child, that share files of the device and do to them, to the
-//! memory and the eventfds behind them and to the hypervisor what chance has them do. That nothing breaks, no rule of
-//! ACRN either, and that nothing is left is all that is judged.
+//! A fuzzer. Threads, and now and then a child process, share files of the device. They do things at random to the
+//! files, to the memory and the eventfds behind them, and to the hypervisor. A test passes if nothing breaks, no rule of
+//! ACRN is broken, and nothing is left.
 //!
-//! Each test has a seed of its own, which follows from the run's (`--seed N`), and each thread one of its own. With
-//! the same seed each thread makes the same choices again; in which order threads come to act nobody can repeat.
-//! Without `--seconds N` each thread makes a number of operations, else it goes on for so long.
+//! Each test has a seed of its own, which follows from the run's (`--seed N`), and so has each thread. With the same
+//! seed each thread makes the same choices again. The order in which threads act cannot be repeated. With `--seconds N`
+//! a test goes on for so long; without, each thread makes a fixed number of operations.
 
 use std::process::ExitCode;
 

@@ -44,8 +44,8 @@ const WAITERS: u64 = 2;
 /// How often those get a signal.
 const NUDGES: Duration = Duration::from_millis(20);
 
-/// What is shared. Files have numbers that stay: what is behind them is replaced, so that a number never means a file
-/// of somebody else.
+/// What is shared. Descriptors stay open, and other files take the place of those behind them: so a descriptor never
+/// means a file of somebody else.
 pub struct Stage {
     pub files: [Device; FILES],
     pub events: [Event; EVENTS],
@@ -61,6 +61,8 @@ pub struct Stage {
     is_over: AtomicBool,
     done: AtomicU64,
     went_well: AtomicU64,
+    /// VMs that were made.
+    pub made: AtomicU64,
 }
 
 impl Stage {
@@ -85,6 +87,7 @@ impl Stage {
             is_over: AtomicBool::new(false),
             done: AtomicU64::new(0),
             went_well: AtomicU64::new(0),
+            made: AtomicU64::new(0),
         })
     }
 
@@ -125,7 +128,7 @@ impl Stage {
 }
 
 fn replace(old: RawFd, new: RawFd) {
-    // SAFETY: both are open. Whoever uses `old` expects any file behind it.
+    // SAFETY: both are open. Users of `old` expect any file behind it.
     unsafe { libc::dup3(new, old, libc::O_CLOEXEC) };
 }
 
@@ -185,7 +188,7 @@ pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
             probe.release();
             probe.clear_faults();
         }
-        // Who waits for requests does so until there is no client, or for ever on a file that has no number any more.
+        // A thread waits for requests until there is no client: on a file that has no number any more until a signal.
         while !threads.iter().all(|thread| thread.is_finished()) {
             for file in &stage.files {
                 let _ = file.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
@@ -194,12 +197,14 @@ pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
             thread::sleep(Duration::from_millis(1));
         }
     });
+    let made = stage.made.load(Ordering::Relaxed);
     println!(
-        "run's seed {}: {} operations, of which {} went well",
+        "run's seed {}: {} operations, of which {} went well, and {made} VMs",
         harness::seed(),
         stage.done.load(Ordering::Relaxed),
         stage.went_well.load(Ordering::Relaxed),
     );
+    assert!(made > 0, "there was no VM to do anything to");
     for file in &stage.files {
         Stage::replace(&file.as_fd().as_raw_fd(), &stage.nothing);
     }

@@ -3,12 +3,9 @@
 //! RESET_VM and DESTROY_VM that are still under way: what vCPUs ask for meanwhile waits, and what comes of it when the
 //! hypervisor refuses, or does not.
 
-use std::{sync::Arc, thread};
-
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
-    device::Device,
     harness::Outcome,
     held::Held,
     hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, RESET_VM},
@@ -17,13 +14,13 @@ use acrn_selftests::{
     program::{Access, read, write},
     scripted::{Answer, Idle, request},
     trace::Trace,
-    waiter::{Waiter, sleeps, until},
+    waiter::{Asleep, Waiter, until},
 };
 use acrn_uapi::{
     ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING, ACRN_IOREQ_STATE_PROCESSING, ioctl::*,
 };
 use mini_acrn_channel::Fault;
-use nix::{errno::Errno, unistd::gettid};
+use nix::errno::Errno;
 
 const READ: Access = read(Target::Port(0x510), Width::Four);
 const CONFIG_ADDRESS: Target = Target::Port(0xcf8);
@@ -184,26 +181,6 @@ pub fn destroy_holds_the_gate() -> Outcome {
     Outcome::Passed
 }
 
-/// A command on a thread of its own, which sleeps because another is under way.
-fn blocked<T: Send + 'static>(
-    device: &Arc<Device>,
-    command: impl FnOnce(&Device) -> T + Send + 'static,
-) -> thread::JoinHandle<T> {
-    let device = device.clone();
-    let (sender, ids) = std::sync::mpsc::channel();
-    let thread = thread::spawn(move || {
-        sender.send(gettid()).expect("somebody wants to know");
-        command(&device)
-    });
-    let id = ids.recv().expect("the thread");
-    until("the thread sleeps", || sleeps(id) || thread.is_finished());
-    assert!(
-        !thread.is_finished(),
-        "the command did not wait for RESET_VM"
-    );
-    thread
-}
-
 /// RESET_VM has no other command beside it: an answer that comes meanwhile finds the request gone, or there as before.
 pub fn reset_is_alone() -> Outcome {
     let pair = need!(Pair::new());
@@ -220,26 +197,27 @@ pub fn reset_is_alone() -> Outcome {
             pair.state(0) == ACRN_IOREQ_STATE_PROCESSING
         });
         let trace = Trace::start(&pair.idle.probe);
-        let mut commands = Vec::new();
+        let mut command = None;
         pair.during((ACRN_IOCTL_RESET_VM, RESET_VM), verdict, || {
-            commands.push(blocked(&pair.idle.device, move |device| {
+            let device = pair.idle.device.clone();
+            let finish = Asleep::start_or_finish(move || {
                 let mut notify = acrn_uapi::acrn_ioreq_notify {
                     vmid,
                     ..Default::default()
                 };
                 device.with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut notify)
-            }));
+            });
+            assert!(finish.waits(), "NOTIFY_REQUEST_FINISH beside RESET_VM");
             assert_eq!(pair.state(0), ACRN_IOREQ_STATE_PROCESSING);
+            command = Some(finish);
         });
-        for command in commands {
-            let result = command.join().expect("a command");
-            let (expected, told) = match verdict {
-                Verdict::Refused => (Ok(()), vec![0]),
-                Verdict::Done => (Err(Errno::EINVAL), vec![]),
-            };
-            assert_eq!(result, expected, "NOTIFY_REQUEST_FINISH");
-            assert_eq!(pair.told(&trace), told);
-        }
+        let result = command.expect("the command").result();
+        let (expected, told) = match verdict {
+            Verdict::Refused => (Ok(()), vec![0]),
+            Verdict::Done => (Err(Errno::EINVAL), vec![]),
+        };
+        assert_eq!(result, expected, "NOTIFY_REQUEST_FINISH");
+        assert_eq!(pair.told(&trace), told);
         assert_eq!(pair.state(0), ACRN_IOREQ_STATE_FREE);
         trace.assert_sane();
     }

@@ -5,8 +5,7 @@
 use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     process::Child,
-    sync::{Arc, mpsc},
-    thread,
+    sync::Arc,
 };
 
 use acrn_selftests::{
@@ -21,10 +20,10 @@ use acrn_selftests::{
     need,
     probe::{Probe, fault},
     trace::Trace,
-    waiter::{sleeps, until},
+    waiter::Asleep,
 };
 use acrn_uapi::ioctl::*;
-use nix::{errno::Errno, unistd::gettid};
+use nix::errno::Errno;
 
 use crate::assign::{APIC, assign, assigned, deassign, injected};
 
@@ -108,18 +107,12 @@ pub fn assigned_while_stopping() -> Outcome {
         let event = Event::new();
         event.signal();
         let assigned = device.clone();
-        let (sender, ids) = mpsc::channel();
-        let assigner = thread::spawn(move || {
-            sender.send(gettid()).expect("somebody wants to know");
+        let assigner = Asleep::start_or_finish(move || {
             assign(&assigned, &event, 0x31).expect("IRQFD");
             event
         });
-        let id = ids.recv().expect("the thread");
-        until("the irqfd is assigned, or waits", || {
-            assigner.is_finished() || sleeps(id)
-        });
         assert_eq!(held.release(), Err(Errno::EIO));
-        let event = assigner.join().expect("the thread");
+        let event = assigner.result();
         assert_eq!(event.take(), 0, "the event was not taken");
         assert_eq!(injected(&trace).len(), 1, "after {command:#x}");
         deassign(&device, &event).expect("DEASSIGN");

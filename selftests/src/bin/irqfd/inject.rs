@@ -2,8 +2,6 @@
 
 //! What the hypervisor is told when an eventfd is signalled.
 
-use std::{sync::mpsc, thread};
-
 use acrn_selftests::{
     bench::Bench,
     cpus,
@@ -14,10 +12,10 @@ use acrn_selftests::{
     need,
     probe::{Probe, fault},
     trace::Trace,
-    waiter::{sleeps, until},
+    waiter::Asleep,
 };
 use mini_acrn_channel::Fault;
-use nix::{errno::Errno, unistd::gettid};
+use nix::errno::Errno;
 
 use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd};
 
@@ -108,16 +106,10 @@ pub fn writer_goes_on() -> Outcome {
     event.add(u64::MAX - 1).expect("write to an eventfd");
     event.block();
     let writer = event.duplicate();
-    let (sender, ids) = mpsc::channel();
-    let writer = thread::spawn(move || {
-        sender.send(gettid()).expect("somebody wants to know");
-        writer.signal();
-    });
-    let id = ids.recv().expect("the writer");
-    until("the writer sleeps", || sleeps(id));
-    assert!(!writer.is_finished(), "the counter was not full");
+    let writer = Asleep::start_or_finish(move || writer.signal());
+    assert!(writer.waits(), "the counter was not full");
     assign(&bench.device, &event, 0x45).expect("IRQFD");
-    until("the writer has written", || writer.is_finished());
+    writer.result();
     Outcome::Passed
 }
 

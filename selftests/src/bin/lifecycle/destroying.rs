@@ -3,7 +3,7 @@
 //! DESTROY_VM that is still under way, and may fail: what comes meanwhile waits for its result. So does what comes
 //! while START_VM is under way, and RESET_VM that fails.
 
-use std::{os::fd::AsRawFd, sync::Arc, thread};
+use std::{os::fd::AsRawFd, sync::Arc};
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -24,7 +24,7 @@ use acrn_selftests::{
     program::{self, Access, read, write},
     scripted::{Idle, request},
     trace::Trace,
-    waiter::until,
+    waiter::{Asleep, until},
 };
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
@@ -162,9 +162,9 @@ pub fn interrupts() -> Outcome {
         let trace = Trace::start(&probe);
         let held = end.begin(&probe, &idle);
         event.signal();
-        let threads = [inject, set_line].map(|send| {
+        let commands = [inject, set_line].map(|send| {
             let device = idle.device.clone();
-            thread::spawn(move || send(&device))
+            Asleep::start_or_finish(move || send(&device))
         });
         for id in [INJECT_MSI, SET_IRQLINE] {
             assert_eq!(trace.calls(id).len(), 0, "{end:?}: {id:#x} meanwhile");
@@ -175,8 +175,8 @@ pub fn interrupts() -> Outcome {
             End::Refused => ((0, 0), Ok(())),
             End::Done => ((0, 0), Err(Errno::EINVAL)),
         };
-        for thread in threads {
-            assert_eq!(thread.join().expect("a thread"), result, "{end:?}");
+        for command in commands {
+            assert_eq!(command.result(), result, "{end:?}");
         }
         let told = [INJECT_MSI, SET_IRQLINE].map(|id| trace.calls(id).len());
         assert_eq!(told, [sent.0, sent.1], "{end:?}");
@@ -200,18 +200,18 @@ pub fn commands() -> Outcome {
         let set = {
             let (device, area) = (idle.device.clone(), area.clone());
             let mut segment = ram(PLACE, &area, 0, PAGE);
-            thread::spawn(move || device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment))
+            Asleep::start_or_finish(move || device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment))
         };
         let device = idle.device.clone();
-        let clear = thread::spawn(move || device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ));
+        let clear = Asleep::start_or_finish(move || device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ));
         assert_eq!(trace.calls(SET_MEMORY_REGIONS).len(), 0, "{end:?}");
         assert_eq!(held.release(), end.result());
         let expected = match end {
             End::Done => Err(Errno::EINVAL),
             _ => Ok(()),
         };
-        for thread in [set, clear] {
-            assert_eq!(thread.join().expect("a thread"), expected, "{end:?}");
+        for command in [set, clear] {
+            assert_eq!(command.result(), expected, "{end:?}");
         }
         let changes = trace.calls(SET_MEMORY_REGIONS).len();
         assert_eq!(changes, usize::from(end != End::Done), "{end:?}");

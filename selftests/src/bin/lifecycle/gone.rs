@@ -5,8 +5,7 @@
 
 use std::{
     os::fd::{AsFd, AsRawFd},
-    sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
+    sync::Arc,
 };
 
 use acrn_ioctls::{RequestPage, Target};
@@ -23,14 +22,11 @@ use acrn_selftests::{
     probe::{Probe, fault},
     program,
     trace::Trace,
-    waiter::{sleeps, until},
+    waiter::{Asleep, until},
 };
 use acrn_uapi::{acrn_irqfd, acrn_msi_entry, ioctl::*};
 use mini_acrn_channel::Fault;
-use nix::{
-    errno::Errno,
-    unistd::{Pid, gettid},
-};
+use nix::errno::Errno;
 
 const TIMED_OUT: i64 = -(libc::ETIMEDOUT as i64);
 /// Pages of a guest's memory, and its request page.
@@ -211,19 +207,6 @@ pub fn creation_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// Runs `command` on a thread, whose id is returned as well.
-fn on_thread<T: Send + 'static>(
-    command: impl FnOnce() -> T + Send + 'static,
-) -> (JoinHandle<T>, Pid) {
-    let (sender, ids) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        sender.send(gettid()).expect("the first thread");
-        command()
-    });
-    let id = ids.recv().expect("the new thread");
-    (thread, id)
-}
-
 /// Its id goes to another VM while a command for it waits for one that is under way: the command must not be the
 /// other VM's.
 pub fn while_command_waits() -> Outcome {
@@ -240,26 +223,23 @@ pub fn while_command_waits() -> Outcome {
         let page = Area::anonymous(PAGE);
         sharing.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, Argument::At(&page, 0))
     });
-    let (creator, id) = on_thread(move || create_raw(cpus));
-    until("the id is another's", || !trace.calls(CREATE_VM).is_empty());
+    let has_the_id = || !trace.calls(CREATE_VM).is_empty();
+    let creator = Asleep::start(has_the_id, move || create_raw(cpus));
     // It waits to end the older one: for longer than for anything else.
     let mut asleep = 0;
     until("the new VM waits for the older one", || {
-        asleep = match sleeps(id) {
+        asleep = match creator.sleeps() {
             true => asleep + 1,
             false => 0,
         };
         asleep > 20
     });
     let sharing = older.clone();
-    let (starter, id) = on_thread(move || sharing.plain(ACRN_IOCTL_START_VM));
-    until("START_VM waits", || sleeps(id));
-    assert!(!starter.is_finished());
+    let starter = Asleep::start(|| true, move || sharing.plain(ACRN_IOCTL_START_VM));
     // That was under way before anybody could know: no matter what comes of it.
     let _ = held.release();
-    let started = starter.join().expect("START_VM");
-    assert_eq!(started, Err(Errno::ENODEV));
-    let (_successor, _page, successor_vmid) = creator.join().expect("CREATE_VM");
+    assert_eq!(starter.result(), Err(Errno::ENODEV), "START_VM");
+    let (_successor, _page, successor_vmid) = creator.result();
     assert_eq!(successor_vmid, vmid);
     assert_eq!(trace.calls(START_VM).len(), 0, "START_VM of the other VM");
     Outcome::Passed

@@ -11,12 +11,11 @@ use acrn_selftests::{
     harness::Outcome,
     need,
     objects::Objects,
+    physical::FIRMWARE,
 };
 use acrn_uapi::{ioctl::*, *};
 
 const ROUNDS: usize = 100;
-/// Memory that is no RAM.
-const FIRMWARE: u64 = 0xf_0000;
 /// Kinds of which a round has at least one.
 const KINDS: [&str; 12] = [
     "files",

@@ -3,8 +3,6 @@
 //! VMs that the hypervisor will not destroy when their file is closed, while their guests do something. They keep
 //! their memory and nothing else, and are tried again whenever a VM is made.
 
-use std::{fs::OpenOptions, thread};
-
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
     area::{Area, PAGE},
@@ -17,12 +15,13 @@ use acrn_selftests::{
     held::Held,
     hypercall::{DESTROY_VM, INJECT_MSI, NOTIFY_REQUEST_FINISH, PAUSE_VM},
     module, need,
+    physical::{self, NOWHERE},
     probe::{Probe, fault},
     program::{self, RESULTS, read, write},
     scripted::request,
     status::Status,
     trace::Trace,
-    waiter::until,
+    waiter::{Asleep, until},
 };
 use acrn_uapi::ioctl::{ACRN_IOCTL_CREATE_IOREQ_CLIENT, ACRN_IOCTL_SET_MEMSEG};
 use mini_acrn_channel::{Fault, kind, vm_state};
@@ -256,10 +255,9 @@ pub fn tried_beside_io() -> Outcome {
     assert_eq!(other.serve(1, |_, _| 7).len(), accesses.len());
     assert_eq!(other.memory.read::<u32>(RESULTS as usize), 7);
     // It waits behind the orphan.
-    let ender = thread::spawn(move || drop(other));
+    let ender = Asleep::start_or_finish(move || drop(other));
     let created = held.release();
-    until("the other VM ends", || ender.is_finished());
-    ender.join().expect("the other VM");
+    ender.result();
     assert!(probe.vm(vmid).is_some(), "it was refused again");
     drop(created);
     create_raw(cpus);
@@ -270,11 +268,7 @@ pub fn tried_beside_io() -> Outcome {
 /// Memory of no pages, which a process maps: the kernel tells the driver when it does so no more. The error says why
 /// the test has to be skipped.
 pub fn watched(len: usize) -> Result<Area, String> {
-    /// A part of the machine's window for PCI devices that has none in it.
-    const NOWHERE: u64 = 0xe000_0000;
-    let file = OpenOptions::new().read(true).write(true).open("/dev/mem");
-    let file = file.map_err(|error| format!("/dev/mem: {error}"))?;
-    Area::of_file_from(file, NOWHERE, len)
+    physical::map(NOWHERE, len)
 }
 
 /// Where a guest has such memory.
@@ -326,10 +320,9 @@ pub fn loses_memory_while_tried() -> Outcome {
         }
         let cpus = masks[1];
         let held = Held::start(&probe, DESTROY_VM, vmid, move || create_raw(cpus));
-        let unmapper = thread::spawn(move || drop(area));
+        let unmapper = Asleep::start_or_finish(move || drop(area));
         let created = held.release();
-        until("memory is unmapped", || unmapper.is_finished());
-        unmapper.join().expect("munmap");
+        unmapper.result();
         assert_eq!(probe.vm(vmid).is_some(), refused, "the orphan");
         if refused {
             assert_eq!(probe.mapping(vmid, WATCHED).mapped, 0, "of the orphan");

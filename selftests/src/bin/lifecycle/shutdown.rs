@@ -2,7 +2,7 @@
 
 //! Device models of a Service VM that is about to reboot. The test-bed's init runs them, and its runner judges.
 
-use std::{fs, path::Path, thread};
+use std::{path::Path, thread};
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -17,11 +17,10 @@ use acrn_selftests::{
     module, need,
     probe::{Probe, fault},
     program,
-    waiter::{sleeps, until},
+    waiter::{Asleep, state, until},
 };
 use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
 use mini_acrn_channel::{ANY_VM, Fault};
-use nix::unistd::{Pid, gettid};
 
 use crate::orphans::watched;
 
@@ -71,22 +70,15 @@ pub fn late_creators() -> Outcome {
     let held = Held::start(&probe, CREATE_VM, ANY_VM, move || create(first));
     harness::ready();
     // The driver waits for the first one, in the call of init's that reboots.
-    let init = Pid::from_raw(1);
     let mut asleep = 0;
     until("init reboots", || {
-        asleep = match waits_uninterruptibly(init) {
-            true => asleep + 1,
-            false => 0,
+        asleep = match state("1") {
+            Some('D') => asleep + 1,
+            _ => 0,
         };
         asleep > 20
     });
-    let (sender, ids) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        sender.send(gettid()).expect("the first thread");
-        create(second)
-    });
-    let id = ids.recv().expect("the second thread");
-    until("the second one waits", || sleeps(id));
+    let _second = Asleep::start(|| true, move || create(second));
     held.release();
     loop {
         thread::park();
@@ -100,14 +92,4 @@ fn create(cpus: u64) {
     let created = device.create(&page, cpus);
     eprintln!("CREATE_VM: {:?}", created.map(|created| created.vmid));
     std::mem::forget((device, page));
-}
-
-/// Whether a process is in a call that hears no signal.
-fn waits_uninterruptibly(process: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"));
-    // The name is in parentheses, the state comes next.
-    stat.is_ok_and(|stat| {
-        let rest = stat.rsplit(") ").next();
-        rest.is_some_and(|rest| rest.starts_with('D'))
-    })
 }

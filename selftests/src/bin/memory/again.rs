@@ -7,6 +7,7 @@ use acrn_selftests::{
     bench::{ALL_RIGHTS, Bench, GUEST, as_mmio, locked, ram, whole},
     harness::Outcome,
     need,
+    physical::FIRMWARE,
     status::Status,
     trace::{Region, Trace},
 };
@@ -340,8 +341,6 @@ pub fn same_pages_twice() -> Outcome {
 
 /// Of the memory of a device a page is taken away: what is behind it is still known for what it is.
 pub fn part_of_a_device() -> Outcome {
-    /// The firmware's read-only memory.
-    const FIRMWARE: u64 = 0xf_0000;
     let bench = need!(Bench::new());
     let page = PAGE as u64;
     let device = |at: u64, source: u64, pages: u64| acrn_vm_memmap {

@@ -5,7 +5,7 @@
 use std::{
     fs,
     os::fd::{AsFd, AsRawFd},
-    sync::{Arc, mpsc},
+    sync::Arc,
     thread,
 };
 
@@ -26,11 +26,11 @@ use acrn_selftests::{
     need,
     probe::Probe,
     status::Status,
-    waiter::{sleeps, until},
+    waiter::{Asleep, until},
 };
 use acrn_uapi::{ioctl::*, *};
 use mini_acrn_channel::ANY_VM;
-use nix::{errno::Errno, unistd::gettid};
+use nix::errno::Errno;
 
 /// What is told of a VM by fdinfo. It must be told at once.
 fn look(device: &Device) -> Status {
@@ -120,16 +120,10 @@ pub fn while_memory_waits() -> Outcome {
     let missing = need!(Missing::new(16 * PAGE));
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
-    let (sender, ids) = mpsc::channel();
     let sharing = device.clone();
     let mut segment = ram(GUEST, &missing, 0, 16 * PAGE);
-    let waiter = thread::spawn(move || {
-        sender.send(gettid()).expect("the first thread");
-        sharing.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
-    });
-    let id = ids.recv().expect("the thread that waits");
-    until("SET_MEMSEG waits", || sleeps(id));
-    assert!(!waiter.is_finished());
+    let set = move || sharing.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
+    let waiter = Asleep::start(|| true, set);
     let status = look(&device);
     assert_eq!(status.number("vmid"), u64::from(vmid));
     assert_eq!(status.number("mapped_bytes"), 0);
@@ -138,8 +132,7 @@ pub fn while_memory_waits() -> Outcome {
     let other = need!(Device::open());
     assert_eq!(look(&other).text("state"), "empty");
     let _area = missing.provide();
-    until("SET_MEMSEG returns", || waiter.is_finished());
-    assert_eq!(waiter.join().expect("SET_MEMSEG"), Ok(()));
+    assert_eq!(waiter.result(), Ok(()), "SET_MEMSEG");
     assert_eq!(look(&device).number("mapped_bytes"), 16 * PAGE as u64);
     Outcome::Passed
 }
@@ -150,26 +143,22 @@ pub fn create_beside_one_that_waits() -> Outcome {
     let missing = need!(Missing::new(PAGE));
     let other = Arc::new(need!(Device::open()));
     let sharing = other.clone();
-    let (sender, ids) = mpsc::channel();
     let page = RequestPage::new().expect("a request page");
     let mut asked = acrn_vm_creation {
         ioreq_buf: missing.address(),
         ..creation(&page, masks[1])
     };
-    let waiter = thread::spawn(move || {
-        sender.send(gettid()).expect("the first thread");
+    let create = move || {
         let created = sharing.with(ACRN_IOCTL_CREATE_VM, &mut asked);
         manners::learn(&*sharing);
         created
-    });
-    let id = ids.recv().expect("the thread that waits");
-    until("CREATE_VM waits", || sleeps(id));
+    };
+    let waiter = Asleep::start(|| true, create);
     let (device, _page, vmid) = create_raw(masks[0]);
     assert_eq!(look(&device).number("vmid"), u64::from(vmid));
     assert_eq!(look(&other).text("state"), "busy");
     drop(device);
     let _area = missing.provide();
-    until("CREATE_VM returns", || waiter.is_finished());
-    assert_eq!(waiter.join().expect("CREATE_VM"), Ok(()));
+    assert_eq!(waiter.result(), Ok(()), "CREATE_VM");
     Outcome::Passed
 }

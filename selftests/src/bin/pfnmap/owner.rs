@@ -2,10 +2,7 @@
 
 //! Another process, which gives VMs memory of its own and unmaps some of it when it is told to.
 
-use std::{
-    fs,
-    io::{PipeWriter, Read, Write},
-};
+use std::io::{PipeWriter, Read, Write};
 
 use acrn_selftests::{
     area::Area,
@@ -13,7 +10,7 @@ use acrn_selftests::{
     device::Device,
     hypercall::SET_MEMORY_REGIONS,
     probe::Probe,
-    waiter::until,
+    waiter::{state, until},
 };
 use acrn_uapi::{acrn_vm_memmap, ioctl::ACRN_IOCTL_SET_MEMSEG};
 
@@ -56,10 +53,7 @@ impl Owner {
 
     /// Whether it waits in the kernel, deaf to signals, or has ended.
     pub fn waits_or_is_gone(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child)).unwrap_or_default();
-        // The name is in parentheses, the state comes next.
-        let rest = stat.rsplit(") ").next().unwrap_or_default();
-        rest.starts_with(['D', 'Z'])
+        matches!(state(&self.child.to_string()), Some('D' | 'Z'))
     }
 
     /// Waits for its end.
@@ -73,8 +67,8 @@ impl Owner {
 }
 
 /// A process whose address space changes for as long as this lives: it unmaps memory of a VM of its own, and the
-/// hypervisor does not let go. Whoever stops to watch memory of that process waits for the end of it, and so does
-/// who wants to change its address space.
+/// hypercall for that is held. A command that stops watching memory of that process waits for the end of it, and so
+/// does one that changes its address space.
 pub struct Busy {
     owner: Owner,
     other: Bench,

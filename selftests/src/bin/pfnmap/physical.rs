@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Physical memory in this process, by `/dev/mem`: an area that the kernel has no pages for.
-
-use std::fs::OpenOptions;
+//! A VM with memory that the kernel has no pages for.
 
 use acrn_selftests::{
     area::{Area, PAGE},
@@ -10,19 +8,7 @@ use acrn_selftests::{
     trace::{Region, Trace},
 };
 
-/// A part of the machine's window for PCI devices that has none in it: nobody minds what happens to it.
-pub const NOWHERE: u64 = 0xe000_0000;
-/// The HPET: there in every machine of QEMU's.
-pub const HPET: u64 = 0xfed0_0000;
-/// The firmware's read-only memory, which the kernel has reserved pages for.
-pub const FIRMWARE: u64 = 0xf_0000;
-
-/// `len` bytes from a physical address. The error says why the test has to be skipped.
-pub fn map(address: u64, len: usize) -> Result<Area, String> {
-    let file = OpenOptions::new().read(true).write(true).open("/dev/mem");
-    let file = file.map_err(|error| format!("/dev/mem: {error}"))?;
-    Area::of_file_from(file, address, len)
-}
+pub use acrn_selftests::physical::{FIRMWARE, HPET, NOWHERE, map};
 
 /// A VM that has all of an area of [`NOWHERE`] at [`GUEST`].
 pub struct Mapped {
