@@ -3,6 +3,7 @@
 //! A slip: a small patch of the driver, with a header that says what it is about.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -163,19 +164,35 @@ fn by_program(text: &str) -> Result<Vec<(String, Vec<String>)>, String> {
 pub fn read_all(folder: &Path) -> io::Result<(Vec<Slip>, Vec<String>)> {
     let mut slips = Vec::new();
     let mut problems = Vec::new();
+    // Names by what is changed: one that is there twice would count twice.
+    let mut known = HashMap::new();
     for area in sorted(folder)?.iter().filter(|path| path.is_dir()) {
         for path in sorted(area)? {
             let Some(name) = name_of(folder, &path) else {
                 problems.push(format!("{}: no .patch", path.display()));
                 continue;
             };
-            match Slip::parse(&name, &path, &fs::read_to_string(&path)?) {
+            let text = fs::read_to_string(&path)?;
+            match Slip::parse(&name, &path, &text) {
                 Ok(slip) => slips.push(slip),
                 Err(error) => problems.push(format!("{name}: {error}")),
+            }
+            match known.entry(change(&text)) {
+                Entry::Vacant(entry) => drop(entry.insert(name)),
+                Entry::Occupied(entry) => {
+                    problems.push(format!("{name}: the same as {}", entry.get()));
+                }
             }
         }
     }
     Ok((slips, problems))
+}
+
+/// What a slip changes: its lines without the header and without numbers of lines.
+fn change(text: &str) -> String {
+    let patch = text.split_once("\n\n").map_or(text, |(_, patch)| patch);
+    let lines = patch.lines().filter(|line| !line.starts_with("@@"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -239,6 +256,27 @@ mod tests {
             assert!(parse(more).is_err(), "{more}");
         }
         assert!(Slip::parse("x/y", Path::new(""), &format!("What: x\n{PATCH}")).is_err());
+    }
+
+    #[test]
+    fn a_slip_that_is_there_twice_is_a_problem() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("io/a.patch", &format!("{HEADER}{PATCH}"));
+        write(
+            "mm/b.patch",
+            &format!("{HEADER}{}", PATCH.replace("+b", "+c")),
+        );
+        assert_eq!(read_all(folder.path()).unwrap().1, [""; 0]);
+        let moved = PATCH.replace("@@ -1 +1 @@", "@@ -2 +2 @@");
+        write("mm/c.patch", &format!("Kind: concurrency\n{HEADER}{moved}"));
+        let (slips, problems) = read_all(folder.path()).unwrap();
+        assert_eq!(slips.len(), 3);
+        assert_eq!(problems, ["mm/c: the same as io/a"]);
     }
 
     #[test]
