@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many objects of each kind there are, for whoever looks for one that is left behind.
+//! The number of objects of each kind, to find leaks.
 //!
-//! What the kernel's allocator tells of a size is the sum of all users of that size. These numbers are the
-//! driver's own: a VM that has gone leaves them as they were.
+//! The kernel's allocator counts by size, and all of the kernel's users of a size together. These numbers are
+//! the driver's own: when a VM is gone they are what they were before it was created.
+//!
+//! A number is exact only while no command is under way: counts are relaxed, and each is read by itself.
 
 use kernel::{
     fmt,
@@ -14,7 +16,7 @@ use kernel::{
     },
 };
 
-/// The objects of one kind that there are.
+/// The number of live objects of one kind.
 pub(crate) struct Count {
     name: &'static str,
     number: Atomic<i64>,
@@ -28,8 +30,8 @@ impl Count {
         }
     }
 
-    /// There are `number` more, or less if it is negative. For what is owned by the piece; a single object has
-    /// a [`Counted`].
+    /// Adds `number`, which may be negative. For objects that are parts of a larger one, like pages; others
+    /// have a [`Counted`].
     pub(super) fn change(&self, number: i64) {
         self.number.add(number, ordering::Relaxed);
     }
@@ -51,7 +53,7 @@ macro_rules! counts {
     };
 }
 
-/// All kinds, one `name number` a line.
+/// Shows all kinds, one `name number` a line.
 pub(crate) struct LiveObjects;
 
 counts! {
@@ -74,7 +76,7 @@ counts! {
     EVENTFDS = "eventfds";
     /// Segments of guest memory.
     MAPPINGS = "mappings";
-    /// Pieces of pinned memory that the hypervisor maps, or that are parked.
+    /// Pieces of pinned memory that the hypervisor maps or that are parked.
     PINS = "pins";
     /// Pinned pages.
     PINNED_PAGES = "pinned_pages";
@@ -86,7 +88,8 @@ counts! {
     PCI_FUNCTIONS = "pci_functions";
 }
 
-/// Counts the object that it is a field of, for as long as that lives.
+/// As a field, counts its object: from [`Counted::new`] until it is dropped. An object that is forgotten stays
+/// counted.
 pub(crate) struct Counted(&'static Count);
 
 impl Counted {

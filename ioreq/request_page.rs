@@ -296,8 +296,8 @@ impl Slot<'_> {
             .or_else(|| self.complete_from(uapi::ACRN_IOREQ_STATE_COMPLETE))
     }
 
-    /// PENDING or PROCESSING -> COMPLETE, as if no device were there: reads return all ones. A device
-    /// model may have made the slot COMPLETE itself, and not notified yet: its answer stays.
+    /// PENDING or PROCESSING -> COMPLETE, as if no device were there: reads return all ones. If the device
+    /// model made the slot COMPLETE itself and has not notified yet, its answer stays.
     pub(crate) fn abandon(self) -> Option<Completed> {
         let state = self.read(offset::PROCESSED);
         if state == uapi::ACRN_IOREQ_STATE_COMPLETE {
@@ -330,7 +330,7 @@ impl Slot<'_> {
         })
     }
 
-    /// Moves the slot between states; what was written before is visible to who sees the new state.
+    /// Moves the slot between states. A reader of the new state sees all that was written before.
     fn transition(self, from: u32, to: u32) -> bool {
         self.page
             .field(self.vcpu, offset::PROCESSED)

@@ -2,7 +2,7 @@
 
 //! Allocations of the driver that fail (Documentation/fault-injection/fault-injection.rst of the kernel).
 //!
-//! They are told from others by the call stack: one of the driver's functions is in it. So what the kernel
+//! The kernel recognises them by the call stack, which has one of the driver's functions. So what the kernel
 //! allocates for the driver fails as well, of the slab and in whole pages.
 
 use std::{
@@ -32,7 +32,7 @@ enum Extent {
     Rest,
 }
 
-/// The right to make allocations of the driver fail, in commands of the thread that asks for it.
+/// Makes allocations of the driver fail, in commands of the thread that made this.
 pub struct Failing {
     /// How many allocations of this thread are left before one fails.
     nth: File,

@@ -43,7 +43,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// How much later it is killed, should it not end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often a long test says that it goes on: whoever watches takes silence for a hang.
+/// How often a long test says that it goes on: init takes silence for a hang.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// A test.
@@ -234,7 +234,7 @@ pub fn start(mut helper: Command) -> Result<Child, String> {
     Err(word)
 }
 
-/// What a [`helper`] says when whoever started it may go on.
+/// What a [`helper`] says when the test that started it may go on.
 pub fn ready() {
     print!("{READY}");
     io::stdout().flush().expect("stdout");
@@ -339,7 +339,7 @@ fn all(tests: &[&Test]) -> ExitCode {
             (true, None) => println!("ok {number} {name}"),
         }
     }
-    // Init takes a failed test from the KTAP lines, but whoever runs this by hand looks here.
+    // Init takes a failed test from the KTAP lines; this is for those who run it by hand.
     ExitCode::from(u8::from(failed))
 }
 

@@ -127,7 +127,7 @@ pub fn compare_tests<'a>(
                     Verdict::Unlisted,
                     "fails on upstream's driver, is skipped here",
                 ),
-                // Nobody knows which test the kernel complained of.
+                // Which test the kernel complained of is not known.
                 (Some(Outcome::Failed), Outcome::Passed)
                     if blamed && name.ends_with(BESIDE_TESTS) =>
                 {
@@ -328,7 +328,7 @@ mod tests {
         // It failed, and what came next could not be run.
         let upstream = [("io.a", Passed), ("io.bad", Failed), ("memory.d", Passed)];
         assert_eq!(verdicts(&upstream), [Same, Listed, NotReached, Same]);
-        // Nobody is to blame for this.
+        // It is not listed, and excuses nothing.
         let upstream = [("io.a", EndedMachine), ("io.bad", Failed)];
         assert_eq!(
             verdicts(&upstream),

@@ -196,7 +196,7 @@ impl Report {
             outcome
         };
         self.remark(remarked, &format!("{text} (the program)"));
-        // Not in the words of the closing line, which whoever reads the output looks for.
+        // Not in the words of the closing line, so that scripts find that one only.
         let Totals {
             passed,
             failed,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that hand a structure to the hypervisor, of whatever it is that they want.
+//! Commands that hand a structure to the hypervisor.
 
 use acrn_selftests::{
     area::{Area, PAGE},

@@ -160,7 +160,8 @@ pub fn life_of_a_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// What a 32-bit program does not give of the structure is zero for the hypervisor, whatever was in that memory before.
+/// The part of the structure that a 32-bit program does not have is zero for the hypervisor, not what was in that memory
+/// before.
 pub fn end_of_registers() -> Outcome {
     let machine = need!(Machine::new());
     let before = Area::anonymous(PAGE);

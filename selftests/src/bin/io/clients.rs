@@ -148,8 +148,8 @@ pub fn each_request_wakes_a_thread() -> Outcome {
     Outcome::Passed
 }
 
-/// What CLEAR_VM_IOREQ answered is not the device model's any more: nobody wakes up for it, and a late answer does not
-/// meet the next request of the vCPU, nor one that a polling hypervisor has not taken yet (A13).
+/// A request that CLEAR_VM_IOREQ answered is not the device model's any more: no thread wakes up for it. A late answer
+/// does not meet the next request of the vCPU, nor one that a polling hypervisor has not taken yet (A13).
 pub fn cleared_request_is_gone() -> Outcome {
     let idle = need!(Idle::new());
     let slot = idle.page.slot(0).expect("slot 0");

@@ -419,8 +419,8 @@ pub fn notify_names_the_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model that made the slot COMPLETE by itself, and is stopped before it notifies: the vCPU, which sleeps until
-/// somebody does, goes on, and once.
+/// A device model that made the slot COMPLETE by itself, and is stopped before it notifies: the driver notifies the
+/// vCPU, which sleeps until then, once.
 pub fn completed_then_abandoned() -> Outcome {
     let bench = need!(Bench::new(1));
     let device = Device::sharing(bench.vm());

@@ -83,7 +83,8 @@ fn dispatch(last: &Idle) {
     until("it is taken", || slot.state() == ACRN_IOREQ_STATE_FREE);
 }
 
-/// Requests stay where they are, whoever would take them. They are looked at again if the VM goes on.
+/// Requests stay where they are, those for the driver as well as those for the device model. They are looked at again
+/// if the VM goes on.
 pub fn requests() -> Outcome {
     let masks = need!(cpus::pick_many(&[2, 1]));
     for end in ENDS {

@@ -50,8 +50,8 @@ pub fn unload_with_orphan() -> Outcome {
     Outcome::Passed
 }
 
-/// While a file is open the module stays, whatever is under way: a guest that waits for an answer, DESTROY_VM, and
-/// after one that was refused.
+/// While a file is open the module stays: when a guest waits for an answer, during DESTROY_VM, and after one that was
+/// refused.
 pub fn stays_while_guest_lives() -> Outcome {
     need!(module::path());
     let probe = need!(Probe::open());

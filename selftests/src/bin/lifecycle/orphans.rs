@@ -121,7 +121,7 @@ pub fn that_runs() -> Outcome {
     Outcome::Passed
 }
 
-/// The module goes, and with it the orphan, whatever its guest does.
+/// The module goes, and with it the orphan, whose guest runs.
 pub fn that_runs_at_unload() -> Outcome {
     let path = need!(module::path());
     let probe = need!(Probe::open());

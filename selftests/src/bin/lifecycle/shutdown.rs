@@ -85,7 +85,7 @@ pub fn late_creators() -> Outcome {
     }
 }
 
-/// CREATE_VM, whatever comes of it. What it needs stays.
+/// CREATE_VM, which may fail. What it needs stays.
 fn create(cpus: u64) {
     let page = RequestPage::new().expect("a request page");
     let device = Device::open().expect("the device");

@@ -10,7 +10,7 @@ use crate::{INTERACTIVE, LIMIT, RESET_LIMITS, flat, machine::Machine, virtio::Im
 const RESETS: u8 = 20;
 /// How many VMs come and go.
 const POWER_OFFS: u8 = 20;
-/// The lowest number that is free for an eventfd: it grows if eventfds are never given back, by whom ever.
+/// The lowest number that is free for an eventfd: it grows if eventfds are never given back.
 fn free_number() -> u32 {
     Event::new().id()
 }

@@ -286,7 +286,7 @@ pub fn same_but_for_bits() -> Outcome {
     Outcome::Passed
 }
 
-/// More than what is there, of the same pages: all of it is there then, whatever was missing.
+/// A longer segment of the same pages over shorter ones: all of it is there afterwards.
 pub fn same_but_longer() -> Outcome {
     let bench = need!(Bench::new());
     let area = Area::anonymous(8 * PAGE);
@@ -311,7 +311,7 @@ pub fn same_but_longer() -> Outcome {
     Outcome::Passed
 }
 
-/// The same pages at two places: each is taken away by itself, whichever is first.
+/// The same pages at two places: each is taken away by itself, in either order.
 pub fn same_pages_twice() -> Outcome {
     let bench = need!(Bench::new());
     let area = Area::anonymous(4 * PAGE);

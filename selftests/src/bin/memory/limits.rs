@@ -191,7 +191,7 @@ pub fn segments() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory of another process is charged to that, and taken off its account, whoever unsets it.
+/// Memory of another process is charged to that process, and uncharged from it, also if we unset it.
 pub fn of_another_process() -> Outcome {
     let bench = need!(Bench::new());
     let area = Area::anonymous(64 * PAGE);

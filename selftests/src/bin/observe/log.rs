@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's log: who makes many mistakes does not fill it.
+//! The kernel's log: a program that makes many mistakes does not fill it.
 
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ pub fn requests_without_client() -> Outcome {
     let vm = format!("VM {}:", bench.vmid);
     let mut lines = Vec::new();
     let mut raised = 0;
-    // Others may have used up what there is to be said in five seconds.
+    // Other tests may have used up the lines that the driver may write in five seconds.
     until("the log tells of the VM", || {
         assert_eq!(bench.probe.raise(request(bench.vmid)), 0);
         raised += 1;

@@ -10,7 +10,7 @@ use crate::time;
 use mini_acrn_channel::{ANY_VM, Hold};
 use spin::Mutex;
 
-/// Who makes a hypercall: stack pointer and parameters.
+/// What tells callers of a hypercall apart: stack pointer and parameters.
 type Caller = (u64, u64, u64);
 
 enum State {
