@@ -68,10 +68,14 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
 pub fn refuse(command_line: &CommandLine) -> io::Result<()> {
     let mut report = OpenOptions::new().write(true).open(REPORT)?;
     writeln!(report, "KTAP version 1\n1..1")?;
-    let failures = match modules::try_insmod(&command_line.driver()) {
+    let mut log = KernelLog::open()?;
+    // Those of the boot are not about the driver.
+    log.complaints();
+    let mut failures = match modules::try_insmod(&command_line.driver()) {
         Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Vec::new(),
         other => vec![format!("{other:?}, not ENODEV")],
     };
+    failures.extend(log.complaints());
     conclude(&mut report, 1, "refuse_off_acrn", failures)?;
     report.flush()
 }
