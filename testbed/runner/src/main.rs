@@ -288,19 +288,21 @@ mod tests {
     #[test]
     fn a_run_without_results_does_not_pass() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("results");
+        let files = [folder.path().join("results")];
         let passed = Totals {
             passed: 1,
             ..Totals::default()
         };
         assert!(!conclude(Totals::default(), &[]).unwrap());
         assert!(conclude(passed, &[]).unwrap());
-        assert!(conclude(passed, &[file.clone()]).is_err());
-        fs::write(&file, "").unwrap();
-        assert!(conclude(passed, &[file.clone()]).is_err());
-        fs::write(&file, "not ok a\n").unwrap();
-        assert!(!conclude(passed, &[file.clone()]).unwrap());
-        fs::write(&file, "ok a\n").unwrap();
-        assert!(conclude(passed, &[file]).unwrap());
+        assert!(conclude(passed, &files).is_err());
+        for (text, passes) in [
+            ("", None),
+            ("not ok a\n", Some(false)),
+            ("ok a\n", Some(true)),
+        ] {
+            fs::write(&files[0], text).unwrap();
+            assert_eq!(conclude(passed, &files).ok(), passes, "{text}");
+        }
     }
 }

@@ -285,7 +285,7 @@ impl Upstream {
         let mut tests = BTreeMap::new();
         let mut reader = csv::Reader::from_path(&file).map_err(|error| named(&file, &error))?;
         let header = reader.headers().map_err(|error| named(&file, &error))?;
-        if *header != csv::StringRecord::from(&HEADER[..]) {
+        if *header != HEADER[..] {
             return Err(named(
                 &file,
                 &"it does not begin with the names of its columns",
