@@ -30,13 +30,16 @@ impl Objects {
         *self.0.get(kind).unwrap_or_else(|| panic!("no {kind}"))
     }
 
-    /// What there is more of in `later`, in words.
+    /// What there is more of in `later`, in words; and what is below zero, which was taken off twice.
     pub fn growth(&self, later: &Self) -> Vec<String> {
-        let grown = later.0.iter().filter_map(|(kind, number)| {
+        let wrong = later.0.iter().filter_map(|(kind, number)| {
             let more = number - self.0.get(kind).unwrap_or(&0);
-            (more > 0).then(|| format!("{kind}: {more}"))
+            match *number {
+                ..0 => Some(format!("{kind}: {number} in all")),
+                _ => (more > 0).then(|| format!("{kind}: {more}")),
+            }
         });
-        grown.collect()
+        wrong.collect()
     }
 }
 
@@ -50,5 +53,7 @@ mod tests {
         let after = Objects::parse("vms 3\nclients 1\nbuffers 3\n");
         assert_eq!(before.growth(&after), ["vms: 2"]);
         assert_eq!(after.of("clients"), 1);
+        let negative = Objects::parse("vms 0\nclients -1\n");
+        assert_eq!(after.growth(&negative), ["clients: -1 in all"]);
     }
 }
