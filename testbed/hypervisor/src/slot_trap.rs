@@ -11,7 +11,6 @@ use crate::vm::Vm;
 use crate::{service, vm};
 use acrn_uapi::ACRN_IOREQ_STATE_COMPLETE;
 use core::sync::atomic::Ordering;
-use mini_acrn_logic::npt::PAGE;
 use mini_acrn_logic::vmcb::DB;
 use spin::Mutex;
 
@@ -27,7 +26,7 @@ struct Trap {
 
 static TRAP: Mutex<Option<Trap>> = Mutex::new(None);
 /// The page of the last trap: a CPU that enters the guest later than others may still have it read-only.
-static LAST: Mutex<u64> = Mutex::new(0);
+static LAST: Mutex<Option<u64>> = Mutex::new(None);
 
 /// Takes the next request in slot `index` of `vm` at once. False if that has no page.
 pub fn set(vm: &'static Vm, index: usize) -> bool {
@@ -36,7 +35,7 @@ pub fn set(vm: &'static Vm, index: usize) -> bool {
         return false;
     }
     *TRAP.lock() = Some(Trap { vm, index, page });
-    *LAST.lock() = page;
+    *LAST.lock() = Some(page);
     true
 }
 
@@ -57,7 +56,7 @@ pub fn step(cx: &mut Context, page: u64) -> bool {
         cx.vmcb.save.rflags |= RFLAGS_TF;
         return true;
     }
-    page == *LAST.lock() && page.is_multiple_of(PAGE)
+    *LAST.lock() == Some(page)
 }
 
 /// It has executed it.
