@@ -36,6 +36,7 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     let programs = programs(command_line.get("only"))?;
     writeln!(report, "KTAP version 1\n1..{}", programs.len() + 2)?;
 
+    let kmemleak = Kmemleak::new()?;
     let driver = command_line.driver();
     let loaded = match command_line.get("probe") {
         // As on a real Service VM, of which nothing but the driver tells what the hypervisor does.
@@ -44,7 +45,6 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     };
     let loaded = loaded.and_then(|()| modules::insmod(&driver));
     conclude(&mut report, 1, "load", as_failures(loaded))?;
-    let kmemleak = Kmemleak::new()?;
 
     let arguments = arguments(command_line);
     for (number, program) in (2..).zip(&programs) {

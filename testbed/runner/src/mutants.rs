@@ -201,7 +201,7 @@ fn common_hash(machine: &Machine, options: &Slips) -> io::Result<DefaultHasher> 
     // The kernel's folder is named after what it was made of.
     machine.kernel.hash(&mut hasher);
     machine.append.hash(&mut hasher);
-    let files = [&machine.hypervisor, &machine.init];
+    let files = [&machine.hypervisor, &machine.init, &machine.vmm];
     let mut files: Vec<_> = files.into_iter().chain(&machine.probes).cloned().collect();
     files_below(&options.source, &mut files)?;
     for file in files {
