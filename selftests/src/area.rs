@@ -216,11 +216,19 @@ impl Area {
 
     /// Physical address of the first byte, by /proc/self/pagemap. The error says why the test has to be skipped.
     pub fn physical_address(&self) -> Result<u64, String> {
+        self.physical_address_at(0)
+    }
+
+    /// The same of the byte at `offset`, the first one of a page.
+    pub fn physical_address_at(&self, offset: usize) -> Result<u64, String> {
         const PRESENT: u64 = 1 << 63;
         const FRAME: u64 = (1 << 55) - 1;
         let mut entry = [0; 8];
         File::open("/proc/self/pagemap")
-            .and_then(|map| map.read_exact_at(&mut entry, self.address() / PAGE as u64 * 8))
+            .and_then(|map| {
+                let page = (self.address() + offset as u64) / PAGE as u64;
+                map.read_exact_at(&mut entry, page * 8)
+            })
             .map_err(|error| format!("/proc/self/pagemap: {error}"))?;
         let entry = u64::from_le_bytes(entry);
         if entry & PRESENT == 0 || entry & FRAME == 0 {

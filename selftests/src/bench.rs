@@ -218,8 +218,7 @@ pub fn check_mapping(bench: &Bench, area: &Area) -> Vec<Region> {
     regions
 }
 
-/// `pages` pages that are, most likely, no two next to each other in physical memory: those of another
-/// mapping, in steps. Their number must not be a multiple of the step.
+/// `pages` pages in such an order that none is followed by its neighbour in physical memory.
 pub fn scattered(pages: usize) -> Area {
     scatter(&Area::anonymous(pages * PAGE))
 }
@@ -230,13 +229,15 @@ pub fn scattered_shared(pages: usize) -> Area {
 }
 
 fn scatter(source: &Area) -> Area {
-    const STEP: usize = 7;
     let pages = source.len() / PAGE;
-    assert!(!pages.is_multiple_of(STEP));
     source.number_pages(0x5ca7_0000);
+    let mut order: Vec<_> = (0..pages).map(|page| page * PAGE).collect();
+    // Every other one by physical address, then the others. Without the right to see addresses some may be neighbours.
+    order.sort_by_key(|&page| source.physical_address_at(page).unwrap_or(page as u64));
+    let (even, odd) = (order.iter().step_by(2), order.iter().skip(1).step_by(2));
     let area = Area::anonymous(source.len());
-    for page in 0..pages {
-        area.move_page(page * PAGE, source, page * STEP % pages * PAGE);
+    for (page, from) in even.chain(odd).enumerate() {
+        area.move_page(page * PAGE, source, *from);
     }
     area
 }

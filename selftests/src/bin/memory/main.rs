@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         Test::new("parked_once", parked::once),
         Test::new("parked_parts", parked::parts),
         Test::new("parked_after_roll_back", parked::rolled_back),
-        Test::new("parked_not_without_end", parked::not_without_end).within(300),
+        Test::new("parked_not_without_end", parked::not_without_end).within(1800),
         Test::new("not_parked_while_stopped", parked::not_while_stopped),
         Test::new("stale_vcpu", stale::vcpu),
         Test::new("stale_device", stale::of_a_device),
