@@ -89,10 +89,14 @@ impl Failing {
         (result, has_failed)
     }
 
-    /// Runs `command`, which must not depend on memory, with all of its allocations failing if it has any.
+    /// Runs `command` with all of its allocations failing, if it has any.
+    pub fn all<T>(&mut self, command: impl FnOnce() -> T) -> T {
+        self.run(1, Extent::Rest, command).0
+    }
+
+    /// The same with one that must not depend on memory.
     pub fn nowhere<T>(&mut self, command: impl FnOnce() -> Result<T, Errno>) -> T {
-        let (result, _) = self.run(1, Extent::Rest, command);
-        result.expect("a command that needs no memory")
+        self.all(command).expect("a command that needs no memory")
     }
 
     /// Runs `command` with its first allocation failing, then with its second, and so on until it has no more;

@@ -89,6 +89,40 @@ pub fn ioeventfd() -> Outcome {
     Outcome::Passed
 }
 
+/// IOEVENTFD with tables that grow: one that found no room in the list, or in the table for the upcall, has left nothing
+/// behind. Once it was successful the room is there for good, so each has one try.
+pub fn many_ioeventfds() -> Outcome {
+    let mut failing = need!(Failing::new());
+    let bench = need!(Bench::new());
+    let event = Event::new();
+    let set = |place: u64, flags| {
+        let mut range = acrn_ioeventfd {
+            fd: event.as_raw_fd() as u32,
+            flags,
+            addr: 0xd000_0000 + place * 8,
+            len: 4,
+            ..Default::default()
+        };
+        bench.device.with(ACRN_IOCTL_IOEVENTFD, &mut range)
+    };
+    // The first one has a reference to the eventfd as well.
+    set(0, 0).expect("IOEVENTFD");
+    let mut failures = 0;
+    for place in 1..40 {
+        if let Err(error) = failing.all(|| set(place, 0)) {
+            assert_eq!(error, Errno::ENOMEM, "place {place}");
+            set(place, 0).expect("IOEVENTFD after a failure");
+            failures += 1;
+        }
+    }
+    assert!(failures > 2, "{failures} failures");
+    for place in 0..40 {
+        failing.nowhere(|| set(place, ACRN_IOEVENTFD_FLAG_DEASSIGN));
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
 /// IRQFD: one that failed can be tried again.
 pub fn irqfd() -> Outcome {
     let mut failing = need!(Failing::new());

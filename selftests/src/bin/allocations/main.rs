@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Test::new("forwarded_structures", structures::all),
         Test::new("create_client", commands::create_client),
         Test::new("ioeventfd", commands::ioeventfd),
+        Test::new("many_ioeventfds", commands::many_ioeventfds),
         Test::new("irqfd", commands::irqfd),
         Test::new("life_of_a_vm", commands::life),
         // Upstream's driver has trouble with what follows: what comes after it may be its fault.
