@@ -108,9 +108,6 @@ check-kernel:
 	[ '$(CONFIG_MMU_NOTIFIER)' = y ] || \
 		fail 'the kernel in $(KDIR) has no MMU notifiers, which memory of devices in a VM needs:' \
 			'CONFIG_KVM or another of their users selects CONFIG_MMU_NOTIFIER'; \
-	[ '$(CONFIG_PREEMPT_RT)' != y ] || \
-		fail 'the kernel in $(KDIR) is a real-time kernel (CONFIG_PREEMPT_RT=y): the driver is not ready' \
-			'for it, its upcall would take sleeping locks in hard-IRQ context'; \
 	[ -f '$(KDIR)/rust/libkernel.rmeta' ] || \
 		fail '$(KDIR) has no rust/libkernel.rmeta: the kernel is not built, or these are' \
 			'headers packaged without what Rust modules need'; \

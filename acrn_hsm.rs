@@ -5,10 +5,8 @@
 //! It lets a device model in ACRN's Service VM create User VMs, and brings their I/O requests to it.
 //! `Documentation/overview.rst` has the picture, `Documentation/locking.rst` the order of locks.
 
-#[cfg(CONFIG_PREEMPT_RT)]
-compile_error!("the upcall takes spinlock_t in hard-IRQ context, which sleeps on PREEMPT_RT");
-
 mod abstractions;
+mod dispatcher;
 mod hypercall;
 mod interrupts;
 mod ioctl;
@@ -32,6 +30,7 @@ use abstractions::{
     misc_device::MiscDeviceWithAttributes,
     reboot_notifier::RebootNotifier, //
 };
+use dispatcher::Dispatcher;
 use kernel::{
     miscdevice::MiscDeviceOptions,
     prelude::*, //
@@ -52,7 +51,7 @@ struct AcrnHsm {
     _device: MiscDeviceWithAttributes<ioctl::HsmFile>,
     #[pin]
     _reboot: RebootNotifier<registry::Shutdown>,
-    _upcall: UpcallRegistration,
+    _upcall: UpcallRegistration<Dispatcher>,
     _vms: registry::Service,
 }
 
@@ -67,7 +66,7 @@ impl kernel::InPlaceModule for AcrnHsm {
             _: { platform? },
             // SAFETY: The kernel initialises a module once. Nothing below is there yet.
             _vms: unsafe { registry::Service::new() },
-            _upcall: UpcallRegistration::new::<registry::Dispatcher>(),
+            _upcall: UpcallRegistration::new(Dispatcher::new()?)?,
             _reboot <- RebootNotifier::register(),
             _device <- MiscDeviceWithAttributes::register(
                 MiscDeviceOptions { name: c"acrn_hsm" },

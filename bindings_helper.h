@@ -4,6 +4,7 @@
 #include <asm/acrn.h>
 #include <asm/hypervisor.h>
 #include <linux/eventfd.h>
+#include <linux/sched/clock.h>
 
 #include "helpers.h"
 #include "tracepoints.h"

@@ -5,6 +5,7 @@
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/irqflags.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/pci.h>
@@ -119,6 +120,28 @@ void hsm_debugfs_file(const char *name, void *folder, void *data,
 void hsm_debugfs_remove(void *folder)
 {
 	debugfs_remove(folder);
+}
+
+void *hsm_kthread_create(int (*main)(void *data), void *data, const char *name)
+{
+	return kthread_create(main, data, "%s", name);
+}
+
+void hsm_kthread_begin(void *task, bool fifo)
+{
+	if (fifo)
+		sched_set_fifo(task);
+	wake_up_process(task);
+}
+
+void hsm_kthread_stop(void *task)
+{
+	kthread_stop(task);
+}
+
+bool hsm_kthread_should_stop(void)
+{
+	return kthread_should_stop();
 }
 
 void hsm_lockdep_hardirq_threaded(void)

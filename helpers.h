@@ -41,6 +41,12 @@ void hsm_debugfs_file(const char *name, void *folder, void *data,
 		      const void *operations);
 void hsm_debugfs_remove(void *folder);
 
+/* A struct task_struct that does not run yet, or an error pointer. */
+void *hsm_kthread_create(int (*main)(void *data), void *data, const char *name);
+void hsm_kthread_begin(void *task, bool fifo);
+void hsm_kthread_stop(void *task);
+bool hsm_kthread_should_stop(void);
+
 /* This interrupt handler would be a thread on PREEMPT_RT. */
 void hsm_lockdep_hardirq_threaded(void);
 

@@ -54,7 +54,7 @@ const PM_GET_CPU_STATE: u64 = 0x8000_0080;
 /// # Invariants
 ///
 /// Not [`VmId::INVALID`].
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct VmId(u16);
 
 impl VmId {

@@ -34,8 +34,12 @@ use kernel::{
     },
 };
 
-/// Most ioeventfds of a VM, so that what the upcall does is bounded.
+/// Most ioeventfds of a VM, so that the kernel's memory for them is bounded.
 const MAX_IOEVENTFDS: usize = 1024;
+
+/// Most of them with the same start, so that what one write signals is bounded. A virtio device of the legacy
+/// kind has as many there as it has queues.
+const MAX_AT_A_PLACE: usize = 64;
 
 /// Longest range, in bytes.
 const MAX_LEN: u64 = 8;
@@ -174,8 +178,8 @@ impl Table {
 
     /// Handles an access of a guest, if it lies inside a range. Any context.
     ///
-    /// Takes logarithmic time, and that of the signals. The one exception are narrow writes to a range
-    /// for which many values are registered.
+    /// Takes logarithmic time, and that of the entries at one place, of which there are at most
+    /// [`MAX_AT_A_PLACE`].
     pub(crate) fn handle(&self, access: &Access) -> bool {
         let place = (access.space, access.address);
         let after = self.ranges.partition_point(|range| range.place <= place);
@@ -290,7 +294,9 @@ impl IoEventFds {
         if same.any(|known| known.trigger.conflicts(&trigger)) {
             return Err(EEXIST);
         }
-        if sorted.len() >= MAX_IOEVENTFDS {
+        let place = trigger.place();
+        let same_place = sorted.iter().filter(|known| known.trigger.place() == place);
+        if sorted.len() >= MAX_IOEVENTFDS || same_place.count() >= MAX_AT_A_PLACE {
             return Err(ENOSPC);
         }
         sorted.reserve(1, GFP_KERNEL_ACCOUNT)?;

@@ -3,9 +3,9 @@
 //! I/O requests: what a User VM does that somebody in the Service VM must answer.
 //!
 //! The hypervisor writes a request into the vCPU's slot of the VM's [`RequestPage`], makes it
-//! PENDING and sends an upcall. The upcall itself dispatches, in hard-IRQ context: PCI configuration
-//! ports are folded, the rest is handed to the device model. A request that nobody can take stays
-//! PENDING, and is looked at again when a client comes.
+//! PENDING and sends an upcall. The dispatcher then takes it: accesses to PCI configuration ports are folded,
+//! writes that an ioeventfd is for signal it, the rest is handed to the device model. A request that nobody
+//! can take stays PENDING, and is looked at again when a client comes.
 
 mod client;
 mod pci_config;
@@ -22,7 +22,7 @@ pub(crate) use request_page::{
 
 use crate::{
     abstractions::{
-        log::pr_err_ratelimited,
+        local_clock::Instant,
         tracepoints::{
             acrn_ioreq_dispatch,
             acrn_ioreq_finish,
@@ -90,15 +90,50 @@ struct State {
     counts: Counts,
 }
 
-/// How many requests there were, by who took them.
+/// How many requests there were.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counts {
-    /// The device model.
+    /// Taken by the device model.
     pub(crate) device_model: u64,
-    /// An ioeventfd.
+    /// Taken by an ioeventfd.
     pub(crate) ioeventfd: u64,
-    /// The PCI configuration ports.
+    /// Taken by the PCI configuration ports.
     pub(crate) pci_config: u64,
+    /// Served by the upcall.
+    pub(crate) upcall: Work,
+    /// Served by the thread that does the rest.
+    pub(crate) thread: Work,
+}
+
+impl Counts {
+    fn taken(&self) -> u64 {
+        self.device_model + self.ioeventfd + self.pci_config
+    }
+}
+
+/// What one [`Server`] has done.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Work {
+    pub(crate) requests: u64,
+    /// Nanoseconds.
+    pub(crate) time: u64,
+}
+
+/// By whom requests are served.
+#[derive(Clone, Copy)]
+pub(crate) enum Server {
+    /// The upcall, or the thread that does its work on PREEMPT_RT.
+    Upcall,
+    /// The thread that does the rest.
+    Thread,
+}
+
+/// One pass over the slots of a VM.
+pub(crate) struct Pass {
+    /// What it took, in nanoseconds.
+    pub(crate) time: u64,
+    /// A vCPU whose request nobody can take.
+    pub(crate) left: Option<VcpuId>,
 }
 
 /// The I/O requests of one VM.
@@ -107,7 +142,7 @@ pub(crate) struct IoRequests {
     vm: VmId,
     vcpus: VcpuCount,
     page: RequestPage,
-    /// Taken in hard-IRQ context. Serialises all changes of slots that the kernel makes.
+    /// Taken by the upcall. Serialises all changes of slots that the kernel makes.
     #[pin]
     state: SpinLockIrq<State>,
 }
@@ -138,24 +173,48 @@ impl IoRequests {
         hypercall::set_ioreq_buffer(self.vm, self.page.shared())
     }
 
-    /// Takes every pending request. Hard-IRQ context; at most one pass over the slots.
-    pub(crate) fn dispatch(&self) {
-        self.scan(&mut self.state.lock());
+    /// Whether there is something to dispatch. Any context.
+    pub(crate) fn are_pending(&self) -> bool {
+        self.vcpus
+            .ids()
+            .any(|vcpu| self.page.slot(vcpu).is_pending())
     }
 
-    fn scan(&self, state: &mut State) {
+    /// Takes every pending request, in one pass over the slots. Any context in which a `spinlock_t` may be
+    /// taken.
+    pub(crate) fn dispatch(&self, server: Server) -> Pass {
+        let begun = Instant::now();
+        let mut state = self.state.lock();
+        let before = state.counts.taken();
+        let left = self.scan(&mut state);
+        let requests = state.counts.taken() - before;
+        let time = Instant::now().since(begun);
+        let work = match server {
+            Server::Upcall => &mut state.counts.upcall,
+            Server::Thread => &mut state.counts.thread,
+        };
+        work.requests += requests;
+        work.time += time;
+        Pass { time, left }
+    }
+
+    /// Returns a vCPU whose request nobody can take.
+    fn scan(&self, state: &mut State) -> Option<VcpuId> {
         if state.dispatch == Dispatch::Off {
-            return;
+            return None;
         }
+        let mut left = None;
         for vcpu in self.vcpus.ids() {
             let slot = self.page.slot(vcpu);
-            if slot.is_pending() {
-                self.dispatch_slot(slot, state);
+            if slot.is_pending() && !self.dispatch_slot(slot, state) {
+                left = Some(vcpu);
             }
         }
+        left
     }
 
-    fn dispatch_slot(&self, slot: Slot<'_>, state: &mut State) {
+    /// Returns whether there is somebody who can take the request.
+    fn dispatch_slot(&self, slot: Slot<'_>, state: &mut State) -> bool {
         let mut config = None;
         let access = slot.access();
         if let Some(access) = &access {
@@ -164,26 +223,21 @@ impl IoRequests {
                     state.counts.pci_config += 1;
                     self.trace(slot, Taker::PciConfig, Some(access));
                     self.notify(state, slot.complete_pending(access, value));
-                    return;
+                    return true;
                 }
                 Meaning::Config(address) => config = Some(address),
                 Meaning::Other if state.ioeventfds.handle(access) => {
                     state.counts.ioeventfd += 1;
                     self.trace(slot, Taker::IoEventFd, Some(access));
                     self.notify(state, slot.complete_pending(access, 0));
-                    return;
+                    return true;
                 }
                 Meaning::Other => {}
             }
         }
 
         let Some(client) = &state.client else {
-            pr_err_ratelimited!(
-                "VM {}: a request of vCPU {} waits for a client\n",
-                self.vm,
-                u16::from(slot.vcpu())
-            );
-            return;
+            return false;
         };
         if let Some(address) = config {
             slot.set_pci_config(address);
@@ -193,6 +247,7 @@ impl IoRequests {
             self.trace(slot, Taker::DeviceModel, access.as_ref());
             client.assign(slot.vcpu());
         }
+        true
     }
 
     fn trace(&self, slot: Slot<'_>, taker: Taker, access: Option<&Access>) {

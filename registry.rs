@@ -7,17 +7,13 @@
 
 use crate::{
     abstractions::{
-        acrn_guest::Upcall,
         contiguous::Contiguous,
         debugfs_folder::Folder,
-        irq_list::{
-            IrqList,
-            Writer, //
-        },
         live_objects::LiveObjects,
         log::pr_err_ratelimited,
-        reboot_notifier::Reboot,
+        reboot_notifier::Reboot, //
     },
+    dispatcher,
     hypercall::{
         self,
         Created,
@@ -35,12 +31,9 @@ use kernel::{
     },
 };
 
-static VMS: IrqList<Vm> = IrqList::new();
-
-/// The VMs that the hypervisor has.
+/// The VMs that the hypervisor has: those that the dispatcher serves.
 pub(crate) struct Registry {
-    writer: Writer<Vm>,
-    /// Those that have no file any more. There is room for every VM in the list.
+    /// Those that have no file any more. There is room for all VMs.
     orphans: KVec<Arc<Vm>>,
     /// The folder of debugfs for all VMs, while the module is in service.
     folder: Option<Arc<Folder>>,
@@ -49,9 +42,8 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    const fn new(writer: Writer<Vm>) -> Self {
+    const fn new() -> Self {
         Self {
-            writer,
             orphans: KVec::new(),
             folder: None,
             is_open: true,
@@ -60,40 +52,31 @@ impl Registry {
 
     /// Adds a VM, so that its requests are served.
     fn add(&mut self, vm: Arc<Vm>) -> Result {
-        let missing = (self.writer.entries().len() + 1).saturating_sub(self.orphans.len());
+        let missing = (dispatcher::count() + 1).saturating_sub(self.orphans.len());
         self.orphans.reserve(missing, GFP_KERNEL_ACCOUNT)?;
-        self.writer.add(vm)?;
-        Ok(())
+        dispatcher::add(vm)
     }
 
-    /// Takes a VM off that the hypervisor has no more. After this no upcall uses it.
+    /// Takes a VM off that the hypervisor has no more. After this the dispatcher does not use it.
     fn remove(&mut self, vm: &Arc<Vm>) {
-        self.writer.remove(vm);
+        dispatcher::remove(vm);
         self.orphans.retain(|orphan| !Arc::ptr_eq(orphan, vm));
     }
 
     /// Ends the VM that had the id of the one just created, if there is such a VM: the hypervisor had
     /// destroyed it, though it returned an error.
     fn end_replaced(&mut self, created: &Created) -> Option<Arc<Vm>> {
-        let (vm, proof) = self
-            .writer
-            .entries()
-            .iter()
-            .find_map(|vm| Some((vm.clone(), created.replaces(vm.id())?)))?;
+        let (vm, proof) = dispatcher::find(|vm| created.replaces(vm.id()))?;
         vm.end(proof);
         self.remove(&vm);
         Some(vm)
     }
 }
 
-/// Moved into `REGISTRY`, and used nowhere else.
-// SAFETY: So it is the only writer of `VMS`.
-const WRITER: Writer<Vm> = unsafe { Writer::new(&VMS) };
-
 global_lock! {
     // SAFETY: `init` runs before the device, the upcall and the reboot notifier exist, which lead to
     // all other uses.
-    unsafe(uninit) static REGISTRY: Mutex<Registry> = Registry::new(WRITER);
+    unsafe(uninit) static REGISTRY: Mutex<Registry> = Registry::new();
 }
 
 /// The registry is in service for as long as this lives; what is left of VMs goes when it is dropped.
@@ -107,7 +90,10 @@ impl Service {
     /// Called once, before any other function of this module is.
     pub(crate) unsafe fn new() -> Self {
         // SAFETY: By the contract of this function.
-        unsafe { REGISTRY.init() };
+        unsafe {
+            dispatcher::init();
+            REGISTRY.init();
+        }
         let folder = Folder::new(c"acrn_hsm");
         folder.add_file(c"objects", &LiveObjects);
         // Without memory for it there is none.
@@ -121,7 +107,7 @@ impl Drop for Service {
         bury_orphans();
         let mut registry = REGISTRY.lock();
         registry.folder = None;
-        registry.writer.clear();
+        dispatcher::clear();
         for orphan in core::mem::take(&mut registry.orphans) {
             pr_err!(
                 "VM {}: the hypervisor keeps it, its memory stays pinned\n",
@@ -262,15 +248,6 @@ fn bury_orphans() {
     }
 }
 
-/// Serves the requests of all VMs.
-pub(crate) struct Dispatcher;
-
-impl Upcall for Dispatcher {
-    fn upcall() {
-        VMS.for_each(|vm| vm.requests().dispatch());
-    }
-}
-
 /// Ends all VMs when the kernel goes down: the next one knows nothing of them, but their vCPUs and devices
 /// would go on using memory.
 pub(crate) struct Shutdown;
@@ -279,11 +256,11 @@ impl Reboot for Shutdown {
     fn reboot() {
         let mut registry = REGISTRY.lock();
         registry.is_open = false;
-        let mut left = 0;
-        while let Some(vm) = registry.writer.entries().get(left).cloned() {
+        let mut last = None;
+        while let Some(vm) = dispatcher::next(last) {
+            last = Some(vm.id());
             if let Err(error) = pause_and_destroy(&vm) {
                 pr_err!("VM {}: outlives the kernel: {:?}\n", vm.id(), error);
-                left += 1;
                 continue;
             }
             registry.remove(&vm);

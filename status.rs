@@ -38,6 +38,8 @@ impl fmt::Display for Status {
             device_model,
             ioeventfd,
             pci_config,
+            upcall,
+            thread,
         } = self.requests;
         f.write_fmt(fmt!("vmid:\t{}\nstate:\t{}\n", self.vm, state))?;
         f.write_fmt(fmt!("vcpus:\t{}\n", self.vcpus))?;
@@ -48,6 +50,10 @@ impl fmt::Display for Status {
         f.write_fmt(fmt!("irqfds:\t{}\n", self.irqfds))?;
         f.write_fmt(fmt!("requests_device_model:\t{}\n", device_model))?;
         f.write_fmt(fmt!("requests_ioeventfd:\t{}\n", ioeventfd))?;
-        f.write_fmt(fmt!("requests_pci_config:\t{}\n", pci_config))
+        f.write_fmt(fmt!("requests_pci_config:\t{}\n", pci_config))?;
+        f.write_fmt(fmt!("upcall_requests:\t{}\n", upcall.requests))?;
+        f.write_fmt(fmt!("upcall_ns:\t{}\n", upcall.time))?;
+        f.write_fmt(fmt!("thread_requests:\t{}\n", thread.requests))?;
+        f.write_fmt(fmt!("thread_ns:\t{}\n", thread.time))
     }
 }

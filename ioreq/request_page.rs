@@ -47,6 +47,12 @@ impl From<VcpuId> for u16 {
     }
 }
 
+impl kernel::fmt::Display for VcpuId {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        kernel::fmt::Display::fmt(&self.0, f)
+    }
+}
+
 /// Number of vCPUs of a VM.
 ///
 /// # Invariants

@@ -100,7 +100,6 @@ checks_host() {
 	mkdir -p "$driver_build-clippy"
 	check 'lint: driver' driver_make "$driver_build-clippy" clippy
 	check 'docs: driver' driver_make "$driver_build-clippy" rustdoc
-	check 'driver: not for PREEMPT_RT' refuses_preempt_rt
 	check 'mutants: all slips apply' mutants_apply
 	if cargo clippy --version >/dev/null 2>&1; then
 		check 'lint: user space' \
@@ -114,18 +113,6 @@ checks_host() {
 	check_cargo_test 'user space' cargo_host "$cargo_target" test --locked --workspace --no-fail-fast
 	check_cargo_test 'mini-ACRN' cargo_host "$cargo_target/hypervisor" test --locked --no-fail-fast \
 		--workspace --exclude mini-acrn --manifest-path "$bare_metal/Cargo.toml"
-}
-
-# The driver's Makefile refuses a real-time kernel, and so does its compilation where
-# the kernel's own build does without that Makefile.
-refuses_preempt_rt() {
-	local folder=$driver_build-rt word
-	mkdir -p "$folder"
-	for word in 'CONFIG_PREEMPT_RT=y' 'KRUSTFLAGS=--cfg CONFIG_PREEMPT_RT'; do
-		! driver_make "$folder" modules "$word" >"$folder/refusal" 2>&1 || return 1
-		cat "$folder/refusal"
-		grep -qE 'real-time kernel|sleeps on PREEMPT_RT' "$folder/refusal" || return 1
-	done
 }
 
 # cargo_host TARGET_DIR ARGUMENT...: for this machine.

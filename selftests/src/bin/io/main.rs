@@ -8,6 +8,7 @@ use acrn_selftests::harness::{self, Test};
 
 mod abandoned;
 mod at_once;
+mod budget;
 mod clients;
 mod neighbours;
 mod pci_config;
@@ -26,6 +27,11 @@ fn main() -> ExitCode {
         Test::new("many_requests_in_a_row", values::many_requests_in_a_row),
         Test::new("polling_is_never_notified", polling::never_notified),
         Test::new("taken_at_once", at_once::taken_at_once),
+        Test::new("storm", budget::storm),
+        Test::new("two_storms", budget::two_storms),
+        Test::new("alone", budget::alone),
+        Test::new("alone_beside_storm", budget::alone_beside_storm),
+        Test::new("thread_has_a_name", budget::thread_has_a_name),
         Test::new("config_of_guest", pci_config::of_guest),
         Test::new("config_address_latches", pci_config::address_latches),
         Test::new("config_access_folds", pci_config::access_folds),

@@ -302,3 +302,33 @@ pub fn too_many_ranges() -> Outcome {
     assert_eq!(event.take(), 1);
     Outcome::Passed
 }
+
+/// More at one place than one write may signal.
+pub fn too_many_at_a_place() -> Outcome {
+    const MOST: u64 = 64;
+    let idle = need!(Idle::new());
+    let events: Vec<_> = (0..=MOST).map(|_| Event::new()).collect();
+    // Half of them for any value, half for one each.
+    let place = |index: u64| match index % 2 {
+        0 => range(PORT, 4),
+        _ => range(PORT, 4).with(index),
+    };
+    for index in 0..MOST {
+        assign(&idle.device, &events[index as usize], place(index)).expect("IOEVENTFD");
+    }
+    let last = &events[MOST as usize];
+    for more in [range(PORT, 4), range(PORT, 2).with(7)] {
+        assert_eq!(assign(&idle.device, last, more), Err(Errno::ENOSPC));
+    }
+    assign(&idle.device, last, range(Target::Port(0x514), 4)).expect("at another place");
+    deassign(&idle.device, last, range(Target::Port(0x514), 4)).expect("DEASSIGN");
+    assert!(is_taken(&idle, PORT, 1));
+    let signals: Vec<_> = events.iter().map(|event| event.take()).collect();
+    let expected: Vec<_> = (0..=MOST)
+        .map(|index| u64::from(index < MOST && (index % 2 == 0 || index == 1)))
+        .collect();
+    assert_eq!(signals, expected);
+    deassign(&idle.device, &events[0], place(0)).expect("DEASSIGN");
+    assign(&idle.device, last, place(0)).expect("IOEVENTFD");
+    Outcome::Passed
+}

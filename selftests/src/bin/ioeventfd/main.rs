@@ -71,6 +71,7 @@ fn main() -> ExitCode {
         Test::new("again_and_again", assign::again_and_again),
         Test::new("many_ranges", assign::many_ranges).within(120),
         Test::new("too_many_ranges", assign::too_many_ranges),
+        Test::new("too_many_at_a_place", assign::too_many_at_a_place),
         Test::new("each_instruction", guest::each_instruction),
         Test::new("in_turns", guest::in_turns),
         Test::new("two_vcpus", guest::two_vcpus),

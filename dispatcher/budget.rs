@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How much of a CPU's time the upcall may take.
+
+use crate::abstractions::local_clock::Instant;
+
+/// Part of the time that the upcall has for all VMs together: one in so many. It comes in hard-IRQ
+/// context, before all else that the CPU has to do. A guest that asks for more does so in a loop, and
+/// loses little by the detour over a thread.
+const ONE_IN: i64 = 20;
+
+/// Time that a VM can save up, in nanoseconds, so that a burst of requests is served at once.
+const SAVED: i64 = 10_000_000;
+
+/// What the upcall may still spend on one VM.
+///
+/// A pass over its slots that took a time is paid for by [`ONE_IN`] times that time, and by each of the VMs
+/// that share. So in any 10 ms all passes together take at most a tenth: a twentieth that was saved up, and one
+/// that was earned meanwhile. Beyond that comes the pass that was the last to be allowed.
+#[derive(Default)]
+pub(super) struct Budget {
+    /// Nanoseconds of waiting that are not spent; negative if they are owed.
+    credit: i64,
+    counted_at: Instant,
+}
+
+impl Budget {
+    /// Whether the upcall may make a pass for the VM now.
+    pub(super) fn allows(&mut self, now: Instant) -> bool {
+        let earned = i64::try_from(now.since(self.counted_at)).unwrap_or(i64::MAX);
+        self.counted_at = now;
+        self.credit = self.credit.saturating_add(earned).min(SAVED);
+        self.credit > 0
+    }
+
+    /// Pays for a pass that took `time` nanoseconds, where `vms` VMs share the time.
+    pub(super) fn pay(&mut self, time: u64, vms: usize) {
+        let price = i64::try_from(time)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(ONE_IN)
+            .saturating_mul(i64::try_from(vms).unwrap_or(i64::MAX));
+        self.credit = self.credit.saturating_sub(price);
+    }
+}

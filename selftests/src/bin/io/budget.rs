@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The upcall takes a small part of a CPU's time, and leaves a guest that asks for more to a thread.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
+use acrn_selftests::{
+    cpus,
+    event::Event,
+    guest::Guest,
+    harness::Outcome,
+    need,
+    program::{self, write},
+    scripted::{Answer, Idle},
+    status::Status,
+    waiter::until,
+};
+
+const PORT: u16 = 0x510;
+
+/// In any time the upcall has a twentieth of it, and what it could have had in the 10 ms before.
+const ONE_IN: u64 = 20;
+const SAVED: Duration = Duration::from_millis(10);
+
+fn status(vmid: u16) -> Result<Status, String> {
+    let status = Status::of_vm(vmid).filter(|status| status.has("upcall_ns"));
+    status.ok_or_else(|| "the driver does not tell what the upcall does".to_owned())
+}
+
+/// A guest that writes to an ioeventfd without end.
+struct Storm {
+    guest: Guest,
+    _event: Event,
+}
+
+impl Storm {
+    fn on(cpus: u64) -> Self {
+        let guest = Guest::new(cpus);
+        let event = Event::new();
+        let range = IoEvent {
+            address: IoEventAddress::Pio(PORT),
+            len: 4,
+            datamatch: None,
+        };
+        guest
+            .vm
+            .assign_ioeventfd(&event, &range)
+            .expect("IOEVENTFD");
+        guest.load_long_mode(&program::chatter(PORT));
+        guest.vm.start().expect("START_VM");
+        Self {
+            guest,
+            _event: event,
+        }
+    }
+
+    fn status(&self) -> Result<Status, String> {
+        status(self.guest.vm.vmid())
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        self.status().expect("status").number(key)
+    }
+}
+
+/// Nobody's time but that of the upcall is told, so a machine that stands still meanwhile can only make it look longer.
+fn share_is_kept(storm: &Storm) -> bool {
+    let begun = Instant::now();
+    let before = storm.number("upcall_ns");
+    thread::sleep(Duration::from_millis(300));
+    let spent = storm.number("upcall_ns") - before;
+    let all = (begun.elapsed() + SAVED).as_nanos();
+    u128::from(spent * ONE_IN) <= all
+}
+
+/// What a guest asks for beyond the share of the upcall is served by the thread.
+pub fn storm() -> Outcome {
+    let storm = Storm::on(need!(cpus::pick(1)));
+    need!(storm.status());
+    until("the thread serves the rest", || {
+        storm.number("thread_requests") > 1000
+    });
+    until("the upcall keeps to its share", || share_is_kept(&storm));
+    assert!(storm.number("upcall_requests") > 0);
+    Outcome::Passed
+}
+
+/// Both VMs go on while they ask for more than there is.
+pub fn two_storms() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let storms: Vec<_> = masks.into_iter().map(Storm::on).collect();
+    need!(storms[0].status());
+    let begun: Vec<_> = storms
+        .iter()
+        .map(|storm| storm.number("thread_requests"))
+        .collect();
+    for (storm, begun) in storms.iter().zip(begun) {
+        until("the thread serves each", || {
+            storm.number("thread_requests") > begun + 100
+        });
+    }
+    Outcome::Passed
+}
+
+/// Makes requests that come alone until ten in a row were served by the upcall: one beside which the machine stood still
+/// for a time costs the VM its share for a while.
+fn served_by_upcall(idle: &Idle) {
+    let mut in_a_row = 0;
+    until("requests that come alone are served by the upcall", || {
+        let before = status(idle.vmid).expect("status");
+        let answer = idle.ask(write(Target::Port(PORT), Width::Four, 1));
+        assert_eq!(answer, Answer::DeviceModel);
+        let after = status(idle.vmid).expect("status");
+        let more = |key| after.number(key) - before.number(key);
+        assert_eq!(more("upcall_requests") + more("thread_requests"), 1);
+        in_a_row = match more("upcall_requests") {
+            1 => in_a_row + 1,
+            _ => 0,
+        };
+        thread::sleep(Duration::from_millis(20));
+        in_a_row == 10
+    });
+}
+
+/// A request that comes alone is served by the upcall.
+pub fn alone() -> Outcome {
+    let idle = need!(Idle::new());
+    need!(status(idle.vmid));
+    served_by_upcall(&idle);
+    Outcome::Passed
+}
+
+/// The same beside a VM that asks for more than its share.
+pub fn alone_beside_storm() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let idle = need!(Idle::on(masks[0]));
+    need!(status(idle.vmid));
+    let storm = Storm::on(masks[1]);
+    until("the thread serves the rest", || {
+        storm.number("thread_requests") > 1000
+    });
+    served_by_upcall(&idle);
+    Outcome::Passed
+}
+
+/// The thread can be found by its name, and is scheduled as user space is.
+pub fn thread_has_a_name() -> Outcome {
+    let idle = need!(Idle::new());
+    need!(status(idle.vmid));
+    assert_eq!(policies("acrn_ioreq_rest"), [libc::SCHED_OTHER]);
+    // On a real-time kernel another one does the work of the upcall.
+    let is_real_time = fs::read_to_string("/sys/kernel/realtime").is_ok_and(|it| it.trim() == "1");
+    let expected: &[i32] = if is_real_time {
+        &[libc::SCHED_FIFO]
+    } else {
+        &[]
+    };
+    assert_eq!(policies("acrn_ioreq"), expected);
+    Outcome::Passed
+}
+
+/// How the threads of that name are scheduled.
+fn policies(name: &str) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").expect("/proc").flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    ids.filter(|id| {
+        fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|comm| comm.trim() == name)
+    })
+    // SAFETY: no memory is passed.
+    .map(|id| unsafe { libc::sched_getscheduler(id) })
+    .collect()
+}
