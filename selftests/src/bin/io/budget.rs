@@ -92,6 +92,22 @@ pub fn storm() -> Outcome {
     Outcome::Passed
 }
 
+/// However long the driver had nothing to do, a guest can take the upcall for its share only.
+pub fn storm_after_silence() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    until("the upcall keeps to its share from the beginning", || {
+        let begun = Instant::now();
+        let storm = Storm::on(cpus);
+        let mut spent = 0;
+        until("the thread serves the rest", || {
+            spent = storm.number("upcall_ns");
+            storm.number("thread_requests") > 0
+        });
+        u128::from(spent * ONE_IN) <= (begun.elapsed() + SAVED).as_nanos()
+    });
+    Outcome::Passed
+}
+
 /// Both VMs go on while they ask for more than there is, and have no more of the upcall's time than one has.
 pub fn two_storms() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -141,9 +157,9 @@ pub fn alone() -> Outcome {
 /// The same beside a VM that asks for more than its share.
 pub fn alone_beside_storm() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let idle = need!(Idle::on(masks[0]));
-    need!(status(idle.vmid));
-    let storm = Storm::on(masks[1]);
+    let storm = Storm::on(masks[0]);
+    need!(storm.status());
+    let idle = need!(Idle::on(masks[1]));
     until("the thread serves the rest", || {
         storm.number("thread_requests") > 1000
     });

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Test::new("polling_is_never_notified", polling::never_notified),
         Test::new("taken_at_once", at_once::taken_at_once),
         Test::new("storm", budget::storm),
+        Test::new("storm_after_silence", budget::storm_after_silence),
         Test::new("two_storms", budget::two_storms),
         Test::new("alone", budget::alone),
         Test::new("alone_beside_storm", budget::alone_beside_storm),
