@@ -11,10 +11,10 @@
 //! [`Options`] says what options there are.
 
 use std::{
-    env,
+    env, fs,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    process::{self, Child, Command, ExitCode, ExitStatus, Stdio},
     sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
@@ -22,19 +22,23 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, killpg},
-    unistd::Pid,
+    unistd::{Pid, SysconfVar, sysconf},
 };
+use testbed_watch::{LOOK, Patience};
 
 use crate::{device, leaks::Snapshot, manners, probe::Probe};
 
 /// Exit status of a test that was skipped, as kselftests have it.
 const SKIPPED: u8 = 4;
+/// The same of one that was not done in time.
+const HUNG: u8 = 5;
 /// Marks the process of a single test.
 const SINGLE: &str = "--single";
 /// Options, see [`Options`].
 const SEED: &str = "--seed";
 const SECONDS: &str = "--seconds";
 const DECLARED_ORDER: &str = "--declared-order";
+const IMPATIENT: &str = "--impatient";
 /// The word of [`ready`].
 const READY: &str = "ready\n";
 /// A test that takes longer is taken for one that never ends, if it says nothing else. It is not a measure of speed:
@@ -42,6 +46,9 @@ const READY: &str = "ready\n";
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// How much later it is killed, should it not end by itself.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Such a part of a time limit is enough for [`Options::impatient`], if nothing happens in it.
+const IDLE_PART: u32 = 4;
 
 /// How often a long test says that it goes on: init takes silence for a hang.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
@@ -104,8 +111,8 @@ impl Test {
         }
     }
 
-    fn time_limit(&self) -> Duration {
-        self.timeout + Duration::from_secs(seconds().unwrap_or(0))
+    fn patience(&self, grace: Duration) -> Patience {
+        patience(self.timeout + grace + Duration::from_secs(seconds().unwrap_or(0)))
     }
 
     /// The same, and what it says is shown even if it passes.
@@ -145,6 +152,9 @@ struct Options {
     seconds: Option<u64>,
     /// `--declared-order`: tests are not shuffled. For drivers that do not survive some of them.
     declared_order: bool,
+    /// `--impatient`: a test has hung when the system was idle for a part of its time limit. For drivers on which many
+    /// do.
+    impatient: bool,
 }
 
 static OPTIONS: OnceLock<Options> = OnceLock::new();
@@ -157,6 +167,7 @@ impl Options {
             seed: fastrand::u32(..).into(),
             seconds: None,
             declared_order: false,
+            impatient: false,
         };
         let mut rest = arguments;
         while let Some((option, more)) = rest.split_first() {
@@ -174,6 +185,10 @@ impl Options {
                     options.declared_order = true;
                     more
                 }
+                IMPATIENT => {
+                    options.impatient = true;
+                    more
+                }
                 _ => break,
             };
         }
@@ -185,6 +200,9 @@ impl Options {
         let mut arguments = vec![SEED.to_owned(), self.seed.to_string()];
         if let Some(seconds) = self.seconds {
             arguments.extend([SECONDS.to_owned(), seconds.to_string()]);
+        }
+        if self.impatient {
+            arguments.push(IMPATIENT.to_owned());
         }
         arguments
     }
@@ -202,6 +220,28 @@ pub fn seed() -> u64 {
 /// How long a test is to go on that can go on for any time, if that was said.
 pub fn seconds() -> Option<u64> {
     options().seconds
+}
+
+/// For something that must happen before `limit`.
+pub fn patience(limit: Duration) -> Patience {
+    let patience = Patience::new(limit);
+    match OPTIONS.get().is_some_and(|options| options.impatient) {
+        true => patience.or(idle, limit / IDLE_PART),
+        false => patience,
+    }
+}
+
+/// How long the system was idle: on a CPU, on average.
+fn idle() -> Duration {
+    let uptime = fs::read_to_string("/proc/uptime").expect("/proc/uptime");
+    let idle = uptime.split_ascii_whitespace().nth(1);
+    let idle = idle.and_then(|seconds| seconds.parse().ok());
+    static CPUS: OnceLock<u32> = OnceLock::new();
+    let cpus = *CPUS.get_or_init(|| {
+        let online = sysconf(SysconfVar::_NPROCESSORS_ONLN);
+        online.ok().flatten().map_or(1, |cpus| cpus as u32)
+    });
+    Duration::from_secs_f64(idle.expect("seconds")) / cpus
 }
 
 /// A process of this program for one test or helper.
@@ -297,10 +337,14 @@ fn single(tests: &[Test], name: &str) -> ExitCode {
     };
     manners::mind_panics();
     device::program();
-    let timeout = test.time_limit();
+    let mut patience = test.patience(Duration::ZERO);
     thread::spawn(move || {
-        thread::sleep(timeout);
-        panic!("not done after {} s", timeout.as_secs());
+        while !patience.is_over() {
+            thread::sleep(LOOK / 2);
+        }
+        println!("not done in time");
+        manners::end_all();
+        process::exit(HUNG.into());
     });
     match (test.body)() {
         Outcome::Passed => ExitCode::SUCCESS,
@@ -321,6 +365,7 @@ fn all(tests: &[&Test]) -> ExitCode {
             told,
             mut problems,
             skipped,
+            hung,
         } = run(test).unwrap_or_else(|error| Verdict {
             problems: vec![error.to_string()],
             ..Default::default()
@@ -332,7 +377,8 @@ fn all(tests: &[&Test]) -> ExitCode {
         }
         match (problems.is_empty(), skipped) {
             (false, _) => {
-                println!("not ok {number} {name}");
+                let directive = if hung { " # TIMEOUT" } else { "" };
+                println!("not ok {number} {name}{directive}");
                 failed = true;
             }
             (true, Some(reason)) => println!("ok {number} {name} # SKIP {reason}"),
@@ -350,6 +396,8 @@ struct Verdict {
     told: Vec<String>,
     problems: Vec<String>,
     skipped: Option<String>,
+    /// It was not done in time.
+    hung: bool,
 }
 
 fn run(test: &Test) -> io::Result<Verdict> {
@@ -371,13 +419,13 @@ fn run(test: &Test) -> io::Result<Verdict> {
         }
     });
 
-    let deadline = Instant::now() + test.time_limit() + GRACE;
+    let mut patience = test.patience(GRACE);
     let mut next_sign = Instant::now() + SIGN_OF_LIFE;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if Instant::now() > deadline {
+        if patience.is_over() {
             child.kill()?;
             // A thread in a hypercall that is held hears no signal.
             if let Ok(probe) = Probe::open() {
@@ -416,8 +464,14 @@ fn judge(status: Option<ExitStatus>, said: &str) -> Verdict {
             let reason = said.lines().last().unwrap_or("no reason");
             verdict.skipped = Some(reason.to_owned());
         }
-        Some(status) => verdict.problems = vec![said.to_owned(), status.to_string()],
-        None => verdict.problems = vec![said.to_owned(), "did not end, killed".to_owned()],
+        Some(status) => {
+            verdict.problems = vec![said.to_owned(), status.to_string()];
+            verdict.hung = status.code() == Some(HUNG.into());
+        }
+        None => {
+            verdict.problems = vec![said.to_owned(), "did not end, killed".to_owned()];
+            verdict.hung = true;
+        }
     }
     verdict.problems.retain(|problem| !problem.is_empty());
     verdict
@@ -436,15 +490,16 @@ mod tests {
     fn options_come_before_names() {
         let (options, rest) = read(&["--seed", "7", "--declared-order", "a", "--seed"]).unwrap();
         assert_eq!((options.seed, options.seconds), (7, None));
-        assert!(options.declared_order);
+        assert!(options.declared_order && !options.impatient);
         assert_eq!(rest, ["a", "--seed"]);
         assert!(read(&["--seed"]).is_err() && read(&["--seconds", "x"]).is_err());
     }
 
     #[test]
     fn a_test_has_the_options_of_its_program() {
-        let options = read(&["--seed", "7", "--seconds", "9"]).unwrap().0;
-        assert_eq!(options.arguments(), ["--seed", "7", "--seconds", "9"]);
+        let words = ["--seed", "7", "--seconds", "9", "--impatient"];
+        let options = read(&words).unwrap().0;
+        assert_eq!(options.arguments(), words);
     }
 
     #[test]

@@ -2,10 +2,7 @@
 
 //! A guest that counts interrupts.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use acrn_ioctls::Vm;
 use acrn_uapi::ACRN_IOREQ_STATE_FREE;
@@ -14,6 +11,7 @@ use iced_x86::{IcedError, code_asm::*};
 use crate::{
     area::Area,
     guest::{Guest, set_handler},
+    harness::patience,
     program::{DONE_PORT, ENTRY, assemble},
     waiter::until,
 };
@@ -98,11 +96,11 @@ impl Listener {
 
     /// Waits until there were `count` interrupts with this vector.
     pub fn wait(&self, vector: u8, count: u64) {
-        let deadline = Instant::now() + PATIENCE;
+        let mut patience = patience(PATIENCE);
         while self.count(vector) < count {
             let seen = self.count(vector);
             assert!(
-                Instant::now() < deadline,
+                !patience.is_over(),
                 "{seen} of {count} interrupts with vector {vector:#x}"
             );
             thread::sleep(Duration::from_millis(1));

@@ -55,15 +55,20 @@ pub fn mind_panics() {
     let show = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         show(info);
-        let Ok(files) = FILES.try_lock() else { return };
-        if let Ok(probe) = Probe::open() {
-            // A command that is held there would hold up what follows.
-            probe.release();
-            probe.take_none_at_once();
-        }
-        for file in files.iter() {
-            // SAFETY: the file was open when it got on the list, and is taken off before it is closed.
-            pause_and_destroy(unsafe { BorrowedFd::borrow_raw(*file) });
-        }
+        end_all();
     }));
+}
+
+/// Ends all VMs of this process.
+pub fn end_all() {
+    let Ok(files) = FILES.try_lock() else { return };
+    if let Ok(probe) = Probe::open() {
+        // A command that is held there would hold up what follows.
+        probe.release();
+        probe.take_none_at_once();
+    }
+    for file in files.iter() {
+        // SAFETY: the file was open when it got on the list, and is taken off before it is closed.
+        pause_and_destroy(unsafe { BorrowedFd::borrow_raw(*file) });
+    }
 }

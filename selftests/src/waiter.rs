@@ -7,7 +7,7 @@ use std::{
     os::unix::thread::JoinHandleExt,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use acrn_uapi::ioctl::ACRN_IOCTL_ATTACH_IOREQ_CLIENT;
@@ -17,7 +17,7 @@ use nix::{
     unistd::{Pid, gettid},
 };
 
-use crate::{cpus, device::Device};
+use crate::{cpus, device::Device, harness::patience};
 
 /// After this a thread that waits is taken for one that never notices. It is not a measure of speed.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -137,9 +137,9 @@ pub fn state(task: &str) -> Option<char> {
 
 /// Waits for something that must happen.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let began = Instant::now();
+    let mut patience = patience(PATIENCE);
     while !condition() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(!patience.is_over(), "waited in vain until {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -4,6 +4,7 @@
 //! subtest for each program, and one for the driver's own coming and going.
 
 use std::{
+    ffi::CString,
     fs,
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
@@ -15,6 +16,7 @@ use std::{
 };
 
 use nix::errno::Errno;
+use testbed_watch::Patience;
 
 use crate::{
     command_line::CommandLine, kernel_log::KernelLog, kmemleak::Kmemleak, lockdep, modules,
@@ -45,6 +47,10 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     };
     let loaded = loaded.and_then(|()| modules::insmod(&driver));
     conclude(&mut report, 1, "load", as_failures(loaded))?;
+    if let Some(mistake) = command_line.get("mistake") {
+        let parameter = CString::new(format!("{mistake}=y"))?;
+        modules::try_insmod("/modules/acrn_mistake.ko", &parameter)?;
+    }
 
     let arguments = arguments(command_line);
     for (number, program) in (2..).zip(&programs) {
@@ -71,7 +77,7 @@ pub fn refuse(command_line: &CommandLine) -> io::Result<()> {
     let mut log = KernelLog::open()?;
     // Those of the boot are not about the driver.
     log.complaints();
-    let mut failures = match modules::try_insmod(&command_line.driver()) {
+    let mut failures = match modules::try_insmod(&command_line.driver(), c"") {
         Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Vec::new(),
         other => vec![format!("{other:?}, not ENODEV")],
     };
@@ -130,8 +136,13 @@ fn arguments(command_line: &CommandLine) -> Vec<String> {
             arguments.extend([format!("--{name}"), value.to_owned()]);
         }
     }
-    if command_line.get("order") == Some("declared") {
-        arguments.push("--declared-order".to_owned());
+    for (name, value, argument) in [
+        ("order", "declared", "--declared-order"),
+        ("patience", "little", "--impatient"),
+    ] {
+        if command_line.get(name) == Some(value) {
+            arguments.push(argument.to_owned());
+        }
     }
     let tests = command_line.get("tests").into_iter();
     arguments.extend(tests.flat_map(|tests| tests.split(',').map(str::to_owned)));
@@ -156,7 +167,7 @@ fn run_program(program: &Path, arguments: &[String], report: &mut File) -> io::R
 
     let mut failures = Vec::new();
     loop {
-        match lines.recv_timeout(SILENCE) {
+        match Patience::new(SILENCE).receive(&lines) {
             Ok(line) => writeln!(report, "    {line}")?,
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -182,8 +193,8 @@ mod tests {
         let line = CommandLine::new("testbed.seed=7 testbed.order=declared testbed.tests=a,b");
         let told = ["--seed", "7", "--declared-order", "a", "b"];
         assert_eq!(arguments(&line), told);
-        let line = CommandLine::new("testbed.seconds=60");
-        assert_eq!(arguments(&line), ["--seconds", "60"]);
+        let line = CommandLine::new("testbed.seconds=60 testbed.patience=little");
+        assert_eq!(arguments(&line), ["--seconds", "60", "--impatient"]);
     }
 
     #[test]

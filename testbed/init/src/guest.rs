@@ -25,7 +25,7 @@ pub fn run(command_line: &CommandLine) -> io::Result<End> {
     );
 
     // A User VM may not manage others.
-    match modules::try_insmod("/modules/acrn.ko") {
+    match modules::try_insmod("/modules/acrn.ko", c"") {
         Err(error) => println!("User VM: insmod acrn.ko: {error}"),
         Ok(()) => println!("User VM: insmod acrn.ko: loaded"),
     }

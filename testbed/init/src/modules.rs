@@ -2,24 +2,29 @@
 
 //! Kernel modules: insmod, rmmod, and what the kernel says of them.
 
-use std::{fs, fs::File, io};
+use std::{
+    ffi::{CStr, CString},
+    fs,
+    fs::File,
+    io,
+};
 
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
 /// Loads the module in a file.
 pub fn insmod(path: &str) -> io::Result<()> {
-    try_insmod(path).map_err(|error| io::Error::other(format!("insmod {path}: {error}")))
+    try_insmod(path, c"").map_err(|error| io::Error::other(format!("insmod {path}: {error}")))
 }
 
-/// Loads the module in a file; the error is the kernel's own.
-pub fn try_insmod(path: &str) -> io::Result<()> {
+/// Loads the module in a file with parameters; the error is the kernel's own.
+pub fn try_insmod(path: &str, parameters: &CStr) -> io::Result<()> {
     let file = File::open(path)?;
-    Ok(finit_module(file, c"", ModuleInitFlags::empty())?)
+    Ok(finit_module(file, parameters, ModuleInitFlags::empty())?)
 }
 
 /// Unloads a module; fails if something uses it.
 pub fn rmmod(name: &str) -> io::Result<()> {
-    let c_name = std::ffi::CString::new(name)?;
+    let c_name = CString::new(name)?;
     delete_module(&c_name, DeleteModuleFlags::O_NONBLOCK)
         .map_err(|error| io::Error::other(format!("rmmod {name}: {error}")))
 }

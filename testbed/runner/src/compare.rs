@@ -119,44 +119,23 @@ pub fn compare_tests<'a>(
         for (name, outcome) in tests {
             let ids = list.of(name);
             let (verdict, detail) = match (known.get(name), outcome) {
-                (_, Outcome::Failed) => (Verdict::Broken, "fails here"),
-                (
-                    Some(Outcome::Failed | Outcome::EndedMachine | Outcome::Varies),
-                    Outcome::Skipped,
-                ) => (
-                    Verdict::Unlisted,
-                    "fails on upstream's driver, is skipped here",
-                ),
-                // Which test the kernel complained of is not known.
-                (Some(Outcome::Failed), Outcome::Passed)
-                    if blamed && name.ends_with(BESIDE_TESTS) =>
-                {
-                    (Verdict::Listed, "the kernel complains on upstream's driver")
-                }
-                (Some(Outcome::Failed), Outcome::Passed) if ids.is_empty() => {
-                    (Verdict::Unlisted, "fails on upstream's driver")
-                }
-                (Some(Outcome::Failed), Outcome::Passed) => {
-                    blamed = true;
-                    (Verdict::Listed, "fails on upstream's driver")
-                }
-                (Some(Outcome::EndedMachine), _) if ids.is_empty() => {
-                    (Verdict::Unlisted, "ends the machine on upstream's driver")
-                }
-                (Some(Outcome::EndedMachine), _) => {
-                    blamed = true;
-                    (Verdict::Listed, "ends the machine on upstream's driver")
-                }
-                (Some(Outcome::Varies), _) if ids.is_empty() => {
-                    (Verdict::Unlisted, "fails now and then on upstream's driver")
-                }
-                (Some(Outcome::Varies), _) => {
-                    blamed = true;
-                    (Verdict::Listed, "fails now and then on upstream's driver")
-                }
-                (Some(_), _) => (Verdict::Same, ""),
+                (_, outcome) if outcome.is_failure() => (Verdict::Broken, "fails here"),
                 (None, _) if blamed => (Verdict::NotReached, ""),
                 (None, _) => (Verdict::Unrecorded, "has no result on upstream's driver"),
+                (Some(upstream), outcome) if upstream == outcome => (Verdict::Same, ""),
+                (Some(_), Outcome::Skipped) => (
+                    Verdict::Unlisted,
+                    "is skipped here, not on upstream's driver",
+                ),
+                // Which test the kernel complained of is not known.
+                (Some(Outcome::Failed), _) if blamed && name.ends_with(BESIDE_TESTS) => {
+                    (Verdict::Listed, "the kernel complains on upstream's driver")
+                }
+                (Some(upstream), _) if ids.is_empty() => (Verdict::Unlisted, in_words(*upstream)),
+                (Some(upstream), _) => {
+                    blamed |= upstream.is_failure();
+                    (Verdict::Listed, in_words(*upstream))
+                }
             };
             rows.push(Row {
                 name: name.clone(),
@@ -168,6 +147,18 @@ pub fn compare_tests<'a>(
         }
     }
     rows
+}
+
+/// What a test does that passes on ours.
+fn in_words(upstream: Outcome) -> &'static str {
+    match upstream {
+        Outcome::Passed => "passes on upstream's driver",
+        Outcome::Failed => "fails on upstream's driver",
+        Outcome::Hung => "hangs on upstream's driver",
+        Outcome::Skipped => "is skipped on upstream's driver",
+        Outcome::EndedMachine => "ends the machine on upstream's driver",
+        Outcome::Varies => "fails now and then on upstream's driver",
+    }
 }
 
 /// Tests that upstream's driver had and ours did not run.
@@ -256,7 +247,7 @@ fn by_name(lines: &[String]) -> HashMap<String, Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Outcome::{EndedMachine, Failed, Passed, Skipped, Varies};
+    use Outcome::{EndedMachine, Failed, Hung, Passed, Skipped, Varies};
 
     fn list() -> Differences {
         let text = "id,what,upstream,here,cases\nA1,,,,io.bad* X.listed\nR1,,,,io.worse\n";
@@ -305,7 +296,7 @@ mod tests {
         use Verdict::*;
         assert_eq!(
             verdicts(&upstream, &ours),
-            [Same, Listed, Unlisted, Broken, Same]
+            [Same, Listed, Unlisted, Broken, Unlisted]
         );
     }
 
@@ -350,10 +341,30 @@ mod tests {
     }
 
     #[test]
-    fn what_upstream_fails_must_not_be_skipped() {
-        let ours = results(&[("io.bad", Skipped), ("io.worse", Skipped)], &[]);
-        let upstream = results(&[("io.bad", Failed), ("io.worse", EndedMachine)], &[]);
-        assert_eq!(verdicts(&upstream, &ours), [Verdict::Unlisted; 2]);
+    fn what_upstream_runs_must_not_be_skipped() {
+        let names = ["io.a", "io.bad", "io.worse", "io.x", "io.z"];
+        let ours = results(&names.map(|name| (name, Skipped)), &[]);
+        let outcomes = [Passed, Failed, Hung, EndedMachine, Skipped];
+        let upstream: Vec<_> = names.into_iter().zip(outcomes).collect();
+        use Verdict::*;
+        let expected = [Unlisted, Unlisted, Unlisted, Unlisted, Same];
+        assert_eq!(verdicts(&results(&upstream, &[]), &ours), expected);
+    }
+
+    #[test]
+    fn a_listed_test_may_hang() {
+        let ours = results(&[("io.bad", Passed), ("io.c", Hung)], &[]);
+        let upstream = results(&[("io.bad", Hung), ("io.c", Hung)], &[]);
+        use Verdict::*;
+        assert_eq!(verdicts(&upstream, &ours), [Listed, Broken]);
+    }
+
+    #[test]
+    fn what_upstream_skips_must_be_listed() {
+        let ours = results(&[("io.a", Passed), ("io.bad", Passed)], &[]);
+        let upstream = results(&[("io.a", Skipped), ("io.bad", Skipped)], &[]);
+        use Verdict::*;
+        assert_eq!(verdicts(&upstream, &ours), [Unlisted, Listed]);
     }
 
     #[test]

@@ -23,8 +23,8 @@ impl Totals {
     fn count(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Passed => self.passed += 1,
-            Outcome::Failed | Outcome::EndedMachine | Outcome::Varies => self.failed += 1,
             Outcome::Skipped => self.skipped += 1,
+            _ => self.failed += 1,
         }
     }
 
@@ -52,6 +52,8 @@ impl fmt::Display for Totals {
 pub enum Outcome {
     Passed,
     Failed,
+    /// It failed, as it was not done in time.
+    Hung,
     Skipped,
     /// It ended the machine. No line of a report says so.
     EndedMachine,
@@ -59,7 +61,14 @@ pub enum Outcome {
     Varies,
 }
 
-/// A result line, `ok 3 name # SKIP why`; the number may be missing.
+impl Outcome {
+    /// Whether it counts as one.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Passed | Self::Skipped)
+    }
+}
+
+/// A result line, `ok 3 name # SKIP why` or `not ok 4 name # TIMEOUT`; the number may be missing.
 pub fn result(line: &str) -> Option<(Outcome, &str)> {
     let (passed, rest) = match line.strip_prefix("ok ") {
         Some(rest) => (true, rest),
@@ -67,12 +76,11 @@ pub fn result(line: &str) -> Option<(Outcome, &str)> {
     };
     let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit()).trim();
     let (name, directive) = rest.split_once('#').unwrap_or((rest, ""));
-    let outcome = if directive.trim_start().starts_with("SKIP") {
-        Outcome::Skipped
-    } else if passed {
-        Outcome::Passed
-    } else {
-        Outcome::Failed
+    let outcome = match (passed, directive.split_ascii_whitespace().next()) {
+        (_, Some("SKIP")) => Outcome::Skipped,
+        (true, _) => Outcome::Passed,
+        (false, Some("TIMEOUT")) => Outcome::Hung,
+        (false, _) => Outcome::Failed,
     };
     Some((outcome, name.trim()))
 }
@@ -169,7 +177,7 @@ impl Report {
         if outcome != Outcome::Passed {
             self.remarks.push(text.to_owned());
         }
-        if outcome == Outcome::Failed {
+        if outcome.is_failure() {
             self.remarks
                 .extend(diagnostics.iter().map(|line| format!("  # {line}")));
         }
@@ -357,8 +365,9 @@ mod tests {
     #[test]
     fn flat_results() {
         assert_eq!(
-            flat("ok a\nnot ok b\nrubbish\nok c # SKIP x\n"),
-            totals(1, 1, 1)
+            flat("ok a\nnot ok b\nrubbish\nok c # SKIP x\nnot ok d # TIMEOUT\n"),
+            totals(1, 2, 1)
         );
+        assert_eq!(result("not ok 4 d # TIMEOUT"), Some((Outcome::Hung, "d")));
     }
 }

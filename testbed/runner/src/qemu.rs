@@ -11,20 +11,15 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError, Sender},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use testbed_watch::{LOOK, Patience, is_complaint};
 
 use crate::cli::{Driver, Limits, Machine};
 
-/// Lines on a console that no good run has.
-const FATAL: [&str; 6] = [
-    "mini-ACRN: PANIC",
-    "Kernel panic",
-    "kernel BUG",
-    "BUG:",
-    "Oops:",
-    "WARNING:",
-];
+/// What a line has on the console of a machine that will not get any further.
+const FATAL: [&str; 4] = ["mini-ACRN: PANIC", "Kernel panic", "kernel BUG", "Oops:"];
 /// What a line of mini-ACRN's log has where ACRN would not have survived, and no test had announced it.
 const BROKEN_RULE: &str = "RULE BROKEN: ";
 /// How many of the machine's CPUs the Service VM's kernel starts. The others are for User VMs.
@@ -163,41 +158,40 @@ pub fn run(
         last_lines: VecDeque::new(),
         faults: Vec::new(),
     };
-    let started = Instant::now();
-    let mut deadline = started + limits.timeout;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            if watch.faults.is_empty() {
-                watch.faults.push(format!(
-                    "not done after {} s, killed",
-                    limits.timeout.as_secs()
-                ));
-            }
-            break;
-        }
-        match events.recv_timeout(left.min(limits.silence)) {
+    // The machine's clocks stand while it does, and so do these.
+    let mut whole = Patience::new(limits.timeout);
+    let mut silence = Patience::new(limits.silence);
+    let mut is_dying = false;
+    let killed = loop {
+        match events.recv_timeout(LOOK) {
             Ok(Event::Console(bytes)) => {
-                if watch.console(&bytes, listener)? {
-                    deadline = deadline.min(Instant::now() + AFTER_FATAL);
+                silence = Patience::new(limits.silence);
+                if watch.console(&bytes, listener)? && !is_dying {
+                    is_dying = true;
+                    whole = Patience::new(AFTER_FATAL);
                 }
             }
             Ok(Event::Report(line)) => {
+                silence = Patience::new(limits.silence);
                 listener.report(&line);
                 if listener.has_enough() {
                     qemu.kill()?;
-                    break;
+                    break None;
                 }
             }
-            Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) if left > limits.silence => {
-                watch
-                    .faults
-                    .push(format!("silent for {} s, killed", limits.silence.as_secs()));
-                break;
-            }
+            Ok(Event::Closed) | Err(RecvTimeoutError::Disconnected) => break None,
             Err(RecvTimeoutError::Timeout) => {}
         }
+        if whole.is_over() {
+            break (!is_dying).then_some(("not done after", limits.timeout));
+        }
+        if silence.is_over() {
+            break Some(("silent for", limits.silence));
+        }
+    };
+    if let Some((what, limit)) = killed {
+        let fault = format!("{what} {} s, killed", limit.as_secs());
+        watch.faults.push(fault);
     }
     end(&mut qemu, &mut watch.faults)?;
     // Upstream's driver breaks rules that it does not know of: its failed tests tell.
@@ -368,10 +362,11 @@ impl Watch {
             }
             let line = String::from_utf8_lossy(&self.line).trim_end().to_owned();
             self.line.clear();
-            if FATAL.iter().any(|sign| line.contains(sign)) {
+            let is_fatal = FATAL.iter().any(|sign| line.contains(sign));
+            if is_fatal || is_complaint(&line) {
                 self.faults.push(format!("console: {line}"));
-                fatal |= !line.contains("WARNING:");
             }
+            fatal |= is_fatal;
             listener.console(&line);
             if self.last_lines.len() == LAST_LINES {
                 self.last_lines.pop_front();

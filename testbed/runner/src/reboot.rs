@@ -5,6 +5,8 @@
 
 use std::{fs, io};
 
+use testbed_watch::Complaints;
+
 use crate::{
     cli::{Limits, Machine},
     ktap::{self, Totals},
@@ -25,6 +27,9 @@ const CREATED: &str = " created";
 /// What mini-ACRN says of one that was destroyed, which had to be paused for that.
 const DESTROYED: &str = " destroyed, ";
 
+/// Kernel parameters: its warnings are on the console, from which nobody else could read them while it goes down.
+const PARAMETERS: &str = "loglevel=5 testbed.job=reboot";
+
 /// Runs the machine, and prints a line of KTAP.
 pub fn run(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
     let mut console = Console::default();
@@ -32,7 +37,7 @@ pub fn run(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
         machine,
         Boot::MiniAcrn,
         limits,
-        "quiet testbed.job=reboot",
+        PARAMETERS,
         false,
         &mut console,
     )?;
@@ -57,6 +62,7 @@ pub fn run(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
 /// What matters of the Service VM's console.
 #[derive(Default)]
 struct Console {
+    complaints: Complaints,
     began: bool,
     left: usize,
 }
@@ -65,6 +71,7 @@ impl Listener for Console {
     fn report(&mut self, _line: &str) {}
 
     fn console(&mut self, line: &str) {
+        self.complaints.line(line);
         self.began |= line.contains(BEGIN);
         self.left += usize::from(line.contains(LEFT));
     }
@@ -75,7 +82,7 @@ impl Console {
     fn judge(&self, log: &str) -> Vec<String> {
         let count = |word| log.lines().filter(|line| line.contains(word)).count();
         let (created, destroyed) = (count(CREATED), count(DESTROYED));
-        let mut problems = Vec::new();
+        let mut problems = self.complaints.lines.clone();
         if !self.began {
             problems.push("the User VMs were not there".to_owned());
         }
@@ -108,6 +115,9 @@ mod tests {
         console.console("[ 1.0] acrn: VM 2: outlives the kernel: EPERM");
         assert_eq!(console.judge(&log), [""; 0]);
         assert_eq!(console.judge("").len(), 1);
-        assert_eq!(console.judge(&(log + "VM 6 created\n")).len(), 1);
+        assert_eq!(console.judge(&(log.clone() + "VM 6 created\n")).len(), 1);
+        console.console("[ 1.1] WARNING: kernel/reboot.c:1 at f+0x1/0x2");
+        console.console("[ 1.1] Call Trace:");
+        assert_eq!(console.judge(&log).len(), 2);
     }
 }

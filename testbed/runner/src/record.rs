@@ -28,9 +28,10 @@ const TESTS: &str = "tests.csv";
 /// First line of [`TESTS`].
 const HEADER: [&str; 3] = ["test", "outcome", "crash"];
 /// The words of [`TESTS`].
-const OUTCOMES: [(Outcome, &str); 5] = [
+const OUTCOMES: [(Outcome, &str); 6] = [
     (Outcome::Passed, "passes"),
     (Outcome::Failed, "fails"),
+    (Outcome::Hung, "hangs"),
     (Outcome::Skipped, "skipped"),
     (Outcome::EndedMachine, "ends the machine"),
     (Outcome::Varies, "varies"),

@@ -183,9 +183,10 @@ fn run_programs(
                 all.filter(|(_, outcome)| *outcome == wanted).count()
             };
             println!(
-                "{program:<12} {:>3} pass, {:>2} fail, {} end the machine ({} s)",
+                "{program:<12} {:>3} pass, {:>2} fail, {} hang, {} end the machine ({} s)",
                 count(Outcome::Passed),
                 count(Outcome::Failed),
+                count(Outcome::Hung),
                 count(Outcome::EndedMachine),
                 began.elapsed().as_secs()
             );

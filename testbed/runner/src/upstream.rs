@@ -39,33 +39,8 @@ pub fn run(
         .filter(|name| *name != BESIDE_TESTS)
         .collect();
 
-    let mut results = machines.run(program, None)?;
-    let mut run = results.tests.clone();
-    let mut crash = results.crash.take();
-    let mut left = names.as_slice();
-    for machine in 1.. {
-        let has_result = |test: &&str| {
-            run.iter()
-                .any(|(name, _)| name.strip_prefix(&prefix) == Some(test))
-        };
-        let done = left.iter().rposition(has_result).map_or(0, |last| last + 1);
-        let Some((culprit, rest)) = left[done..].split_first() else {
-            break;
-        };
-        let culprit = format!("{prefix}{culprit}");
-        results.tests.push((culprit.clone(), Outcome::EndedMachine));
-        results
-            .crashes
-            .extend(crash.take().map(|crash| (culprit, crash)));
-        left = rest;
-        if left.is_empty() || machine == MACHINES {
-            break;
-        }
-        let mut more = machines.run(program, Some(left))?;
-        run.clone_from(&more.tests);
-        crash = more.crash.take();
-        add(&mut results, more);
-    }
+    let mut results = Results::default();
+    run_through(machines, program, None, &names, &mut results)?;
 
     // A failure that is not listed, on a machine that a listed one may have made a wreck, counts alone.
     let rows = compare_tests(&results.tests, &ours, list);
@@ -79,9 +54,44 @@ pub fn run(
         }
     }
     if !again.is_empty() {
-        add(&mut results, machines.run(program, Some(&again))?);
+        run_through(machines, program, Some(&again), &again, &mut results)?;
     }
     Ok(results)
+}
+
+/// Runs `tests` of a program, or all that it has, which are called `names`. Where a test ends the machine, another one
+/// goes on with those behind it.
+fn run_through(
+    machines: &mut impl Machines,
+    program: &str,
+    tests: Option<&[&str]>,
+    names: &[&str],
+    results: &mut Results,
+) -> io::Result<()> {
+    let mut left = names;
+    for machine in 1.. {
+        let tests = if machine == 1 { tests } else { Some(left) };
+        let mut run = machines.run(program, tests)?;
+        let has_result = |test: &&str| {
+            let name = format!("{program}.{test}");
+            run.tests.iter().any(|(known, _)| *known == name)
+        };
+        let done = left.iter().rposition(has_result).map_or(0, |last| last + 1);
+        if let Some((culprit, rest)) = left[done..].split_first() {
+            let culprit = format!("{program}.{culprit}");
+            run.tests.push((culprit.clone(), Outcome::EndedMachine));
+            let crash = run.crash.take();
+            run.crashes.extend(crash.map(|crash| (culprit, crash)));
+            left = rest;
+        } else {
+            left = &[];
+        }
+        add(results, run);
+        if left.is_empty() || machine == MACHINES {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Later results replace earlier ones, but for complaints of the kernel.
@@ -94,6 +104,7 @@ fn add(results: &mut Results, later: Results) {
         }
     }
     results.transcript.extend(later.transcript);
+    results.crashes.extend(later.crashes);
 }
 
 #[cfg(test)]
@@ -104,6 +115,8 @@ mod tests {
     /// Machines that die of some tests, and fail `c` after `a`.
     struct Fake {
         deadly: &'static [&'static str],
+        /// Kills a machine of its own.
+        deadly_alone: &'static str,
         asked: Vec<Vec<String>>,
     }
 
@@ -112,13 +125,18 @@ mod tests {
             let names = tests.unwrap_or(&["a", "b", "c", "d"]);
             self.asked
                 .push(names.iter().map(|name| (*name).to_owned()).collect());
-            let alive = names.iter().take_while(|name| !self.deadly.contains(name));
+            let is_deadly = |name: &str| {
+                self.deadly.contains(&name) || (names.len() == 1 && name == self.deadly_alone)
+            };
+            let alive = names.iter().take_while(|name| !is_deadly(name));
             let result = |name: &&str| match *name {
                 "a" => Failed,
                 "c" if names.len() > 1 => Failed,
                 _ => Passed,
             };
+            let crash = names.iter().find(|name| is_deadly(name));
             Ok(Results {
+                crash: crash.map(|name| format!("BUG: {name}")),
                 tests: alive
                     .map(|name| (format!("{program}.{name}"), result(name)))
                     .collect(),
@@ -132,15 +150,25 @@ mod tests {
         deadly: &'static [&'static str],
         listed: &str,
     ) -> (Vec<(String, Outcome)>, Vec<Vec<String>>) {
+        let (results, asked) = run_machines(deadly, "", listed);
+        (results.tests, asked)
+    }
+
+    fn run_machines(
+        deadly: &'static [&'static str],
+        deadly_alone: &'static str,
+        listed: &str,
+    ) -> (Results, Vec<Vec<String>>) {
         let list = format!("id,what,upstream,here,cases\nA1,,,,{listed}\n");
         let list = Differences::read(list.as_bytes()).unwrap();
         let ours = ["io.a", "io.b", "io.c", "io.d"].map(|name| (name.to_owned(), Passed));
         let mut machines = Fake {
             deadly,
+            deadly_alone,
             asked: Vec::new(),
         };
-        let mut results = run(&mut machines, "io", &ours, &list).unwrap().tests;
-        results.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut results = run(&mut machines, "io", &ours, &list).unwrap();
+        results.tests.sort_by(|(a, _), (b, _)| a.cmp(b));
         (results, machines.asked)
     }
 
@@ -174,5 +202,17 @@ mod tests {
             expected.map(|(name, outcome)| (name.to_owned(), outcome))
         );
         assert_eq!(asked, [&["a", "b", "c", "d"][..], &["c", "d"], &["d"]]);
+    }
+
+    #[test]
+    fn one_that_ends_its_machine_when_it_is_tried_again_is_told() {
+        let (results, asked) = run_machines(&[], "c", "io.a io.c");
+        assert_eq!(asked.len(), 1, "nothing is unlisted");
+        assert!(results.crashes.is_empty());
+        let (results, asked) = run_machines(&[], "c", "io.a");
+        assert_eq!(asked[1..], [["c"]]);
+        assert_eq!(results.tests[2], ("io.c".to_owned(), EndedMachine));
+        let crash = ("io.c".to_owned(), "BUG: c".to_owned());
+        assert_eq!(results.crashes, [crash]);
     }
 }

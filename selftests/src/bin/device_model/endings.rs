@@ -5,8 +5,14 @@
 use std::{os::fd::AsRawFd, sync::mpsc, time::Duration};
 
 use acrn_selftests::{
-    cpus, device::Device, event::Event, harness::Outcome, hypercall::PAUSE_VM, probe::Probe,
-    trace::Trace, waiter::until,
+    cpus,
+    device::Device,
+    event::Event,
+    harness::{Outcome, patience},
+    hypercall::PAUSE_VM,
+    probe::Probe,
+    trace::Trace,
+    waiter::until,
 };
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
@@ -35,8 +41,8 @@ struct Asked(mpsc::Receiver<()>);
 
 impl Asked {
     fn wait(&self) {
-        self.0
-            .recv_timeout(PATIENCE)
+        patience(PATIENCE)
+            .receive(&self.0)
             .expect("the guest asks for its end");
     }
 }

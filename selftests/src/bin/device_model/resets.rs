@@ -7,7 +7,7 @@ use std::{sync::mpsc, time::Duration};
 use acrn_selftests::{
     area::{Area, PAGE},
     cpus,
-    harness::Outcome,
+    harness::{Outcome, patience},
     need,
     trace::Trace,
 };
@@ -65,7 +65,7 @@ fn again(end: End, prepare: impl Fn(&Model, u64) + Send + 'static) -> Outcome {
         Next::Leave
     });
     for expected in 0..=ROUNDS {
-        let round = asked.recv_timeout(PATIENCE);
+        let round = patience(PATIENCE).receive(&asked);
         assert_eq!(round, Ok(expected), "rounds that the guest asked for");
     }
     power_off(&model, server, interrupters);
@@ -130,7 +130,7 @@ pub fn resets_from_first_thread() -> Outcome {
         Next::Notify
     });
     for _ in 0..ROUNDS {
-        let asked = asked.recv_timeout(PATIENCE);
+        let asked = patience(PATIENCE).receive(&asked);
         assert_eq!(asked, Ok(()), "the guest asks for its end");
         server.until_idle();
         model.assert_served();

@@ -9,14 +9,15 @@ use std::{
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use acrn_selftests::status::Status;
+use acrn_selftests::{harness::patience, status::Status};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use testbed_watch::Patience;
 
 const VMM: &str = "/bin/acrn-vmm";
 const DEVICE: &str = "/dev/acrn_hsm";
@@ -36,7 +37,7 @@ pub struct Machine {
     keyboard: ChildStdin,
     lines: Receiver<String>,
     console: Vec<String>,
-    deadline: Instant,
+    patience: Patience,
 }
 
 impl Machine {
@@ -80,7 +81,7 @@ impl Machine {
             keyboard,
             lines,
             console: Vec::new(),
-            deadline: Instant::now() + limit,
+            patience: patience(limit),
         })
     }
 
@@ -137,7 +138,7 @@ impl Machine {
     pub fn wait(&mut self) -> ExitStatus {
         // It keeps its standard output open until it ends.
         while self.line() != Err(RecvTimeoutError::Disconnected) {
-            if Instant::now() >= self.deadline {
+            if self.patience.is_over() {
                 self.fail("the device model does not end");
             }
         }
@@ -166,8 +167,7 @@ impl Machine {
     }
 
     fn line(&mut self) -> Result<String, RecvTimeoutError> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let line = self.lines.recv_timeout(left)?;
+        let line = self.patience.receive(&self.lines)?;
         self.console.push(line.clone());
         Ok(line)
     }
