@@ -4,13 +4,13 @@
 //!
 //! Each is applied to a copy of the driver, built, and run, until the first test fails.
 
+mod known;
 pub mod slip;
 mod table;
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    hash::{DefaultHasher, Hash, Hasher},
     io, mem,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -26,6 +26,7 @@ use crate::{
     qemu::{self, Boot, Listener},
     reboot, selftests_parameters,
 };
+use known::{Common, Known};
 use slip::{Expected, Slip};
 use table::{Table, Verdict};
 
@@ -63,7 +64,7 @@ pub fn run(
         all: slips.len(),
         verdicts: Mutex::new(BTreeMap::new()),
     };
-    let common = &common_hash(machine, options)?;
+    let common = &Common::new(machine, options)?;
     thread::scope(|scope| {
         let queue = &queue;
         let worker = |number| {
@@ -160,20 +161,19 @@ impl<'a, I: Iterator<Item = (usize, &'a Slip)>> Queue<I> {
         &self,
         machine: &Machine,
         workshop: &Workshop<'_>,
-        common: &DefaultHasher,
+        common: &Common,
         fresh: bool,
     ) -> io::Result<()> {
         // The lock is not held while a slip is tried.
         let next = || lock(&self.slips).next();
         while let Some((index, slip)) = next() {
             let began = Instant::now();
-            let record = Record::new(machine, slip, common)?;
-            let known = record.read().filter(|_| !fresh);
-            let (verdict, time) = match known {
+            let known = Known::new(machine, slip, common)?;
+            let (verdict, time) = match known.read().filter(|_| !fresh) {
                 Some(verdict) => (verdict, "known".to_owned()),
                 None => {
                     let verdict = workshop.judge(slip)?;
-                    record.write(&verdict)?;
+                    known.write(&verdict)?;
                     (verdict, format!("{} s", began.elapsed().as_secs()))
                 }
             };
@@ -195,21 +195,6 @@ fn in_words(verdict: &Verdict) -> String {
     }
 }
 
-/// What is the same for all slips: the driver, and the machine that it runs on.
-fn common_hash(machine: &Machine, options: &Slips) -> io::Result<DefaultHasher> {
-    let mut hasher = DefaultHasher::new();
-    // The kernel's folder is named after what it was made of.
-    machine.kernel.hash(&mut hasher);
-    machine.append.hash(&mut hasher);
-    let files = [&machine.hypervisor, &machine.init, &machine.vmm];
-    let mut files: Vec<_> = files.into_iter().chain(&machine.probes).cloned().collect();
-    files_below(&options.source, &mut files)?;
-    for file in files {
-        fs::read(file)?.hash(&mut hasher);
-    }
-    Ok(hasher)
-}
-
 /// All files below a folder, sorted.
 fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
@@ -222,68 +207,6 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// What was found out about a slip, in a file, so that an interrupted run goes on from there.
-struct Record {
-    path: PathBuf,
-    /// Hash of all that the verdict depends on.
-    key: String,
-}
-
-impl Record {
-    fn new(machine: &Machine, slip: &Slip, common: &DefaultHasher) -> io::Result<Self> {
-        let mut hasher = common.clone();
-        fs::read(&slip.path)?.hash(&mut hasher);
-        let named = |path: &&PathBuf| {
-            let name = path.file_name().unwrap_or_default();
-            slip.all_programs().any(|program| *program == *name)
-        };
-        for program in machine.selftests.iter().filter(named) {
-            fs::read(program)?.hash(&mut hasher);
-        }
-        Ok(Self {
-            path: machine.work.join("results").join(&slip.name),
-            key: format!("{:016x}", hasher.finish()),
-        })
-    }
-
-    fn read(&self) -> Option<Verdict> {
-        let text = fs::read_to_string(&self.path).ok()?;
-        let mut lines = text.lines();
-        if lines.next()? != self.key {
-            return None;
-        }
-        let killed = |as_expected, by: Option<&str>| {
-            let by = by?.to_owned();
-            Some(Verdict::Killed { by, as_expected })
-        };
-        match lines.next()? {
-            "survived" => Some(Verdict::Survived),
-            "killed" => killed(true, lines.next()),
-            "killed by another" => killed(false, lines.next()),
-            _ => None,
-        }
-    }
-
-    fn write(&self, verdict: &Verdict) -> io::Result<()> {
-        let told = match verdict {
-            Verdict::Survived => "survived".to_owned(),
-            Verdict::Killed { by, as_expected } => {
-                let word = match as_expected {
-                    true => "killed",
-                    false => "killed by another",
-                };
-                format!("{word}\n{by}")
-            }
-            // Tried again the next time.
-            Verdict::Wrong(_) => return Ok(()),
-        };
-        fs::create_dir_all(self.path.parent().unwrap_or(Path::new(".")))?;
-        let new = self.path.with_extension("new");
-        fs::write(&new, format!("{}\n{told}\n", self.key))?;
-        fs::rename(&new, &self.path)
-    }
 }
 
 /// A place to build drivers, and a machine to run them.
@@ -533,7 +456,7 @@ impl Listener for Watcher {
         let is_test = line.starts_with("    ");
         match outcome {
             Outcome::Passed if is_test => self.passed.push(name.to_owned()),
-            Outcome::Failed if self.failed.is_none() => {
+            outcome if outcome.is_failure() && self.failed.is_none() => {
                 let complaint = self.diagnostics.first().map_or("", String::as_str);
                 self.failed = Some(match is_test {
                     true => format!("{}.{name}", self.program),
@@ -657,27 +580,6 @@ mod tests {
             watch(dead, &[]),
             (failed("io: the report has no end"), false)
         );
-    }
-
-    #[test]
-    fn verdicts_are_remembered_until_something_changes() {
-        let folder = tempfile::tempdir().unwrap();
-        let record = |key: &str| Record {
-            path: folder.path().join("results/io/a"),
-            key: key.to_owned(),
-        };
-        assert_eq!(record("1").read(), None);
-        for verdict in [
-            killed("io.a", true),
-            killed("io: WARNING: x", false),
-            Verdict::Survived,
-        ] {
-            record("1").write(&verdict).unwrap();
-            assert_eq!(record("1").read(), Some(verdict));
-            assert_eq!(record("2").read(), None);
-        }
-        record("2").write(&Verdict::Wrong(String::new())).unwrap();
-        assert_eq!(record("2").read(), None);
     }
 
     #[test]
