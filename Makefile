@@ -35,6 +35,8 @@ help:
 	@echo '                   both drivers, takes some minutes)'
 	@echo '  check-debug      the selftests on a kernel with KASAN, kmemleak, lockdep and more: any complaint'
 	@echo '                   of the kernel is a failure (slow; ONLY=... as above)'
+	@echo '  check-rt         the same on a real-time kernel (PREEMPT_RT) that watches its locks'
+	@echo '                   (ONLY=mistakes with these two, and with check: whether the check sees mistakes)'
 	@echo '  mutants          slips in the driver, one at a time, which the tests must see: an hour or two,'
 	@echo '                   interrupted it goes on from what is known (ONLY=AREA or ONLY=AREA/NAME:'
 	@echo '                   these of testbed/mutants; FRESH=1: as if nothing were known)'
@@ -44,8 +46,8 @@ help:
 
 # The driver ------------------------------------------------------------------
 
-# The sources that are ours to format; the test-bed's are cargo's.
-driver-sources = $(shell find $(CURDIR) -name '*.rs' ! -name '*generated*' \
+# The sources that are ours to format: those that the kernel's build compiles, the others are cargo's.
+driver-sources = $(wildcard $(CURDIR)/testbed/probe/*.rs) $(shell find $(CURDIR) -name '*.rs' ! -name '*generated*' \
 	! -path '$(CURDIR)/build/*' ! -path '$(CURDIR)/selftests/*' \
 	! -path '$(CURDIR)/testbed/*' ! -path '$(CURDIR)/uapi/*' \
 	! -path '$(CURDIR)/userspace/*' ! -path '$(CURDIR)/target/*')
@@ -128,9 +130,9 @@ rustfmtcheck:
 
 # The test-bed ----------------------------------------------------------------
 
-.PHONY: run check check-debug compare mutants setup
+.PHONY: run check check-debug check-rt compare mutants setup
 # To bash SECONDS is a clock.
-run check check-debug compare mutants setup:
+run check check-debug check-rt compare mutants setup:
 	@TEST_SECONDS='$(SECONDS)' exec env -u SECONDS testbed/setup/setup.sh $@
 
 .PHONY: distclean-cache

@@ -155,7 +155,8 @@ checks() {
 	local began=$SECONDS
 	recorded
 	if [ -n "${ONLY:-}" ]; then
-		selftests check --driver "${DRIVER:-rust}" "${record[@]}" --only "$ONLY"
+		selftests check --driver "${DRIVER:-rust}" "${record[@]}" --mistake "${mistakes[plain]}" \
+			--only "$ONLY"
 		return
 	fi
 	results=$checkout_cache/results.ktap
@@ -165,16 +166,27 @@ checks() {
 	check_end
 	say "checks without the selftests: $(duration $((SECONDS - began)))"
 	say "selftests on our driver, in two machines side by side:"
-	selftests check "${record[@]}" --add-results "$results"
+	selftests check "${record[@]}" --mistake "${mistakes[plain]}" --add-results "$results"
 }
 
-# `make check-debug`, of the program that ONLY names or of all.
-checks_debug() {
+# What the kernel of a variant must complain of, when acrn_mistake.ko does it.
+declare -A mistakes=(
+	[plain]='warning'
+	[debug]='warning use_after_free leak lock_order sleep'
+	[rt]='warning lock_order sleep sleeping_lock'
+)
+
+# checks_variant debug|rt: `make check-debug`, `make check-rt`, of the program that ONLY names
+# or of all.
+checks_variant() {
 	recorded
 	# A report of lockdep or KASAN is long.
 	kernel_parameters=log_buf_len=4M
 	patience=300
 	: "${TEST_SECONDS:=40}"
-	say "selftests on our driver, debug kernel:"
-	selftests check "${record[@]}" --timeout 5400 --silence 600 ${ONLY:+--only "$ONLY"}
+	say "selftests on the ${DRIVER:-rust} driver, $1 kernel:"
+	# shellcheck disable=SC2086
+	selftests check --driver "${DRIVER:-rust}" "${record[@]}" --other-kernel \
+		$(printf -- '--mistake %s ' ${mistakes[$1]}) --timeout 5400 --silence 600 \
+		${ONLY:+--only "$ONLY"}
 }

@@ -4,20 +4,15 @@
 # The test-bed's kernel, which is also the KDIR that our modules are built for.
 # Upstream's C driver is built with it, as a module.
 
-# A step of the build ("  CC      mm/memory.o"), and how many there are.
+# A step of the build ("  CC      mm/memory.o"), and how many a variant has.
 kernel_step='^  [A-Z]'
-kernel_steps=1690
-kernel_steps_debug=1870
+declare -A kernel_steps=([plain]=1690 [debug]=1870 [rt]=1700)
 
-# kernel_stage [debug]: sets kernel_build.
+# kernel_stage [debug|rt]: sets kernel_build.
 kernel_stage() {
-	local variant=${1:-} fragments=("$top/testbed/kernel/service-vm.config") steps=$kernel_steps key
-	if [ "$variant" = debug ]; then
-		fragments+=("$top/testbed/kernel/debug.config")
-		steps=$kernel_steps_debug
-		packages_need "${packages_llvm[@]}"
-	fi
-	kernel_make_flags "$variant"
+	local variant=${1:-} fragments=("$top/testbed/kernel/service-vm.config") key
+	[ -z "$variant" ] || fragments+=("$top/testbed/kernel/$variant.config")
+	kernel_compilers_find "$variant"
 	key=$(kernel_ingredients "${fragments[@]}" | short_hash)
 	kernel_build=$cache/kernel/$linux_version-$key${variant:+-$variant}
 	if [ -e "$kernel_build/finished" ]; then
@@ -38,7 +33,7 @@ kernel_stage() {
 		make -C "$kernel_build" "${kernel_flags[@]}" rustavailable
 	say "kernel${variant:+ ($variant)}: building Linux $linux_version (some minutes, once)"
 	slow_steps='^  (RUSTC|BINDGEN) ' slow_expected=19
-	with_progress "kernel${variant:+ ($variant)}" "$kernel_build/log" "$steps" \
+	with_progress "kernel${variant:+ ($variant)}" "$kernel_build/log" "${kernel_steps[${variant:-plain}]}" \
 		"$kernel_step" "$(kernel_steps_done)" \
 		nice make -C "$kernel_build" "${kernel_flags[@]}" -j"$(nproc)" bzImage modules
 	slow_steps=''
@@ -61,12 +56,13 @@ kernel_steps_done() {
 # Where clang is.
 kernel_llvm=/usr/lib/llvm-19/bin/
 
-# kernel_make_flags [debug]: gcc for the C part, a third faster than clang here. Rust with
-# KASAN is only to be had with clang.
-kernel_make_flags() {
+# kernel_compilers_find [VARIANT]: sets kernel_flags and kernel_compilers. gcc for the C part,
+# a third faster than clang here. Rust with KASAN is only to be had with clang.
+kernel_compilers_find() {
 	local compiler=CC=gcc
 	kernel_compilers=(gcc ld)
 	if [ "${1:-}" = debug ]; then
+		packages_need "${packages_llvm[@]}"
 		compiler=LLVM=$kernel_llvm
 		kernel_compilers=("${kernel_llvm}clang")
 	fi
@@ -89,9 +85,12 @@ kernel_ingredients() {
 	kernel_options "$@"
 }
 
-# kernel_options FRAGMENT...: the lines that say something.
+# kernel_options FRAGMENT...: the lines that say something. The last word on an option counts.
 kernel_options() {
-	grep -hE '^(CONFIG_|# CONFIG_[A-Z0-9_]+ is not set)' "$@"
+	awk '/^CONFIG_/ { option = substr($0, 1, index($0, "=") - 1) }
+		/^# CONFIG_[A-Z0-9_]+ is not set/ { option = $2 }
+		option { if (!(option in word)) order[++count] = option; word[option] = $0; option = "" }
+		END { for (i = 1; i <= count; i++) print word[order[i]] }' "$@"
 }
 
 kernel_configure() {

@@ -71,6 +71,7 @@ runner() {
 		--rust-driver "$driver_build/acrn.ko" \
 		--c-driver "$kernel_build/drivers/virt/acrn/acrn.ko" \
 		--probe "$probe_build/acrn_probe.ko" --probe "$probe_build/acrn_lockdown.ko" \
+		--probe "$probe_build/acrn_mistake.ko" \
 		--qemu "$qemu" --work "$checkout_cache/$job" "${programs[@]}" "$@" {cache_lock}>&-
 }
 

@@ -7,7 +7,8 @@
 #   setup.sh run           the same, then the demo
 #   setup.sh check         the same, then every test; last line: N passed, N failed, N skipped
 #   setup.sh compare       the same, then what upstream's driver and ours do is recorded anew
-#   setup.sh check-debug   the same on the debug kernel
+#   setup.sh check-debug   the selftests on the debug kernel
+#   setup.sh check-rt      the selftests on the real-time kernel
 #   setup.sh mutants       the same, then slips in the driver, which the tests must see
 #   setup.sh clean         removes the cache
 set -eu -o pipefail
@@ -57,10 +58,10 @@ main() {
 		stages
 		checks_compare
 		;;
-	check-debug)
+	check-debug | check-rt)
 		cache_open
-		stages debug
-		checks_debug
+		stages "${1#check-}"
+		checks_variant "${1#check-}"
 		;;
 	mutants)
 		cache_open
@@ -73,7 +74,7 @@ main() {
 		rm -rf "$cache"
 		;;
 	*)
-		die "usage: setup.sh setup|run|check|compare|check-debug|mutants|clean"
+		die "usage: setup.sh setup|run|check|compare|check-debug|check-rt|mutants|clean"
 		;;
 	esac
 }

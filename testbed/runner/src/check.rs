@@ -5,12 +5,13 @@
 use std::{fs::File, io, path::PathBuf, thread, time::Instant};
 
 use crate::{
-    REBOOT, Reported, Run,
+    MISTAKES, REBOOT, Reported, Run,
     cli::{Chance, Driver, Limits, Machine, Recorded},
     compare::{self, TRANSCRIPT},
     conclude,
     differences::Differences,
     ktap::{Results, Totals},
+    mistakes::{self, Mistake},
     reboot,
     record::{Lines, Record},
     refuse,
@@ -39,6 +40,10 @@ pub struct Options<'a> {
     pub machine: &'a Machine,
     pub limits: &'a Limits,
     pub chance: Chance,
+    /// Another kernel than the one that there is a record of upstream's driver for.
+    pub other_kernel: bool,
+    /// What the check must see.
+    pub mistakes: &'a [Mistake],
     /// How many run side by side.
     pub machines: usize,
     pub only: Option<&'a str>,
@@ -60,6 +65,10 @@ pub fn run(
     if only == Some(REBOOT) {
         return conclude(reboot::run(machine, limits)?, add_results);
     }
+    if only == Some(MISTAKES) {
+        let totals = mistakes::run(machine, limits, chance, options.mistakes)?;
+        return conclude(totals, add_results);
+    }
     println!("seed {}", chance.seed);
     let began = Instant::now();
     let (ours, mut totals) = match only {
@@ -80,7 +89,10 @@ pub fn run(
     };
     println!("the machines took {} s\n", began.elapsed().as_secs());
     if let Some(recorded) = recorded.filter(|_| machine.driver == Driver::Rust) {
-        totals.add(judge(&ours, recorded, only)?);
+        totals.add(judge_ours(&ours, recorded, only)?);
+        if !options.other_kernel {
+            totals.add(judge(&ours, recorded, only)?);
+        }
     }
     tell_seed(totals, chance);
     conclude(totals, add_results)
@@ -107,6 +119,7 @@ fn run_all(options: &Options<'_>) -> io::Result<(Results, Totals)> {
         if number == dealt.len() {
             alone.add(refuse(&machine, limits)?);
             alone.add(reboot::run(&machine, limits)?);
+            alone.add(mistakes::run(&machine, limits, chance, options.mistakes)?);
         }
         println!("machine {number}: {}", programs.join(" "));
         let mut run = Run::selftests(&machine, limits, chance, Some(&programs.join(",")));
@@ -180,8 +193,8 @@ fn deal(programs: &[String], machines: usize) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Compares what our driver did with what is recorded of it, and with what is recorded of upstream's driver.
-fn judge(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Result<Totals> {
+/// Compares what our driver did with what is recorded of it.
+fn judge_ours(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Result<Totals> {
     let record = Record::new(&recorded.record, &recorded.kernel_release)?;
     let mut totals = Totals::default();
 
@@ -207,7 +220,12 @@ fn judge(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Result<
             }
         }
     }
+    Ok(totals)
+}
 
+/// Compares what our driver did with what is recorded of upstream's driver.
+fn judge(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Result<Totals> {
+    let record = Record::new(&recorded.record, &recorded.kernel_release)?;
     let list = read_differences(recorded)?;
     let (upstream, remark) = record.upstream()?;
     println!("Compared with what is recorded of upstream's driver:");
@@ -221,8 +239,7 @@ fn judge(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Result<
         None => Detail::Tables,
     };
     println!("{}", comparison.report(detail));
-    totals.add(comparison.totals());
-    Ok(totals)
+    Ok(comparison.totals())
 }
 
 /// The list of differences.

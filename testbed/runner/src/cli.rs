@@ -6,6 +6,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::mistakes::Mistake;
+
 /// Runs the test-bed: QEMU, mini-ACRN, the Service VM, the driver, User VMs.
 #[derive(Parser)]
 #[command(name = "testbed-runner")]
@@ -42,6 +44,14 @@ pub enum Job {
         /// Compare with the record
         #[command(flatten)]
         recorded: Option<Recorded>,
+
+        /// Compare with what is recorded of our driver only, as the kernel is another one
+        #[arg(long)]
+        other_kernel: bool,
+
+        /// A mistake that this kernel complains of, which the check must see; may be given several times
+        #[arg(long = "mistake", value_name = "NAME")]
+        mistakes: Vec<Mistake>,
 
         /// How many machines run side by side, if all programs run
         #[arg(long, value_name = "NUMBER", default_value = "2")]

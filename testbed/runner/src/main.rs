@@ -8,6 +8,7 @@ mod compare;
 mod differences;
 mod initramfs;
 mod ktap;
+mod mistakes;
 mod mutants;
 mod qemu;
 mod reboot;
@@ -25,12 +26,15 @@ use cli::{Chance, Cli, Driver, Job, Limits, Machine};
 use ktap::{Results, Totals};
 use qemu::{Boot, Listener, Outcome};
 use shown::{Show, Shown};
+use testbed_watch::is_complaint;
 
 /// What init says when the User VM is done and nothing uses the driver any more.
 const DEMO_SUCCESS: &str = "testbed: acrn-vmm: exit status: 0; the driver is unloaded";
 
 /// What `--only` calls the reboot of the Service VM, which is no program of the selftests.
 const REBOOT: &str = "reboot";
+/// And what the check must see, which is none either.
+const MISTAKES: &str = "mistakes";
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().job {
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
             limits,
             chance,
             recorded,
+            other_kernel,
+            mistakes,
             machines,
             only,
             add_results,
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
                 machine: &machine,
                 limits: &limits,
                 chance,
+                other_kernel,
+                mistakes: &mistakes,
                 machines,
                 only: only.as_deref(),
             },
@@ -145,6 +153,8 @@ struct Run<'a> {
     show: Show,
 }
 
+/// Kernel parameter: tests that hang need not do so for long.
+const IMPATIENT: &str = " testbed.patience=little";
 /// Kernel parameter: tests run in the order in which their program has them.
 const IN_ORDER: &str = " testbed.order=declared";
 
@@ -170,6 +180,8 @@ impl<'a> Run<'a> {
         if machine.driver == Driver::C {
             // Some tests end the machine: those are the last ones of their programs.
             parameters += IN_ORDER;
+            // And many hang.
+            parameters += IMPATIENT;
         }
         Self {
             machine,
@@ -242,9 +254,9 @@ impl Run<'_> {
         }
         let mut results = report.take_results(program);
         results.crash = outcome.crash();
-        // A WARNING in the middle of a run is also a failed program, by init's look at the kernel's log.
+        // A complaint in the middle of a run is also a failed program, by init's look at the kernel's log.
         for fault in &outcome.faults {
-            if !report.is_complete() || !fault.contains("WARNING:") {
+            if !report.is_complete() || !is_complaint(fault) {
                 report.fail(fault);
             }
         }
