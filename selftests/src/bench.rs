@@ -11,12 +11,11 @@ use crate::{
     guest::create_raw,
     hypercall::SET_MEMORY_REGIONS,
     leaks,
-    probe::{Probe, fault},
+    probe::Probe,
     trace::{Region, Trace},
 };
 use acrn_ioctls::RequestPage;
 use acrn_uapi::{ioctl::*, *};
-use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
 /// Read, write and execute.
@@ -108,16 +107,10 @@ impl Bench {
         }
     }
 
-    /// The `skip + 1`th SET_MEMORY_REGIONS for the VM fails with `result` after `entry` entries, and `count - 1`
-    /// after it.
+    /// As [`Probe::fail_regions`], of this VM.
     pub fn fail_regions(&self, skip: u32, entry: u32, count: u32, result: i64) {
-        self.probe.push_fault(Fault {
-            vmid: self.vmid,
-            skip,
-            entry,
-            count,
-            ..fault(SET_MEMORY_REGIONS, result)
-        });
+        let Self { probe, vmid, .. } = self;
+        probe.fail_regions(*vmid, skip, entry, count, result);
     }
 
     /// As [`lose`], of this VM.

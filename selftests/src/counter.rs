@@ -71,6 +71,11 @@ impl Counter {
         until("the guest counts", || self.area.read::<u64>(0) > 0);
     }
 
+    /// The VM's id.
+    pub fn vmid(&self) -> u16 {
+        self.guest.vm.vmid()
+    }
+
     /// The segment that it counts in.
     pub fn segment(&self) -> acrn_vm_memmap {
         ram(AT, &self.area, 0, self.area.len())
@@ -105,7 +110,7 @@ impl Counter {
 
     /// Bytes that the hypervisor maps into the VM beside its program's memory.
     pub fn mapped_bytes(&self) -> u64 {
-        let vm = self.probe.vm(self.guest.vm.vmid()).expect("the VM");
+        let vm = self.probe.vm(self.vmid()).expect("the VM");
         vm.mapped_bytes - self.guest.memory.len() as u64
     }
 

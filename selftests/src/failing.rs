@@ -91,7 +91,12 @@ impl Failing {
 
     /// Runs `command` with all of its allocations failing, if it has any.
     pub fn all<T>(&mut self, command: impl FnOnce() -> T) -> T {
-        self.run(1, Extent::Rest, command).0
+        self.from(1, command).0
+    }
+
+    /// Runs `command` with its `nth` allocation failing, and all behind it. Whether it has so many.
+    pub fn from<T>(&mut self, nth: u32, command: impl FnOnce() -> T) -> (T, bool) {
+        self.run(nth, Extent::Rest, command)
     }
 
     /// The same with one that must not depend on memory.

@@ -108,6 +108,15 @@ impl Listener {
         self.assert_count(vector, count);
     }
 
+    /// Returns when the guest has handled all that was sent before: one of the lowest priority comes last.
+    pub fn settle(&self) {
+        let lowest = VECTORS[0];
+        let next = self.count(lowest) + 1;
+        let sent = self.vm().inject_msi(self.msi(), lowest.into());
+        assert_eq!(sent, Ok(()), "INJECT_MSI");
+        self.wait(lowest, next);
+    }
+
     /// Waits until a vCPU's slot is free for a request.
     pub fn until_free(&self, vcpu: u32) {
         let slot = self.0.page.slot(vcpu).expect("a slot");

@@ -177,6 +177,25 @@ impl Probe {
         self.call_with(channel::FAULT_PUSH, &mut fault) == 0
     }
 
+    /// The next hypercall `id` for a VM fails with `EIO`.
+    pub fn refuse(&self, id: u32, vmid: u16) {
+        self.push_fault(Fault {
+            vmid,
+            ..fault(id, -5)
+        });
+    }
+
+    /// The `skip + 1`th SET_MEMORY_REGIONS for a VM fails with `result` after `entry` entries, and `count - 1` after it.
+    pub fn fail_regions(&self, vmid: u16, skip: u32, entry: u32, count: u32, result: i64) {
+        self.push_fault(Fault {
+            vmid,
+            skip,
+            entry,
+            count,
+            ..fault(hypercall::SET_MEMORY_REGIONS, result)
+        });
+    }
+
     /// Forgets all faults that wait.
     pub fn clear_faults(&self) {
         assert_eq!(self.call(channel::FAULT_CLEAR as u32, 0, 0), 0);

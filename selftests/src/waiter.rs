@@ -111,6 +111,11 @@ impl<T: Send + 'static> Asleep<T> {
         sleeps(self.id) && self.waits()
     }
 
+    /// Whether it waits in the driver at this moment.
+    pub fn waits_in_driver(&self) -> bool {
+        waits_in_driver(&format!("self/task/{}", self.id))
+    }
+
     /// Whether it has not returned yet.
     pub fn waits(&self) -> bool {
         !self.thread.is_finished()
@@ -133,6 +138,12 @@ pub fn state(task: &str) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{task}/stat")).ok()?;
     // The name is in parentheses, the state comes next.
     stat.rsplit(") ").next()?.chars().next()
+}
+
+/// Whether a task waits in a function of the driver's.
+pub fn waits_in_driver(task: &str) -> bool {
+    let function = fs::read_to_string(format!("/proc/{task}/wchan"));
+    function.is_ok_and(|function| function.contains("acrn"))
 }
 
 /// Waits for something that must happen.

@@ -38,8 +38,6 @@ pub fn create_vm() -> Outcome {
         |created| {
             if let Ok(created) = created {
                 assert_works(&device, &probe, &page, created.vmid);
-                device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-                device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
             }
             assert_eq!(probe.vms().len(), 0, "VMs are left");
         },
@@ -47,14 +45,35 @@ pub fn create_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// The same with a module that had no VM yet, which needs memory for its lists.
+/// The same with a module that had no VM yet, which needs memory for its lists. They keep it, so each allocation has a
+/// module of its own.
 pub fn first_vm() -> Outcome {
     let path = need!(module::path());
-    module::unload();
-    module::load(&path);
-    create_vm()
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let page = RequestPage::new().expect("a request page");
+    let mut failures = 0;
+    for nth in 1.. {
+        module::unload();
+        module::load(&path);
+        let mut failing = need!(Failing::new());
+        let device = need!(Device::open());
+        let (created, has_failed) = failing.from(nth, || device.create(&page, cpus));
+        match created {
+            Ok(created) => assert_works(&device, &probe, &page, created.vmid),
+            Err(Errno::ENOMEM | Errno::EINVAL) if has_failed => failures += 1,
+            Err(error) => panic!("allocation {nth}: {error}"),
+        }
+        assert_eq!(probe.vms().len(), 0, "VMs are left, allocation {nth}");
+        if !has_failed {
+            break;
+        }
+    }
+    assert!(failures > 2, "{failures} failures");
+    Outcome::Passed
 }
 
+/// It has its ioeventfds and irqfds, and can be destroyed.
 fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
     let event = Event::new();
     let fd = event.as_raw_fd();
@@ -80,6 +99,8 @@ fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
         ..Default::default()
     };
     device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+    device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
 }
 
 /// The file is closed and there is no memory: all is given back.

@@ -8,14 +8,15 @@ use acrn_selftests::{
     counter::{AT, Counter},
     failing::Failing,
     harness::Outcome,
-    hypercall::SET_MEMORY_REGIONS,
     need,
     physical::{self, HPET, NOWHERE},
-    probe::fault,
     status::Status,
 };
-use mini_acrn_channel::Fault;
+use acrn_uapi::acrn_vm_memmap;
 use nix::errno::Errno;
+
+/// Pages that are set beside a guest.
+const PAGES: usize = 40;
 
 /// Panics unless `bytes` are mapped, pinned and told, and `before` and those are charged.
 fn assert_bytes(bench: &Bench, bytes: usize, before: u64) {
@@ -154,51 +155,55 @@ pub fn set_device() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG of the middle of a segment, which is there as a whole if it fails.
-pub fn split() -> Outcome {
+/// UNSET_MEMSEG of the middle of a segment, which is there as a whole if it fails. `check` sees how many bytes are left.
+fn check_split(bench: &Bench, area: &Area, middle: [usize; 2], check: impl Fn(usize)) -> Outcome {
     let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let area = scattered(1500);
-    let len = area.len();
-    let before = locked();
-    let middle = ram(GUEST + (700 * PAGE) as u64, &area, 700 * PAGE, 20 * PAGE);
-    bench.set(whole(&area)).expect("SET_MEMSEG");
+    let [first, pages] = middle;
+    let middle = ram(
+        GUEST + (first * PAGE) as u64,
+        area,
+        first * PAGE,
+        pages * PAGE,
+    );
+    bench.set(whole(area)).expect("SET_MEMSEG");
     failing.each(
         &[Errno::ENOMEM],
         || bench.unset(middle),
         |unset| {
-            let gone = if unset.is_ok() { 20 * PAGE } else { 0 };
-            assert_bytes(&bench, len - gone, before);
-            bench.set(whole(&area)).expect("SET_MEMSEG");
-            bench.assert_shows(GUEST, &area, 0, len);
-            assert_bytes(&bench, len, before);
+            let gone = if unset.is_ok() { pages * PAGE } else { 0 };
+            check(area.len() - gone);
+            bench.set(whole(area)).expect("SET_MEMSEG");
+            check(area.len());
         },
     );
-    bench.destroy();
     Outcome::Passed
 }
 
-/// The same of memory that is watched.
+/// Of pages all over the place.
+pub fn split() -> Outcome {
+    let bench = need!(Bench::new());
+    let (area, before) = (scattered(1500), locked());
+    let outcome = check_split(&bench, &area, [700, 20], |bytes| {
+        assert_bytes(&bench, bytes, before);
+        if bytes == area.len() {
+            bench.assert_shows(GUEST, &area, 0, bytes);
+        }
+    });
+    bench.destroy();
+    outcome
+}
+
+/// Of memory that is watched.
 pub fn split_watched() -> Outcome {
-    let mut failing = need!(Failing::new());
     let bench = need!(Bench::new());
     let area = need!(watched(8));
-    let middle = ram(GUEST + (3 * PAGE) as u64, &area, 3 * PAGE, 2 * PAGE);
-    bench.set(whole(&area)).expect("SET_MEMSEG");
-    failing.each(
-        &[Errno::ENOMEM],
-        || bench.unset(middle),
-        |unset| {
-            let gone = if unset.is_ok() { 2 * PAGE } else { 0 };
-            assert_eq!(bench.mapped_bytes(), (area.len() - gone) as u64);
-            bench.set(whole(&area)).expect("SET_MEMSEG");
-            assert_eq!(bench.mapped_bytes(), area.len() as u64);
-        },
-    );
+    let outcome = check_split(&bench, &area, [3, 2], |bytes| {
+        assert_eq!(bench.mapped_bytes(), bytes as u64);
+    });
     drop(area);
     bench.assert_nothing_left();
     bench.destroy();
-    Outcome::Passed
+    outcome
 }
 
 /// To take whole segments away needs no memory, nor does munmap of memory that is watched.
@@ -220,21 +225,26 @@ pub fn unset() -> Outcome {
     Outcome::Passed
 }
 
-/// While the guest runs: it goes on, has all of what was set or nothing, and gets nothing back before it is paused.
-pub fn set_while_running() -> Outcome {
-    const PAGES: usize = 40;
+/// SET_MEMSEG by `set` while the guest runs, which goes on. One that succeeds maps so many pages; the guest gets nothing
+/// back before it is paused.
+fn set_beside_guest(
+    errors: &[Errno],
+    mapped: usize,
+    set: impl Fn(&Counter, acrn_vm_memmap) -> Result<(), Errno>,
+) -> Outcome {
     let mut failing = need!(Failing::new());
     let counter = need!(Counter::running(Area::anonymous(PAGE)));
     let area = scattered(PAGES);
     let segment = ram(2 * AT, &area, 0, area.len());
     let mut parked = 0;
     failing.each(
-        &[Errno::ENOMEM],
-        || counter.set(segment),
+        errors,
+        || set(&counter, segment),
         |set| {
             counter.assert_counts();
             if set.is_ok() {
-                assert_eq!(counter.mapped_bytes(), ((1 + PAGES) * PAGE) as u64);
+                assert_eq!(counter.mapped_bytes(), ((1 + mapped) * PAGE) as u64);
+                counter.assert_pages(1 + PAGES + parked, parked);
                 counter.unset(segment).expect("UNSET_MEMSEG");
                 parked += PAGES;
             }
@@ -248,49 +258,28 @@ pub fn set_while_running() -> Outcome {
     Outcome::Passed
 }
 
+/// While the guest runs: it has all of what was set or nothing.
+pub fn set_while_running() -> Outcome {
+    set_beside_guest(&[Errno::ENOMEM], PAGES, Counter::set)
+}
+
 /// The hypervisor fails in the middle and does not take back what it mapped, while the guest runs and the kernel
 /// has no memory for anything: what the guest has stays pinned until it can be taken away.
 pub fn roll_back_fails() -> Outcome {
-    const PAGES: usize = 16;
-    let mut failing = need!(Failing::new());
-    let counter = need!(Counter::running(Area::anonymous(PAGE)));
-    let area = scattered(PAGES);
-    let segment = ram(2 * AT, &area, 0, area.len());
-    let mut parked = 0;
-    failing.each(
-        &[Errno::ENOMEM, Errno::EINVAL],
-        || {
-            counter.probe.push_fault(Fault {
-                entry: 5,
-                ..fault(SET_MEMORY_REGIONS, -22)
-            });
-            counter.probe.push_fault(Fault {
-                count: u32::MAX,
-                ..fault(SET_MEMORY_REGIONS, -1)
-            });
-            let set = counter.set(segment);
-            counter.probe.clear_faults();
-            // One that reached the hypervisor is the success that is waited for.
-            match set {
-                Err(Errno::EINVAL) => Ok(()),
-                Err(error) => Err(error),
-                Ok(()) => panic!("SET_MEMSEG"),
-            }
-        },
-        |reached| {
-            counter.assert_counts();
-            if reached.is_ok() {
-                assert_eq!(counter.mapped_bytes(), (6 * PAGE) as u64);
-                counter.assert_pages(1 + PAGES + parked, parked);
-                counter.unset(segment).expect("UNSET_MEMSEG");
-                parked += PAGES;
-            }
-            assert_eq!(counter.mapped_bytes(), PAGE as u64);
-            assert_eq!(counter.told_bytes(), PAGE as u64);
-            counter.assert_pages(1 + parked, parked);
-        },
-    );
-    counter.guest.vm.pause().expect("PAUSE_VM");
-    counter.assert_pages(1, 0);
-    Outcome::Passed
+    const DONE: u32 = 5;
+    let errors = [Errno::ENOMEM, Errno::EINVAL];
+    set_beside_guest(&errors, DONE as usize, |counter, segment| {
+        counter.probe.fail_regions(counter.vmid(), 0, DONE, 1, -22);
+        counter
+            .probe
+            .fail_regions(counter.vmid(), 0, 0, u32::MAX, -1);
+        let set = counter.set(segment);
+        counter.probe.clear_faults();
+        // One that reached the hypervisor is the success that is waited for.
+        match set {
+            Err(Errno::EINVAL) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => panic!("SET_MEMSEG"),
+        }
+    })
 }

@@ -10,7 +10,6 @@ use acrn_selftests::{
     held::Held,
     hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, RESET_VM},
     need,
-    probe::fault,
     program::{Access, read, write},
     scripted::{Answer, Idle, request},
     trace::Trace,
@@ -19,7 +18,6 @@ use acrn_selftests::{
 use acrn_uapi::{
     ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING, ACRN_IOREQ_STATE_PROCESSING, ioctl::*,
 };
-use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
 const READ: Access = read(Target::Port(0x510), Width::Four);
@@ -59,6 +57,14 @@ impl Pair {
         self.idle.page.slot(vcpu.into()).expect("a slot").state()
     }
 
+    /// Panics unless both vCPUs' slots are in this state.
+    #[track_caller]
+    fn assert_states(&self, state: u32) {
+        for vcpu in 0..VCPUS {
+            assert_eq!(self.state(vcpu), state, "vCPU {vcpu}");
+        }
+    }
+
     /// Returns when each VM was looked at after all that was raised before: the upcall that served the last of these
     /// requests began after the one before it had been served.
     fn until_looked_at(&self) {
@@ -70,10 +76,7 @@ impl Pair {
     /// Holds the hypercall of `command` while `meanwhile` runs.
     fn during(&self, (command, hypercall): (u32, u32), verdict: Verdict, meanwhile: impl FnOnce()) {
         if verdict == Verdict::Refused {
-            self.idle.probe.push_fault(Fault {
-                vmid: self.idle.vmid,
-                ..fault(hypercall, -5)
-            });
+            self.idle.probe.refuse(hypercall, self.idle.vmid);
         }
         let device = self.idle.device.clone();
         let held = Held::start(&self.idle.probe, hypercall, self.idle.vmid, move || {
@@ -106,9 +109,7 @@ fn holds_the_gate(pair: &Pair, command: (u32, u32)) {
             pair.raise(0, LATCH);
             pair.raise(1, READ);
             pair.until_looked_at();
-            for vcpu in 0..VCPUS {
-                assert_eq!(pair.state(vcpu), ACRN_IOREQ_STATE_PENDING, "vCPU {vcpu}");
-            }
+            pair.assert_states(ACRN_IOREQ_STATE_PENDING);
             assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
         });
         assert_eq!(pair.state(1), ACRN_IOREQ_STATE_PROCESSING);
@@ -124,29 +125,33 @@ fn holds_the_gate(pair: &Pair, command: (u32, u32)) {
     assert_eq!(latched, Answer::Driver(Some(LATCHED)));
 }
 
-/// RESET_VM. When it is not refused the requests are gone with it, and those to come are served.
-pub fn reset_holds_the_gate() -> Outcome {
-    let pair = need!(Pair::new());
-    let reset = (ACRN_IOCTL_RESET_VM, RESET_VM);
-    holds_the_gate(&pair, reset);
+/// The same of a command that is not refused. Returns a thread that waits for requests, and the vCPUs that were told that
+/// theirs are answered.
+fn holds_the_gate_for_good(pair: &Pair, command: (u32, u32)) -> (Waiter, Vec<u64>) {
     pair.idle
         .device
         .plain(ACRN_IOCTL_PAUSE_VM)
         .expect("PAUSE_VM");
     let trace = Trace::start(&pair.idle.probe);
     let waiter = Waiter::start(&pair.idle.device);
-    pair.during(reset, Verdict::Done, || {
+    pair.during(command, Verdict::Done, || {
         pair.raise(0, LATCH);
         pair.raise(1, READ);
         pair.until_looked_at();
-        for vcpu in 0..VCPUS {
-            assert_eq!(pair.state(vcpu), ACRN_IOREQ_STATE_PENDING, "vCPU {vcpu}");
-        }
+        pair.assert_states(ACRN_IOREQ_STATE_PENDING);
     });
-    for vcpu in 0..VCPUS {
-        assert_eq!(pair.state(vcpu), ACRN_IOREQ_STATE_FREE, "vCPU {vcpu}");
-    }
-    assert_eq!(pair.told(&trace), []);
+    pair.until_looked_at();
+    (waiter, pair.told(&trace))
+}
+
+/// RESET_VM. When it is not refused the requests are gone with it, and those to come are served.
+pub fn reset_holds_the_gate() -> Outcome {
+    let pair = need!(Pair::new());
+    let reset = (ACRN_IOCTL_RESET_VM, RESET_VM);
+    holds_the_gate(&pair, reset);
+    let (waiter, told) = holds_the_gate_for_good(&pair, reset);
+    pair.assert_states(ACRN_IOREQ_STATE_FREE);
+    assert_eq!(told, []);
     assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
     let latched = pair.idle.ask(read(CONFIG_ADDRESS, Width::Four));
     assert_eq!(latched, Answer::Driver(Some(0)));
@@ -161,22 +166,9 @@ pub fn destroy_holds_the_gate() -> Outcome {
     let pair = need!(Pair::new());
     let destroy = (ACRN_IOCTL_DESTROY_VM, DESTROY_VM);
     holds_the_gate(&pair, destroy);
-    pair.idle
-        .device
-        .plain(ACRN_IOCTL_PAUSE_VM)
-        .expect("PAUSE_VM");
-    let trace = Trace::start(&pair.idle.probe);
-    let waiter = Waiter::start(&pair.idle.device);
-    pair.during(destroy, Verdict::Done, || {
-        pair.raise(0, LATCH);
-        pair.raise(1, READ);
-        pair.until_looked_at();
-    });
-    pair.until_looked_at();
-    for vcpu in 0..VCPUS {
-        assert_eq!(pair.state(vcpu), ACRN_IOREQ_STATE_PENDING, "vCPU {vcpu}");
-    }
-    assert_eq!(pair.told(&trace), []);
+    let (waiter, told) = holds_the_gate_for_good(&pair, destroy);
+    pair.assert_states(ACRN_IOREQ_STATE_PENDING);
+    assert_eq!(told, []);
     assert_eq!(waiter.result(), Err(Errno::ENODEV));
     Outcome::Passed
 }

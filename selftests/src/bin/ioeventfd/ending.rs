@@ -3,7 +3,7 @@
 //! How long ranges last, and that eventfds are released when they end. What is left of VMs is for the harness
 //! to find out.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{sync::mpsc, thread};
 
 use acrn_ioctls::{IoEvent, IoEventAddress, Width};
 use acrn_selftests::{
@@ -11,11 +11,11 @@ use acrn_selftests::{
     event::{Event, until_released},
     guest::Guest,
     harness::{self, Outcome},
-    hypercall::NOTIFY_REQUEST_FINISH,
+    hypercall::{NOTIFY_REQUEST_FINISH, PAUSE_VM},
     leaks::{Snapshot, module_users},
     need,
     probe::Probe,
-    program::{self, write},
+    program::{self, read, write},
     scripted::{Answer, Idle, request},
     trace::Trace,
     waiter::until,
@@ -163,9 +163,9 @@ pub fn next_vm_has_none() -> Outcome {
 }
 
 /// DESTROY_VM of one VM while the upcall is under way, at another one's write: the upcall walks over all VMs, so that
-/// DESTROY_VM must not return before it has ended.
+/// DESTROY_VM must not return before it has ended. Which came first is in the trace.
 pub fn destroy_waits_for_upcall() -> Outcome {
-    const UNDER_WAY_MS: u16 = 3000;
+    const UNDER_WAY_MS: u16 = 1500;
     let masks = need!(cpus::pick_many(&[1, 1]));
     let writer = need!(Idle::on(masks[0]));
     let other = need!(Idle::on(masks[1]));
@@ -174,10 +174,14 @@ pub fn destroy_waits_for_upcall() -> Outcome {
     // The upcall is CPU 0's, which stands still in it.
     need!(cpus::stay_on(1));
     let (sender, word) = mpsc::channel();
-    let device = other.device.clone();
+    let (device, vmid) = (other.device.clone(), other.vmid);
+    let marker = need!(Probe::open());
     let destroyer = thread::spawn(move || {
         word.recv().expect("a word");
-        device.plain(ACRN_IOCTL_DESTROY_VM)
+        let destroyed = device.plain(ACRN_IOCTL_DESTROY_VM);
+        // There is no such VM any more: this is nothing but a mark.
+        marker.call(PAUSE_VM, vmid.into(), 0);
+        destroyed
     });
     let probe = &writer.probe;
     let trace = Trace::start(probe);
@@ -188,14 +192,13 @@ pub fn destroy_waits_for_upcall() -> Outcome {
         probe.is_held() || !trace.calls(NOTIFY_REQUEST_FINISH).is_empty()
     });
     sender.send(()).expect("the thread waits");
-    // Long enough for one that does not wait.
-    thread::sleep(Duration::from_millis(300));
-    let too_early = destroyer.is_finished() && probe.is_held();
-    probe.release();
-    assert!(!too_early, "DESTROY_VM returned before the upcall");
     until("DESTROY_VM returns", || destroyer.is_finished());
     assert_eq!(destroyer.join().expect("a thread"), Ok(()));
     until("the write has signalled", || event.take() == 1);
+    let ids = trace.ids();
+    let at = |id| ids.iter().position(|known| *known == id);
+    let [upcall, return_] = [NOTIFY_REQUEST_FINISH, PAUSE_VM].map(at);
+    assert!(upcall < return_, "DESTROY_VM returned before the upcall");
     Outcome::Passed
 }
 
@@ -230,7 +233,9 @@ pub fn close_while_writing() -> Outcome {
     guest.close();
     assert_eq!(before.leaks(), [""; 0]);
     event.take();
-    thread::sleep(Duration::from_millis(50));
+    // The upcalls that came before have been served when this one is.
+    let idle = need!(Idle::new());
+    assert_eq!(idle.ask(read(PORT, Width::Four)), Answer::DeviceModel);
     assert_eq!(event.take(), 0, "signals of a VM that is gone");
     drop(event);
     until_released(&[id]);

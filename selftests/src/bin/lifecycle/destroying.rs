@@ -29,7 +29,7 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-use crate::{gone::give_eventfds, orphans::refuse};
+use crate::gone::give_eventfds;
 
 const READ: Access = read(Target::Port(0x510), Width::Four);
 const CONFIG_ADDRESS: Access = write(Target::Port(0xcf8), Width::Four, 0x8000_0000);
@@ -64,7 +64,7 @@ impl End {
             idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
         }
         if self == Self::Refused {
-            refuse(probe, DESTROY_VM, idle.vmid);
+            probe.refuse(DESTROY_VM, idle.vmid);
         }
         let device = idle.device.clone();
         Held::start(probe, DESTROY_VM, idle.vmid, move || {
@@ -234,7 +234,7 @@ pub fn close() -> Outcome {
         let (events, ids) = give_eventfds(&*idle.device);
         let slot = idle.page.slot(0).expect("slot 0");
         if refused {
-            refuse(&last.probe, DESTROY_VM, idle.vmid);
+            last.probe.refuse(DESTROY_VM, idle.vmid);
         }
         let Some(device) = Arc::into_inner(idle.device) else {
             panic!("nobody else has the device");
@@ -309,7 +309,7 @@ pub fn interrupts_after_refused_reset() -> Outcome {
     idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let trace = Trace::start(&idle.probe);
     for _ in 0..2 {
-        refuse(&idle.probe, RESET_VM, idle.vmid);
+        idle.probe.refuse(RESET_VM, idle.vmid);
         let reset = idle.device.plain(ACRN_IOCTL_RESET_VM);
         assert_eq!(reset, Err(Errno::EIO));
         event.signal();

@@ -22,8 +22,6 @@ use acrn_selftests::{
 use acrn_uapi::ioctl::*;
 use mini_acrn_channel::ANY_VM;
 
-use crate::orphans::refuse;
-
 /// Runs `end`, and checks that nothing is left, and that the hypervisor was told to pause and to destroy.
 fn ends_well(end: impl FnOnce() -> Result<(), String>) -> Outcome {
     let before = Snapshot::take();
@@ -179,7 +177,7 @@ pub fn close_pause_refused() -> Outcome {
     guest.vm.start().expect("START_VM");
     guest.serve(1, |_, _| 0);
     guest.vm.pause().expect("PAUSE_VM");
-    refuse(&probe, hypercall::PAUSE_VM, guest.vm.vmid());
+    probe.refuse(hypercall::PAUSE_VM, guest.vm.vmid());
     guest.close();
     assert_eq!(before.leaks(), [""; 0]);
     Outcome::Passed

@@ -225,14 +225,8 @@ pub fn while_command_waits() -> Outcome {
     });
     let has_the_id = || !trace.calls(CREATE_VM).is_empty();
     let creator = Asleep::start(has_the_id, move || create_raw(cpus));
-    // It waits to end the older one: for longer than for anything else.
-    let mut asleep = 0;
     until("the new VM waits for the older one", || {
-        asleep = match creator.sleeps() {
-            true => asleep + 1,
-            false => 0,
-        };
-        asleep > 20
+        creator.waits_in_driver()
     });
     let sharing = older.clone();
     let starter = Asleep::start(|| true, move || sharing.plain(ACRN_IOCTL_START_VM));

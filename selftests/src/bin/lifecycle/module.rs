@@ -21,8 +21,6 @@ use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
 use mini_acrn_channel::vm_state;
 use nix::errno::Errno;
 
-use crate::orphans::refuse;
-
 /// A VM that the hypervisor would not destroy when its file was closed: it goes with the module, which gives its
 /// memory back (A1).
 pub fn unload_with_orphan() -> Outcome {
@@ -67,7 +65,7 @@ pub fn stays_while_guest_lives() -> Outcome {
     assert_eq!(guest.serve(1, |_, _| 7).len(), 1);
     assert_eq!(guest.memory.read::<u32>(RESULTS as usize), 7);
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    refuse(&probe, DESTROY_VM, guest.vm.vmid());
+    probe.refuse(DESTROY_VM, guest.vm.vmid());
     let destroyer = device.clone();
     let held = Held::start(&probe, DESTROY_VM, guest.vm.vmid(), move || {
         destroyer.plain(ACRN_IOCTL_DESTROY_VM)

@@ -16,7 +16,7 @@ use acrn_selftests::{
     hypercall::{DESTROY_VM, INJECT_MSI, NOTIFY_REQUEST_FINISH, PAUSE_VM},
     module, need,
     physical::{self, NOWHERE},
-    probe::{Probe, fault},
+    probe::Probe,
     program::{self, RESULTS, read, write},
     scripted::request,
     status::Status,
@@ -24,17 +24,9 @@ use acrn_selftests::{
     waiter::{Asleep, until},
 };
 use acrn_uapi::ioctl::{ACRN_IOCTL_CREATE_IOREQ_CLIENT, ACRN_IOCTL_SET_MEMSEG};
-use mini_acrn_channel::{Fault, kind, vm_state};
+use mini_acrn_channel::{kind, vm_state};
 
 use crate::gone::{DOORBELL, PINS, give_eventfds, pinned};
-
-/// The next hypercall `id` for a VM is refused.
-pub fn refuse(probe: &Probe, id: u32, vmid: u16) {
-    probe.push_fault(Fault {
-        vmid,
-        ..fault(id, -5)
-    });
-}
 
 /// How often the hypervisor was told `id` of a VM.
 fn told(trace: &Trace<'_>, id: u32, vmid: u16) -> usize {
@@ -67,7 +59,7 @@ impl Running {
         until("the guest asks", || slot.is_ours());
         let trace = Trace::start(probe);
         for id in [PAUSE_VM, DESTROY_VM] {
-            refuse(probe, id, vmid);
+            probe.refuse(id, vmid);
         }
         guest.close();
         until("the guest runs on", || {
@@ -154,7 +146,7 @@ pub fn that_is_paused() -> Outcome {
     let vmid = guest.vm.vmid();
     guest.vm.start().expect("START_VM");
     guest.serve(1, |_, _| 0);
-    refuse(&probe, DESTROY_VM, vmid);
+    probe.refuse(DESTROY_VM, vmid);
     guest.close();
     let [irqfd, doorbell] = &events;
     let trace = Trace::start(&probe);
@@ -190,7 +182,7 @@ fn ring_of_other() -> program::Access {
 
 /// A VM with a client, which is made while the orphan `orphan` is refused once more.
 fn create_bystander(probe: &Probe, cpus: u64, orphan: u16) -> (Device, RequestPage, u16) {
-    refuse(probe, DESTROY_VM, orphan);
+    probe.refuse(DESTROY_VM, orphan);
     let (device, page, vmid) = create_raw(cpus);
     device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
@@ -211,7 +203,7 @@ pub fn two() -> Outcome {
     });
     let vmids = [guests[0].vm.vmid(), guests[1].vm.vmid()];
     for vmid in vmids {
-        refuse(&probe, DESTROY_VM, vmid);
+        probe.refuse(DESTROY_VM, vmid);
     }
     for guest in guests {
         guest.close();
@@ -220,7 +212,7 @@ pub fn two() -> Outcome {
     assert_eq!(pinned(before), 2 * PINS);
 
     let trace = Trace::start(&probe);
-    refuse(&probe, DESTROY_VM, vmids[0]);
+    probe.refuse(DESTROY_VM, vmids[0]);
     let (device, page, _) = create_raw(masks[2]);
     for vmid in vmids {
         assert_eq!(told(&trace, DESTROY_VM, vmid), 1, "VM {vmid}");
@@ -246,9 +238,9 @@ pub fn tried_beside_io() -> Outcome {
     orphan.serve(1, |_, _| 0);
     let accesses = [read(Target::Port(0x510), Width::Four); 3];
     let other = Guest::long_mode(masks[1], &program::long_mode(&accesses));
-    refuse(&probe, DESTROY_VM, vmid);
+    probe.refuse(DESTROY_VM, vmid);
     orphan.close();
-    refuse(&probe, DESTROY_VM, vmid);
+    probe.refuse(DESTROY_VM, vmid);
     let cpus = masks[2];
     let held = Held::start(&probe, DESTROY_VM, vmid, move || create_raw(cpus));
     other.vm.start().expect("START_VM of another VM");
@@ -287,7 +279,7 @@ fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, Area), String> 
         .expect("SET_MEMSEG");
     guest.vm.start().expect("START_VM");
     guest.serve(1, |_, _| 0);
-    refuse(probe, DESTROY_VM, vmid);
+    probe.refuse(DESTROY_VM, vmid);
     guest.close();
     assert_eq!(probe.mapping(vmid, WATCHED).mapped, 1, "of the orphan");
     Ok((vmid, area))
@@ -316,7 +308,7 @@ pub fn loses_memory_while_tried() -> Outcome {
     for refused in [true, false] {
         let (vmid, area) = need!(with_watched_memory(&probe, masks[0]));
         if refused {
-            refuse(&probe, DESTROY_VM, vmid);
+            probe.refuse(DESTROY_VM, vmid);
         }
         let cpus = masks[1];
         let held = Held::start(&probe, DESTROY_VM, vmid, move || create_raw(cpus));

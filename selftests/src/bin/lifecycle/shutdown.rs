@@ -17,7 +17,7 @@ use acrn_selftests::{
     module, need,
     probe::{Probe, fault},
     program,
-    waiter::{Asleep, state, until},
+    waiter::{Asleep, until, waits_in_driver},
 };
 use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
 use mini_acrn_channel::{ANY_VM, Fault};
@@ -69,15 +69,8 @@ pub fn late_creators() -> Outcome {
     let (first, second) = (masks[0], masks[1]);
     let held = Held::start(&probe, CREATE_VM, ANY_VM, move || create(first));
     harness::ready();
-    // The driver waits for the first one, in the call of init's that reboots.
-    let mut asleep = 0;
-    until("init reboots", || {
-        asleep = match state("1") {
-            Some('D') => asleep + 1,
-            _ => 0,
-        };
-        asleep > 20
-    });
+    // It waits for the first one, in the call of init's that reboots.
+    until("init reboots", || waits_in_driver("1"));
     let _second = Asleep::start(|| true, move || create(second));
     held.release();
     loop {

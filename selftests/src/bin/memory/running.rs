@@ -23,17 +23,6 @@ use nix::errno::Errno;
 /// Pages of the guest that it counts in.
 const OWN: usize = 8;
 
-/// The `skip + 1`th hypercall from now on fails after `entry` entries.
-fn fail(counter: &Counter, skip: u32, entry: u32, count: u32, result: i64) {
-    counter.probe.push_fault(Fault {
-        vmid: counter.guest.vm.vmid(),
-        skip,
-        entry,
-        count,
-        ..fault(SET_MEMORY_REGIONS, result)
-    });
-}
-
 fn assert_mapped(counter: &Counter, pages: usize) {
     assert_eq!(counter.mapped_bytes(), (pages * PAGE) as u64, "mapped");
 }
@@ -48,8 +37,10 @@ pub fn roll_back_refused() -> Outcome {
     let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
     let area = scattered(PAGES);
     let segment = ram(2 * AT, &area, 0, area.len());
-    fail(&counter, 0, 5, 1, -22);
-    fail(&counter, 0, 0, u32::MAX, -1);
+    counter.probe.fail_regions(counter.vmid(), 0, 5, 1, -22);
+    counter
+        .probe
+        .fail_regions(counter.vmid(), 0, 0, u32::MAX, -1);
     assert_eq!(counter.set(segment), Err(Errno::EINVAL));
     counter.probe.clear_faults();
     counter.assert_counts();
@@ -88,8 +79,8 @@ pub fn first_batch_stays() -> Outcome {
     if batches < 2 {
         skip!("{batches} batch is enough for the memory");
     }
-    fail(&counter, 1, 3, 1, -22);
-    fail(&counter, 1, 0, 1, -1);
+    counter.probe.fail_regions(counter.vmid(), 1, 3, 1, -22);
+    counter.probe.fail_regions(counter.vmid(), 1, 0, 1, -1);
     assert_eq!(counter.set(segment), Err(Errno::EINVAL));
     counter.probe.clear_faults();
     counter.assert_counts();
@@ -119,7 +110,7 @@ pub fn unset_fails_page_wise() -> Outcome {
         PAGE as u64
     ));
     // 8 pages, 4 and 2 of them miss one. The first by itself would be deleted.
-    fail(&counter, 3, 0, 1, -1);
+    counter.probe.fail_regions(counter.vmid(), 3, 0, 1, -1);
     assert_eq!(counter.unset(counter.segment()), Err(Errno::EPERM));
     counter.probe.clear_faults();
     counter.assert_counts();

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
-mod asleep;
+mod at_port;
 mod interrupts;
 mod requests;
 mod under_way;

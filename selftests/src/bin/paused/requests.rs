@@ -20,7 +20,7 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-use crate::asleep::Asleep;
+use crate::at_port::AtPort;
 
 const PORT: Target = Target::Port(0x510);
 const DOORBELL: Target = Target::Memory(0xd000_0040);
@@ -37,7 +37,7 @@ fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
     for reset in [true, false] {
         let probe = Probe::open().ok();
         let trace = probe.as_ref().map(Trace::start);
-        let guest = Asleep::new(cpus, Asleep::at_port());
+        let guest = AtPort::new(cpus, AtPort::program());
         guest.pause();
         assert_eq!(finish(&guest), Ok(()));
         let slot = guest.page.slot(0).expect("slot 0");
@@ -52,7 +52,7 @@ fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
             let created = guest.vm.create_ioreq_client();
             let created = created.map_err(|error| error.errno());
             assert!(matches!(created, Ok(()) | Err(libc::EEXIST)), "{created:?}");
-            guest.start_again(Asleep::at_port());
+            guest.start_again(AtPort::program());
             let asked = guest.serve(1, |_, _| 7);
             assert_eq!(asked.len(), 1);
             if let Some(trace) = &trace {
@@ -90,7 +90,7 @@ pub fn close() -> Outcome {
     let cpus = need!(cpus::pick(1));
     for paused in [false, true] {
         let trace = Trace::start(&probe);
-        let guest = Asleep::new(cpus, Asleep::at_port());
+        let guest = AtPort::new(cpus, AtPort::program());
         if paused {
             guest.pause();
         }
@@ -106,7 +106,7 @@ pub fn close() -> Outcome {
 pub fn close_refused() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
-    let guest = Asleep::new(cpus, Asleep::at_port());
+    let guest = AtPort::new(cpus, AtPort::program());
     let vmid = guest.vm.vmid();
     let trace = Trace::start(&probe);
     probe.push_fault(fault(DESTROY_VM, -1));

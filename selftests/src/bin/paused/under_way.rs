@@ -21,14 +21,12 @@ use acrn_selftests::{
     held::Held,
     hypercall::{INJECT_MSI, NOTIFY_REQUEST_FINISH, PAUSE_VM, SET_IRQLINE},
     need,
-    probe::fault,
     program::{read, write},
     scripted::{Idle, request},
     trace::Trace,
     waiter::until,
 };
 use acrn_uapi::{ioctl::*, *};
-use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
 const READ: acrn_selftests::program::Access = read(Target::Port(0x510), Width::Four);
@@ -75,10 +73,7 @@ impl Bystanders {
     fn pause_while(&self, fails: bool, act: impl FnOnce()) {
         let vmid = self.idle.vmid;
         if fails {
-            self.idle.probe.push_fault(Fault {
-                vmid,
-                ..fault(PAUSE_VM, -5)
-            });
+            self.idle.probe.refuse(PAUSE_VM, vmid);
         }
         let device = self.idle.device.clone();
         let held = Held::start(&self.idle.probe, PAUSE_VM, vmid, move || {

@@ -101,7 +101,7 @@ pub fn ioeventfd_comes_and_goes() -> Outcome {
 /// While others signal: what comes while it is not assigned is injected when it is.
 pub fn irqfd_comes_and_goes() -> Outcome {
     let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
-    let vector = VECTORS[0];
+    let vector = VECTORS[1];
     let event = Event::new();
     let vm = listener.vm();
     let msi = listener.msi();
@@ -126,12 +126,11 @@ pub fn irqfd_comes_and_goes() -> Outcome {
         vm.deassign_irqfd(&event).expect("DEASSIGN");
         listener.count(vector) > 0
     });
-    // Everything that is under way has arrived.
-    thread::sleep(Duration::from_millis(200));
+    listener.settle();
     let before = listener.count(vector);
     event.take();
     event.signal();
-    thread::sleep(Duration::from_millis(50));
+    listener.settle();
     listener.assert_count(vector, before);
     assign();
     listener.wait(vector, before + 1);

@@ -23,12 +23,11 @@ use acrn_selftests::{
     held::Held,
     hypercall::{DESTROY_VM, PAUSE_VM, RESET_VM},
     need,
-    probe::{Probe, fault},
+    probe::Probe,
     program::{self, SECOND_RESULTS},
     waiter::until,
 };
-use acrn_uapi::{ACRN_IOEVENTFD_FLAG_DEASSIGN, ACRN_IOEVENTFD_FLAG_PIO, acrn_ioeventfd, ioctl::*};
-use mini_acrn_channel::Fault;
+use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
 use crate::end;
@@ -127,13 +126,6 @@ impl Busy {
         assert_eq!(rung, Ok(()), "IOEVENTFD");
     }
 
-    fn refuse(&self, hypercall: u32) {
-        self.probe.push_fault(Fault {
-            vmid: self.guest.vm.vmid(),
-            ..fault(hypercall, -5)
-        });
-    }
-
     /// Plays `act` beside the thread that serves, over and over, and counts in the end.
     fn play(&self, mut act: impl FnMut(usize)) {
         self.guest.vm.start().expect("START_VM");
@@ -168,7 +160,7 @@ pub fn beside_io() -> Outcome {
     let busy = need!(Busy::new());
     busy.play(|round| {
         let (command, hypercall) = COMMANDS[round % COMMANDS.len()];
-        busy.refuse(hypercall);
+        busy.probe.refuse(hypercall, busy.guest.vm.vmid());
         let refused = busy.device.plain(command);
         assert_eq!(refused, Err(Errno::EIO), "{command:#x}");
         match round % 4 {
@@ -189,12 +181,15 @@ pub fn held_beside_io() -> Outcome {
         if round % 2 == 0 {
             busy.ring(0);
         }
-        busy.refuse(hypercall);
+        busy.probe.refuse(hypercall, busy.guest.vm.vmid());
         let device = busy.device.clone();
         let vmid = busy.guest.vm.vmid();
         let held = Held::start(&busy.probe, hypercall, vmid, move || device.plain(command));
-        // Long enough for each vCPU to come to its next request.
-        thread::sleep(std::time::Duration::from_millis(5));
+        for (_, slot) in busy.guest.page.slots().take(2) {
+            until("the next request waits", || {
+                slot.state() != ACRN_IOREQ_STATE_FREE
+            });
+        }
         assert_eq!(held.release(), Err(Errno::EIO), "{command:#x}");
         busy.until_both_go_on();
         if round % 2 == 0 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest of which it can be seen whether it runs.
+//! A guest that waits at a port, of which it can be seen whether it runs.
 
 use std::ops::Deref;
 
@@ -11,11 +11,11 @@ use acrn_selftests::{
 };
 
 /// The guest. Once it is paused its memory must not change.
-pub struct Asleep {
+pub struct AtPort {
     guest: Guest,
 }
 
-impl Deref for Asleep {
+impl Deref for AtPort {
     type Target = Guest;
 
     fn deref(&self) -> &Guest {
@@ -26,9 +26,9 @@ impl Deref for Asleep {
 /// What the word holds that the guest writes when it was answered.
 const UNWRITTEN: u64 = 0x5a5a_a5a5_5a5a_a5a5;
 
-impl Asleep {
+impl AtPort {
     /// A program that reads a port.
-    pub fn at_port() -> Vec<u8> {
+    pub fn program() -> Vec<u8> {
         program::long_mode(&[read(Target::Port(0x510), Width::Four)])
     }
 
