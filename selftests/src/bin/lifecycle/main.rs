@@ -96,6 +96,7 @@ fn main() -> ExitCode {
             orphans::loses_memory_while_tried,
         ),
         Test::new("unload_with_orphan", module::unload_with_orphan),
+        Test::new("unload_beside_upcall", module::unload_beside_upcall),
         Test::new("unload_with_running_orphan", orphans::that_runs_at_unload),
         Test::new("close_paused", ending::close_paused),
         Test::new("close_pause_refused", ending::close_pause_refused),

@@ -2,7 +2,7 @@
 
 //! The module goes while something of it is left.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -11,11 +11,13 @@ use acrn_selftests::{
     guest::{Guest, MEMORY, create_raw},
     harness::Outcome,
     held::Held,
-    hypercall::DESTROY_VM,
+    hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, PAUSE_VM},
     leaks, module, need,
     probe::{Probe, fault},
-    program::{self, RESULTS, read},
+    program::{self, RESULTS, read, write},
+    scripted::{Idle, request},
     trace::Trace,
+    waiter::until,
 };
 use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
 use mini_acrn_channel::vm_state;
@@ -45,6 +47,42 @@ pub fn unload_with_orphan() -> Outcome {
 
     module::load(&path);
     create_raw(cpus);
+    Outcome::Passed
+}
+
+/// An upcall for a VM that was not destroyed is under way when the module goes, which waits for its end.
+pub fn unload_beside_upcall() -> Outcome {
+    const UNDER_WAY_MS: u16 = 3000;
+    let path = need!(module::path());
+    let Idle {
+        probe,
+        device,
+        page: _page,
+        vmid,
+    } = need!(Idle::new());
+    // The upcall is CPU 0's, which stands still in it.
+    need!(cpus::stay_on(1 - cpus::UPCALLS));
+    // One that is paused is not notified.
+    for id in [PAUSE_VM, DESTROY_VM] {
+        probe.refuse(id, vmid);
+    }
+    drop(device);
+    let trace = Trace::start(&probe);
+    probe.hold_for(NOTIFY_REQUEST_FINISH, vmid, UNDER_WAY_MS);
+    let access = write(Target::Port(0xcf8), Width::Four, 0);
+    assert_eq!(probe.raise(request(vmid, 0, access)), 0);
+    until("the upcall is under way, or over", || {
+        probe.is_held() || !trace.calls(NOTIFY_REQUEST_FINISH).is_empty()
+    });
+    let unloader = thread::spawn(module::unload);
+    // Long enough for one that does not wait.
+    thread::sleep(Duration::from_millis(300));
+    let too_early = unloader.is_finished() && probe.is_held();
+    probe.release();
+    assert!(!too_early, "the module went before the upcall's end");
+    unloader.join().expect("rmmod");
+    module::load(&path);
+    assert_eq!(probe.vms().len(), 0, "VMs");
     Outcome::Passed
 }
 
