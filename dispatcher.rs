@@ -139,7 +139,7 @@ impl Work for Rest {
                 return;
             };
             let id = vm.id();
-            let pass = vm.requests().dispatch(Server::Thread);
+            let pass = vm.requests().dispatch(Server::Thread, Instant::now());
             drop(served);
             if let Some(vcpu) = pass.left {
                 pr_err_ratelimited!("VM {}: a request of vCPU {} waits for a client\n", id, vcpu);
@@ -166,11 +166,12 @@ impl Prompt {
             if !requests.are_pending() {
                 continue;
             }
-            if !entry.budget.allows(Instant::now()) {
+            let now = Instant::now();
+            if !entry.budget.allows(now) {
                 is_done = false;
                 continue;
             }
-            let pass = requests.dispatch(Server::Upcall);
+            let pass = requests.dispatch(Server::Upcall, now);
             entry.budget.pay(pass.time, vms);
             is_done &= pass.left.is_none();
         }

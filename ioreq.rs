@@ -107,7 +107,9 @@ pub(crate) struct Counts {
 
 impl Counts {
     fn taken(&self) -> u64 {
-        self.device_model + self.ioeventfd + self.pci_config
+        self.device_model
+            .wrapping_add(self.ioeventfd)
+            .wrapping_add(self.pci_config)
     }
 }
 
@@ -180,14 +182,13 @@ impl IoRequests {
             .any(|vcpu| self.page.slot(vcpu).is_pending())
     }
 
-    /// Takes every pending request, in one pass over the slots. Any context in which a `spinlock_t` may be
-    /// taken.
-    pub(crate) fn dispatch(&self, server: Server) -> Pass {
-        let begun = Instant::now();
+    /// Takes every pending request, in one pass over the slots that `begun` just now. Any context in which a
+    /// `spinlock_t` may be taken.
+    pub(crate) fn dispatch(&self, server: Server, begun: Instant) -> Pass {
         let mut state = self.state.lock();
         let before = state.counts.taken();
         let left = self.scan(&mut state);
-        let requests = state.counts.taken() - before;
+        let requests = state.counts.taken().wrapping_sub(before);
         let time = Instant::now().since(begun);
         let work = match server {
             Server::Upcall => &mut state.counts.upcall,
