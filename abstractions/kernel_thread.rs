@@ -77,7 +77,8 @@ impl<W: Work> KernelThread<W> {
             pin_init!(Shared {
                 work,
                 woken: Atomic::new(false),
-                sleeper <- SimpleWaitQueue::new(W::NAME, static_lock_class!()),
+                // The class is the same for all threads.
+                sleeper <- SimpleWaitQueue::new(c"kernel_thread", static_lock_class!()),
             }),
             GFP_KERNEL,
         )?;
