@@ -33,6 +33,9 @@ help:
 	@echo '  compare          record anew what our driver and upstream'\''s do, in testbed/record; fails if'
 	@echo '                   that changed (ONLY=PROGRAM: of that program; ONLY=transcript: the cases of'
 	@echo '                   both drivers, takes some minutes)'
+	@echo '  bench            what the paths through our driver and upstream'\''s cost, in instructions, into'
+	@echo '                   Documentation and README; fails if ours misses a target (ONLY=P1,P4: those'
+	@echo '                   paths, on the screen only)'
 	@echo '  check-debug      the selftests on a kernel with KASAN, kmemleak, lockdep and more: any complaint'
 	@echo '                   of the kernel is a failure (slow; ONLY=... as above)'
 	@echo '  check-rt         the same on a real-time kernel (PREEMPT_RT) that watches its locks'
@@ -130,9 +133,9 @@ rustfmtcheck:
 
 # The test-bed ----------------------------------------------------------------
 
-.PHONY: run check check-debug check-rt compare mutants setup
+.PHONY: run check check-debug check-rt compare bench mutants setup
 # To bash SECONDS is a clock.
-run check check-debug check-rt compare mutants setup:
+run check check-debug check-rt compare bench mutants setup:
 	@TEST_SECONDS='$(SECONDS)' exec env -u SECONDS testbed/setup/setup.sh $@
 
 .PHONY: distclean-cache

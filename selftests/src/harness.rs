@@ -37,6 +37,7 @@ const SINGLE: &str = "--single";
 /// Options, see [`Options`].
 const SEED: &str = "--seed";
 const SECONDS: &str = "--seconds";
+const ROUNDS: &str = "--rounds";
 const DECLARED_ORDER: &str = "--declared-order";
 const IMPATIENT: &str = "--impatient";
 /// The word of [`ready`].
@@ -150,6 +151,8 @@ struct Options {
     seed: u64,
     /// `--seconds N`: how long tests go on that can go on for any time.
     seconds: Option<u64>,
+    /// `--rounds N`: how often what is measured is done.
+    rounds: Option<u64>,
     /// `--declared-order`: tests are not shuffled. For drivers that do not survive some of them.
     declared_order: bool,
     /// `--impatient`: a test has hung when the system was idle for a part of its time limit. For drivers on which many
@@ -166,18 +169,20 @@ impl Options {
             // Short enough to be typed again.
             seed: fastrand::u32(..).into(),
             seconds: None,
+            rounds: None,
             declared_order: false,
             impatient: false,
         };
         let mut rest = arguments;
         while let Some((option, more)) = rest.split_first() {
             rest = match option.as_str() {
-                SEED | SECONDS => {
+                SEED | SECONDS | ROUNDS => {
                     let number = more.first().and_then(|number| number.parse().ok());
                     let number = number.ok_or_else(|| format!("{option} needs a number"))?;
-                    match option == SEED {
-                        true => options.seed = number,
-                        false => options.seconds = Some(number),
+                    match option.as_str() {
+                        SEED => options.seed = number,
+                        SECONDS => options.seconds = Some(number),
+                        _ => options.rounds = Some(number),
                     }
                     &more[1..]
                 }
@@ -198,8 +203,10 @@ impl Options {
     /// Arguments for a process of the same run.
     fn arguments(self) -> Vec<String> {
         let mut arguments = vec![SEED.to_owned(), self.seed.to_string()];
-        if let Some(seconds) = self.seconds {
-            arguments.extend([SECONDS.to_owned(), seconds.to_string()]);
+        for (option, value) in [(SECONDS, self.seconds), (ROUNDS, self.rounds)] {
+            if let Some(value) = value {
+                arguments.extend([option.to_owned(), value.to_string()]);
+            }
         }
         if self.impatient {
             arguments.push(IMPATIENT.to_owned());
@@ -222,6 +229,7 @@ pub fn seconds() -> Option<u64> {
     options().seconds
 }
 
+<<<<<<< HEAD
 /// For something that must happen before `limit`.
 pub fn patience(limit: Duration) -> Patience {
     let patience = Patience::new(limit);
@@ -242,6 +250,11 @@ fn idle() -> Duration {
         online.ok().flatten().map_or(1, |cpus| cpus as u32)
     });
     Duration::from_secs_f64(idle.expect("seconds")) / cpus
+=======
+/// How often what is measured is to be done, if that was said.
+pub fn rounds() -> Option<u64> {
+    options().rounds
+>>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
 }
 
 /// A process of this program for one test or helper.
@@ -497,9 +510,15 @@ mod tests {
 
     #[test]
     fn a_test_has_the_options_of_its_program() {
+<<<<<<< HEAD
         let words = ["--seed", "7", "--seconds", "9", "--impatient"];
         let options = read(&words).unwrap().0;
         assert_eq!(options.arguments(), words);
+=======
+        let arguments = ["--seed", "7", "--seconds", "9", "--rounds", "5"];
+        let options = read(&arguments).unwrap().0;
+        assert_eq!(options.arguments(), arguments);
+>>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::{
 use acrn_uapi::acrn_vm_creation;
 use mini_acrn_channel as channel;
 use mini_acrn_channel::{
-    DeviceDma, Fault, GuestAccess, Hold, MappingQuery, RaiseRequest, TraceRead, VmInfo, VmList,
+    Account, DeviceDma, Fault, GuestAccess, Hold, MappingQuery, RaiseRequest, TraceRead, VmInfo,
+    VmList,
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
@@ -306,6 +307,13 @@ impl Probe {
             "DEVICE_DMA: {result}"
         );
         result == 0
+    }
+
+    /// The time that mini-ACRN took since the last time that this was asked.
+    pub fn take_account(&self) -> Account {
+        let mut account = Account::new_zeroed();
+        self.must(channel::ACCOUNT_TAKE, &mut account);
+        account
     }
 
     /// Reads up to [`channel::RECORDS_PER_READ`] records from `seq`; `None` for no newer ones.

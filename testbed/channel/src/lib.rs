@@ -48,6 +48,8 @@ pub const KICKS_HOLD: u64 = 0x8000_00FC;
 pub const SLOT_TRAP: u64 = 0x8000_00FD;
 /// Of [`SLOT_TRAP`].
 pub const NO_SLOT: u64 = u64::MAX;
+/// Reads the time spent in mini-ACRN, and begins anew: the page holds an [`Account`] on the way out.
+pub const ACCOUNT_TAKE: u64 = 0x8000_00FE;
 
 /// First bytes of a page handed to a channel call, wherever a count follows.
 pub const PAGE_SIZE: usize = 4096;
@@ -59,7 +61,7 @@ pub const RECORDS_PER_READ: usize = 8;
 pub const TRACE_CAPACITY: usize = 4096;
 /// User VMs that there can be: one for each CPU that mini-ACRN keeps for them. ACRN has 16 slots, the Service
 /// VM's included.
-pub const MAX_VMS: usize = 6;
+pub const MAX_VMS: usize = 8;
 /// `vmid` of a record or fault that belongs to no VM, or to any.
 pub const ANY_VM: u16 = 0xFFFF;
 
@@ -302,3 +304,30 @@ pub struct DeviceDma {
     /// The bytes.
     pub data: [u8; 2048],
 }
+
+/// One line of an [`Account`].
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Spent {
+    /// TSC ticks from the exit to the next entry of the same vCPU. One in which the vCPU stopped does not count.
+    pub ticks: u64,
+    /// Exits.
+    pub exits: u64,
+}
+
+/// Out of [`ACCOUNT_TAKE`]: what was spent since the last time, in hypercalls by the low byte of their ids, and in
+/// other exits.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Account {
+    /// The lines.
+    pub lines: [Spent; ACCOUNT_LINES],
+}
+const _: () = assert!(size_of::<Account>() <= PAGE_SIZE);
+
+/// Lines of an [`Account`].
+pub const ACCOUNT_LINES: usize = 256;
+/// The line of User VMs: all of their exits, less the time that their CPUs slept.
+pub const ACCOUNT_USER: usize = 0;
+/// The line of the Service VM's exits that are no hypercalls.
+pub const ACCOUNT_SERVICE: usize = 0xFF;

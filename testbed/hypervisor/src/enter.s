@@ -3,8 +3,8 @@
 # World switch. AT&T syntax.
 #
 # vcpu_enter(vmcb: %rdi, state: %rsi): runs the guest until its next #VMEXIT. `state` is `GuestState`: 16
-# general registers (RAX and RSP live in the VMCB), then the FXSAVE area. Upper halves of YMM registers are
-# not touched by mini-ACRN and need no saving.
+# general registers (RAX and RSP live in the VMCB), then the FXSAVE area, then the TSC at the entry and at the
+# exit. Upper halves of YMM registers are not touched by mini-ACRN and need no saving.
 
 .text
 .global vcpu_enter
@@ -16,13 +16,10 @@ vcpu_enter:
     pushq %r14
     pushq %r15
     pushq %rsi
-    movq %rdi, %rax
     fxrstor64 128(%rsi)
     movq 8(%rsi), %rcx
-    movq 16(%rsi), %rdx
     movq 24(%rsi), %rbx
     movq 40(%rsi), %rbp
-    movq 56(%rsi), %rdi
     movq 64(%rsi), %r8
     movq 72(%rsi), %r9
     movq 80(%rsi), %r10
@@ -31,11 +28,20 @@ vcpu_enter:
     movq 104(%rsi), %r13
     movq 112(%rsi), %r14
     movq 120(%rsi), %r15
+    rdtsc
+    movl %eax, 640(%rsi)
+    movl %edx, 644(%rsi)
+    movq %rdi, %rax
+    movq 16(%rsi), %rdx
+    movq 56(%rsi), %rdi
     movq 48(%rsi), %rsi
     vmrun %rax
     xchgq %rsi, (%rsp)
     movq %rcx, 8(%rsi)
     movq %rdx, 16(%rsi)
+    rdtsc
+    movl %eax, 648(%rsi)
+    movl %edx, 652(%rsi)
     movq %rbx, 24(%rsi)
     movq %rbp, 40(%rsi)
     movq %rdi, 56(%rsi)

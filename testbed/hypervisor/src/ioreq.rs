@@ -4,7 +4,7 @@
 
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
-use crate::{cpu, lapic, log, phys, svm, trace};
+use crate::{cpu, lapic, log, phys, trace};
 use acrn_uapi::{
     ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING, ACRN_IOREQ_TYPE_MMIO,
     acrn_io_request, acrn_mmio_request, acrn_pio_request,
@@ -184,7 +184,7 @@ pub fn issue(vm: &Vm, vcpu: &Vcpu, index: usize, request: &Request) -> Reply {
         } else if polling {
             spin_loop();
         } else {
-            svm::sleep();
+            vcpu.sleep();
         }
     }
     let value = slot.value(request.kind);

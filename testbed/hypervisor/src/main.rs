@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+mod account;
 mod boot;
 mod console;
 mod cpu;

@@ -9,6 +9,7 @@ use crate::svm::Context;
 use crate::user_memory::{self, Code};
 use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, slot_trap, svm, time};
 use core::sync::atomic::{AtomicU64, Ordering};
+use mini_acrn_channel::ACCOUNT_SERVICE;
 use mini_acrn_logic::cpuid::Viewer;
 use mini_acrn_logic::decode;
 use mini_acrn_logic::npt::{Attr, Npt, PAGE};
@@ -66,7 +67,7 @@ pub fn protect(page: u64, protected: bool) -> bool {
 /// Puts `cx` at `rip` in long mode, with the first 4 GiB mapped one to one.
 fn start_state(cx: &mut Context, rip: u64) {
     let more = Intercept1::NMI;
-    cx.init(more, ASID, nested().lock().root(), (&raw const msr::SERVICE_MAP) as u64, 0);
+    cx.init(more, ASID, nested().lock().root(), (&raw const msr::SERVICE_MAP) as u64, 0, ACCOUNT_SERVICE);
     cx.vmcb.control.intercept2 |= Intercept2::VMMCALL.bits();
     cx.vmcb.control.intercept2 &= !(Intercept2::MONITOR | Intercept2::MWAIT).bits();
     let save = &mut cx.vmcb.save;

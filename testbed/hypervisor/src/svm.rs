@@ -9,7 +9,7 @@ use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 
-use crate::cpu;
+use crate::{account, cpu};
 
 const VM_HSAVE_PA: u32 = 0xC001_0117;
 
@@ -70,6 +70,10 @@ pub fn acknowledge_nmi() {
 pub struct GuestState {
     gprs: Gprs,
     fx: [u8; 512],
+    /// TSC at the last entry.
+    entered: u64,
+    /// TSC at the last exit; 0 if there was none since the vCPU was loaded.
+    left: u64,
 }
 
 /// A vCPU's registers, in and out of the VMCB.
@@ -78,6 +82,10 @@ pub struct Context {
     /// The control block.
     pub vmcb: Vmcb,
     state: GuestState,
+    /// Where the time until the next entry goes in the account.
+    line: u8,
+    /// The same of an exit of which nothing is said.
+    usual_line: u8,
 }
 
 impl Context {
@@ -88,8 +96,17 @@ impl Context {
     }
 
     /// Makes it a context that intercepts what both kinds of VM need intercepted, and `more`.
-    pub fn init(&mut self, more: Intercept1, asid: u32, nested_root: u64, msrpm: u64, iopm: u64) {
+    pub fn init(
+        &mut self,
+        more: Intercept1,
+        asid: u32,
+        nested_root: u64,
+        msrpm: u64,
+        iopm: u64,
+        line: usize,
+    ) {
         *self = Self::zeroed();
+        self.usual_line = line as u8;
         let c = &mut self.vmcb.control;
         c.intercept_exceptions = 1 << mini_acrn_logic::vmcb::UD;
         c.intercept1 =
@@ -118,6 +135,19 @@ impl Context {
         // SAFETY: `vmcb` is a valid control block; what VMLOAD replaces (FS, GS, TR, LDTR, system call MSRs)
         // mini-ACRN does not use.
         unsafe { core::arch::asm!("vmload rax", in("rax") vmcb, options(nostack)) };
+        self.state.left = 0;
+    }
+
+    /// The time until the next entry goes to `line` of the account.
+    pub fn charge(&mut self, line: u8) {
+        self.line = line;
+    }
+
+    /// That many ticks of it go nowhere.
+    pub fn leave_out(&mut self, ticks: u64) {
+        if self.state.left != 0 {
+            self.state.left += ticks;
+        }
     }
 
     /// Brings FS, GS, TR and LDTR in the control block up to date.
@@ -133,10 +163,15 @@ impl Context {
         self.vmcb.save.rsp = self.state.gprs.0[RSP];
         // Nested page tables may have changed, and ASIDs of two VMs on one CPU are the same.
         self.vmcb.control.tlb_control = 1;
+        let left = self.state.left;
         // SAFETY: `self` is a complete context in memory that no guest reaches; SVM is on; the assembly saves
         // what the ABI wants saved. The guest can touch only what its nested page tables, permission maps and
         // intercepts leave to it.
         unsafe { vcpu_enter(&raw mut self.vmcb, &raw mut self.state) };
+        if left != 0 {
+            account::add(self.line, self.state.entered - left);
+        }
+        self.line = self.usual_line;
         crate::lapic::look_again();
         self.vmcb.control.exit_code &= exit::INVALID;
         self.state.gprs.0[RAX] = self.vmcb.save.rax;

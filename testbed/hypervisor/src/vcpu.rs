@@ -5,10 +5,10 @@
 use crate::svm::{self, Context};
 use crate::vapic::Shadow;
 use crate::vm::{self, Vm};
-use crate::{cpu, cpuid, ioreq, lapic, log, mmio, msr, pio, trace, user_memory};
+use crate::{cpu, cpuid, ioreq, lapic, log, mmio, msr, pio, time, trace, user_memory};
 use acrn_uapi::acrn_regs;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use mini_acrn_channel::kind;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use mini_acrn_channel::{ACCOUNT_USER, kind};
 use mini_acrn_logic::cpuid::Viewer;
 use mini_acrn_logic::regs::{Gprs, RDX};
 use mini_acrn_logic::vcpu_state;
@@ -60,6 +60,8 @@ pub struct Vcpu {
     signals: AtomicU32,
     /// NOTIFY_REQUEST_FINISH came. Latched: also if no request is under way.
     finished: AtomicBool,
+    /// TSC ticks that it slept since its last exit.
+    slept: AtomicU64,
     /// APIC registers that are not the real ones.
     pub apic: Mutex<Shadow>,
 }
@@ -91,6 +93,7 @@ impl Vcpu {
             parked: AtomicBool::new(false),
             signals: AtomicU32::new(0),
             finished: AtomicBool::new(false),
+            slept: AtomicU64::new(0),
             apic: Mutex::new(Shadow::RESET),
         }
     }
@@ -134,6 +137,7 @@ impl Vcpu {
             nested_root,
             (&raw const msr::USER_MAP) as u64,
             (&raw const ALL_PORTS.0) as u64,
+            ACCOUNT_USER,
         );
         power_on(&mut cx);
         for flag in [&self.stop, &self.pause, &self.parked, &self.finished] {
@@ -178,11 +182,18 @@ impl Vcpu {
         !self.is_active() || self.stands.load(Ordering::Acquire) != 0
     }
 
+    /// Sleeps on its CPU until that is kicked.
+    pub fn sleep(&self) {
+        let from = time::now();
+        svm::sleep();
+        self.slept.fetch_add(time::now() - from, Ordering::Relaxed);
+    }
+
     /// Stands still on its CPU until it is woken or told to stop.
     fn stand(&self, wait: Wait) {
         self.stands.store(wait as u8, Ordering::Release);
         while self.is_paused() && !self.is_stopping() {
-            svm::sleep();
+            self.sleep();
         }
         self.stands.store(0, Ordering::Release);
     }
@@ -303,13 +314,14 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
             continue;
         }
         if vcpu.parked.load(Ordering::Acquire) {
-            svm::sleep();
+            vcpu.sleep();
             continue;
         }
         let next = if shut_down {
             // As on ACRN again and again, until the VM is paused.
             pio::power_off(vm, vcpu, id)
         } else {
+            cx.leave_out(vcpu.slept.swap(0, Ordering::Relaxed));
             cx.enter();
             handle(vm, vcpu, id, cx)
         };
@@ -323,7 +335,7 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
             Next::Fail => {
                 fail(vm, id, cx);
                 while !vcpu.is_stopping() {
-                    if vcpu.is_paused() { vcpu.stand(Wait::Nothing) } else { svm::sleep() }
+                    if vcpu.is_paused() { vcpu.stand(Wait::Nothing) } else { vcpu.sleep() }
                 }
             }
         }

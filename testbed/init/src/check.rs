@@ -131,7 +131,7 @@ fn programs(only: Option<&str>) -> io::Result<Vec<PathBuf>> {
 /// What each program is told: options, then names of tests.
 fn arguments(command_line: &CommandLine) -> Vec<String> {
     let mut arguments = Vec::new();
-    for name in ["seed", "seconds"] {
+    for name in ["seed", "seconds", "rounds"] {
         if let Some(value) = command_line.get(name) {
             arguments.extend([format!("--{name}"), value.to_owned()]);
         }

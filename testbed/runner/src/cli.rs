@@ -6,7 +6,11 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+<<<<<<< HEAD
 use crate::mistakes::Mistake;
+=======
+use crate::bench;
+>>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
 
 /// Runs the test-bed: QEMU, mini-ACRN, the Service VM, the driver, User VMs.
 #[derive(Parser)]
@@ -90,6 +94,17 @@ pub enum Job {
         /// Run this program of the selftests only
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
+    },
+    /// What the paths through the driver cost, on both drivers; fails if a target is missed
+    Bench {
+        #[command(flatten)]
+        machine: Machine,
+
+        #[command(flatten)]
+        limits: Limits,
+
+        #[command(flatten)]
+        options: bench::Options,
     },
     /// Slips in the driver, one at a time: which does a test see?
     Mutants {
@@ -203,6 +218,20 @@ pub struct Machine {
     /// More for the Service VM's kernel command line
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub append: String,
+
+    /// What its time follows
+    #[arg(skip)]
+    pub clock: Clock,
+}
+
+/// What the time of a machine follows.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The host's time; its CPUs run side by side.
+    #[default]
+    Host,
+    /// The instructions that its CPUs execute, in turns: a nanosecond each.
+    Instructions,
 }
 
 impl Machine {
@@ -212,6 +241,14 @@ impl Machine {
             driver,
             work: self.work.join(driver.name()),
             ..self.clone()
+        }
+    }
+
+    /// The same with its time counted in instructions.
+    pub fn counting(self) -> Self {
+        Self {
+            clock: Clock::Instructions,
+            ..self
         }
     }
 

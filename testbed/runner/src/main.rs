@@ -2,6 +2,7 @@
 
 //! Starts the test-bed and judges what comes of it.
 
+mod bench;
 mod check;
 mod cli;
 mod compare;
@@ -87,6 +88,11 @@ fn main() -> ExitCode {
             let run = Run::selftests(&machine, &limits, chance, Some(compare::TRANSCRIPT));
             remake::run(&run, &upstream, &recorded, machines, only.as_deref())
         }
+        Job::Bench {
+            machine,
+            limits,
+            options,
+        } => bench::run(&machine, &limits, &options),
         Job::Mutants {
             machine,
             limits,

@@ -14,9 +14,13 @@ use std::{
     time::Duration,
 };
 
+<<<<<<< HEAD
 use testbed_watch::{LOOK, Patience, is_complaint};
 
 use crate::cli::{Driver, Limits, Machine};
+=======
+use crate::cli::{Clock, Driver, Limits, Machine};
+>>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
 
 /// What a line has on the console of a machine that will not get any further.
 const FATAL: [&str; 4] = ["mini-ACRN: PANIC", "Kernel panic", "kernel BUG", "Oops:"];
@@ -241,25 +245,29 @@ fn command(
         parameters += SERVICE_CPUS;
     }
     let mut command = Command::new(&machine.qemu);
-    command
-        .args([
+    match machine.clock {
+        Clock::Host => command.args(["-accel", "tcg,thread=multi"]),
+        Clock::Instructions => command.args([
             "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "max",
-            "-machine",
-            "pc",
-        ])
-        .args([
-            "-smp",
-            "9",
-            "-m",
-            "3G",
-            "-nodefaults",
-            "-display",
-            "none",
-            "-no-reboot",
-        ]);
+            "tcg,thread=single",
+            "-icount",
+            "shift=0,sleep=off",
+            "-rtc",
+            "base=2026-01-01T00:00:00,clock=vm",
+            "-seed",
+            "1",
+        ]),
+    };
+    command.args(["-cpu", "max", "-machine", "pc"]).args([
+        "-smp",
+        "11",
+        "-m",
+        "3G",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]);
     // A function that can be reset alone, behind a bridge. It has no driver in the Service VM.
     command
         .args(["-device", "pci-bridge,id=bridge,chassis_nr=1"])
@@ -415,6 +423,7 @@ mod tests {
             work: folder.path().join("work"),
             qemu: qemu.to_string_lossy().into_owned(),
             append: String::new(),
+            clock: Clock::Host,
         };
         let limits = Limits {
             timeout: Duration::from_secs(20),

@@ -6,13 +6,13 @@ use super::{Call, ID_BASE, SCRIPT, device, hold, rule};
 use crate::ioreq::{self, SLOTS, Slot};
 use crate::slot_trap;
 use crate::vm::{self, Vm};
-use crate::{cpu, phys, trace, user_memory};
+use crate::{account, cpu, phys, trace, user_memory};
 use acrn_uapi::{ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, acrn_io_request};
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use mini_acrn_channel::{
-    CALL_HOLD, CALL_RELEASE, DEVICE_DMA, DeviceDma, FAULT_CLEAR, FAULT_PUSH, Fault, GUEST_ACCESS,
-    GuestAccess, KICKS_HOLD, MAPPING_QUERY, MappingQuery, NO_SLOT, RAISE_REQUEST, RAISE_UPCALL,
+    ACCOUNT_TAKE, CALL_HOLD, CALL_RELEASE, DEVICE_DMA, DeviceDma, FAULT_CLEAR, FAULT_PUSH, Fault,
+    GUEST_ACCESS, GuestAccess, KICKS_HOLD, MAPPING_QUERY, MappingQuery, NO_SLOT, RAISE_REQUEST, RAISE_UPCALL,
     RECORDS_PER_READ, RULE_EXPECT, RaiseRequest, SLOT_TRAP, TRACE_READ, TraceRead, VM_LIST, VmInfo, VmList,
     vm_state,
 };
@@ -24,7 +24,7 @@ use zerocopy::{FromZeros, IntoBytes};
 pub fn serve(call: &Call) -> Option<Result> {
     let page = call.p1;
     let id = u64::from(ID_BASE) | u64::from(call.number);
-    if !(TRACE_READ..=SLOT_TRAP).contains(&id) {
+    if !(TRACE_READ..=ACCOUNT_TAKE).contains(&id) {
         return None;
     }
     collect_raised();
@@ -59,6 +59,7 @@ pub fn serve(call: &Call) -> Option<Result> {
         }
         DEVICE_DMA => device_dma(page),
         SLOT_TRAP => slot_trap(page),
+        ACCOUNT_TAKE => put(page, &account::take()),
         _ => {
             vm::hold_kicks(page != 0);
             Ok(())

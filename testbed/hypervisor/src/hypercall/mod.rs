@@ -94,6 +94,7 @@ impl Call {
 pub fn exit(cx: &mut Context) -> bool {
     let r = cx.gprs().0;
     let call = Call { number: r[R8] as u8, p1: r[RDI], p2: r[RSI] };
+    cx.charge(call.number);
     if hold::keeps(&call, r[RSP]) {
         return false;
     }

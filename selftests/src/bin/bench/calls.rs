@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! P1: commands that are no more than a hypercall.
+
+use std::{fs::File, os::fd::AsRawFd};
+
+use acrn_selftests::{bench::Bench, cpus, device::Argument, harness::Outcome, need};
+use acrn_uapi::{acrn_msi_entry, ioctl::*};
+
+use crate::{
+    clock::{Samples, rounds, warm_up},
+    figure::Figure,
+    hypervisor::Hypervisor,
+};
+
+/// The CPU that is left alone by upcalls.
+pub const QUIET: usize = 1;
+/// No file knows it: `_IO(0xA2, 0xff)`.
+const UNKNOWN: libc::Ioctl = 0xa2ff;
+
+/// INJECT_MSI and SET_IRQLINE.
+pub fn plain() -> Outcome {
+    need!(cpus::stay_on(QUIET));
+    let null = need!(null());
+    let bench = need!(Bench::new());
+    let mut msi = acrn_msi_entry {
+        msi_addr: bench.msi(),
+        msi_data: 0x41,
+    };
+    let device = &bench.device;
+    call(&bench, "INJECT_MSI", null, || {
+        device
+            .with(ACRN_IOCTL_INJECT_MSI, &mut msi)
+            .expect("INJECT_MSI");
+    });
+    // Line 5 goes up and down.
+    const PULSE: u64 = 2 << 32 | 5;
+    call(&bench, "SET_IRQLINE", null, || {
+        let line = Argument::Number(PULSE);
+        device
+            .ioctl(ACRN_IOCTL_SET_IRQLINE, line)
+            .expect("SET_IRQLINE");
+    });
+    Outcome::Passed
+}
+
+fn call(bench: &Bench, work: &str, null: u64, mut operation: impl FnMut()) {
+    warm_up(&mut operation);
+    let hypervisor = Hypervisor::watch(&bench.probe);
+    let samples = Samples::take(rounds(), operation);
+    let spent = hypervisor.spent(samples.count());
+    Figure::of("P1", work)
+        .times(&samples)
+        .with("null", null)
+        .with("hypervisor", spent)
+        .tell();
+}
+
+/// An ioctl that does nothing, as far as any driver is concerned.
+fn null() -> Result<u64, String> {
+    let file = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
+    let mut operation = || {
+        // SAFETY: no file knows the request.
+        unsafe { libc::ioctl(file.as_raw_fd(), UNKNOWN, 0) };
+    };
+    warm_up(&mut operation);
+    let samples = Samples::take(rounds(), operation);
+    Ok(samples.median())
+}

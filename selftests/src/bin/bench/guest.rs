@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Guests that time their own requests.
+
+use acrn_ioctls::Target;
+use acrn_selftests::{
+    guest::{Guest, MEMORY},
+    probe::Probe,
+    program::{self, DONE_PORT, ENTRY},
+};
+use iced_x86::{IcedError, code_asm::*};
+
+use crate::{
+    clock::{Samples, WARM_UP},
+    hypervisor::Hypervisor,
+};
+
+/// The port that guests write to.
+pub const PORT: u16 = 0x510;
+/// How long a guest spins between two requests, in loops of two instructions: a millisecond, so that a request is a lone
+/// one, of which nobody can say that they come too often.
+const PACE: u64 = 500_000;
+/// Where a guest leaves its samples.
+const SAMPLES: u64 = 1 << 20;
+
+/// How a guest makes requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// It spins between two of them.
+    Alone,
+    /// One after the other.
+    BackToBack,
+}
+
+/// A program that says that it is there, makes `requests` requests, and says that it is done.
+pub fn program(requests: u64, pace: Pace) -> Vec<u8> {
+    assert!(8 * requests <= MEMORY as u64 - SAMPLES);
+    program::assemble(64, ENTRY, |code| {
+        let (mut next, mut spin) = (code.create_label(), code.create_label());
+        code.mov(dx, u32::from(DONE_PORT))?;
+        code.out(dx, al)?;
+        code.mov(rdi, SAMPLES)?;
+        code.mov(rbx, requests)?;
+        code.set_label(&mut next)?;
+        time(code)?;
+        code.mov(rsi, rax)?;
+        code.mov(dx, u32::from(PORT))?;
+        code.out(dx, eax)?;
+        time(code)?;
+        code.sub(rax, rsi)?;
+        code.mov(qword_ptr(rdi), rax)?;
+        code.add(rdi, 8)?;
+        if pace == Pace::Alone {
+            code.mov(rcx, PACE)?;
+            code.set_label(&mut spin)?;
+            code.dec(rcx)?;
+            code.jnz(spin)?;
+        }
+        code.dec(rbx)?;
+        code.jnz(next)?;
+        program::done(code)
+    })
+}
+
+/// RAX = TSC.
+fn time(code: &mut CodeAssembler) -> Result<(), IcedError> {
+    code.rdtsc()?;
+    code.shl(rdx, 32)?;
+    code.or(rax, rdx)
+}
+
+/// What came of a guest's requests.
+pub struct Trips {
+    /// How long each took, by the guest's TSC.
+    pub samples: Samples,
+    /// What mini-ACRN spent for each.
+    pub hypervisor: u64,
+}
+
+/// Runs a guest that makes that many requests, and serves those that nobody else takes.
+pub fn run(guest: &Guest, probe: &Probe, rounds: u64, pace: Pace) -> Trips {
+    let requests = rounds + WARM_UP;
+    guest.load_long_mode(&program(requests, pace));
+    guest.vm.start().expect("START_VM");
+    serve(guest);
+    let hypervisor = Hypervisor::watch(probe);
+    serve(guest);
+    let hypervisor = hypervisor.spent(requests);
+    let samples =
+        (WARM_UP..requests).map(|sample| guest.memory.read((SAMPLES + 8 * sample) as usize));
+    Trips {
+        samples: Samples::of(samples.collect()),
+        hypervisor,
+    }
+}
+
+/// Serves requests as a device model does, until the guest says a word.
+pub fn serve(guest: &Guest) {
+    loop {
+        guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
+        for (vcpu, slot) in guest.page.slots().filter(|(_, slot)| slot.is_ours()) {
+            let request = slot.request().expect("a request that makes sense");
+            guest
+                .vm
+                .notify_request_finish(vcpu)
+                .expect("NOTIFY_REQUEST_FINISH");
+            if request.target == Target::Port(DONE_PORT) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The part of a path that is mini-ACRN's.
+
+use acrn_selftests::probe::Probe;
+use mini_acrn_channel::{ACCOUNT_TAKE, TRACE_READ};
+
+/// What mini-ACRN spends from now on.
+pub struct Hypervisor<'a>(&'a Probe);
+
+impl<'a> Hypervisor<'a> {
+    /// Begins.
+    pub fn watch(probe: &'a Probe) -> Self {
+        probe.take_account();
+        Self(probe)
+    }
+
+    /// What it spent for each of `operations`, in whatever exits.
+    pub fn spent(self, operations: u64) -> u64 {
+        let channel = TRACE_READ as u8..=ACCOUNT_TAKE as u8;
+        self.spent_where(operations, |line| !channel.contains(&line))
+    }
+
+    /// The same in these hypercalls.
+    pub fn spent_in(self, hypercalls: &[u32], operations: u64) -> u64 {
+        self.spent_where(operations, |line| {
+            hypercalls.iter().any(|id| *id as u8 == line)
+        })
+    }
+
+    fn spent_where(self, operations: u64, counts: impl Fn(u8) -> bool) -> u64 {
+        let account = self.0.take_account();
+        let lines = (0..=u8::MAX).zip(&account.lines);
+        let lines = lines.filter(|(line, _)| counts(*line));
+        lines.map(|(_, spent)| spent.ticks).sum::<u64>() / operations
+    }
+}

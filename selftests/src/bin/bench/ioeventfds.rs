@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! P3: a write of the guest that signals an eventfd.
+
+use acrn_ioctls::{IoEvent, IoEventAddress};
+use acrn_selftests::{cpus, event::Event, guest::Guest, harness::Outcome, need, probe::Probe};
+
+use crate::{
+    clock::rounds,
+    figure::Figure,
+    guest::{self, PORT, Pace},
+};
+
+/// Ports of other ranges, which nobody writes to.
+const OTHERS: u16 = 0x1000;
+
+/// A guest's OUT to one of 1, 16 and 256 ranges: the one that came last.
+pub fn write() -> Outcome {
+    need!(cpus::stay_on(cpus::UPCALLS));
+    let probe = need!(Probe::open());
+    let cpu = need!(cpus::pick(1));
+    let mut medians = Vec::new();
+    for ranges in [1, 16, 256] {
+        let guest = Guest::new(cpu);
+        let _events = assign(&guest, ranges);
+        let trips = guest::run(&guest, &probe, rounds(), Pace::Alone);
+        Figure::of("P3", &format!("{ranges}_ranges"))
+            .trips(&trips)
+            .tell();
+        medians.push(trips.samples.median());
+    }
+    Figure::of("P3", "growth")
+        .ratio(medians[2], medians[0])
+        .tell();
+    let guest = Guest::new(cpu);
+    let _events = assign(&guest, 1);
+    let trips = guest::run(&guest, &probe, rounds(), Pace::BackToBack);
+    Figure::of("P3", "back_to_back").trips(&trips).tell();
+    Outcome::Passed
+}
+
+/// That many ranges: the guest's port, and others before it.
+pub fn assign(guest: &Guest, ranges: u16) -> Vec<Event> {
+    let others = (1..ranges).map(|other| OTHERS + 8 * other);
+    let assigned = others.chain([PORT]).map(|port| {
+        let event = Event::new();
+        let range = IoEvent {
+            address: IoEventAddress::Pio(port),
+            len: 4,
+            datamatch: None,
+        };
+        guest
+            .vm
+            .assign_ioeventfd(&event, &range)
+            .expect("IOEVENTFD");
+        event
+    });
+    assigned.collect()
+}

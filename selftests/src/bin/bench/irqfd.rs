@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! P4: an eventfd that interrupts the guest.
+
+use std::os::fd::AsRawFd;
+
+use acrn_selftests::{bench::Bench, cpus, event::Event, harness::Outcome, need};
+use acrn_uapi::{acrn_irqfd, acrn_msi_entry, ioctl::ACRN_IOCTL_IRQFD};
+
+use crate::{
+    calls::QUIET,
+    clock::{Samples, rounds, warm_up},
+    figure::Figure,
+    hypervisor::Hypervisor,
+};
+
+/// A write to the eventfd.
+pub fn write() -> Outcome {
+    need!(cpus::stay_on(QUIET));
+    let bench = need!(Bench::new());
+    let event = Event::new();
+    let mut signal = || event.signal();
+    warm_up(&mut signal);
+    let null = Samples::take(rounds(), signal);
+
+    let mut irqfd = acrn_irqfd {
+        fd: event.as_raw_fd(),
+        flags: 0,
+        msi: acrn_msi_entry {
+            msi_addr: bench.msi(),
+            msi_data: 0x41,
+        },
+    };
+    event.take();
+    bench
+        .device
+        .with(ACRN_IOCTL_IRQFD, &mut irqfd)
+        .expect("IRQFD");
+    warm_up(&mut signal);
+    let hypervisor = Hypervisor::watch(&bench.probe);
+    let samples = Samples::take(rounds(), signal);
+    let spent = hypervisor.spent(samples.count());
+    Figure::of("P4", "irqfd")
+        .times(&samples)
+        .with("null", null.median())
+        .with("hypervisor", spent)
+        .tell();
+    Outcome::Passed
+}

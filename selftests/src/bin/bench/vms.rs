@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! P9: a VM comes and goes.
+
+use acrn_ioctls::RequestPage;
+use acrn_selftests::{
+    cpus, device::Device, guest::create_raw, harness::Outcome, need, probe::Probe,
+};
+use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
+
+use crate::{
+    calls::QUIET,
+    clock::{Samples, rounds_of},
+    figure::Figure,
+    hypervisor::Hypervisor,
+};
+
+/// CREATE_VM, PAUSE_VM, DESTROY_VM beside another VM.
+pub fn create_and_destroy() -> Outcome {
+    need!(cpus::stay_on(QUIET));
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (_other, _page, _) = create_raw(masks[0]);
+    let page = RequestPage::new().expect("a request page");
+    let device = need!(Device::open());
+    let mut cycle = || {
+        device.create(&page, masks[1]).expect("CREATE_VM");
+        device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+        device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+    };
+    crate::clock::warm_up(&mut cycle);
+    let hypervisor = Hypervisor::watch(&probe);
+    let samples = Samples::take(rounds_of(10), cycle);
+    let spent = hypervisor.spent(samples.count());
+    Figure::of("P9", "vm")
+        .times(&samples)
+        .with("hypervisor", spent)
+        .tell();
+    Outcome::Passed
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! What the paths through the driver cost, ours against upstream's: the program `bench` of the selftests on both, in
+//! machines that count instructions.
+
+mod figures;
+mod picture;
+mod rows;
+mod tables;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use clap::Args;
+use serde_json::json;
+
+use crate::{
+    IN_ORDER,
+    cli::{Driver, Limits, Machine},
+    ktap::Report,
+    qemu::{self, Boot, Listener},
+    selftests_parameters, show_faults,
+};
+use figures::Figures;
+use rows::{Compared, ROWS, Row};
+
+/// The program.
+const PROGRAM: &str = "bench";
+/// What a page has round the table.
+const BEGIN: &str = "<!-- Made by `make bench`: -->\n";
+const END: &str = "<!-- the end of that. -->\n";
+
+/// What is measured, and where it goes.
+#[derive(Args, Clone)]
+pub struct Options {
+    /// Only these paths: P1,P4
+    #[arg(long, value_name = "PATHS")]
+    only: Option<String>,
+
+    /// How often a short operation is done
+    #[arg(long, value_name = "N", default_value = "400")]
+    rounds: u64,
+
+    /// The driver that is measured: its commit
+    #[arg(long, value_name = "NAME")]
+    commit: String,
+
+    /// The kernel's release
+    #[arg(long, value_name = "RELEASE")]
+    kernel_release: String,
+
+    /// The day
+    #[arg(long, value_name = "DATE")]
+    date: String,
+
+    /// Where table, picture and figures go, if all paths are measured
+    #[arg(long, value_name = "FOLDER")]
+    documentation: PathBuf,
+
+    /// The page that shows them
+    #[arg(long, value_name = "FILE")]
+    readme: PathBuf,
+}
+
+/// Measures; whether all targets are met.
+pub fn run(machine: &Machine, limits: &Limits, options: &Options) -> io::Result<bool> {
+    // Side by side: what else the host does changes nothing.
+    let (upstream, ours) = thread::scope(|scope| {
+        let measure = |driver| {
+            let machine = machine.with(driver).counting();
+            scope.spawn(move || measure(&machine, limits, options))
+        };
+        let (upstream, ours) = (measure(Driver::C), measure(Driver::Rust));
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            let panicked = |_| Err(io::Error::other("a thread panicked"));
+            thread.join().unwrap_or_else(panicked)
+        };
+        (join(upstream), join(ours))
+    });
+    let (upstream, ours) = (upstream?, ours?);
+    let all: Vec<_> = ROWS
+        .iter()
+        .filter_map(|row| Compared::new(row, &upstream, &ours))
+        .collect();
+    let about = format!(
+        "Linux {}, {}, {}, `make bench`",
+        options.kernel_release, options.commit, options.date
+    );
+    let table = tables::markdown(&all);
+    println!("\n{about}; medians, in instructions:\n\n{table}");
+    let figures = json!({
+        "kernel": options.kernel_release,
+        "commit": options.commit,
+        "date": options.date,
+        "qemu": version(&machine.qemu),
+        "rounds": options.rounds,
+        "upstream": upstream.json(),
+        "ours": ours.json(),
+    });
+    let figures = format!("{figures:#}\n");
+    fs::write(machine.work.join("bench.json"), &figures)?;
+
+    let mut missed: Vec<_> = all
+        .iter()
+        .filter(|compared| compared.is_met() == Some(false))
+        .map(|compared| format!("{} {}: missed", compared.row.path, compared.row.title))
+        .collect();
+    if options.only.is_none() {
+        let measured = |row: &Row| all.iter().any(|compared| std::ptr::eq(compared.row, row));
+        let lost = ROWS.iter().filter(|row| !measured(row));
+        missed.extend(lost.map(|row| format!("{} {}: not measured", row.path, row.title)));
+        let folder = &options.documentation;
+        fs::write(folder.join("bench.json"), &figures)?;
+        fs::write(folder.join("bench.csv"), tables::csv(&all)?)?;
+        fs::write(folder.join("bench.svg"), picture::svg(&all, &about))?;
+        embed(&options.readme, &format!("{about}:\n\n{table}"))?;
+    }
+    for miss in &missed {
+        println!("not ok {miss}");
+    }
+    println!("{} figures, {} targets missed", all.len(), missed.len());
+    Ok(missed.is_empty() && !all.is_empty())
+}
+
+/// Puts `text` where a page has the table.
+fn embed(page: &Path, text: &str) -> io::Result<()> {
+    let old = fs::read_to_string(page)?;
+    let parts = old.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    let (before, after) = parts.ok_or_else(|| {
+        let page = page.display();
+        io::Error::other(format!("{page}: no place for the table"))
+    })?;
+    fs::write(page, format!("{before}{BEGIN}{text}{END}{after}"))
+}
+
+fn version(qemu: &str) -> String {
+    let output = Command::new(qemu).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The figures of a driver. It is an error if a path could not be gone.
+fn measure(machine: &Machine, limits: &Limits, options: &Options) -> io::Result<Figures> {
+    let only = match &options.only {
+        Some(paths) => format!("{PROGRAM}.{paths}"),
+        None => PROGRAM.to_owned(),
+    };
+    let parameters = selftests_parameters(&only)
+        + &format!(" testbed.seed=1 testbed.rounds={}", options.rounds)
+        + IN_ORDER;
+    let mut reader = Reader {
+        driver: machine.driver,
+        report: Report::default(),
+        figures: Figures::default(),
+    };
+    let outcome = qemu::run(
+        machine,
+        Boot::MiniAcrn,
+        limits,
+        &parameters,
+        false,
+        &mut reader,
+    )?;
+    show_faults(&outcome)?;
+    let (text, totals) = reader.report.finish();
+    if totals.failed != 0 || !outcome.faults.is_empty() {
+        let driver = machine.driver.name();
+        return Err(io::Error::other(format!("on the {driver} driver:\n{text}")));
+    }
+    Ok(reader.figures)
+}
+
+/// Reads the program's report.
+struct Reader {
+    driver: Driver,
+    report: Report,
+    figures: Figures,
+}
+
+impl Listener for Reader {
+    fn report(&mut self, line: &str) {
+        println!("{}: {line}", self.driver.name());
+        self.report.line(line);
+        self.figures.line(line);
+    }
+
+    fn console(&mut self, _line: &str) {}
+}

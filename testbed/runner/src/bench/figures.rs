@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! What the program `bench` tells, line by line.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+/// Begins a diagnostic that is a figure.
+const FIGURE: &str = "# bench: ";
+
+/// Numbers of one work on one path, by name.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Figure(BTreeMap<String, u64>);
+
+impl Figure {
+    fn parse(text: &str) -> Option<Self> {
+        let numbers = text.split_ascii_whitespace().map(|word| {
+            let (key, number) = word.split_once('=')?;
+            Some((key.to_owned(), number.parse().ok()?))
+        });
+        numbers.collect::<Option<_>>().map(Self)
+    }
+
+    /// A number of it.
+    pub fn number(&self, key: &str) -> Option<u64> {
+        self.0.get(key).copied()
+    }
+
+    /// What is compared: the median of what took time, or the number that it consists of. Nothing, if what was waited
+    /// for never came.
+    pub fn total(&self) -> Option<f64> {
+        let whole = self.number("median").or(self.number("value"));
+        let parts = || Some(self.number("permille")? as f64 / 1000.0);
+        whole.map(|number| number as f64).or_else(parts)
+    }
+
+    /// Whether it is a ratio by itself.
+    pub fn is_ratio(&self) -> bool {
+        self.number("permille").is_some()
+    }
+
+    /// What is left of the total without the hypervisor's part, and without the system call itself.
+    pub fn share(&self) -> Option<f64> {
+        let hypervisor = self.number("hypervisor")?;
+        let null = self.number("null").unwrap_or(0);
+        Some(self.number("median")? as f64 - hypervisor as f64 - null as f64)
+    }
+}
+
+/// All figures of a driver, by path and work.
+#[derive(Default)]
+pub struct Figures(BTreeMap<(String, String), Figure>);
+
+impl Figures {
+    /// Takes a line of a report, which may be a figure: `# bench: PATH WORK: KEY=NUMBER ...`.
+    pub fn line(&mut self, line: &str) {
+        let figure = line.trim().strip_prefix(FIGURE).and_then(|text| {
+            let (name, numbers) = text.split_once(": ")?;
+            let (path, work) = name.split_once(' ')?;
+            let figure = Figure::parse(numbers)?;
+            Some(((path.to_owned(), work.to_owned()), figure))
+        });
+        self.0.extend(figure);
+    }
+
+    /// That of a work.
+    pub fn of(&self, path: &str, work: &str) -> Option<&Figure> {
+        self.0.get(&(path.to_owned(), work.to_owned()))
+    }
+
+    /// All that is known.
+    pub fn json(&self) -> Value {
+        let figures = self.0.iter().map(|((path, work), figure)| {
+            let mut numbers = json!(figure.0);
+            if let Some(share) = figure.share() {
+                numbers["share"] = json!(share);
+            }
+            (format!("{path} {work}"), numbers)
+        });
+        Value::Object(figures.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read() {
+        let mut figures = Figures::default();
+        figures.line("    # bench: P1 INJECT_MSI: median=2000 null=300 hypervisor=900");
+        figures.line("    # bench: P7 beside: permille=1250");
+        figures.line("    # bench: P10 kill: limit=7");
+        figures.line("    # bench: P2 trip: median=x");
+        figures.line("    # another remark");
+        let msi = figures.of("P1", "INJECT_MSI").unwrap();
+        assert_eq!((msi.total(), msi.share()), (Some(2000.0), Some(800.0)));
+        let beside = figures.of("P7", "beside").unwrap();
+        assert!(beside.is_ratio() && beside.total() == Some(1.25) && beside.share().is_none());
+        assert_eq!(figures.of("P10", "kill").unwrap().total(), None);
+        assert!(figures.of("P2", "trip").is_none());
+        assert_eq!(figures.json()["P1 INJECT_MSI"]["share"], json!(800.0));
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The figures as tables: for the screen, for a page in Markdown, and as CSV for one in reStructuredText.
+
+use std::{fmt::Write, io};
+
+use super::rows::Compared;
+
+/// Heads of the columns.
+const HEADS: [&str; 10] = [
+    "",
+    "what",
+    "upstream",
+    "ours",
+    "ratio",
+    "upstream's share",
+    "our share",
+    "ratio",
+    "target",
+    "met",
+];
+
+/// The cells of a row.
+fn cells(compared: &Compared<'_>) -> [String; 10] {
+    let number = |number: Option<f64>| match number {
+        Some(number) if compared.is_ratio => format!("{number:.2}"),
+        Some(number) => format!("{number:.0}"),
+        None => String::new(),
+    };
+    let total = |total: Option<f64>| match total {
+        None => "never".to_owned(),
+        total => number(total),
+    };
+    let ratio = |ratio: Option<f64>| ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
+    let met = match compared.is_met() {
+        None => "",
+        Some(true) => "yes",
+        Some(false) => "**no**",
+    };
+    [
+        compared.row.path.to_owned(),
+        compared.row.title.to_owned(),
+        total(compared.upstream),
+        total(compared.ours),
+        ratio(compared.ratio().filter(|_| !compared.is_ratio)),
+        number(compared.upstream_share),
+        number(compared.our_share),
+        ratio(compared.share_ratio()),
+        compared
+            .row
+            .target
+            .map_or_else(String::new, |target| target.text()),
+        met.to_owned(),
+    ]
+}
+
+/// For the screen, and for Markdown: columns one below the other.
+pub fn markdown(rows: &[Compared<'_>]) -> String {
+    let heads = HEADS.map(str::to_owned);
+    let rows: Vec<_> = rows.iter().map(cells).collect();
+    let widths: [usize; HEADS.len()] = std::array::from_fn(|column| {
+        let all = rows.iter().chain([&heads]);
+        all.map(|cells| cells[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    });
+    let mut text = String::new();
+    let mut line = |cells: &[String; HEADS.len()]| {
+        for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            let is_number = (2..8).contains(&column);
+            // Writing to a string does not fail.
+            let _ = match is_number {
+                true => write!(text, "| {cell:>width$} "),
+                false => write!(text, "| {cell:<width$} "),
+            };
+        }
+        text += "|\n";
+    };
+    line(&heads);
+    line(&std::array::from_fn(|column| match column {
+        2..8 => "-".repeat(widths[column] - 1) + ":",
+        _ => "-".repeat(widths[column]),
+    }));
+    rows.iter().for_each(line);
+    text
+}
+
+/// For reStructuredText's `csv-table`.
+pub fn csv(rows: &[Compared<'_>]) -> io::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(HEADS)?;
+    for row in rows {
+        writer.write_record(cells(row))?;
+    }
+    writer.into_inner().map_err(|error| error.into_error())
+}

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# `make bench`: what the paths through both drivers cost.
+
+# Of the paths that ONLY names, or of all, which go into Documentation and README.
+bench() {
+	runner bench --append "$(hang_is_panic)" --commit "$(bench_commit)" --date "$(date -u +%F)" \
+		--kernel-release "$(cat "$kernel_build/include/config/kernel.release")" \
+		--documentation "$top/Documentation" --readme "$top/README.md" ${ONLY:+--only "$ONLY"}
+}
+
+# The commit that is measured, if there is one.
+bench_commit() {
+	git -C "$top" describe --always --dirty --exclude '*' 2>/dev/null || echo 'no commit'
+}
