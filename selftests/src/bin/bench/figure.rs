@@ -32,8 +32,14 @@ impl Figure {
     /// With what a guest's requests took.
     pub fn trips(self, trips: &Trips) -> Self {
         self.times(&trips.samples)
-            .with("mean", trips.samples.mean())
             .with("hypervisor", trips.hypervisor)
+    }
+
+    /// With what they took on average, those included that had to wait.
+    pub fn average(self, trips: &Trips) -> Self {
+        self.with("rounds", trips.samples.count())
+            .with("value", trips.samples.mean())
+            .with("max", trips.samples.max())
     }
 
     /// That is the ratio of two numbers.

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! P10: a device model is killed.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use acrn_ioctls::MemoryAttributes;
+use acrn_selftests::{
+    area::Area,
+    cpus,
+    guest::Guest,
+    harness::{self, Outcome},
+    need,
+    probe::Probe,
+    program::{self, ENTRY},
+};
+
+use crate::{clock::now, figure::Figure};
+
+/// More guest memory.
+const SIZE: usize = 254 << 20;
+/// The same if nothing is measured.
+const SMALL: usize = 16 << 20;
+const AT: u64 = 2 << 20;
+/// After this it is taken for never.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How exact the time is.
+const STEP: Duration = Duration::from_micros(20);
+
+/// From SIGKILL until the hypervisor has the VM no more.
+pub fn killed() -> Outcome {
+    let probe = need!(Probe::open());
+    let mut child = match harness::start(harness::helper("victim")) {
+        Ok(child) => child,
+        Err(reason) => acrn_selftests::skip!("{}", reason.trim()),
+    };
+    let vmid = probe.vms()[0].vmid;
+    let (from, began) = (now(), Instant::now());
+    child.kill().expect("SIGKILL");
+    while probe.vm(vmid).is_some() && began.elapsed() < PATIENCE {
+        thread::sleep(STEP);
+    }
+    let ticks = now() - from;
+    child.wait().expect("the device model");
+    match probe.vm(vmid) {
+        None => Figure::of("P10", "killed").with("value", ticks).tell(),
+        Some(_) => {
+            Figure::of("P10", "killed").with("waited", ticks).tell();
+            probe.destroy(vmid);
+        }
+    }
+    Outcome::Passed
+}
+
+/// A device model with a guest that runs.
+pub fn victim() -> Outcome {
+    let program = program::assemble(64, ENTRY, program::done);
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program);
+    let memory = Area::anonymous(harness::rounds().map_or(SMALL, |_| SIZE));
+    memory.number_pages(0);
+    // SAFETY: the memory is only accessed by volatile reads and writes, see `Area`.
+    unsafe {
+        guest.vm.set_memory(
+            AT,
+            memory.address(),
+            memory.len() as u64,
+            MemoryAttributes::RAM,
+        )
+    }
+    .expect("SET_MEMSEG");
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    harness::ready();
+    loop {
+        thread::park();
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! P7: a VM beside another one that comes and goes.
+//!
+//! All of it is on one CPU of the Service VM, where the device model that is measured comes before all else: what holds
+//! it up is what the kernel does for the other VM with interrupts or preemption off, or with locks held.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use acrn_ioctls::RequestPage;
+use acrn_selftests::{cpus, device::Device, guest::Guest, harness::Outcome, need, probe::Probe};
+use acrn_uapi::ioctl::{
+    ACRN_IOCTL_CREATE_IOREQ_CLIENT, ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM,
+};
+
+use crate::{
+    clock::rounds,
+    figure::Figure,
+    guest::{self, Pace},
+    metronome::Metronome,
+};
+
+/// What the other VM waits from one life to the next: no multiple of what the guest spins, so that its requests come at
+/// any point of such a life.
+const BETWEEN: Duration = Duration::from_micros(313);
+
+/// The round trip of P2, alone and beside a VM that is created and destroyed again and again.
+pub fn beside_lives() -> Outcome {
+    need!(cpus::stay_on(cpus::UPCALLS));
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let _metronome = Metronome::start(masks[2]);
+    let run = || {
+        let run = || {
+            cpus::come_first();
+            guest::run(&Guest::new(masks[0]), &probe, rounds(), Pace::Alone)
+        };
+        thread::scope(|scope| scope.spawn(run).join().expect("the device model"))
+    };
+    let alone = run();
+    Figure::of("P7", "alone").trips(&alone).tell();
+
+    let stop = AtomicBool::new(false);
+    let lives = AtomicU64::new(0);
+    let beside = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                live(masks[1]);
+                lives.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(BETWEEN);
+            }
+        });
+        let beside = run();
+        stop.store(true, Ordering::Relaxed);
+        beside
+    });
+    let lives = lives.load(Ordering::Relaxed);
+    Figure::of("P7", "beside")
+        .trips(&beside)
+        .with("lives", lives)
+        .tell();
+    Figure::of("P7", "slowdown")
+        .ratio(beside.samples.max(), alone.samples.max())
+        .tell();
+    Outcome::Passed
+}
+
+fn live(cpus: u64) {
+    let page = RequestPage::new().expect("a request page");
+    let device = Device::open().expect("the device");
+    device.create(&page, cpus).expect("CREATE_VM");
+    for command in [
+        ACRN_IOCTL_CREATE_IOREQ_CLIENT,
+        ACRN_IOCTL_PAUSE_VM,
+        ACRN_IOCTL_DESTROY_VM,
+    ] {
+        device.plain(command).expect("a command");
+    }
+}

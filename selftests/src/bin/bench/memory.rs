@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! P5: guest memory is set and given back; P6: what the kernel holds for it.
+
+use std::fs;
+
+use acrn_selftests::{
+    area::{Area, HUGE_PAGE},
+    bench::whole,
+    cpus,
+    device::Device,
+    guest::create_raw,
+    harness::{self, Outcome},
+    hypercall::{DESTROY_VM, SET_MEMORY_REGIONS},
+    need,
+    probe::Probe,
+};
+use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_SET_MEMSEG};
+
+use crate::{
+    calls::QUIET,
+    clock::{Samples, now, rounds_of},
+    figure::Figure,
+    hypervisor::Hypervisor,
+    kernel_memory::KernelMemory,
+};
+
+/// Guest memory.
+const SIZE: usize = 256 << 20;
+/// The same if nothing is measured.
+const SMALL: usize = 16 << 20;
+const GIB: u64 = 1 << 30;
+const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
+
+fn size() -> usize {
+    harness::rounds().map_or(SMALL, |_| SIZE)
+}
+
+/// Memory of a kind, with all its pages; the error says why there is none.
+type Kind = (&'static str, fn(usize) -> Result<Area, String>);
+
+const KINDS: [Kind; 3] = [
+    ("4k", |len| {
+        let area = Area::anonymous(len);
+        area.number_pages(0);
+        Ok(area)
+    }),
+    ("thp", Area::transparent_huge),
+    ("hugetlb", |len| {
+        let area = Area::huge(len)?;
+        (0..len)
+            .step_by(HUGE_PAGE)
+            .for_each(|page| area.write(page, 0u8));
+        Ok(area)
+    }),
+];
+
+/// Some more huge pages in the machine's pool, as long as this lives.
+struct MoreHugePages(String);
+
+impl MoreHugePages {
+    fn of(len: usize) -> Self {
+        let before = fs::read_to_string(HUGE_PAGES).expect("the pool of huge pages");
+        let number: usize = before.trim().parse().expect("a number of huge pages");
+        let more = number + len / HUGE_PAGE;
+        fs::write(HUGE_PAGES, more.to_string()).expect("more huge pages");
+        Self(before)
+    }
+}
+
+impl Drop for MoreHugePages {
+    fn drop(&mut self) {
+        let _ = fs::write(HUGE_PAGES, &self.0);
+    }
+}
+
+/// SET_MEMSEG and DESTROY_VM, by kinds of memory.
+pub fn set_and_destroy() -> Outcome {
+    need!(cpus::stay_on(QUIET));
+    let probe = need!(Probe::open());
+    let cpu = need!(cpus::pick(1));
+    let _pages = MoreHugePages::of(size());
+    for (kind, area) in KINDS {
+        let area = need!(area(size()));
+        let rounds = rounds_of(100);
+        let mut samples = [const { Vec::new() }; 3];
+        let hypervisor = Hypervisor::watch(&probe);
+        for _ in 0..rounds {
+            let (device, _page, _) = create_raw(cpu);
+            let set = set(&device, &area);
+            device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+            let from = now();
+            device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+            let destroy = now() - from;
+            for (samples, ticks) in samples.iter_mut().zip([set + destroy, set, destroy]) {
+                samples.push(ticks);
+            }
+        }
+        let spent = hypervisor.spent_in(&[SET_MEMORY_REGIONS, DESTROY_VM], rounds);
+        let [both, set, destroy] = samples.map(Samples::of);
+        Figure::of("P5", kind)
+            .times(&both)
+            .with("set", set.median())
+            .with("destroy", destroy.median())
+            .with("hypervisor", spent)
+            .tell();
+    }
+    Outcome::Passed
+}
+
+/// SET_MEMSEG; how long it took.
+fn set(device: &Device, area: &Area) -> u64 {
+    let mut segment = whole(area);
+    let from = now();
+    device
+        .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+        .expect("SET_MEMSEG");
+    now() - from
+}
+
+/// Bytes that the kernel holds for each GiB of guest memory, by kinds of memory.
+pub fn held() -> Outcome {
+    need!(cpus::stay_on(QUIET));
+    let cpu = need!(cpus::pick(1));
+    let _pages = MoreHugePages::of(size());
+    for (kind, area) in KINDS {
+        let area = need!(area(size()));
+        let (device, _page, _) = create_raw(cpu);
+        let memory = need!(KernelMemory::watch());
+        set(&device, &area);
+        let held = memory.held();
+        Figure::of("P6", kind)
+            .with("value", held * GIB / area.len() as u64)
+            .tell();
+    }
+    Outcome::Passed
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! P11 and P12: a guest that writes to an ioeventfd without end.
+
+use acrn_selftests::{
+    cpus,
+    guest::Guest,
+    harness::{self, Outcome},
+    need,
+    probe::Probe,
+    program,
+};
+
+use crate::{
+    clock::{now, rounds},
+    figure::Figure,
+    guest::{self, PORT, Pace},
+    ioeventfds,
+    metronome::Metronome,
+};
+
+/// How long the thread spins: 200 ms, if instructions are counted.
+const SPIN: u64 = 200_000_000;
+/// The same if nothing is measured.
+const SHORT_SPIN: u64 = 10_000_000;
+/// Additions between two looks at the clock.
+const LOOP: u64 = 1000;
+/// Where a guest counts that asks for nothing.
+const COUNTER: u64 = 1 << 20;
+
+/// P11: what a thread on the CPU of the upcalls gets done beside the storm, over what it gets done beside a guest that
+/// asks for nothing.
+pub fn thread_beside() -> Outcome {
+    need!(cpus::stay_on(cpus::UPCALLS));
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let _metronome = Metronome::start(masks[1]);
+    let loops = |program: &[u8]| {
+        let guest = Guest::long_mode(masks[0], program);
+        let _events = ioeventfds::assign(&guest, 1);
+        guest.vm.start().expect("START_VM");
+        spin()
+    };
+    let quiet = loops(&count());
+    let storm = loops(&program::chatter(PORT));
+    Figure::of("P11", "thread")
+        .ratio(storm, quiet)
+        .with("quiet", quiet)
+        .with("storm", storm)
+        .tell();
+    Outcome::Passed
+}
+
+/// A program that counts for ever.
+fn count() -> Vec<u8> {
+    use iced_x86::code_asm::*;
+    program::assemble(64, program::ENTRY, |code| {
+        let mut again = code.create_label();
+        code.mov(rbx, COUNTER)?;
+        code.set_label(&mut again)?;
+        code.inc(qword_ptr(rbx))?;
+        code.jmp(again)
+    })
+}
+
+/// Spins, and says how often round.
+fn spin() -> u64 {
+    let end = now() + harness::rounds().map_or(SHORT_SPIN, |_| SPIN);
+    let mut loops = 0;
+    while now() < end {
+        for step in 0..LOOP {
+            std::hint::black_box(step);
+        }
+        loops += 1;
+    }
+    loops
+}
+
+/// P12: the round trip of P2 of another VM beside the storm, and alone.
+pub fn vm_beside() -> Outcome {
+    need!(cpus::stay_on(cpus::UPCALLS));
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let _metronome = Metronome::start(masks[2]);
+    let run = || guest::run(&Guest::new(masks[0]), &probe, rounds(), Pace::Alone);
+    let alone = run();
+    Figure::of("P12", "alone").trips(&alone).tell();
+    let storm = Guest::long_mode(masks[1], &program::chatter(PORT));
+    let _events = ioeventfds::assign(&storm, 1);
+    storm.vm.start().expect("START_VM");
+    let beside = run();
+    Figure::of("P12", "beside").trips(&beside).tell();
+    Figure::of("P12", "slowdown")
+        .ratio(beside.samples.median(), alone.samples.median())
+        .tell();
+    Outcome::Passed
+}
