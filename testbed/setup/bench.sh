@@ -5,7 +5,8 @@
 
 # Of the paths that ONLY names, or of all, which go into Documentation and README.
 bench() {
-	runner bench --append "$(hang_is_panic)" --commit "$(bench_commit)" --date "$(date -u +%F)" \
+	# Time is what the machine has done: on a busy host it may be silent for long.
+	runner bench --timeout 5400 --silence 1200 --append "$(hang_is_panic)" --commit "$(bench_commit)" --date "$(date -u +%F)" \
 		--kernel-release "$(cat "$kernel_build/include/config/kernel.release")" \
 		--documentation "$top/Documentation" --readme "$top/README.md" ${ONLY:+--only "$ONLY"}
 }

@@ -4,7 +4,7 @@
 
 use crate::time;
 use mini_acrn_channel::{Record, TRACE_CAPACITY};
-use mini_acrn_logic::trace::{Ring, record};
+use mini_acrn_logic::trace::Ring;
 use spin::Mutex;
 
 /// The trace.
@@ -12,7 +12,8 @@ pub static TRACE: Mutex<Ring<TRACE_CAPACITY>> = Mutex::new(Ring::new());
 
 /// Adds a record of `kind` about `vmid`, which `fill` completes.
 pub fn push(kind: u16, vmid: u16, data: &[u8], fill: impl FnOnce(&mut Record)) {
-    let mut r = record(time::now(), kind, vmid);
-    fill(&mut r);
-    TRACE.lock().push(r, data);
+    TRACE.lock().push(data, |record| {
+        (record.time, record.kind, record.vmid) = (time::now(), kind, vmid);
+        fill(record);
+    });
 }

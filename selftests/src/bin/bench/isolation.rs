@@ -42,7 +42,7 @@ pub fn beside_lives() -> Outcome {
         thread::scope(|scope| scope.spawn(run).join().expect("the device model"))
     };
     let alone = run();
-    Figure::of("P7", "alone").trips(&alone).tell();
+    Figure::of("P7", "alone").times(&alone.samples).tell();
 
     let stop = AtomicBool::new(false);
     let lives = AtomicU64::new(0);
@@ -60,7 +60,7 @@ pub fn beside_lives() -> Outcome {
     });
     let lives = lives.load(Ordering::Relaxed);
     Figure::of("P7", "beside")
-        .trips(&beside)
+        .times(&beside.samples)
         .with("lives", lives)
         .tell();
     Figure::of("P7", "slowdown")

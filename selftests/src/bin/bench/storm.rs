@@ -83,12 +83,12 @@ pub fn vm_beside() -> Outcome {
     let _metronome = Metronome::start(masks[2]);
     let run = || guest::run(&Guest::new(masks[0]), &probe, rounds(), Pace::Alone);
     let alone = run();
-    Figure::of("P12", "alone").trips(&alone).tell();
+    Figure::of("P12", "alone").times(&alone.samples).tell();
     let storm = Guest::long_mode(masks[1], &program::chatter(PORT));
     let _events = ioeventfds::assign(&storm, 1);
     storm.vm.start().expect("START_VM");
     let beside = run();
-    Figure::of("P12", "beside").trips(&beside).tell();
+    Figure::of("P12", "beside").times(&beside.samples).tell();
     Figure::of("P12", "slowdown")
         .ratio(beside.samples.median(), alone.samples.median())
         .tell();

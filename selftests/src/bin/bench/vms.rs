@@ -33,7 +33,7 @@ pub fn create_and_destroy() -> Outcome {
         device.close();
         ticks
     };
-    (0..WARM_UP).for_each(|_| drop(life()));
+    (0..WARM_UP).for_each(|_| _ = life());
     let hypervisor = Hypervisor::watch(&probe);
     let samples = Samples::collect(rounds_of(10), life);
     let spent = hypervisor.spent(samples.count());

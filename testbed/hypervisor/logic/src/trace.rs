@@ -3,7 +3,6 @@
 //! The trace: a ring of records, of which the oldest are lost when it is full.
 
 use mini_acrn_channel::{RECORD_DATA, Record};
-use zerocopy::FromZeros;
 
 /// The last `N` records.
 pub struct Ring<const N: usize> {
@@ -36,14 +35,16 @@ impl<const N: usize> Ring<N> {
         self.next
     }
 
-    /// Adds a record: `record`, with `data` cut to what fits, and a number.
-    pub fn push(&mut self, record: Record, data: &[u8]) {
+    /// Adds a record with `data`, cut to what fits, which `fill` completes: everything else is zero but its number. Of
+    /// `data` it has no more than that: the rest is what was there before.
+    pub fn push(&mut self, data: &[u8], fill: impl FnOnce(&mut Record)) {
         let slot = &mut self.records[(self.next % N as u64) as usize];
-        *slot = record;
         let len = data.len().min(RECORD_DATA);
         slot.data[..len].copy_from_slice(&data[..len]);
-        slot.data_len = len as u32;
-        slot.seq = self.next;
+        (slot.seq, slot.data_len) = (self.next, len as u32);
+        (slot.time, slot.kind, slot.vmid, slot.id) = (0, 0, 0, 0);
+        (slot.p1, slot.p2, slot.result, slot.scripted) = (0, 0, 0, 0);
+        fill(slot);
         self.next += 1;
     }
 
@@ -60,13 +61,6 @@ impl<const N: usize> Default for Ring<N> {
     }
 }
 
-/// A record with everything zero but its time and kind.
-pub fn record(time: u64, kind: u16, vmid: u16) -> Record {
-    let mut r = Record::new_zeroed();
-    (r.time, r.kind, r.vmid) = (time, kind, vmid);
-    r
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,12 +69,12 @@ mod tests {
     fn old_records_are_lost() {
         let mut ring = Ring::<4>::new();
         for i in 0..6 {
-            ring.push(record(i, 1, 0), &[i as u8; 3]);
+            ring.push(&[i as u8; 3], |r| r.p1 = i);
         }
         let seqs: Vec<u64> = ring.from(0).map(|r| r.seq).collect();
         assert_eq!(seqs, [2, 3, 4, 5]);
         let last = ring.from(5).next().unwrap();
-        assert_eq!((last.data_len, &last.data[..4]), (3, &[5, 5, 5, 0][..]));
+        assert_eq!((last.p1, last.data_len, &last.data[..3]), (5, 3, &[5; 3][..]));
         assert_eq!(ring.from(6).count(), 0);
         assert_eq!(ring.next(), 6);
     }
@@ -88,7 +82,7 @@ mod tests {
     #[test]
     fn long_data_is_cut() {
         let mut ring = Ring::<2>::new();
-        ring.push(record(0, 1, 0), &[1; 1000]);
+        ring.push(&[1; 1000], |_| {});
         assert_eq!(ring.from(0).next().unwrap().data_len as usize, RECORD_DATA);
     }
 }
