@@ -229,7 +229,11 @@ pub fn seconds() -> Option<u64> {
     options().seconds
 }
 
-<<<<<<< HEAD
+/// How often what is measured is to be done, if that was said.
+pub fn rounds() -> Option<u64> {
+    options().rounds
+}
+
 /// For something that must happen before `limit`.
 pub fn patience(limit: Duration) -> Patience {
     let patience = Patience::new(limit);
@@ -250,11 +254,6 @@ fn idle() -> Duration {
         online.ok().flatten().map_or(1, |cpus| cpus as u32)
     });
     Duration::from_secs_f64(idle.expect("seconds")) / cpus
-=======
-/// How often what is measured is to be done, if that was said.
-pub fn rounds() -> Option<u64> {
-    options().rounds
->>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
 }
 
 /// A process of this program for one test or helper.

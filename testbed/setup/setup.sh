@@ -7,13 +7,9 @@
 #   setup.sh run           the same, then the demo
 #   setup.sh check         the same, then every test; last line: N passed, N failed, N skipped
 #   setup.sh compare       the same, then what upstream's driver and ours do is recorded anew
-<<<<<<< HEAD
+#   setup.sh bench         the same, then what the paths through both drivers cost
 #   setup.sh check-debug   the selftests on the debug kernel
 #   setup.sh check-rt      the selftests on the real-time kernel
-=======
-#   setup.sh bench         the same, then what the paths through both drivers cost
-#   setup.sh check-debug   the same on the debug kernel
->>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
 #   setup.sh mutants       the same, then slips in the driver, which the tests must see
 #   setup.sh clean         removes the cache
 set -eu -o pipefail
@@ -63,16 +59,12 @@ main() {
 		stages
 		checks_compare
 		;;
-<<<<<<< HEAD
-	check-debug | check-rt)
-=======
 	bench)
 		cache_open
 		stages
 		bench
 		;;
-	check-debug)
->>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
+	check-debug | check-rt)
 		cache_open
 		stages "${1#check-}"
 		checks_variant "${1#check-}"
@@ -88,11 +80,7 @@ main() {
 		rm -rf "$cache"
 		;;
 	*)
-<<<<<<< HEAD
-		die "usage: setup.sh setup|run|check|compare|check-debug|check-rt|mutants|clean"
-=======
-		die "usage: setup.sh setup|run|check|compare|bench|check-debug|mutants|clean"
->>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
+		die "usage: setup.sh setup|run|check|compare|bench|check-debug|check-rt|mutants|clean"
 		;;
 	esac
 }
