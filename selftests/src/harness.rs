@@ -509,15 +509,17 @@ mod tests {
 
     #[test]
     fn a_test_has_the_options_of_its_program() {
-<<<<<<< HEAD
-        let words = ["--seed", "7", "--seconds", "9", "--impatient"];
+        let words = [
+            "--seed",
+            "7",
+            "--seconds",
+            "9",
+            "--rounds",
+            "5",
+            "--impatient",
+        ];
         let options = read(&words).unwrap().0;
         assert_eq!(options.arguments(), words);
-=======
-        let arguments = ["--seed", "7", "--seconds", "9", "--rounds", "5"];
-        let options = read(&arguments).unwrap().0;
-        assert_eq!(options.arguments(), arguments);
->>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
     }
 
     #[test]

@@ -6,11 +6,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-<<<<<<< HEAD
-use crate::mistakes::Mistake;
-=======
 use crate::bench;
->>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
+use crate::mistakes::Mistake;
 
 /// Runs the test-bed: QEMU, mini-ACRN, the Service VM, the driver, User VMs.
 #[derive(Parser)]

@@ -14,13 +14,9 @@ use std::{
     time::Duration,
 };
 
-<<<<<<< HEAD
 use testbed_watch::{LOOK, Patience, is_complaint};
 
-use crate::cli::{Driver, Limits, Machine};
-=======
 use crate::cli::{Clock, Driver, Limits, Machine};
->>>>>>> c6758d4 (selftests: bench: what P1 costs; testbed: make bench, both drivers in machines that count instructions)
 
 /// What a line has on the console of a machine that will not get any further.
 const FATAL: [&str; 4] = ["mini-ACRN: PANIC", "Kernel panic", "kernel BUG", "Oops:"];
