@@ -7,6 +7,7 @@
 mod known;
 pub mod slip;
 mod table;
+mod watcher;
 
 use std::{
     collections::BTreeMap,
@@ -22,27 +23,13 @@ use std::{
 use crate::{
     IN_ORDER, REBOOT,
     cli::{Limits, Machine, Slips},
-    ktap::{self, Outcome, Report, SUBTEST},
-    qemu::{self, Boot, Listener},
+    qemu::{self, Boot},
     reboot, selftests_parameters,
 };
 use known::{Common, Known};
 use slip::{Expected, Slip};
 use table::{Table, Verdict};
-
-/// How faults begin that say nothing of the driver: the machine is slow, or QEMU ended by itself.
-const UNDECIDED: [&str; 2] = ["not done after", "QEMU"];
-
-/// How a run went.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Ran {
-    /// What failed first.
-    Failed(String),
-    /// These tests passed.
-    Passed(Vec<String>),
-    /// It took too long, and nothing is known.
-    Undecided(String),
-}
+use watcher::{Ran, Watcher};
 
 /// Runs the slips that `only` means, or all; whether all is well.
 pub fn run(
@@ -399,82 +386,6 @@ fn run_selftests(
     Ok(watcher.judge(&outcome.faults))
 }
 
-/// Reads a report up to the first failure.
-struct Watcher {
-    program: String,
-    report: Report,
-    diagnostics: Vec<String>,
-    passed: Vec<String>,
-    failed: Option<String>,
-}
-
-impl Watcher {
-    fn new(program: &str) -> Self {
-        Self {
-            program: program.to_owned(),
-            report: Report::default(),
-            diagnostics: Vec::new(),
-            passed: Vec::new(),
-            failed: None,
-        }
-    }
-
-    /// `faults` is what the runner saw.
-    fn judge(self, faults: &[String]) -> Ran {
-        if let Some(failed) = self.failed {
-            return Ran::Failed(failed);
-        }
-        let place = match self.passed.last() {
-            Some(test) => format!("{}, after {test}", self.program),
-            None => self.program,
-        };
-        match faults.first() {
-            Some(fault) if UNDECIDED.iter().any(|begin| fault.starts_with(begin)) => {
-                Ran::Undecided(format!("{place}: {fault}"))
-            }
-            Some(fault) => Ran::Failed(format!("{place}: {fault}")),
-            None if !self.report.is_complete() => {
-                Ran::Failed(format!("{place}: the report has no end"))
-            }
-            None => Ran::Passed(self.passed),
-        }
-    }
-}
-
-impl Listener for Watcher {
-    fn report(&mut self, line: &str) {
-        self.report.line(line);
-        let text = line.trim();
-        if let Some(diagnostic) = text.strip_prefix('#') {
-            self.diagnostics.push(diagnostic.trim().to_owned());
-            self.diagnostics.retain(|line| !line.starts_with(SUBTEST));
-            return;
-        }
-        let Some((outcome, name)) = ktap::result(text) else {
-            return;
-        };
-        let is_test = line.starts_with("    ");
-        match outcome {
-            Outcome::Passed if is_test => self.passed.push(name.to_owned()),
-            outcome if outcome.is_failure() && self.failed.is_none() => {
-                let complaint = self.diagnostics.first().map_or("", String::as_str);
-                self.failed = Some(match is_test {
-                    true => format!("{}.{name}", self.program),
-                    false => format!("{name}: {complaint}"),
-                });
-            }
-            _ => {}
-        }
-        self.diagnostics.clear();
-    }
-
-    fn console(&mut self, _line: &str) {}
-
-    fn has_enough(&self) -> bool {
-        self.failed.is_some()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -542,44 +453,6 @@ mod tests {
     fn a_test_that_there_is_not_is_an_error() {
         let (verdict, _) = judge_with(seen_by(&["c"]), &[]);
         assert_eq!(verdict, Verdict::Wrong("io.c did not run".to_owned()));
-    }
-
-    /// What a watcher makes of a report and of faults, and whether it stops early.
-    fn watch(text: &str, faults: &[&str]) -> (Ran, bool) {
-        let mut watcher = Watcher::new("io");
-        let stops = text.lines().any(|line| {
-            watcher.report(line);
-            watcher.has_enough()
-        });
-        let faults: Vec<_> = faults.iter().map(|fault| (*fault).to_owned()).collect();
-        (watcher.judge(&faults), stops)
-    }
-
-    #[test]
-    fn reports_are_read_up_to_the_first_failure() {
-        let failed = |text: &str| Ran::Failed(text.to_owned());
-        let good =
-            "1..3\nok 1 load\n    1..2\n    ok 1 a\n    ok 2 b # SKIP x\nok 2 io\nok 3 unload\n";
-        assert_eq!(watch(good, &[]), (Ran::Passed(vec!["a".to_owned()]), false));
-        let rule = "mini-ACRN: RULE BROKEN: x";
-        let expected = failed("io, after a: mini-ACRN: RULE BROKEN: x");
-        assert_eq!(watch(good, &[rule]), (expected, false));
-        for fault in ["not done after 1800 s, killed", "QEMU: signal: 9 (SIGKILL)"] {
-            let (ran, _) = watch(good, &[fault]);
-            assert!(matches!(ran, Ran::Undecided(_)), "{ran:?}");
-        }
-        let bad = "1..3\nok 1 load\n    1..2\n    # why\n    not ok 1 a\n    ok 2 b\n";
-        assert_eq!(watch(bad, &["QEMU: signal: 9"]), (failed("io.a"), true));
-        let complaint =
-            "1..3\nok 1 load\n    1..1\n    # x\n    ok 1 a\n# WARNING: y\nnot ok 2 io\n";
-        assert_eq!(watch(complaint, &[]), (failed("io: WARNING: y"), true));
-        let dead = "1..3\nok 1 load\n";
-        let expected = failed("io: console: Kernel panic");
-        assert_eq!(watch(dead, &["console: Kernel panic"]), (expected, false));
-        assert_eq!(
-            watch(dead, &[]),
-            (failed("io: the report has no end"), false)
-        );
     }
 
     #[test]
