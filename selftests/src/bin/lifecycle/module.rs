@@ -2,7 +2,7 @@
 
 //! The module goes while something of it is left.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::sync::Arc;
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -11,7 +11,7 @@ use acrn_selftests::{
     guest::{Guest, MEMORY, create_raw},
     harness::Outcome,
     held::Held,
-    hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, PAUSE_VM},
+    hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, PAUSE_VM, START_VM},
     leaks, module, need,
     probe::{Probe, fault},
     program::{self, RESULTS, read, write},
@@ -52,7 +52,7 @@ pub fn unload_with_orphan() -> Outcome {
 
 /// An upcall for a VM that was not destroyed is under way when the module goes, which waits for its end.
 pub fn unload_beside_upcall() -> Outcome {
-    const UNDER_WAY_MS: u16 = 3000;
+    const UNDER_WAY_MS: u16 = 1500;
     let path = need!(module::path());
     let Idle {
         probe,
@@ -66,7 +66,7 @@ pub fn unload_beside_upcall() -> Outcome {
     for id in [PAUSE_VM, DESTROY_VM] {
         probe.refuse(id, vmid);
     }
-    drop(device);
+    Arc::into_inner(device).expect("nobody else has it").close();
     let trace = Trace::start(&probe);
     probe.hold_for(NOTIFY_REQUEST_FINISH, vmid, UNDER_WAY_MS);
     let access = write(Target::Port(0xcf8), Width::Four, 0);
@@ -74,13 +74,13 @@ pub fn unload_beside_upcall() -> Outcome {
     until("the upcall is under way, or over", || {
         probe.is_held() || !trace.calls(NOTIFY_REQUEST_FINISH).is_empty()
     });
-    let unloader = thread::spawn(module::unload);
-    // Long enough for one that does not wait.
-    thread::sleep(Duration::from_millis(300));
-    let too_early = unloader.is_finished() && probe.is_held();
-    probe.release();
-    assert!(!too_early, "the module went before the upcall's end");
-    unloader.join().expect("rmmod");
+    module::unload();
+    // A mark in the trace, and nothing else.
+    probe.call(START_VM, u64::MAX, 0);
+    let ids = trace.ids();
+    let at = |id| ids.iter().position(|known| *known == id);
+    let [upcall, unloaded] = [NOTIFY_REQUEST_FINISH, START_VM].map(at);
+    assert!(upcall < unloaded, "the module went before the upcall's end");
     module::load(&path);
     assert_eq!(probe.vms().len(), 0, "VMs");
     Outcome::Passed
