@@ -289,7 +289,7 @@ pub struct Limits {
     #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds)]
     pub timeout: Duration,
 
-    /// Seconds without a byte of output
+    /// Seconds without a line of the report, or while there is none without a byte of output
     #[arg(long, value_name = "SECONDS", default_value = "240", value_parser = seconds)]
     pub silence: Duration,
 }

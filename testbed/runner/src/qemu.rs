@@ -162,10 +162,14 @@ pub fn run(
     let mut whole = Patience::new(limits.timeout);
     let mut silence = Patience::new(limits.silence);
     let mut is_dying = false;
+    let mut has_reported = false;
     let killed = loop {
         match events.recv_timeout(LOOK) {
             Ok(Event::Console(bytes)) => {
-                silence = Patience::new(limits.silence);
+                // A kernel in trouble may talk for ever.
+                if !has_reported {
+                    silence = Patience::new(limits.silence);
+                }
                 if watch.console(&bytes, listener)? && !is_dying {
                     is_dying = true;
                     whole = Patience::new(AFTER_FATAL);
@@ -173,6 +177,7 @@ pub fn run(
             }
             Ok(Event::Report(line)) => {
                 silence = Patience::new(limits.silence);
+                has_reported = true;
                 listener.report(&line);
                 if listener.has_enough() {
                     qemu.kill()?;
@@ -384,7 +389,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::{fs::PermissionsExt, net::UnixStream};
 
     struct Silent;
 
@@ -402,7 +407,10 @@ mod tests {
     }
 
     fn run_script_on(driver: Driver, script: &str) -> Outcome {
-        let folder = tempfile::tempdir().unwrap();
+        run_script_in(&tempfile::tempdir().unwrap(), driver, script)
+    }
+
+    fn run_script_in(folder: &tempfile::TempDir, driver: Driver, script: &str) -> Outcome {
         let qemu = folder.path().join("qemu");
         fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
@@ -450,6 +458,26 @@ mod tests {
         let outcome = run_script("echo last words; exec sleep 60");
         assert_eq!(outcome.faults, ["silent for 1 s, killed"]);
         assert_eq!(outcome.last_lines, ["last words"]);
+    }
+
+    #[test]
+    fn a_console_that_talks_on_is_no_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("work/report.socket");
+        let outcome = thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut report = loop {
+                    match UnixStream::connect(&socket) {
+                        Ok(report) => break report,
+                        Err(_) => thread::sleep(Duration::from_millis(10)),
+                    }
+                };
+                report.write_all(b"KTAP version 1\n").unwrap();
+            });
+            let script = "while sleep 0.1; do echo trouble; done";
+            run_script_in(&folder, Driver::C, script)
+        });
+        assert_eq!(outcome.faults, ["silent for 1 s, killed"]);
     }
 
     #[test]
