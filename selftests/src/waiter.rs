@@ -140,10 +140,10 @@ pub fn state(task: &str) -> Option<char> {
     stat.rsplit(") ").next()?.chars().next()
 }
 
-/// Whether a task waits in a function of the driver's.
+/// Whether a task sleeps in a command of the driver's; `task` is its folder below `/proc`.
 pub fn waits_in_driver(task: &str) -> bool {
-    let function = fs::read_to_string(format!("/proc/{task}/wchan"));
-    function.is_ok_and(|function| function.contains("acrn"))
+    let stack = fs::read_to_string(format!("/proc/{task}/stack"));
+    matches!(state(task), Some('S' | 'D')) && stack.is_ok_and(|stack| stack.contains("[acrn]"))
 }
 
 /// Waits for something that must happen.
