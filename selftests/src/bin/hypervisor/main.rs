@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
+mod account;
 mod apic;
 mod held;
 mod names;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         Test::new("vm_on_unknown_cpu", slots::unknown_cpu),
         Test::new("destroyed_with_an_error", slots::destroyed_with_an_error),
         Test::new("held_hypercall", held::hypercall),
+        Test::new("account_of_hypercalls", account::of_hypercalls),
         Test::new("config_ports", ports::config_ports),
         Test::new("in_keeps_the_rest_of_rax", ports::in_keeps_the_rest_of_rax),
         Test::new(

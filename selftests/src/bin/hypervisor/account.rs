@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The time that mini-ACRN spends, which `bench` takes off what a path costs.
+
+use acrn_selftests::{bench::Bench, harness::Outcome, hypercall::*, need};
+use mini_acrn_channel::{Account, Spent};
+
+/// TSC.
+fn now() -> u64 {
+    // SAFETY: x86-64 has it, and Linux lets programs read it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+fn of(account: &Account, hypercall: u32) -> Spent {
+    account.lines[usize::from(hypercall as u8)]
+}
+
+/// Each hypercall has a line, and what is told once is not told again.
+pub fn of_hypercalls() -> Outcome {
+    const CALLS: u64 = 50;
+    let bench = need!(Bench::new());
+    let vmid = bench.vmid.into();
+    bench.probe.take_account();
+    let from = now();
+    for _ in 0..CALLS {
+        assert_eq!(bench.probe.call(SET_IRQLINE, vmid, 5), 0);
+    }
+    let account = bench.probe.take_account();
+    let all = now() - from;
+    let spent = of(&account, SET_IRQLINE);
+    assert_eq!(spent.exits, CALLS);
+    assert!(
+        0 < spent.ticks && spent.ticks < all,
+        "{} of {all}",
+        spent.ticks
+    );
+    assert_eq!(of(&account, INJECT_MSI).exits, 0);
+    assert_eq!(of(&bench.probe.take_account(), SET_IRQLINE).exits, 0);
+    Outcome::Passed
+}
