@@ -3,8 +3,8 @@
 #include <asm/cpufeature.h>
 #include <asm/acrn.h>
 #include <asm/hypervisor.h>
+#include <asm/tsc.h>
 #include <linux/eventfd.h>
-#include <linux/sched/clock.h>
 
 #include "helpers.h"
 #include "tracepoints.h"

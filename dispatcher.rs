@@ -11,12 +11,12 @@ mod budget;
 use crate::{
     abstractions::{
         acrn_guest::Upcall,
+        cycles::Moment,
         kernel_thread::{
             KernelThread,
             Policy,
             Work, //
         },
-        local_clock::Instant,
         log::pr_err_ratelimited,
         resched::cond_resched, //
     },
@@ -139,7 +139,7 @@ impl Work for Rest {
                 return;
             };
             let id = vm.id();
-            let pass = vm.requests().dispatch(Server::Thread, Instant::now());
+            let pass = vm.requests().dispatch(Server::Thread, Moment::now());
             drop(served);
             if let Some(vcpu) = pass.left {
                 pr_err_ratelimited!("VM {}: a request of vCPU {} waits for a client\n", id, vcpu);
@@ -166,13 +166,13 @@ impl Prompt {
             if !requests.are_pending() {
                 continue;
             }
-            let now = Instant::now();
+            let now = Moment::now();
             if !entry.budget.allows(now) {
                 is_done = false;
                 continue;
             }
             let pass = requests.dispatch(Server::Upcall, now);
-            entry.budget.pay(pass.time, vms);
+            entry.budget.pay(pass.cycles, vms);
             is_done &= pass.left.is_none();
         }
         drop(served);

@@ -134,21 +134,79 @@ impl IoEventFd {
     }
 }
 
-/// All triggers with the same start.
+/// The ioeventfds with the same start: a part of [`Table::entries`].
 struct Range {
-    place: (Space, u64),
     /// Length of the longest.
     len: u64,
+    /// Where its entries begin, where those for one value do, and where they end.
+    begin: usize,
+    with_data: usize,
+    end: usize,
 }
 
-/// The ioeventfds of a VM as the upcall looks them up: by binary search.
+/// The ranges in one space, by their starts.
 ///
 /// # Invariants
 ///
-/// `ranges` is sorted by place, without duplicates; `entries` by place, then data.
+/// `starts` is sorted, without duplicates; `ranges` has the range of each.
+#[derive(Default)]
+struct Ranges {
+    starts: KVVec<u64>,
+    ranges: KVVec<Range>,
+}
+
+impl Ranges {
+    fn clear(&mut self) {
+        self.starts.clear();
+        self.ranges.clear();
+    }
+
+    fn reserve(&mut self, count: usize) -> Result {
+        self.starts.reserve(count, GFP_KERNEL_ACCOUNT)?;
+        self.ranges.reserve(count, GFP_KERNEL_ACCOUNT)?;
+        Ok(())
+    }
+
+    /// Adds the entry `index`, which comes after all that were added.
+    fn push(&mut self, trigger: &Trigger, index: usize) {
+        if self.starts.last() != Some(&trigger.start) {
+            // Room was reserved.
+            let _ = self.starts.push_within_capacity(trigger.start);
+            let _ = self.ranges.push_within_capacity(Range {
+                len: 0,
+                begin: index,
+                with_data: index,
+                end: index,
+            });
+        }
+        if let Some(range) = self.ranges.last_mut() {
+            range.len = range.len.max(trigger.len);
+            range.end = index + 1;
+            if trigger.data.is_none() {
+                range.with_data = range.end;
+            }
+        }
+    }
+
+    /// The ranges that start at `address` or before it, but less than [`MAX_LEN`], the nearest first; and how
+    /// far before it.
+    fn near(&self, address: u64) -> impl Iterator<Item = (u64, &Range)> {
+        let after = self.starts.partition_point(|start| *start <= address);
+        let starts = self.starts.get(..after).unwrap_or_default();
+        let ranges = self.ranges.get(..after).unwrap_or_default();
+        let before = starts.iter().zip(ranges).rev();
+        before
+            .map(move |(start, range)| (address - start, range))
+            .take_while(|(offset, _)| *offset < MAX_LEN)
+    }
+}
+
+/// The ioeventfds of a VM as the dispatcher looks them up: by binary search.
 #[derive(Default)]
 pub(crate) struct Table {
-    ranges: KVVec<Range>,
+    ports: Ranges,
+    memory: Ranges,
+    /// Sorted by [`IoEventFd::key`].
     entries: KVVec<IoEventFd>,
 }
 
@@ -157,15 +215,15 @@ impl Table {
     fn fill(&mut self, sorted: &[IoEventFd]) -> Result {
         self.clear();
         self.entries.reserve(sorted.len(), GFP_KERNEL_ACCOUNT)?;
-        self.ranges.reserve(sorted.len(), GFP_KERNEL_ACCOUNT)?;
-        // INVARIANT: Sorted as `sorted` is. Room was reserved, also for a range each.
-        for entry in sorted {
-            let place = entry.trigger.place();
-            let len = entry.trigger.len;
-            match self.ranges.last_mut() {
-                Some(last) if last.place == place => last.len = last.len.max(len),
-                _ => drop(self.ranges.push_within_capacity(Range { place, len })),
-            }
+        self.ports.reserve(sorted.len())?;
+        self.memory.reserve(sorted.len())?;
+        for (index, entry) in sorted.iter().enumerate() {
+            let ranges = match entry.trigger.space {
+                Space::Port => &mut self.ports,
+                Space::Memory => &mut self.memory,
+            };
+            ranges.push(&entry.trigger, index);
+            // Room was reserved.
             let _ = self.entries.push_within_capacity(entry.clone());
         }
         Ok(())
@@ -173,7 +231,8 @@ impl Table {
 
     fn clear(&mut self) {
         self.entries.clear();
-        self.ranges.clear();
+        self.ports.clear();
+        self.memory.clear();
     }
 
     /// Handles an access of a guest, if it lies inside a range. Any context.
@@ -181,21 +240,21 @@ impl Table {
     /// Takes logarithmic time, and that of the entries at one place, of which there are at most
     /// [`MAX_AT_A_PLACE`].
     pub(crate) fn handle(&self, access: &Access) -> bool {
-        let place = (access.space, access.address);
-        let after = self.ranges.partition_point(|range| range.place <= place);
-        let (before, _) = self.ranges.split_at_checked(after).unwrap_or_default();
-        // No range starts further ahead than this and still covers the access.
-        let near = before.iter().rev().take_while(|range| {
-            range.place.0 == access.space && access.address - range.place.1 < MAX_LEN
-        });
+        let ranges = match access.space {
+            Space::Port => &self.ports,
+            Space::Memory => &self.memory,
+        };
         let mut covered = false;
-        for range in near {
-            let offset = access.address - range.place.1;
+        for (offset, range) in ranges.near(access.address) {
             covered |= offset + access.size <= range.len;
             if offset == 0 {
                 if let Direction::Write(value) = access.direction {
                     self.signal(range, access.size, value);
                 }
+            }
+            if covered {
+                // Ranges further ahead signal nothing.
+                break;
             }
         }
         covered
@@ -204,15 +263,9 @@ impl Table {
     /// Signals what a write of `size` bytes to the start of `range` is to signal.
     fn signal(&self, range: &Range, size: u64, value: u64) {
         let value = value & low_bytes(size);
-        let begin = self
-            .entries
-            .partition_point(|entry| entry.trigger.place() < range.place);
-        let here = self.entries.get(begin..).unwrap_or_default();
-        let here = here
-            .split_at(here.partition_point(|entry| entry.trigger.place() == range.place))
-            .0;
-        let any_data = here.partition_point(|entry| entry.trigger.data.is_none());
-        let (any_data, with_data) = here.split_at(any_data);
+        let part = |begin, end| self.entries.get(begin..end).unwrap_or_default();
+        let any_data = part(range.begin, range.with_data);
+        let with_data = part(range.with_data, range.end);
         let with_data = if size < range.len {
             // Compared by the width of the access, so their order does not help.
             with_data

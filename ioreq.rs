@@ -22,7 +22,10 @@ pub(crate) use request_page::{
 
 use crate::{
     abstractions::{
-        local_clock::Instant,
+        cycles::{
+            self,
+            Moment, //
+        },
         tracepoints::{
             acrn_ioreq_dispatch,
             acrn_ioreq_finish,
@@ -117,8 +120,18 @@ impl Counts {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Work {
     pub(crate) requests: u64,
-    /// Nanoseconds.
-    pub(crate) time: u64,
+    cycles: u64,
+}
+
+impl Work {
+    /// What it took.
+    pub(crate) fn nanoseconds(&self) -> u64 {
+        let whole = self.cycles / cycles::per_millisecond();
+        let rest = self.cycles % cycles::per_millisecond();
+        whole
+            .saturating_mul(1_000_000)
+            .saturating_add(rest * 1_000_000 / cycles::per_millisecond())
+    }
 }
 
 /// By whom requests are served.
@@ -132,8 +145,8 @@ pub(crate) enum Server {
 
 /// One pass over the slots of a VM.
 pub(crate) struct Pass {
-    /// What it took, in nanoseconds.
-    pub(crate) time: u64,
+    /// What it took.
+    pub(crate) cycles: u64,
     /// A vCPU whose request nobody can take.
     pub(crate) left: Option<VcpuId>,
 }
@@ -184,19 +197,19 @@ impl IoRequests {
 
     /// Takes every pending request, in one pass over the slots that `begun` just now. Any context in which a
     /// `spinlock_t` may be taken.
-    pub(crate) fn dispatch(&self, server: Server, begun: Instant) -> Pass {
+    pub(crate) fn dispatch(&self, server: Server, begun: Moment) -> Pass {
         let mut state = self.state.lock();
         let before = state.counts.taken();
         let left = self.scan(&mut state);
         let requests = state.counts.taken().wrapping_sub(before);
-        let time = Instant::now().since(begun);
+        let cycles = Moment::now().since(begun);
         let work = match server {
             Server::Upcall => &mut state.counts.upcall,
             Server::Thread => &mut state.counts.thread,
         };
-        work.requests += requests;
-        work.time += time;
-        Pass { time, left }
+        work.requests = work.requests.wrapping_add(requests);
+        work.cycles = work.cycles.wrapping_add(cycles);
+        Pass { cycles, left }
     }
 
     /// Returns a vCPU whose request nobody can take.

@@ -52,8 +52,8 @@ impl fmt::Display for Status {
         f.write_fmt(fmt!("requests_ioeventfd:\t{}\n", ioeventfd))?;
         f.write_fmt(fmt!("requests_pci_config:\t{}\n", pci_config))?;
         f.write_fmt(fmt!("upcall_requests:\t{}\n", upcall.requests))?;
-        f.write_fmt(fmt!("upcall_ns:\t{}\n", upcall.time))?;
+        f.write_fmt(fmt!("upcall_ns:\t{}\n", upcall.nanoseconds()))?;
         f.write_fmt(fmt!("thread_requests:\t{}\n", thread.requests))?;
-        f.write_fmt(fmt!("thread_ns:\t{}\n", thread.time))
+        f.write_fmt(fmt!("thread_ns:\t{}\n", thread.nanoseconds()))
     }
 }

@@ -8,6 +8,7 @@
 pub(crate) mod acrn_guest;
 mod bindings;
 pub(crate) mod contiguous;
+pub(crate) mod cycles;
 pub(crate) mod debugfs_folder;
 pub(crate) mod device_attribute;
 pub(crate) mod eventfd;
@@ -16,7 +17,6 @@ pub(crate) mod hotplug_cpu;
 pub(crate) mod kernel_thread;
 pub(crate) mod lent_pages;
 pub(crate) mod live_objects;
-pub(crate) mod local_clock;
 pub(crate) mod log;
 pub(crate) mod misc_device;
 pub(crate) mod mm_watch;

@@ -2,40 +2,44 @@
 
 //! How much of a CPU's time the upcall may take.
 
-use crate::abstractions::local_clock::Instant;
+use crate::abstractions::cycles::{
+    self,
+    Moment, //
+};
 
 /// Part of the time that the upcall has for all VMs together: one in so many. It comes in hard-IRQ
 /// context, before all else that the CPU has to do. A guest that asks for more does so in a loop, and
 /// loses little by the detour over a thread.
 const ONE_IN: i64 = 20;
 
-/// Time that a VM can save up, in nanoseconds, so that a burst of requests is served at once.
-const SAVED: i64 = 10_000_000;
+/// Milliseconds that a VM can save up, so that a burst of requests is served at once.
+const SAVED: u64 = 10;
 
 /// What the upcall may still spend on one VM.
 ///
-/// A pass over its slots that took a time is paid for by [`ONE_IN`] times that time, and by each of the VMs
-/// that share. So in any 10 ms all passes together take at most a tenth: a twentieth that was saved up, and one
+/// A pass over its slots costs [`ONE_IN`] times the cycles that it took, and that for each of the VMs that share. So in any 10 ms all passes together take at most a tenth: a twentieth that was saved up, and one
 /// that was earned meanwhile. Beyond that comes the pass that was the last to be allowed.
 #[derive(Default)]
 pub(super) struct Budget {
-    /// Nanoseconds of waiting that are not spent; negative if they are owed.
+    /// Cycles of waiting that are not spent; negative if they are owed.
     credit: i64,
-    counted_at: Instant,
+    counted_at: Moment,
 }
 
 impl Budget {
     /// Whether the upcall may make a pass for the VM now.
-    pub(super) fn allows(&mut self, now: Instant) -> bool {
-        let earned = i64::try_from(now.since(self.counted_at)).unwrap_or(i64::MAX);
+    pub(super) fn allows(&mut self, now: Moment) -> bool {
+        let saved = cycles::per_millisecond().saturating_mul(SAVED);
+        let earned = now.since(self.counted_at);
         self.counted_at = now;
-        self.credit = self.credit.saturating_add(earned).min(SAVED);
+        let credit = self.credit.saturating_add_unsigned(earned);
+        self.credit = credit.min(i64::try_from(saved).unwrap_or(i64::MAX));
         self.credit > 0
     }
 
-    /// Pays for a pass that took `time` nanoseconds, where `vms` VMs share the time.
-    pub(super) fn pay(&mut self, time: u64, vms: usize) {
-        let price = i64::try_from(time)
+    /// Pays for a pass that took so many cycles, where `vms` VMs share the time.
+    pub(super) fn pay(&mut self, cycles: u64, vms: usize) {
+        let price = i64::try_from(cycles)
             .unwrap_or(i64::MAX)
             .saturating_mul(ONE_IN)
             .saturating_mul(i64::try_from(vms).unwrap_or(i64::MAX));
