@@ -24,7 +24,10 @@ use crate::{
     uapi,
 };
 use core::marker::PhantomData;
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    transmute::FromBytes, //
+};
 
 const SERVICE_VM_OFFLINE_CPU: u64 = 0x8000_0001;
 const CREATE_VM: u64 = 0x8000_0010;
@@ -326,6 +329,9 @@ pub(crate) type InterruptCounts = [u64; 49];
 /// What VM_INTR_MONITOR reads and writes, aligned so that it does not cross a page.
 #[repr(C, align(512))]
 pub(crate) struct InterruptMonitor(pub(crate) InterruptCounts);
+
+// SAFETY: Numbers, and padding.
+unsafe impl FromBytes for InterruptMonitor {}
 
 /// Asks for interrupt counts of a VM's passed-through devices, or delays their interrupts.
 ///

@@ -54,24 +54,37 @@ pub(crate) struct Interrupts {
     vm: VmId,
     /// Held while an interrupt is sent, so that none is on its way when it says so. A leaf.
     #[pin]
-    delivery: SpinLockIrq<Delivery>,
+    sender: SpinLockIrq<Sender>,
+}
+
+struct Sender {
+    delivery: Delivery,
+    /// The MSI that is sent, where the hypervisor can read it.
+    msi: Contiguous<uapi::acrn_msi_entry>,
 }
 
 impl Interrupts {
     /// Makes an initialiser for the interrupts of `vm`.
-    pub(crate) fn new(vm: VmId) -> impl PinInit<Self> {
-        pin_init!(Self {
+    pub(crate) fn new(vm: VmId) -> Result<impl PinInit<Self>> {
+        let sender = Sender {
+            delivery: Delivery::On,
+            msi: Contiguous::new(uapi::acrn_msi_entry::default())?,
+        };
+        Ok(pin_init!(Self {
             vm,
-            delivery <- new_spinlock_irq!(Delivery::On, "acrn_interrupts"),
-        })
+            sender <- new_spinlock_irq!(sender, "acrn_interrupts"),
+        }))
     }
 
     /// Sends an MSI. Any context.
     ///
     /// Fails with `EPERM` if the address is not that of an MSI.
-    pub(crate) fn inject_msi(&self, msi: &Contiguous<uapi::acrn_msi_entry>) -> Sent {
+    pub(crate) fn inject_msi(&self, msi: &uapi::acrn_msi_entry) -> Sent {
         let is_msi = msi.msi_addr >> 20 & 0xFFF == MSI_ADDRESS;
-        self.send(is_msi, || hypercall::inject_msi(self.vm, msi))
+        self.send(is_msi, |parameter| {
+            **parameter = *msi;
+            hypercall::inject_msi(self.vm, parameter)
+        })
     }
 
     /// Drives an interrupt line: GSI in the low 32 bits of `line`, operation in the high ones. Any
@@ -80,14 +93,18 @@ impl Interrupts {
     /// Fails with `EPERM` if there is no such GSI.
     pub(crate) fn set_irqline(&self, line: u64) -> Sent {
         let is_gsi = line & u64::from(u32::MAX) < GSIS;
-        self.send(is_gsi, || hypercall::set_irqline(self.vm, line))
+        self.send(is_gsi, |_| hypercall::set_irqline(self.vm, line))
     }
 
     /// `is_valid` is the hypervisor's check, for an interrupt that it does not get.
-    fn send(&self, is_valid: bool, hypercall: impl FnOnce() -> Result) -> Sent {
-        let delivery = self.delivery.lock();
-        match *delivery {
-            Delivery::On => Sent::Told(hypercall()),
+    fn send(
+        &self,
+        is_valid: bool,
+        hypercall: impl FnOnce(&mut Contiguous<uapi::acrn_msi_entry>) -> Result,
+    ) -> Sent {
+        let mut sender = self.sender.lock();
+        match sender.delivery {
+            Delivery::On => Sent::Told(hypercall(&mut sender.msi)),
             Delivery::Undecided => Sent::Undecided,
             Delivery::Off => Sent::Dropped(is_valid.then_some(()).ok_or(EPERM)),
         }
@@ -97,15 +114,15 @@ impl Interrupts {
     /// dropped; after a failure all is as it was. Calls are serialised by the caller's lock.
     pub(super) fn stop_with<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
         let before = {
-            let mut delivery = self.delivery.lock();
-            let before = *delivery;
+            let mut sender = self.sender.lock();
+            let before = sender.delivery;
             if before == Delivery::On {
-                *delivery = Delivery::Undecided;
+                sender.delivery = Delivery::Undecided;
             }
             before
         };
         let result = change();
-        *self.delivery.lock() = match &result {
+        self.sender.lock().delivery = match &result {
             Ok(_) => Delivery::Off,
             Err(_) => before,
         };
@@ -114,6 +131,6 @@ impl Interrupts {
 
     /// Interrupts are sent again: the VM was reset.
     pub(crate) fn resume(&self) {
-        *self.delivery.lock() = Delivery::On;
+        self.sender.lock().delivery = Delivery::On;
     }
 }

@@ -181,7 +181,7 @@ fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
         command::START_VM => vm.start(),
         command::PAUSE_VM => vm.pause(),
         command::SET_VCPU_REGS => vm.set_vcpu_regs(&argument.contiguous()?),
-        command::INJECT_MSI => vm.inject_msi(&argument.contiguous()?),
+        command::INJECT_MSI => vm.inject_msi(&argument.copy()?),
         command::VM_INTR_MONITOR => {
             vm.monitor_interrupts(argument.page_slice::<hypercall::InterruptCounts>())
         }

@@ -2,12 +2,10 @@
 
 //! irqfds: a signal of an eventfd sends an MSI to the guest.
 //!
-//! The MSI is injected where the eventfd is signalled, from a parameter block made beforehand: no
-//! thread and no allocation.
+//! The MSI is injected where the eventfd is signalled: no thread and no allocation.
 
 use crate::{
     abstractions::{
-        contiguous::Contiguous,
         eventfd::EventFd,
         eventfd_hook::{
             EventFdHook,
@@ -43,7 +41,7 @@ const MAX_IRQFDS: usize = 1024;
 struct Injector {
     vm: VmId,
     interrupts: Arc<Interrupts>,
-    msi: Contiguous<uapi::acrn_msi_entry>,
+    msi: uapi::acrn_msi_entry,
     /// User space has closed the eventfd.
     hung_up: Atomic<bool>,
 }
@@ -121,7 +119,7 @@ impl IrqFds {
         let injector = Injector {
             vm: self.vm,
             interrupts: self.interrupts.clone(),
-            msi: Contiguous::new(msi)?,
+            msi,
             hung_up: Atomic::new(false),
         };
         let mut hooked = self.hooked.lock();

@@ -176,7 +176,7 @@ impl Vm {
         let id = created.vm;
         let vcpus = VcpuCount::new(created.vcpus)?;
         let memory = GuestMemory::new(id)?;
-        let interrupts = Arc::pin_init(Interrupts::new(id), GFP_KERNEL_ACCOUNT)?;
+        let interrupts = Arc::pin_init(Interrupts::new(id)?, GFP_KERNEL_ACCOUNT)?;
         let parts = Arc::pin_init(
             pin_init!(Parts {
                 id,
@@ -360,7 +360,7 @@ impl Vm {
     }
 
     /// INJECT_MSI.
-    pub(crate) fn inject_msi(&self, msi: &Contiguous<uapi::acrn_msi_entry>) -> Result {
+    pub(crate) fn inject_msi(&self, msi: &uapi::acrn_msi_entry) -> Result {
         self.send(|interrupts| interrupts.inject_msi(msi))
     }
 
@@ -382,8 +382,8 @@ impl Vm {
 
     /// VM_INTR_MONITOR.
     pub(crate) fn monitor_interrupts(&self, page: UserSlice) -> Result {
-        let (mut reader, mut writer) = page.reader_writer();
-        let mut monitor = Contiguous::new(InterruptMonitor(reader.read()?))?;
+        let (reader, mut writer) = page.reader_writer();
+        let mut monitor = Contiguous::<InterruptMonitor>::from_user(reader)?;
         self.controlled(|_| hypercall::vm_intr_monitor(self.parts.id, &mut monitor))?;
         writer.write(&monitor.0)
     }

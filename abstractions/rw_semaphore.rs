@@ -60,6 +60,10 @@ impl<T> RwSemaphore<T> {
     ///
     /// Fails with `EINTR` if the task is to die.
     pub(crate) fn read_killable(&self) -> Result<ReadGuard<'_, T>> {
+        // The shorter way, if there is nothing to wait for.
+        if let Some(guard) = self.try_read() {
+            return Ok(guard);
+        }
         // SAFETY: The semaphore is initialised by the type invariant.
         to_result(unsafe { bindings::down_read_killable(self.semaphore.get()) })?;
         Ok(ReadGuard {
