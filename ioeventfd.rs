@@ -144,6 +144,30 @@ struct Range {
     end: usize,
 }
 
+impl Range {
+    /// Signals what a write of `size` bytes to the start is to signal.
+    fn signal(&self, entries: &[IoEventFd], size: u64, value: u64) {
+        let value = value & low_bytes(size);
+        let part = |begin, end| entries.get(begin..end).unwrap_or_default();
+        let any_data = part(self.begin, self.with_data);
+        let with_data = part(self.with_data, self.end);
+        let with_data = if size < self.len {
+            // Compared by the width of the access, so their order does not help.
+            with_data
+        } else {
+            let begin = with_data.partition_point(|entry| entry.trigger.data < Some(value));
+            let rest = with_data.get(begin..).unwrap_or_default();
+            rest.split_at(rest.partition_point(|entry| entry.trigger.data == Some(value)))
+                .0
+        };
+        for entry in [any_data, with_data].into_iter().flatten() {
+            if entry.trigger.fires(size, value) {
+                entry.eventfd.signal();
+            }
+        }
+    }
+}
+
 /// The ranges in one space, by their starts.
 ///
 /// # Invariants
@@ -153,6 +177,8 @@ struct Range {
 struct Ranges {
     starts: KVVec<u64>,
     ranges: KVVec<Range>,
+    /// The range that was written to last: a guest often writes to a doorbell again.
+    recent: usize,
 }
 
 impl Ranges {
@@ -190,8 +216,15 @@ impl Ranges {
 
     /// The ranges that start at `address` or before it, but less than [`MAX_LEN`], the nearest first; and how
     /// far before it.
-    fn near(&self, address: u64) -> impl Iterator<Item = (u64, &Range)> {
-        let after = self.starts.partition_point(|start| *start <= address);
+    fn near(&mut self, address: u64) -> impl Iterator<Item = (u64, &Range)> {
+        if self.starts.get(self.recent) != Some(&address) {
+            let after = self.starts.partition_point(|start| *start <= address);
+            self.recent = after.saturating_sub(1);
+        }
+        let after = match self.starts.get(self.recent) {
+            Some(start) if *start <= address => self.recent + 1,
+            _ => 0,
+        };
         let starts = self.starts.get(..after).unwrap_or_default();
         let ranges = self.ranges.get(..after).unwrap_or_default();
         let before = starts.iter().zip(ranges).rev();
@@ -239,17 +272,17 @@ impl Table {
     ///
     /// Takes logarithmic time, and that of the entries at one place, of which there are at most
     /// [`MAX_AT_A_PLACE`].
-    pub(crate) fn handle(&self, access: &Access) -> bool {
+    pub(crate) fn handle(&mut self, access: &Access) -> bool {
         let ranges = match access.space {
-            Space::Port => &self.ports,
-            Space::Memory => &self.memory,
+            Space::Port => &mut self.ports,
+            Space::Memory => &mut self.memory,
         };
         let mut covered = false;
         for (offset, range) in ranges.near(access.address) {
             covered |= offset + access.size <= range.len;
             if offset == 0 {
                 if let Direction::Write(value) = access.direction {
-                    self.signal(range, access.size, value);
+                    range.signal(&self.entries, access.size, value);
                 }
             }
             if covered {
@@ -258,28 +291,6 @@ impl Table {
             }
         }
         covered
-    }
-
-    /// Signals what a write of `size` bytes to the start of `range` is to signal.
-    fn signal(&self, range: &Range, size: u64, value: u64) {
-        let value = value & low_bytes(size);
-        let part = |begin, end| self.entries.get(begin..end).unwrap_or_default();
-        let any_data = part(range.begin, range.with_data);
-        let with_data = part(range.with_data, range.end);
-        let with_data = if size < range.len {
-            // Compared by the width of the access, so their order does not help.
-            with_data
-        } else {
-            let begin = with_data.partition_point(|entry| entry.trigger.data < Some(value));
-            let rest = with_data.get(begin..).unwrap_or_default();
-            rest.split_at(rest.partition_point(|entry| entry.trigger.data == Some(value)))
-                .0
-        };
-        for entry in [any_data, with_data].into_iter().flatten() {
-            if entry.trigger.fires(size, value) {
-                entry.eventfd.signal();
-            }
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use core::{
         Deref,
         DerefMut, //
     },
+    ptr, //
 };
 use kernel::{
     alloc::flags::{
@@ -31,9 +32,11 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// The memory is a `kmalloc` allocation, so it lies in the direct map and is physically contiguous.
+/// The memory is a `kmalloc` allocation, so it lies in the direct map and is physically contiguous. `phys` is
+/// its physical address.
 pub(crate) struct Contiguous<T> {
     value: KBox<T>,
+    phys: u64,
     _live: Counted,
 }
 
@@ -69,23 +72,24 @@ impl<T> Contiguous<T> {
     }
 
     fn of(value: KBox<T>) -> Self {
-        // INVARIANT: `KBox` is a `kmalloc` allocation.
+        // SAFETY: `KBox` is a `kmalloc` allocation, whose address lies in the direct map.
+        let phys = unsafe { bindings::hsm_virt_to_phys(ptr::from_ref::<T>(&value).cast()) };
+        // INVARIANT: As above; the allocation never moves.
         Self {
             value,
+            phys,
             _live: Counted::new(&live_objects::BUFFERS),
         }
     }
 
     /// Physical address of the value, for the hypervisor to read.
     pub(crate) fn phys(&self) -> u64 {
-        // SAFETY: The address lies in the direct map by the type invariant.
-        unsafe { bindings::hsm_virt_to_phys(core::ptr::from_ref::<T>(&self.value).cast()) }
+        self.phys
     }
 
     /// Physical address of the value, for the hypervisor to write while it is borrowed.
     pub(crate) fn phys_mut(&mut self) -> u64 {
-        // SAFETY: The address lies in the direct map by the type invariant.
-        unsafe { bindings::hsm_virt_to_phys(core::ptr::from_mut::<T>(&mut self.value).cast()) }
+        self.phys
     }
 }
 
