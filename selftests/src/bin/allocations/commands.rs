@@ -2,36 +2,11 @@
 
 //! Commands for a VM.
 
-use std::{cell::Cell, os::fd::AsRawFd};
+use std::os::fd::AsRawFd;
 
-use acrn_selftests::{
-    bench::Bench, event::Event, failing::Failing, harness::Outcome, hypercall::INJECT_MSI, need,
-    trace::Trace,
-};
+use acrn_selftests::{bench::Bench, event::Event, failing::Failing, harness::Outcome, need};
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
-
-/// A command that hands a structure on: when it fails it has not made its hypercall.
-pub fn forwarded_structure() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let device = &bench.device;
-    let mut msi = acrn_msi_entry {
-        msi_addr: 0xfee0_0000,
-        msi_data: 0x41,
-    };
-    let trace = Trace::start(&bench.probe);
-    let made = Cell::new(0);
-    failing.each(
-        &[Errno::ENOMEM],
-        || device.with(ACRN_IOCTL_INJECT_MSI, &mut msi),
-        |injected| made.set(made.get() + usize::from(injected.is_ok())),
-    );
-    let calls = trace.calls(INJECT_MSI);
-    assert_eq!(calls.len(), made.get());
-    bench.destroy();
-    Outcome::Passed
-}
 
 /// CREATE_IOREQ_CLIENT: after one that failed there is no client.
 pub fn create_client() -> Outcome {

@@ -26,7 +26,6 @@ fn main() -> ExitCode {
         Test::new("unset_memory", memory::unset),
         Test::new("set_while_guest_runs", memory::set_while_running),
         Test::new("set_and_roll_back_fails", memory::roll_back_fails),
-        Test::new("forwarded_structure", commands::forwarded_structure),
         Test::new("forwarded_structures", structures::all),
         Test::new("create_client", commands::create_client),
         Test::new("ioeventfd", commands::ioeventfd),

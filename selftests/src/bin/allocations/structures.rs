@@ -22,9 +22,8 @@ const PHYS_BDF: u16 = 0x00b8;
 const PHYS_BDF_AT: usize = 6;
 
 /// Commands and their hypercalls. A device that is given is the next to be taken.
-const COMMANDS: [(u32, u32); 12] = [
+const COMMANDS: [(u32, u32); 11] = [
     (ACRN_IOCTL_SET_VCPU_REGS, SET_VCPU_REGS),
-    (ACRN_IOCTL_INJECT_MSI, INJECT_MSI),
     (ACRN_IOCTL_VM_INTR_MONITOR, VM_INTR_MONITOR),
     (ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR),
     (ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR),
