@@ -44,9 +44,33 @@ bool hsm_pfn_is_counted(u64 pfn)
 	return pfn_valid(pfn) && !PageReserved(pfn_to_page(pfn));
 }
 
-bool hsm_page_is_hugetlb(const void *page)
+static bool is_hugetlb(const struct page *page)
 {
-	return folio_test_hugetlb(page_folio((const struct page *)page));
+	return folio_test_hugetlb(page_folio(page));
+}
+
+size_t hsm_first_run(void **pages, size_t count, bool *hugetlb)
+{
+	struct page *page = pages[0];
+	size_t run = 0;
+
+	*hugetlb = is_hugetlb(page);
+	do {
+		page++;
+		run++;
+		/* A hugetlb folio begins and ends at a multiple of its size. */
+	} while (run < count && page == pages[run] &&
+		 (page_to_pfn(page) % PTRS_PER_PMD || is_hugetlb(page) == *hugetlb));
+	return run;
+}
+
+u64 hsm_pin_rest_of_folio(void *page, u64 most)
+{
+	struct folio *folio = page_folio((struct page *)page);
+	u64 rest = folio_nr_pages(folio) - folio_page_idx(folio, page) - 1;
+
+	rest = min(rest, most);
+	return rest && !folio_add_pins(folio, rest) ? rest : 0;
 }
 
 bool hsm_is_system_ram(u64 start, size_t len)

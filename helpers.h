@@ -15,7 +15,16 @@ void *hsm_pfn_to_page(u64 pfn);
 void *hsm_page_address(const void *page);
 /* Memory that the kernel may give to somebody else once it is not used. */
 bool hsm_pfn_is_counted(u64 pfn);
-bool hsm_page_is_hugetlb(const void *page);
+/*
+ * The number of pages at the beginning of an array that are one behind the other
+ * in memory, and all of hugetlb folios or none.
+ */
+size_t hsm_first_run(void **pages, size_t count, bool *hugetlb);
+/*
+ * Pins the pages behind one that is pinned, as far as they are in the same folio,
+ * but at most so many. Returns the number.
+ */
+u64 hsm_pin_rest_of_folio(void *page, u64 most);
 
 /* Whether the kernel uses any of these physical addresses as its RAM. */
 bool hsm_is_system_ram(u64 start, size_t len);

@@ -27,7 +27,7 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// Pages asked for in one call of the page-table walker: one page of pointers.
+/// Pages asked for in one call of the page-table walker, or given back in one: one page of pointers.
 const PAGES_PER_CALL: usize = 512;
 
 /// A physically contiguous run of pages of one kind, packed so that scattered memory costs 8 bytes a page.
@@ -42,24 +42,25 @@ impl Run {
     const HUGETLB: u64 = 1 << (u64::BITS - 1);
     const MAX_PAGES: u64 = Self::HUGETLB / Self::ONE_PAGE - 1;
 
-    fn one(pfn: u64, is_hugetlb: bool) -> Self {
-        Self(Self::ONE_PAGE | pfn | if is_hugetlb { Self::HUGETLB } else { 0 })
+    /// `pages` pages, at most [`Self::MAX_PAGES`].
+    fn new(pfn: u64, pages: u64, is_hugetlb: bool) -> Self {
+        let kind = if is_hugetlb { Self::HUGETLB } else { 0 };
+        Self(kind | (pages << Self::PFN_BITS) | pfn)
     }
 
-    /// The run with that of one page added, if that continues it.
-    fn extended(self, page: Self) -> Option<Self> {
-        let pages = self.pages();
-        (pages < Self::MAX_PAGES
-            && self.is_hugetlb() == page.is_hugetlb()
-            && self.pfn() + pages == page.pfn())
-        .then(|| Self(self.0 + Self::ONE_PAGE))
+    /// Both as one, if `next` continues `self`.
+    fn joined(self, next: Self) -> Option<Self> {
+        let pages = self.pages() + next.pages();
+        (pages <= Self::MAX_PAGES
+            && self.is_hugetlb() == next.is_hugetlb()
+            && self.pfn() + self.pages() == next.pfn())
+        .then(|| Self::new(self.pfn(), pages, self.is_hugetlb()))
     }
 
     /// The first `pages` pages, and the rest. Neither may be empty.
     fn split_at(self, pages: u64) -> Option<(Self, Self)> {
         let rest = self.pages().checked_sub(pages)?;
-        let kind = self.0 & Self::HUGETLB;
-        let part = |pfn, pages| Self(kind | (pages * Self::ONE_PAGE) | pfn);
+        let part = |pfn, pages| Self::new(pfn, pages, self.is_hugetlb());
         (pages > 0 && rest > 0).then(|| (part(self.pfn(), pages), part(self.pfn() + pages, rest)))
     }
 
@@ -178,47 +179,41 @@ impl PinnedPages {
         };
         let mut buffer = KBox::new([ptr::null_mut(); PAGES_PER_CALL], GFP_KERNEL)?;
 
-        let mut done = 0;
+        let (mut done, mut wanted) = (0, PAGES_PER_CALL);
         while done < pages {
             cond_resched_killable()?;
-            let wanted = (pages - done).min(PAGES_PER_CALL);
             let address = start.checked_add(done << PAGE_SHIFT).ok_or(EFAULT)?;
-            // SAFETY: `buffer` has room for `wanted` pointers.
-            let got = unsafe {
-                bindings::pin_user_pages_fast(
-                    address,
-                    wanted as i32,
-                    bindings::FOLL_WRITE | bindings::FOLL_LONGTERM,
-                    buffer.as_mut_ptr(),
-                )
-            };
-            to_result(got)?;
-            if got == 0 {
-                return Err(EFAULT);
-            }
-            PINNED_PAGES.change(got.into());
-            let mut fresh = FreshPins(buffer.get(..got as usize).ok_or(EINVAL)?);
-            let charged = fresh.runs().map(|run| run.charged_pages() as usize).sum();
-            charge(&mut pinned.charge, charged)?;
-            while let Some(run) = fresh.first() {
+            let room = buffer.get_mut(..wanted.min(pages - done));
+            let mut found = FoundPages::pin(address, room.ok_or(EINVAL)?)?;
+            let mut charged = 0;
+            while let Some(mut run) = found.take_run() {
+                if found.is_empty() {
+                    run.take_rest_of_hugetlb((pages - done) as u64);
+                }
+                done += run.0.pages() as usize;
+                charged += run.0.charged_pages() as usize;
+                // One page of the next hugetlb folio is enough.
+                wanted = if run.0.is_hugetlb() { 1 } else { PAGES_PER_CALL };
                 pinned.append(run)?;
-                // INVARIANT: The pin of the page has moved from `fresh` to `runs`.
-                fresh.forget_first();
             }
-            done += got as usize;
+            charge(&mut pinned.charge, charged)?;
         }
         Ok(pinned)
     }
 
-    /// Adds the run of one page, whose pin is that of the new element if this succeeds.
-    fn append(&mut self, page: Run) -> Result {
+    fn append(&mut self, pins: PinnedRun) -> Result {
+        let next = pins.0;
         if let Some(last) = self.runs.last_mut() {
-            if let Some(longer) = last.extended(page) {
-                *last = longer;
+            if let Some(both) = last.joined(next) {
+                *last = both;
+                // INVARIANT: The pins have moved to the longer run.
+                core::mem::forget(pins);
                 return Ok(());
             }
         }
-        self.runs.push(page, GFP_KERNEL_ACCOUNT)?;
+        self.runs.push(next, GFP_KERNEL_ACCOUNT)?;
+        // INVARIANT: The pins have moved to the new element.
+        core::mem::forget(pins);
         Ok(())
     }
 
@@ -276,58 +271,117 @@ impl PinnedPages {
 impl Drop for PinnedPages {
     fn drop(&mut self) {
         for run in self.runs.iter() {
-            let mut rest = Some(*run);
-            while let Some(run) = rest {
-                let (part, behind) = match run.split_at(PAGES_PER_CALL as u64) {
-                    Some((part, behind)) => (part, Some(behind)),
-                    None => (run, None),
-                };
-                // SAFETY: The run's pages exist and hold one pin each, by the type invariant.
-                unsafe {
-                    bindings::unpin_user_page_range_dirty_lock(
-                        own::hsm_pfn_to_page(part.pfn()).cast(),
-                        part.pages() as usize,
-                        true,
-                    )
-                };
-                PINNED_PAGES.change(-(part.pages() as i64));
-                rest = behind;
-                cond_resched();
-            }
+            // INVARIANT: The pins move out of `runs`, which goes.
+            drop(PinnedRun(*run));
         }
     }
 }
 
-/// Pins that no [`PinnedPages`] has taken over yet.
+/// One run, pinned: what [`PinnedPages`] is made of.
+///
+/// # Invariants
+///
+/// Each page holds one pin of `FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE`, and is counted.
+struct PinnedRun(Run);
+
+impl PinnedRun {
+    /// Pins what is behind the last page in its hugetlb folio, if it is in one, until there are `most` pages.
+    ///
+    /// The last page must just have been found in page tables. A hugetlb folio has one entry there for all of its
+    /// pages: whoever may write to one of them may write to the next ones at the next addresses.
+    fn take_rest_of_hugetlb(&mut self, most: u64) {
+        let run = self.0;
+        if !run.is_hugetlb() {
+            return;
+        }
+        // SAFETY: The last page of a run exists, is pinned and in a hugetlb folio.
+        let more = unsafe {
+            own::hsm_pin_rest_of_folio(
+                own::hsm_pfn_to_page(run.pfn() + run.pages() - 1),
+                most - run.pages(),
+            )
+        };
+        PINNED_PAGES.change(more as i64);
+        // INVARIANT: These pages follow the last one, and were pinned.
+        self.0 = Run::new(run.pfn(), run.pages() + more, true);
+    }
+}
+
+impl Drop for PinnedRun {
+    fn drop(&mut self) {
+        let mut rest = Some(self.0);
+        while let Some(run) = rest {
+            let (part, behind) = match run.split_at(PAGES_PER_CALL as u64) {
+                Some((part, behind)) => (part, Some(behind)),
+                None => (run, None),
+            };
+            // SAFETY: The run's pages exist and hold one pin each, by the type invariant.
+            unsafe {
+                bindings::unpin_user_page_range_dirty_lock(
+                    own::hsm_pfn_to_page(part.pfn()).cast(),
+                    part.pages() as usize,
+                    true,
+                )
+            };
+            PINNED_PAGES.change(-(part.pages() as i64));
+            rest = behind;
+            cond_resched();
+        }
+    }
+}
+
+/// Pinned pages, as they were found in page tables.
 ///
 /// # Invariants
 ///
 /// The pages in the slice hold one pin each, and are counted.
-struct FreshPins<'a>(&'a [*mut bindings::page]);
+struct FoundPages<'a>(&'a [*mut bindings::page]);
 
-impl FreshPins<'_> {
-    /// Each page as a run.
-    fn runs(&self) -> impl Iterator<Item = Run> + '_ {
-        self.0.iter().map(|page| {
-            // SAFETY: The page is pinned, by the type invariant.
-            let pfn = unsafe { own::hsm_page_to_pfn(page.cast()) };
-            // SAFETY: As above.
-            Run::one(pfn, unsafe { own::hsm_page_is_hugetlb(page.cast()) })
-        })
+impl<'a> FoundPages<'a> {
+    /// Pins as many pages from the user address `start` on as `room` has room for, or less, but at least one.
+    fn pin(start: usize, room: &'a mut [*mut bindings::page]) -> Result<Self> {
+        // SAFETY: There is room for so many pointers.
+        let got = unsafe {
+            bindings::pin_user_pages_fast(
+                start,
+                room.len() as i32,
+                bindings::FOLL_WRITE | bindings::FOLL_LONGTERM,
+                room.as_mut_ptr(),
+            )
+        };
+        to_result(got)?;
+        if got == 0 {
+            return Err(EFAULT);
+        }
+        PINNED_PAGES.change(got.into());
+        // INVARIANT: Pinned, and counted, just now.
+        Ok(Self(room.get(..got as usize).ok_or(EINVAL)?))
     }
 
-    fn first(&self) -> Option<Run> {
-        self.runs().next()
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Leaves the pin of the first page to the caller.
-    fn forget_first(&mut self) {
-        // INVARIANT: A part of what was there.
-        self.0 = self.0.get(1..).unwrap_or_default();
+    /// Takes the first of them that are a run.
+    fn take_run(&mut self) -> Option<PinnedRun> {
+        let first = self.0.first()?.cast();
+        let mut is_hugetlb = false;
+        // SAFETY: The pages are pinned, by the type invariant. The C function does not change the array; its
+        // parameter is not `const` for want of a qualifier.
+        let (pfn, pages) = unsafe {
+            let pages = self.0.as_ptr().cast_mut().cast();
+            (
+                own::hsm_page_to_pfn(first),
+                own::hsm_first_run(pages, self.0.len(), &raw mut is_hugetlb),
+            )
+        };
+        // INVARIANT: The pins move from the slice to the run.
+        self.0 = self.0.get(pages..)?;
+        Some(PinnedRun(Run::new(pfn, pages as u64, is_hugetlb)))
     }
 }
 
-impl Drop for FreshPins<'_> {
+impl Drop for FoundPages<'_> {
     fn drop(&mut self) {
         // SAFETY: The pages in the slice hold one pin each. The C function does not change the
         // array; its parameter is not `const` for want of a qualifier.

@@ -10,10 +10,7 @@ use std::{
     fs,
     fs::File,
     num::NonZeroUsize,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::{fd::AsFd, unix::fs::FileExt},
     ptr::{self, NonNull},
 };
 
@@ -85,26 +82,66 @@ impl Area {
 
     /// A shared mapping of a file from `offset` on.
     pub fn of_file_from(file: impl AsFd, offset: u64, len: usize) -> Result<Self, String> {
+        Self::of(file, offset, len, READ_WRITE, MapFlags::MAP_SHARED)
+    }
+
+    /// A shared mapping of a file that may only be read.
+    pub fn of_file_read_only(file: impl AsFd, len: usize) -> Result<Self, String> {
+        Self::of(file, 0, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED)
+    }
+
+    /// A private mapping of a file: what is written there does not come to the file.
+    pub fn private_of_file(file: impl AsFd, len: usize) -> Result<Self, String> {
+        Self::of(file, 0, len, READ_WRITE, MapFlags::MAP_PRIVATE)
+    }
+
+    fn of(
+        file: impl AsFd,
+        offset: u64,
+        len: usize,
+        protection: ProtFlags,
+        flags: MapFlags,
+    ) -> Result<Self, String> {
         let offset = offset.try_into().map_err(|_| "mmap: no such offset")?;
-        let flags = MapFlags::MAP_SHARED;
         // SAFETY: a new mapping where the kernel wants it.
-        let base = unsafe { mmap(None, length(len), READ_WRITE, flags, file, offset) };
+        let base = unsafe { mmap(None, length(len), protection, flags, file, offset) };
         // INVARIANT: just mapped.
         base.map(|base| Self { base, len })
             .map_err(|error| format!("mmap: {error}"))
     }
 
+    /// Maps `len` bytes of a file from `offset` on, shared, over the bytes at `at`.
+    pub fn map_over(
+        &self,
+        at: usize,
+        file: impl AsFd,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), String> {
+        assert!(at + len <= self.len);
+        let offset = offset.try_into().map_err(|_| "mmap: no such offset")?;
+        // SAFETY: replaces a part of our mapping, to which nobody holds a reference.
+        let base = unsafe {
+            mmap(
+                Some(length(self.address() as usize + at)),
+                length(len),
+                READ_WRITE,
+                MapFlags::MAP_SHARED | MapFlags::MAP_FIXED,
+                file,
+                offset,
+            )
+        };
+        base.map(drop).map_err(|error| format!("mmap: {error}"))
+    }
+
     /// A shared mapping of a memfd.
     pub fn shared(len: usize) -> Self {
-        Self::of_file(memory_file(len, MFdFlags::empty()).expect("memfd"), len).expect("memfd")
+        Self::of_file(small_file(len).expect("memfd"), len).expect("memfd")
     }
 
     /// Huge pages of 2 MiB from hugetlbfs; the error says why a test has to be skipped.
     pub fn huge(len: usize) -> Result<Self, String> {
-        let flags = MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB;
-        let area = Self::of_file(memory_file(len, flags)?, len)
-            .map_err(|error| format!("no huge pages: {error}"))?;
-        Ok(area)
+        Self::of_file(huge_file(len)?, len).map_err(|error| format!("no huge pages: {error}"))
     }
 
     /// 2 MiB of hugetlbfs between small pages; the error says why a test has to be skipped.
@@ -113,19 +150,9 @@ impl Area {
         let offset = area.address().next_multiple_of(HUGE_PAGE as u64) - area.address();
         // Some small pages before the huge one, and some behind it.
         let area = area.cut(offset as usize + HUGE_PAGE / 2, 2 * HUGE_PAGE);
-        let file = memory_file(HUGE_PAGE, MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB)?;
-        // SAFETY: replaces a part of our mapping, to which nobody holds a reference.
-        let huge = unsafe {
-            mmap(
-                Some(length(area.address() as usize + HUGE_PAGE / 2)),
-                length(HUGE_PAGE),
-                READ_WRITE,
-                MapFlags::MAP_SHARED | MapFlags::MAP_FIXED,
-                file,
-                0,
-            )
-        };
-        huge.map_err(|error| format!("no huge pages: {error}"))?;
+        let file = huge_file(HUGE_PAGE)?;
+        area.map_over(HUGE_PAGE / 2, file, 0, HUGE_PAGE)
+            .map_err(|error| format!("no huge pages: {error}"))?;
         Ok(area)
     }
 
@@ -205,8 +232,15 @@ impl Area {
 
     /// Makes it read-only.
     pub fn protect(&self) {
-        // SAFETY: nobody holds a reference to the mapping.
-        unsafe { mprotect(self.base, self.len, ProtFlags::PROT_READ) }.expect("mprotect");
+        self.protect_part(0, self.len);
+    }
+
+    /// Makes a part of it read-only.
+    pub fn protect_part(&self, offset: usize, len: usize) {
+        assert!(offset + len <= self.len);
+        // SAFETY: a part of our mapping, to which nobody holds a reference.
+        unsafe { mprotect(self.base.byte_add(offset), len, ProtFlags::PROT_READ) }
+            .expect("mprotect");
     }
 
     /// User address of the first byte.
@@ -316,10 +350,21 @@ mod sealed {
     impl Sealed for u64 {}
 }
 
-fn memory_file(len: usize, flags: MFdFlags) -> Result<OwnedFd, String> {
+/// A memfd in small pages, which can be sealed.
+pub fn small_file(len: usize) -> Result<File, String> {
+    memory_file(len, MFdFlags::empty())
+}
+
+/// A memfd in huge pages of 2 MiB, which can be sealed; the error says why a test has to be skipped.
+pub fn huge_file(len: usize) -> Result<File, String> {
+    memory_file(len, MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB)
+}
+
+fn memory_file(len: usize, flags: MFdFlags) -> Result<File, String> {
+    let flags = flags | MFdFlags::MFD_ALLOW_SEALING;
     let fd = memfd_create(c"selftest", flags).map_err(|error| format!("memfd: {error}"))?;
     let file = File::from(fd);
     file.set_len(len as u64)
         .map_err(|error| format!("memfd: {error}"))?;
-    Ok(file.into())
+    Ok(file)
 }

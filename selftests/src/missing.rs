@@ -34,7 +34,12 @@ impl Missing {
     /// `len` bytes, of which the first `present` ones are ordinary memory. The error says why the test has to be
     /// skipped.
     pub fn behind(present: usize, len: usize) -> Result<Self, String> {
-        let area = Area::anonymous(len);
+        Self::of(Area::anonymous(len), present)
+    }
+
+    /// The memory of `area`: what is missing of it now from the byte `present` on. The error says why the test has to be
+    /// skipped.
+    pub fn of(area: Area, present: usize) -> Result<Self, String> {
         // SAFETY: takes no pointer.
         let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
         let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0);
@@ -42,7 +47,7 @@ impl Missing {
         // SAFETY: a new descriptor, which nothing else uses.
         let faults = unsafe { File::from_raw_fd(fd) };
         configure(&faults, UFFDIO_API, &mut [API, 0, 0])?;
-        let (start, rest) = (area.address() + present as u64, len - present);
+        let (start, rest) = (area.address() + present as u64, area.len() - present);
         let mut register = [start, rest as u64, MODE_MISSING, 0];
         configure(&faults, UFFDIO_REGISTER, &mut register)?;
         Ok(Self { faults, area })

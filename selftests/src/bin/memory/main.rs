@@ -8,6 +8,7 @@ use acrn_selftests::harness::{self, Test};
 
 mod again;
 mod dirty;
+mod files;
 mod gone;
 mod holes;
 mod killed;
@@ -40,6 +41,19 @@ fn main() -> ExitCode {
         Test::new("scattered_pages", kinds::scattered_pages),
         Test::new("hole", kinds::hole),
         Test::new("outlives_its_mapping", kinds::outlives_its_mapping),
+        Test::new("file_of_hugetlbfs", files::of_hugetlbfs),
+        Test::new("file_untouched", files::untouched),
+        Test::new("file_private", files::private),
+        Test::new("file_private_and_forked", files::private_and_forked),
+        Test::new("file_sealed_while_mapped", files::sealed_while_mapped),
+        Test::new("file_sealed", files::sealed),
+        Test::new("file_read_only", files::read_only),
+        Test::new("file_parts", files::parts),
+        Test::new("files_in_one_segment", files::several),
+        Test::new("file_punched", files::punched),
+        Test::new("file_truncated", files::truncated),
+        Test::new("file_with_missing_pages", files::missing),
+        Test::new("file_closed", files::outlives_its_file),
         Test::new("mmio", kinds::mmio),
         Test::new("header", pass::header),
         Test::new("rights", pass::rights),

@@ -138,19 +138,21 @@ impl Npt {
             while level > 1 && ((a | t) & (span(level) - 1) != 0 || size - done < span(level)) {
                 level -= 1;
             }
-            let (step, fresh) = self.map_one(mem, a, t, attr, level)?;
+            let (step, fresh) = self.map_some(mem, a, t, size - done, attr, level)?;
             overlap |= !fresh;
             done += step;
         }
         Ok(overlap)
     }
 
-    /// Maps one page of at most `level`; returns the bytes dealt with and whether they are mapped now.
-    fn map_one(
+    /// Maps pages of one size, at most that of `want`, until a table is full or `size` bytes are done. Returns the bytes
+    /// dealt with and whether they are mapped now.
+    fn map_some(
         &mut self,
         mem: &mut impl Tables,
         addr: u64,
         target: u64,
+        size: u64,
         attr: Attr,
         mut want: u32,
     ) -> Result<(u64, bool), OutOfTables> {
@@ -166,13 +168,19 @@ impl Npt {
                 want -= 1;
             }
             if level == want {
-                let flags = attr.flags();
-                let large = if level > 1 { LARGE } else { 0 };
-                mem.write(table, index(addr, level), target | flags | large);
-                if flags & PRESENT != 0 {
-                    self.mapped += span(level);
+                let flags = attr.flags() | if level > 1 { LARGE } else { 0 };
+                let mut done = 0;
+                for i in index(addr, level)..512 {
+                    if size - done < span(level) || mem.read(table, i) & PRESENT != 0 {
+                        break;
+                    }
+                    mem.write(table, i, (target + done) | flags);
+                    done += span(level);
                 }
-                return Ok((span(level), true));
+                if flags & PRESENT != 0 {
+                    self.mapped += done;
+                }
+                return Ok((done, true));
             }
             if entry & PRESENT == 0 {
                 let next = mem.alloc().ok_or(OutOfTables)?;
