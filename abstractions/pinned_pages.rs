@@ -193,7 +193,11 @@ impl PinnedPages {
                 done += run.0.pages() as usize;
                 charged += run.0.charged_pages() as usize;
                 // One page of the next hugetlb folio is enough.
-                wanted = if run.0.is_hugetlb() { 1 } else { PAGES_PER_CALL };
+                wanted = if run.0.is_hugetlb() {
+                    1
+                } else {
+                    PAGES_PER_CALL
+                };
                 pinned.append(run)?;
             }
             charge(&mut pinned.charge, charged)?;
