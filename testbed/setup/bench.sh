@@ -5,10 +5,21 @@
 
 # Of the paths that ONLY names, or of all, which go into Documentation and README.
 bench() {
+	local options=()
+	[ -z "${ONLY:-}" ] || options+=(--only "$ONLY")
+	if [[ ",${ONLY:-RT}," = *,RT,* ]]; then
+		stages rt
+		options+=(--rt-kernel "$kernel_build/arch/x86/boot/bzImage"
+			--rt-rust-driver "$driver_build/acrn.ko"
+			--rt-c-driver "$kernel_build/drivers/virt/acrn/acrn.ko"
+			--rt-probe "$probe_build/acrn_probe.ko" --rt-probe "$probe_build/acrn_lockdown.ko")
+	fi
+	stages
 	# Time is what the machine has done: on a busy host it may be silent for long.
-	runner bench --timeout 5400 --silence 1200 --append "$(hang_is_panic)" --commit "$(bench_commit)" --date "$(date -u +%F)" \
+	runner bench --timeout 5400 --silence 1200 --append "$(hang_is_panic)" \
+		--commit "$(bench_commit)" --date "$(date -u +%F)" \
 		--kernel-release "$(cat "$kernel_build/include/config/kernel.release")" \
-		--documentation "$top/Documentation" --readme "$top/README.md" ${ONLY:+--only "$ONLY"}
+		--documentation "$top/Documentation" --readme "$top/README.md" "${options[@]}"
 }
 
 # The commit that is measured, if there is one.

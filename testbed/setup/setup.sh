@@ -61,7 +61,6 @@ main() {
 		;;
 	bench)
 		cache_open
-		stages
 		bench
 		;;
 	check-debug | check-rt)

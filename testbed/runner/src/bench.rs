@@ -34,12 +34,22 @@ const PROGRAM: &str = "bench";
 const BEGIN: &str = "<!-- make bench -->\n";
 const END: &str = "<!-- end of make bench -->\n";
 
+/// What `--only` calls the paths on a real-time kernel.
+const REAL_TIME: &str = "RT";
+/// Those paths.
+const REAL_TIME_PATHS: &str = "P2,P3";
+/// That kernel watches its locks, which costs more than they do: less so with this.
+const REAL_TIME_PARAMETERS: &str = " lockdep.prove_locking=0";
+
 /// What is measured, and where it goes.
 #[derive(Args, Clone)]
 pub struct Options {
-    /// Only these paths: P1,P4
-    #[arg(long, value_name = "PATHS")]
-    only: Option<String>,
+    /// Only these paths: P1,P4,RT
+    #[arg(long, value_name = "PATHS", value_delimiter = ',')]
+    only: Vec<String>,
+
+    #[command(flatten)]
+    real_time: Option<RealTime>,
 
     /// How often a short operation is done
     #[arg(long, value_name = "N", default_value = "400")]
@@ -66,24 +76,59 @@ pub struct Options {
     readme: PathBuf,
 }
 
+/// What is another file on a real-time kernel.
+#[derive(Args, Clone)]
+pub struct RealTime {
+    /// Linux with PREEMPT_RT
+    #[arg(long, value_name = "FILE", required = false, requires_all = ["rt_rust_driver", "rt_c_driver", "rt_probes"])]
+    rt_kernel: PathBuf,
+
+    /// Our driver for it
+    #[arg(long, value_name = "FILE", required = false)]
+    rt_rust_driver: PathBuf,
+
+    /// Upstream's driver for it
+    #[arg(long, value_name = "FILE", required = false)]
+    rt_c_driver: PathBuf,
+
+    /// The test-only modules for it
+    #[arg(long = "rt-probe", value_name = "FILE", required = false)]
+    rt_probes: Vec<PathBuf>,
+}
+
+impl RealTime {
+    fn machine(&self, machine: &Machine) -> Machine {
+        Machine {
+            kernel: self.rt_kernel.clone(),
+            rust_driver: self.rt_rust_driver.clone(),
+            c_driver: Some(self.rt_c_driver.clone()),
+            probes: self.rt_probes.clone(),
+            append: machine.append.clone() + REAL_TIME_PARAMETERS,
+            work: machine.work.join(REAL_TIME),
+            ..machine.clone()
+        }
+    }
+}
+
 /// Measures; whether all targets are met.
 pub fn run(machine: &Machine, limits: &Limits, options: &Options) -> io::Result<bool> {
-    // Side by side: what else the host does changes nothing.
-    let (upstream, ours) = thread::scope(|scope| {
-        let measure = |driver| {
-            let mut machine = machine.with(driver).counting();
-            // The less there is to unpack the sooner it begins.
-            machine.selftests.retain(|path| path.ends_with(PROGRAM));
-            scope.spawn(move || measure(&machine, limits, options))
-        };
-        let (upstream, ours) = (measure(Driver::C), measure(Driver::Rust));
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            let panicked = |_| Err(io::Error::other("a thread panicked"));
-            thread.join().unwrap_or_else(panicked)
-        };
-        (join(upstream), join(ours))
-    });
-    let (upstream, ours) = (upstream?, ours?);
+    let mut upstream = Figures::default();
+    let mut ours = Figures::default();
+    let mut measure = |machine: &Machine, paths: &str, prefix| -> io::Result<()> {
+        let (of_upstream, of_ours) = measure_both(machine, limits, options, paths);
+        upstream.add(of_upstream?, prefix);
+        ours.add(of_ours?, prefix);
+        Ok(())
+    };
+    let paths = options.only.iter().filter(|path| *path != REAL_TIME);
+    let paths: Vec<_> = paths.map(String::as_str).collect();
+    if options.only.is_empty() || !paths.is_empty() {
+        measure(machine, &paths.join(","), None)?;
+    }
+    if let Some(real_time) = &options.real_time {
+        let machine = real_time.machine(machine);
+        measure(&machine, REAL_TIME_PATHS, Some(REAL_TIME))?;
+    }
     let all: Vec<_> = ROWS
         .iter()
         .filter_map(|row| Compared::new(row, &upstream, &ours))
@@ -111,7 +156,7 @@ pub fn run(machine: &Machine, limits: &Limits, options: &Options) -> io::Result<
         .filter(|compared| compared.is_met() == Some(false))
         .map(|compared| format!("{} {}: missed", compared.row.path, compared.row.title))
         .collect();
-    if options.only.is_none() {
+    if options.only.is_empty() {
         let measured = |row: &Row| all.iter().any(|compared| std::ptr::eq(compared.row, row));
         let lost = ROWS.iter().filter(|row| !measured(row));
         missed.extend(lost.map(|row| format!("{} {}: not measured", row.path, row.title)));
@@ -149,11 +194,40 @@ fn version(qemu: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The figures of a driver. It is an error if a path could not be gone.
-fn measure(machine: &Machine, limits: &Limits, options: &Options) -> io::Result<Figures> {
-    let only = match &options.only {
-        Some(paths) => format!("{PROGRAM}.{paths}"),
-        None => PROGRAM.to_owned(),
+/// The figures of both drivers, upstream's first.
+fn measure_both(
+    machine: &Machine,
+    limits: &Limits,
+    options: &Options,
+    paths: &str,
+) -> (io::Result<Figures>, io::Result<Figures>) {
+    // Side by side: what else the host does changes nothing.
+    thread::scope(|scope| {
+        let measure = |driver| {
+            let mut machine = machine.with(driver).counting();
+            // The less there is to unpack the sooner it begins.
+            machine.selftests.retain(|path| path.ends_with(PROGRAM));
+            scope.spawn(move || measure(&machine, limits, options, paths))
+        };
+        let (upstream, ours) = (measure(Driver::C), measure(Driver::Rust));
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            let panicked = |_| Err(io::Error::other("a thread panicked"));
+            thread.join().unwrap_or_else(panicked)
+        };
+        (join(upstream), join(ours))
+    })
+}
+
+/// The figures of a driver on these paths, or on all. It is an error if a path could not be gone.
+fn measure(
+    machine: &Machine,
+    limits: &Limits,
+    options: &Options,
+    paths: &str,
+) -> io::Result<Figures> {
+    let only = match paths {
+        "" => PROGRAM.to_owned(),
+        _ => format!("{PROGRAM}.{paths}"),
     };
     let parameters = selftests_parameters(&only)
         + &format!(" testbed.seed=1 testbed.rounds={}", options.rounds)

@@ -17,9 +17,11 @@ use crate::{
 
 /// The port that guests write to.
 pub const PORT: u16 = 0x510;
-/// How long a guest spins between two requests, in loops of two instructions: a millisecond, so that a request is a lone
-/// one, of which nobody can say that they come too often.
-const PACE: u64 = 500_000;
+/// How long a guest spins between two requests, in loops of two instructions: half a millisecond to one and a half, so
+/// that a request is a lone one, of which nobody can say that they come too often. Not always the same time, as the
+/// Service VM has its own rhythm.
+const SHORTEST_PACE: u64 = 250_000;
+const LONGER_BY_BITS: u32 = 19;
 /// Where a guest leaves its samples.
 const SAMPLES: u64 = 1 << 20;
 
@@ -41,6 +43,7 @@ pub fn program(requests: u64, pace: Pace) -> Vec<u8> {
         code.out(dx, al)?;
         code.mov(rdi, SAMPLES)?;
         code.mov(rbx, requests)?;
+        code.mov(ebp, 1u32)?;
         code.set_label(&mut next)?;
         time(code)?;
         code.mov(rsi, rax)?;
@@ -51,7 +54,11 @@ pub fn program(requests: u64, pace: Pace) -> Vec<u8> {
         code.mov(qword_ptr(rdi), rax)?;
         code.add(rdi, 8)?;
         if pace == Pace::Alone {
-            code.mov(rcx, PACE)?;
+            code.imul_3(ebp, ebp, 1_664_525)?;
+            code.add(ebp, 1_013_904_223)?;
+            code.mov(ecx, ebp)?;
+            code.shr(ecx, 32 - LONGER_BY_BITS)?;
+            code.add(rcx, SHORTEST_PACE as i32)?;
             code.set_label(&mut spin)?;
             code.dec(rcx)?;
             code.jnz(spin)?;

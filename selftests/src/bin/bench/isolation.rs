@@ -2,7 +2,7 @@
 
 //! P7: a VM beside another one that comes and goes.
 //!
-//! All of it is on one CPU of the Service VM, where the device model that is measured comes before all else: what holds
+//! The Service VM has one CPU, where the device model that is measured comes before all else: what holds
 //! it up is what the kernel does for the other VM with interrupts or preemption off, or with locks held.
 
 use std::{
@@ -22,6 +22,7 @@ use crate::{
     figure::Figure,
     guest::{self, Pace},
     metronome::Metronome,
+    one_cpu::OneCpu,
 };
 
 /// What the other VM waits from one life to the next: no multiple of what the guest spins, so that its requests come at
@@ -30,9 +31,9 @@ const BETWEEN: Duration = Duration::from_micros(313);
 
 /// The round trip of P2, alone and beside a VM that is created and destroyed again and again.
 pub fn beside_lives() -> Outcome {
-    need!(cpus::stay_on(cpus::UPCALLS));
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let _one = need!(OneCpu::only());
     let _metronome = Metronome::start(masks[2]);
     let run = || {
         let run = || {

@@ -21,6 +21,7 @@ mod isolation;
 mod kernel_memory;
 mod memory;
 mod metronome;
+mod one_cpu;
 mod requests;
 mod scale;
 mod storm;

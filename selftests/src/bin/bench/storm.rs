@@ -9,6 +9,7 @@ use acrn_selftests::{
     need,
     probe::Probe,
     program,
+    status::Status,
 };
 
 use crate::{
@@ -17,9 +18,10 @@ use crate::{
     guest::{self, PORT, Pace},
     ioeventfds,
     metronome::Metronome,
+    one_cpu::OneCpu,
 };
 
-/// How long the thread spins: 200 ms, if instructions are counted.
+/// 200 ms, if instructions are counted.
 const SPIN: u64 = 200_000_000;
 /// The same if nothing is measured.
 const SHORT_SPIN: u64 = 10_000_000;
@@ -28,25 +30,44 @@ const LOOP: u64 = 1000;
 /// Where a guest counts that asks for nothing.
 const COUNTER: u64 = 1 << 20;
 
+/// What the driver tells of its own time.
+const ACCOUNT: [&str; 4] = [
+    "upcall_requests",
+    "upcall_ns",
+    "thread_requests",
+    "thread_ns",
+];
+
 /// P11: what a thread on the CPU of the upcalls gets done beside the storm, over what it gets done beside a guest that
 /// asks for nothing.
 pub fn thread_beside() -> Outcome {
-    need!(cpus::stay_on(cpus::UPCALLS));
     let masks = need!(cpus::pick_many(&[1, 1]));
+    let _one = need!(OneCpu::only());
     let _metronome = Metronome::start(masks[1]);
     let loops = |program: &[u8]| {
         let guest = Guest::long_mode(masks[0], program);
         let _events = ioeventfds::assign(&guest, 1);
         guest.vm.start().expect("START_VM");
-        spin()
+        let loops = spin();
+        (loops, Status::of_vm(guest.vm.vmid()))
     };
-    let quiet = loops(&count());
-    let storm = loops(&program::chatter(PORT));
+    let (quiet, _) = loops(&count());
+    let (storm, status) = loops(&program::chatter(PORT));
     Figure::of("P11", "thread")
         .ratio(storm, quiet)
         .with("quiet", quiet)
         .with("storm", storm)
         .tell();
+    let upcall = Figure::of("P11", "upcall");
+    match status {
+        Some(status) => ACCOUNT
+            .into_iter()
+            .fold(upcall, |upcall, key| upcall.with(key, status.number(key)))
+            .ratio(status.number("upcall_ns"), span())
+            .tell(),
+        // Upstream's driver does not tell.
+        None => upcall.tell(),
+    }
     Outcome::Passed
 }
 
@@ -62,9 +83,14 @@ fn count() -> Vec<u8> {
     })
 }
 
+/// How long the thread spins.
+fn span() -> u64 {
+    harness::rounds().map_or(SHORT_SPIN, |_| SPIN)
+}
+
 /// Spins, and says how often round.
 fn spin() -> u64 {
-    let end = now() + harness::rounds().map_or(SHORT_SPIN, |_| SPIN);
+    let end = now() + span();
     let mut loops = 0;
     while now() < end {
         for step in 0..LOOP {
@@ -77,9 +103,9 @@ fn spin() -> u64 {
 
 /// P12: the round trip of P2 of another VM beside the storm, and alone.
 pub fn vm_beside() -> Outcome {
-    need!(cpus::stay_on(cpus::UPCALLS));
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let _one = need!(OneCpu::only());
     let _metronome = Metronome::start(masks[2]);
     let run = || guest::run(&Guest::new(masks[0]), &probe, rounds(), Pace::Alone);
     let alone = run();

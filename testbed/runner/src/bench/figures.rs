@@ -27,12 +27,16 @@ impl Figure {
         self.0.get(key).copied()
     }
 
-    /// What is compared: the median of what took time, or the number that it consists of. Nothing, if what was waited
-    /// for never came.
+    /// What is compared: the median of what took time, or the number that it consists of.
     pub fn total(&self) -> Option<f64> {
         let whole = self.number("median").or(self.number("value"));
         let parts = || Some(self.number("permille")? as f64 / 1000.0);
         whole.map(|number| number as f64).or_else(parts)
+    }
+
+    /// Whether what was waited for did not come.
+    pub fn is_never(&self) -> bool {
+        self.number("waited").is_some()
     }
 
     /// Whether it is a ratio by itself.
@@ -56,12 +60,24 @@ impl Figures {
     /// Takes a line of a report, which may be a figure: `# bench: PATH WORK: KEY=NUMBER ...`.
     pub fn line(&mut self, line: &str) {
         let figure = line.trim().strip_prefix(FIGURE).and_then(|text| {
-            let (name, numbers) = text.split_once(": ")?;
+            let (name, numbers) = text.split_once(':')?;
             let (path, work) = name.split_once(' ')?;
             let figure = Figure::parse(numbers)?;
             Some(((path.to_owned(), work.to_owned()), figure))
         });
         self.0.extend(figure);
+    }
+
+    /// Adds others. With a prefix that is their path, and the one that they had is a part of the work.
+    pub fn add(&mut self, others: Self, prefix: Option<&str>) {
+        let others = others.0.into_iter();
+        self.0.extend(others.map(|((path, work), figure)| {
+            let name = match prefix {
+                None => (path, work),
+                Some(prefix) => (prefix.to_owned(), format!("{path}_{work}")),
+            };
+            (name, figure)
+        }));
     }
 
     /// That of a work.
@@ -91,15 +107,24 @@ mod tests {
         let mut figures = Figures::default();
         figures.line("    # bench: P1 INJECT_MSI: median=2000 null=300 hypervisor=900");
         figures.line("    # bench: P7 beside: permille=1250");
-        figures.line("    # bench: P10 kill: limit=7");
+        figures.line("    # bench: P10 kill: waited=7");
+        figures.line("    # bench: P11 upcall:");
         figures.line("    # bench: P2 trip: median=x");
         figures.line("    # another remark");
         let msi = figures.of("P1", "INJECT_MSI").unwrap();
         assert_eq!((msi.total(), msi.share()), (Some(2000.0), Some(800.0)));
         let beside = figures.of("P7", "beside").unwrap();
         assert!(beside.is_ratio() && beside.total() == Some(1.25) && beside.share().is_none());
-        assert_eq!(figures.of("P10", "kill").unwrap().total(), None);
+        let kill = figures.of("P10", "kill").unwrap();
+        assert!(kill.is_never() && kill.total().is_none());
+        let untold = figures.of("P11", "upcall").unwrap();
+        assert!(!untold.is_never() && untold.total().is_none());
         assert!(figures.of("P2", "trip").is_none());
+        let mut all = Figures::default();
+        let mut more = Figures::default();
+        more.line("# bench: P2 lone: median=9");
+        all.add(more, Some("RT"));
+        assert!(all.of("RT", "P2_lone").is_some());
         assert_eq!(figures.json()["P1 INJECT_MSI"]["share"], json!(800.0));
     }
 }

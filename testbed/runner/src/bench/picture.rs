@@ -37,9 +37,8 @@ fn bars(compared: &Compared<'_>) -> Vec<Bar> {
             colour,
         })
     };
-    let of_total = compared.ratio().filter(|_| !compared.is_ratio);
     let all = [
-        bar(name(""), of_total, total, "#4878a8"),
+        bar(name(""), compared.ratio(), total, "#4878a8"),
         bar(
             name(", driver's share"),
             compared.share_ratio(),

@@ -2,7 +2,7 @@
 
 //! What is compared, and what our driver is to reach.
 
-use super::figures::Figures;
+use super::figures::{Figure, Figures};
 use Target::{AtLeast, AtMost, Share, Total};
 
 /// What our driver is to reach.
@@ -159,6 +159,12 @@ pub const ROWS: &[Row] = &[
         "a thread's work beside a storm, over beside a silent guest",
         Some(AtLeast(1.0)),
     ),
+    row(
+        "P11",
+        "upcall",
+        "part of the CPU's time that the upcall takes of it",
+        Some(AtMost(0.10)),
+    ),
     row("P12", "alone", "P2, alone", None),
     row(
         "P12",
@@ -172,52 +178,53 @@ pub const ROWS: &[Row] = &[
         "the latter over the former",
         Some(AtMost(1.2)),
     ),
+    row("RT", "P2_lone", "P2 on a real-time kernel", None),
+    row(
+        "RT",
+        "P3_1_ranges",
+        "P3 on a real-time kernel, 1 range",
+        None,
+    ),
 ];
 
 /// A row with what was measured.
 pub struct Compared<'a> {
     pub row: &'a Row,
-    pub upstream: Option<f64>,
-    pub ours: Option<f64>,
-    pub upstream_share: Option<f64>,
-    pub our_share: Option<f64>,
-    /// The numbers are ratios by themselves.
-    pub is_ratio: bool,
+    pub upstream: &'a Figure,
+    pub ours: &'a Figure,
 }
 
 impl<'a> Compared<'a> {
     /// The row, if both drivers have it.
-    pub fn new(row: &'a Row, upstream: &Figures, ours: &Figures) -> Option<Self> {
-        let upstream = upstream.of(row.path, row.work)?;
-        let ours = ours.of(row.path, row.work)?;
+    pub fn new(row: &'a Row, upstream: &'a Figures, ours: &'a Figures) -> Option<Self> {
         Some(Self {
             row,
-            upstream: upstream.total(),
-            ours: ours.total(),
-            upstream_share: upstream.share(),
-            our_share: ours.share(),
-            is_ratio: ours.is_ratio(),
+            upstream: upstream.of(row.path, row.work)?,
+            ours: ours.of(row.path, row.work)?,
         })
     }
 
-    /// Ours over upstream's.
+    /// Ours over upstream's, unless they are ratios by themselves.
     pub fn ratio(&self) -> Option<f64> {
-        ratio(self.ours, self.upstream)
+        let is_ratio = self.ours.is_ratio();
+        ratio(self.ours.total(), self.upstream.total()).filter(|_| !is_ratio)
     }
 
     /// The same of the shares.
     pub fn share_ratio(&self) -> Option<f64> {
-        ratio(self.our_share, self.upstream_share)
+        ratio(self.ours.share(), self.upstream.share())
     }
 
     /// Whether the target was met, if there is one.
     pub fn is_met(&self) -> Option<bool> {
-        let at_most = |number: Option<f64>, limit| number.is_some_and(|number| number <= limit);
+        let holds = |number: Option<f64>, holds: fn(&f64, &f64) -> bool, limit| {
+            number.is_some_and(|number| holds(&number, &limit))
+        };
         Some(match self.row.target? {
-            Total(limit) => at_most(self.ratio(), limit),
-            Share(limit) => at_most(self.share_ratio(), limit),
-            AtMost(limit) => at_most(self.ours, limit),
-            AtLeast(limit) => self.ours.is_some_and(|ours| ours >= limit),
+            Total(limit) => holds(self.ratio(), f64::le, limit),
+            Share(limit) => holds(self.share_ratio(), f64::le, limit),
+            AtMost(limit) => holds(self.ours.total(), f64::le, limit),
+            AtLeast(limit) => holds(self.ours.total(), f64::ge, limit),
         })
     }
 }
@@ -225,4 +232,38 @@ impl<'a> Compared<'a> {
 fn ratio(ours: Option<f64>, upstream: Option<f64>) -> Option<f64> {
     let (ours, upstream) = (ours?, upstream?);
     (upstream > 0.0).then(|| ours / upstream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(line: &str) -> Figures {
+        let mut figures = Figures::default();
+        figures.line(&format!("# bench: P1 x: {line}"));
+        figures
+    }
+
+    fn is_met(target: Target, upstream: &str, ours: &str) -> Option<bool> {
+        let row = row("P1", "x", "x", Some(target));
+        let (upstream, ours) = (figures(upstream), figures(ours));
+        Compared::new(&row, &upstream, &ours)?.is_met()
+    }
+
+    #[test]
+    fn targets_are_met_or_missed() {
+        let time = "median=1000 null=200 hypervisor=600";
+        assert_eq!(is_met(Total(0.9), time, "median=900"), Some(true));
+        assert_eq!(is_met(Total(0.9), time, "median=901"), Some(false));
+        let less = "median=900 null=200 hypervisor=600";
+        assert_eq!(is_met(Share(0.5), time, less), Some(true));
+        assert_eq!(is_met(Share(0.4), time, less), Some(false));
+        assert_eq!(is_met(Share(0.4), time, "median=900"), Some(false));
+        let part = "permille=1200";
+        assert_eq!(is_met(AtMost(1.2), "", part), Some(true));
+        assert_eq!(is_met(AtLeast(1.3), part, part), Some(false));
+        // What never came is no good figure.
+        assert_eq!(is_met(Total(0.9), time, "waited=7"), Some(false));
+        assert_eq!(is_met(AtMost(1.2), part, ""), Some(false));
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, io};
 
-use super::rows::Compared;
+use super::{figures::Figure, rows::Compared};
 
 /// Heads of the columns.
 const HEADS: [&str; 10] = [
@@ -23,13 +23,13 @@ const HEADS: [&str; 10] = [
 /// The cells of a row.
 fn cells(compared: &Compared<'_>) -> [String; 10] {
     let number = |number: Option<f64>| match number {
-        Some(number) if compared.is_ratio => format!("{number:.2}"),
+        Some(number) if compared.ours.is_ratio() => format!("{number:.2}"),
         Some(number) => format!("{number:.0}"),
         None => String::new(),
     };
-    let total = |total: Option<f64>| match total {
-        None => "never".to_owned(),
-        total => number(total),
+    let total = |figure: &Figure| match figure.is_never() {
+        true => "never".to_owned(),
+        false => number(figure.total()),
     };
     let ratio = |ratio: Option<f64>| ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
     let met = match compared.is_met() {
@@ -42,9 +42,9 @@ fn cells(compared: &Compared<'_>) -> [String; 10] {
         compared.row.title.to_owned(),
         total(compared.upstream),
         total(compared.ours),
-        ratio(compared.ratio().filter(|_| !compared.is_ratio)),
-        number(compared.upstream_share),
-        number(compared.our_share),
+        ratio(compared.ratio()),
+        number(compared.upstream.share()),
+        number(compared.ours.share()),
         ratio(compared.share_ratio()),
         compared
             .row
