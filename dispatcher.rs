@@ -32,6 +32,10 @@ use kernel::{
         global_lock,
         Arc, //
     },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
 };
 
 /// A VM, and what the upcall may spend on it.
@@ -124,6 +128,10 @@ pub(crate) fn find<T>(mut look: impl FnMut(&Vm) -> Option<T>) -> Option<(Arc<Vm>
     found.next().map(|(vm, value)| (vm.clone(), value))
 }
 
+/// What the thread pauses after each pass. Without it a guest that asks for more than its share would have all that the
+/// scheduler gives the thread, and interrupt others at that rate.
+const PAUSE: Delta = Delta::from_micros(30);
+
 /// Serves what is beyond the budget, and has the log know of requests that nobody takes.
 struct Rest;
 
@@ -136,6 +144,8 @@ impl Work for Rest {
             // Held for one VM at a time, which is bounded. VMs come and go in between.
             let served = SERVED.lock();
             let Some(vm) = next_of(&served, last) else {
+                drop(served);
+                fsleep(PAUSE);
                 return;
             };
             let id = vm.id();
