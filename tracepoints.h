@@ -73,6 +73,23 @@ TRACE_EVENT(acrn_irqfd_inject,
 		  __entry->msi_addr, __entry->msi_data)
 );
 
+TRACE_EVENT(acrn_pin_pages,
+	TP_PROTO(u64 start, u64 pages, u64 with_folio),
+	TP_ARGS(start, pages, with_folio),
+	TP_STRUCT__entry(
+		__field(u64, start)
+		__field(u64, pages)
+		__field(u64, with_folio)
+	),
+	TP_fast_assign(
+		__entry->start = start;
+		__entry->pages = pages;
+		__entry->with_folio = with_folio;
+	),
+	TP_printk("start=0x%llx pages=%llu with_folio=%llu", __entry->start,
+		  __entry->pages, __entry->with_folio)
+);
+
 #endif
 
 #undef TRACE_INCLUDE_PATH

@@ -12,6 +12,7 @@ use super::{
         cond_resched,
         cond_resched_killable, //
     },
+    tracepoints::acrn_pin_pages,
 };
 use core::ptr::{
     self,
@@ -179,7 +180,7 @@ impl PinnedPages {
         };
         let mut buffer = KBox::new([ptr::null_mut(); PAGES_PER_CALL], GFP_KERNEL)?;
 
-        let (mut done, mut wanted) = (0, PAGES_PER_CALL);
+        let (mut done, mut wanted, mut with_folio) = (0, PAGES_PER_CALL, 0);
         while done < pages {
             cond_resched_killable()?;
             let address = start.checked_add(done << PAGE_SHIFT).ok_or(EFAULT)?;
@@ -188,7 +189,7 @@ impl PinnedPages {
             let mut charged = 0;
             while let Some(mut run) = found.take_run() {
                 if found.is_empty() {
-                    run.take_rest_of_hugetlb((pages - done) as u64);
+                    with_folio += run.take_rest_of_hugetlb((pages - done) as u64);
                 }
                 done += run.0.pages() as usize;
                 charged += run.0.charged_pages() as usize;
@@ -202,6 +203,7 @@ impl PinnedPages {
             }
             charge(&mut pinned.charge, charged)?;
         }
+        acrn_pin_pages(start as u64, pages as u64, with_folio);
         Ok(pinned)
     }
 
@@ -290,13 +292,14 @@ struct PinnedRun(Run);
 
 impl PinnedRun {
     /// Pins what is behind the last page in its hugetlb folio, if it is in one, until there are `most` pages.
+    /// Returns how many were added.
     ///
     /// The last page must just have been found in page tables. A hugetlb folio has one entry there for all of its
     /// pages: whoever may write to one of them may write to the next ones at the next addresses.
-    fn take_rest_of_hugetlb(&mut self, most: u64) {
+    fn take_rest_of_hugetlb(&mut self, most: u64) -> u64 {
         let run = self.0;
         if !run.is_hugetlb() {
-            return;
+            return 0;
         }
         // SAFETY: The last page of a run exists, is pinned and in a hugetlb folio.
         let more = unsafe {
@@ -308,6 +311,7 @@ impl PinnedRun {
         PINNED_PAGES.change(more as i64);
         // INVARIANT: These pages follow the last one, and were pinned.
         self.0 = Run::new(run.pfn(), run.pages() + more, true);
+        more
     }
 }
 

@@ -64,3 +64,9 @@ tracepoint! {
     /// An eventfd was signalled, and an MSI goes to the guest.
     acrn_irqfd_inject(vmid: u16, msi_addr: u64, msi_data: u64)
 }
+
+tracepoint! {
+    /// Pages of user space from the address `start` on were pinned. `with_folio` of them were not looked
+    /// up in page tables, but pinned together with an earlier page of their folio.
+    acrn_pin_pages(start: u64, pages: u64, with_folio: u64)
+}

@@ -14,6 +14,7 @@ pub mod cpus;
 pub mod device;
 pub mod dirty;
 pub mod event;
+pub mod events;
 pub mod failing;
 pub mod guest;
 pub mod harness;

@@ -3,7 +3,7 @@
 //! The part of a path that is mini-ACRN's.
 
 use acrn_selftests::probe::Probe;
-use mini_acrn_channel::{ACCOUNT_TAKE, TRACE_READ};
+use mini_acrn_channel::{ACCOUNT_TAKE, ACCOUNT_USER, TRACE_READ};
 
 /// What mini-ACRN spends from now on.
 pub struct Hypervisor<'a>(&'a Probe);
@@ -26,6 +26,15 @@ impl<'a> Hypervisor<'a> {
         self.spent_where(operations, |line| {
             hypercalls.iter().any(|id| *id as u8 == line)
         })
+    }
+
+    /// What the longest of the hypercalls took, on average of those with the same id.
+    pub fn longest_hypercall(self) -> u64 {
+        let account = self.0.take_account();
+        let ids = ACCOUNT_USER + 1..TRACE_READ as u8 as usize;
+        let calls = account.lines[ids].iter().filter(|spent| spent.exits > 0);
+        let longest = calls.map(|spent| spent.ticks / spent.exits).max();
+        longest.unwrap_or(0)
     }
 
     fn spent_where(self, operations: u64, counts: impl Fn(u8) -> bool) -> u64 {

@@ -21,6 +21,7 @@ use crate::{
     clock::rounds,
     figure::Figure,
     guest::{self, Pace},
+    hypervisor::Hypervisor,
     metronome::Metronome,
     one_cpu::OneCpu,
 };
@@ -44,6 +45,11 @@ pub fn beside_lives() -> Outcome {
     };
     let alone = run();
     Figure::of("P7", "alone").times(&alone.samples).tell();
+
+    let hypervisor = Hypervisor::watch(&probe);
+    live(masks[1]);
+    let longest = hypervisor.longest_hypercall();
+    Figure::of("P7", "hypercall").with("value", longest).tell();
 
     let stop = AtomicBool::new(false);
     let lives = AtomicU64::new(0);

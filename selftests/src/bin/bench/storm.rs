@@ -101,22 +101,26 @@ fn spin() -> u64 {
     loops
 }
 
-/// P12: the round trip of P2 of another VM beside the storm, and alone.
+/// P12: the round trip of P2 beside another VM that storms, over beside one that computes; and alone.
 pub fn vm_beside() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
     let _one = need!(OneCpu::only());
     let _metronome = Metronome::start(masks[2]);
-    let run = || guest::run(&Guest::new(masks[0]), &probe, rounds(), Pace::Alone);
-    let alone = run();
-    Figure::of("P12", "alone").times(&alone.samples).tell();
-    let storm = Guest::long_mode(masks[1], &program::chatter(PORT));
-    let _events = ioeventfds::assign(&storm, 1);
-    storm.vm.start().expect("START_VM");
-    let beside = run();
-    Figure::of("P12", "beside").times(&beside.samples).tell();
-    Figure::of("P12", "slowdown")
-        .ratio(beside.samples.median(), alone.samples.median())
-        .tell();
+    let run = |work: &str| {
+        let trips = guest::run(&Guest::new(masks[0]), &probe, rounds(), Pace::Alone);
+        Figure::of("P12", work).times(&trips.samples).tell();
+        trips.samples.median()
+    };
+    let run_beside = |work: &str, program: &[u8]| {
+        let other = Guest::long_mode(masks[1], program);
+        let _events = ioeventfds::assign(&other, 1);
+        other.vm.start().expect("START_VM");
+        run(work)
+    };
+    run("alone");
+    let computing = run_beside("computing", &count());
+    let storm = run_beside("storm", &program::chatter(PORT));
+    Figure::of("P12", "slowdown").ratio(storm, computing).tell();
     Outcome::Passed
 }

@@ -14,9 +14,10 @@ use acrn_selftests::{
     area::{Area, HUGE_PAGE, PAGE, huge_file, small_file},
     bench::{Bench, GUEST, check_mapping, locked, ram, whole},
     device::Device,
+    events::Events,
     harness::Outcome,
     missing::Missing,
-    need, skip,
+    need,
     trace::Trace,
     waiter::Asleep,
 };
@@ -32,6 +33,18 @@ const PAGES: usize = LEN / PAGE;
 /// One of each kind; the error says why a test has to be skipped.
 fn files() -> Result<[File; 2], String> {
     Ok([small_file(LEN)?, huge_file(LEN)?])
+}
+
+/// A file of hugetlbfs that has no name any more; the error says why a test has to be skipped.
+fn hugetlbfs() -> Result<File, String> {
+    let path = "/dev/hugepages/selftest";
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).open(path);
+    let file = file.map_err(|error| format!("{path}: {error}"))?;
+    std::fs::remove_file(path).expect("unlink");
+    file.set_len(LEN as u64)
+        .map_err(|error| format!("{path}: {error}"))?;
+    Ok(file)
 }
 
 fn seal(file: &File, seals: SealFlag) -> Result<(), Errno> {
@@ -60,17 +73,7 @@ fn scribble(bench: &Bench, page: usize, value: u64) {
 
 /// A file of hugetlbfs, as acrn-dm has it.
 pub fn of_hugetlbfs() -> Outcome {
-    let path = "/dev/hugepages/selftest";
-    let mut options = OpenOptions::new();
-    let file = match options.read(true).write(true).create_new(true).open(path) {
-        Ok(file) => file,
-        Err(error) => skip!("{path}: {error}"),
-    };
-    std::fs::remove_file(path).expect("unlink");
-    need!(
-        file.set_len(LEN as u64)
-            .map_err(|error| format!("{path}: {error}"))
-    );
+    let file = need!(hugetlbfs());
     let bench = need!(Bench::new());
     let area = need!(Area::of_file(&file, LEN));
     area.number_pages(0x1000);
@@ -442,6 +445,39 @@ pub fn outlives_its_file() -> Outcome {
         }
         bench.unset(segment).expect("UNSET_MEMSEG");
         bench.assert_nothing_left();
+    }
+    bench.destroy();
+    Outcome::Passed
+}
+
+/// Which pages are looked up one by one, and which are pinned with their folio: of a part, too.
+pub fn with_folio() -> Outcome {
+    let bench = need!(Bench::new());
+    let events = need!(Events::on());
+    let [small, huge] = need!(files());
+    for (area, is_huge) in [
+        (need!(Area::of_file(&small, LEN)), false),
+        (need!(Area::of_file(&huge, LEN)), true),
+        (need!(Area::private_of_file(&huge, LEN)), true),
+        (need!(Area::of_file(&need!(hugetlbfs()), LEN)), true),
+        (Area::anonymous(LEN), false),
+    ] {
+        // The first page-table walk finds as many pages as a huge page has.
+        for (first, pages, with_folio) in [
+            (0, PAGES, 3 * 511),
+            (1, PAGES - 2, 511 + 511 + 510),
+            (0, 513, 0),
+            (100, 900, 388),
+        ] {
+            let segment = ram(GUEST, &area, first * PAGE, pages * PAGE);
+            bench.set(segment).expect("SET_MEMSEG");
+            bench.unset(segment).expect("UNSET_MEMSEG");
+            let start = area.address() + (first * PAGE) as u64;
+            let with_folio = if is_huge { with_folio } else { 0 };
+            let line =
+                format!("acrn_pin_pages: start={start:#x} pages={pages} with_folio={with_folio}");
+            assert_eq!(events.seen().last(), Some(&line));
+        }
     }
     bench.destroy();
     Outcome::Passed

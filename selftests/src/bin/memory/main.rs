@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Test::new("hole", kinds::hole),
         Test::new("outlives_its_mapping", kinds::outlives_its_mapping),
         Test::new("file_of_hugetlbfs", files::of_hugetlbfs),
+        Test::new("file_with_folio", files::with_folio),
         Test::new("file_untouched", files::untouched),
         Test::new("file_private", files::private),
         Test::new("file_private_and_forked", files::private_and_forked),

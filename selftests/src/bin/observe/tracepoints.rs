@@ -2,68 +2,25 @@
 
 //! Tracepoints `acrn_hsm:*`. Upstream's driver has none.
 
-use std::{
-    fs,
-    os::fd::AsRawFd,
-    path::{Path, PathBuf},
-};
+use std::os::fd::AsRawFd;
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
     event::Event,
+    events::Events,
     harness::Outcome,
     need,
     program::{read, write},
     scripted::{Answer, Idle, request},
-    skip,
 };
 use acrn_uapi::{ioctl::*, *};
 
-const TRACEFS: &str = "/sys/kernel/tracing";
 const PORT: u16 = 0x520;
 const ADDRESS: u64 = 0xd000_0040;
 
-fn file(name: &str) -> PathBuf {
-    Path::new(TRACEFS).join(name)
-}
-
-/// The driver's events on, as long as this lives.
-struct Events;
-
-impl Events {
-    fn on() -> Self {
-        fs::write(file("trace"), "").expect("an empty trace");
-        fs::write(file("events/acrn_hsm/enable"), "1").expect("the driver's events");
-        Self
-    }
-
-    /// Each event, without task, CPU and time: the driver's own threads have such names, too.
-    fn seen(&self) -> Vec<String> {
-        let text = fs::read_to_string(file("trace")).expect("the trace");
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        let events = lines.filter_map(|line| Some(line.split_once(": acrn_")?.1));
-        events.map(|event| format!("acrn_{event}")).collect()
-    }
-}
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        let _ = fs::write(file("events/acrn_hsm/enable"), "0");
-    }
-}
-
-macro_rules! need_tracefs {
-    () => {
-        if !file("events").exists() {
-            skip!("no tracefs on {TRACEFS}");
-        }
-    };
-}
-
 /// Each request and each MSI shows, with whose it is and what became of it; nothing shows when they are off.
 pub fn requests_and_interrupts() -> Outcome {
-    need_tracefs!();
     let idle = need!(Idle::new());
     let event = Event::new();
     let fd = event.as_raw_fd();
@@ -87,12 +44,12 @@ pub fn requests_and_interrupts() -> Outcome {
     let config_address = write(Target::Port(0xcf8), Width::Four, 0);
     let doorbell = write(Target::Port(PORT), Width::Two, 1);
     let memory = read(Target::Memory(ADDRESS), Width::Eight);
-    let events = Events::on();
+    let events = need!(Events::on());
     assert_eq!(idle.ask(config_address), Answer::Driver(None));
     assert_eq!(idle.ask(doorbell), Answer::Driver(None));
     assert_eq!(idle.ask(memory), Answer::DeviceModel);
     let seen = events.seen();
-    drop(events);
+    events.turn_off();
     let vm = idle.vmid;
     let dispatch = |rest: &str| format!("acrn_ioreq_dispatch: vmid={vm} vcpu=0 taker={rest}");
     assert_eq!(
@@ -107,16 +64,15 @@ pub fn requests_and_interrupts() -> Outcome {
     );
 
     idle.ask(memory);
-    assert_eq!(Events.seen(), seen, "while they are off");
+    assert_eq!(events.seen(), seen, "while they are off");
     Outcome::Passed
 }
 
 /// What a vCPU other than the first reads and writes.
 pub fn of_other_vcpus() -> Outcome {
-    need_tracefs!();
     let idle = need!(Idle::on(need!(cpus::pick(2))));
     let vm = idle.vmid;
-    let events = Events::on();
+    let events = need!(Events::on());
     for access in [
         read(Target::Port(0x510), Width::One),
         write(Target::Memory(ADDRESS), Width::Four, 1),
@@ -140,7 +96,6 @@ pub fn of_other_vcpus() -> Outcome {
 
 /// What a paused VM does not get does not show.
 pub fn of_dropped_interrupts() -> Outcome {
-    need_tracefs!();
     let idle = need!(Idle::new());
     let event = Event::new();
     let mut irq = acrn_irqfd {
@@ -150,7 +105,7 @@ pub fn of_dropped_interrupts() -> Outcome {
     irq.msi.msi_addr = 0xfee0_0000;
     idle.device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
     idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    let events = Events::on();
+    let events = need!(Events::on());
     event.signal();
     assert_eq!(event.take(), 0, "the event was not taken");
     assert_eq!(events.seen(), [""; 0]);

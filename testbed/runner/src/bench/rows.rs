@@ -121,10 +121,11 @@ pub const ROWS: &[Row] = &[
         "the same while another VM comes and goes",
         None,
     ),
+    row("P7", "hypercall", "the other VM's longest hypercall", None),
     row(
         "P7",
         "slowdown",
-        "the longest of these over the longest of those",
+        "the longest beside it over the longest alone",
         Some(AtMost(1.2)),
     ),
     row(
@@ -168,14 +169,15 @@ pub const ROWS: &[Row] = &[
     row("P12", "alone", "P2, alone", None),
     row(
         "P12",
-        "beside",
-        "the same beside a storm of another VM",
+        "computing",
+        "the same beside another VM that computes",
         None,
     ),
+    row("P12", "storm", "the same beside one that storms", None),
     row(
         "P12",
         "slowdown",
-        "the latter over the former",
+        "the last over the last but one",
         Some(AtMost(1.2)),
     ),
     row("RT", "P2_lone", "P2 on a real-time kernel", None),
