@@ -27,7 +27,7 @@ use abstractions::{
         Platform,
         UpcallRegistration, //
     },
-    misc_device::MiscDeviceWithAttributes,
+    miscdevice::MiscDeviceWithAttributes,
     reboot_notifier::RebootNotifier, //
 };
 use dispatcher::Dispatcher;

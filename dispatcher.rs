@@ -11,14 +11,14 @@ mod budget;
 use crate::{
     abstractions::{
         acrn_guest::Upcall,
-        cycles::Moment,
-        kernel_thread::{
+        kthread::{
             KernelThread,
             Policy,
             Work, //
         },
-        log::pr_err_ratelimited,
-        resched::cond_resched, //
+        ratelimit::pr_err_ratelimited,
+        sched::cond_resched, //
+        tsc::Moment,
     },
     hypercall::VmId,
     ioreq::Server,

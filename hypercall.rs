@@ -12,13 +12,13 @@ use crate::{
             Contiguous,
             ContiguousVec, //
         },
-        hotplug_cpu::OfflineCpu,
+        cpu_hotplug::OfflineCpu,
         lent_pages::{
             LentRun,
             Returned, //
         },
-        mm_watch::WatchedPfns,
         mmio_range::MmioRange, //
+        mmu_interval_notifier::WatchedPfns,
         shared_page::SharedPage,
     },
     uapi,

@@ -5,11 +5,11 @@
 use crate::{
     abstractions::{
         contiguous::Contiguous,
-        live_objects::{
+        object_count::{
             self,
             Counted, //
         },
-        rw_semaphore::RwSemaphore, //
+        rwsem::RwSemaphore, //
     },
     hypercall::{
         self,
@@ -126,7 +126,7 @@ impl MiscDevice for HsmFile {
                     c_str!("acrn_hsm_file"),
                     static_lock_class!(),
                 ),
-                _live: Counted::new(&live_objects::FILES),
+                _live: Counted::new(&object_count::FILES),
             }),
             GFP_KERNEL_ACCOUNT,
         )

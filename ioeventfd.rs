@@ -8,7 +8,7 @@
 use crate::{
     abstractions::{
         eventfd::EventFd,
-        live_objects::{
+        object_count::{
             self,
             Counted, //
         }, //
@@ -368,7 +368,7 @@ impl IoEventFds {
             trigger,
             eventfd,
             serial: registered.next_serial,
-            _live: Counted::new(&live_objects::IOEVENTFDS),
+            _live: Counted::new(&object_count::IOEVENTFDS),
         };
         let index = sorted.partition_point(|known| known.key() < new.key());
         // Room was reserved.

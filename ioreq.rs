@@ -22,14 +22,14 @@ pub(crate) use request_page::{
 
 use crate::{
     abstractions::{
-        cycles::{
-            self,
-            Moment, //
-        },
         tracepoints::{
             acrn_ioreq_dispatch,
             acrn_ioreq_finish,
             Taker, //
+        },
+        tsc::{
+            self,
+            Moment, //
         },
     },
     hypercall::{
@@ -126,11 +126,11 @@ pub(crate) struct Work {
 impl Work {
     /// What it took.
     pub(crate) fn nanoseconds(&self) -> u64 {
-        let whole = self.cycles / cycles::per_millisecond();
-        let rest = self.cycles % cycles::per_millisecond();
+        let whole = self.cycles / tsc::per_millisecond();
+        let rest = self.cycles % tsc::per_millisecond();
         whole
             .saturating_mul(1_000_000)
-            .saturating_add(rest * 1_000_000 / cycles::per_millisecond())
+            .saturating_add(rest * 1_000_000 / tsc::per_millisecond())
     }
 }
 

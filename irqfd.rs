@@ -7,7 +7,7 @@
 use crate::{
     abstractions::{
         eventfd::EventFd,
-        eventfd_hook::{
+        eventfd_notifier::{
             EventFdHook,
             Listener, //
         },

@@ -5,12 +5,12 @@
 //! RAM is pinned user memory of the device model. The pins last until nothing can reach the memory: those
 //! of memory that was taken away are parked until then ([`parking`]), and a mapping that could not be taken
 //! away keeps them until the VM is destroyed. Memory that cannot be pinned, because it has no counted
-//! pages, is watched instead ([`pfn_mapping`]).
+//! pages, is watched instead ([`pfnmap_region`]).
 
 mod mappings;
 mod page_range;
 mod parking;
-mod pfn_mapping;
+mod pfnmap_region;
 mod regions;
 
 use crate::{
@@ -19,11 +19,11 @@ use crate::{
             LentPages,
             LentRun, //
         },
-        log::pr_err_ratelimited,
         mmio_range::MmioRange,
-        pfn_map,
+        pfnmap,
         pinned_pages::PinnedPages,
-        resched::cond_resched_killable, //
+        ratelimit::pr_err_ratelimited,
+        sched::cond_resched_killable, //
     },
     hypercall::{
         AccessRights,
@@ -61,7 +61,7 @@ use parking::{
     Pins,
     Released, //
 };
-use pfn_mapping::{
+use pfnmap_region::{
     MappedBytes,
     PfnMapping, //
 };
@@ -203,7 +203,7 @@ impl GuestMemory {
     /// stays mapped; what was there before may be gone.
     ///
     /// `EINVAL` for ranges that are not whole pages, empty or wrap; `ENOSPC` for too many segments; `ENODEV`
-    /// if the VM is gone; else as [`PinnedPages::pin`], [`pfn_map::look_up`] or [`MmioRange::new`].
+    /// if the VM is gone; else as [`PinnedPages::pin`], [`pfnmap::look_up`] or [`MmioRange::new`].
     pub(crate) fn map(&self, segment: Segment) -> Result {
         match segment {
             Segment::Ram {
@@ -216,7 +216,7 @@ impl GuestMemory {
                 let user = PageRange::new(user, len)?;
                 let start = usize::try_from(user.start()).map_err(|_| EINVAL)?;
                 let pages = usize::try_from(user.len() >> PAGE_SHIFT).map_err(|_| EINVAL)?;
-                if pfn_map::is_pfn_mapped(start)? {
+                if pfnmap::is_pfn_mapped(start)? {
                     return self.map_pfns(start, pages, guest, rights);
                 }
                 // Not under the lock: it takes long, and the mmap lock.

@@ -7,11 +7,11 @@
 
 use crate::{
     abstractions::{
-        log::pr_err_ratelimited,
-        pci_function::{
+        pci::{
             PciAddress,
             PciFunction, //
         },
+        ratelimit::pr_err_ratelimited,
     },
     hypercall::VmId,
 };

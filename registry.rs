@@ -8,9 +8,9 @@
 use crate::{
     abstractions::{
         contiguous::Contiguous,
-        debugfs_folder::Folder,
-        live_objects::LiveObjects,
-        log::pr_err_ratelimited,
+        debugfs::Folder,
+        object_count::LiveObjects,
+        ratelimit::pr_err_ratelimited,
         reboot_notifier::Reboot, //
     },
     dispatcher,

@@ -4,12 +4,12 @@
 
 use crate::{
     abstractions::{
+        cpu_hotplug::HotplugCpu,
         device_attribute::{
             AttributeGroups,
             WriteOnlyAttribute, //
         },
-        hotplug_cpu::HotplugCpu,
-        log::pr_err_ratelimited, //
+        ratelimit::pr_err_ratelimited, //
     },
     hypercall,
 };

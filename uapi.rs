@@ -2,7 +2,7 @@
 
 //! The interface to user space: `uapi/acrn.h` in Rust.
 
-pub(crate) use crate::abstractions::uapi_types::*;
+pub(crate) use crate::abstractions::uapi::*;
 
 /// Command numbers (`ACRN_IOCTL_*`), which bindgen cannot evaluate.
 pub(crate) mod command {

@@ -5,11 +5,11 @@
 use crate::{
     abstractions::{
         contiguous::Contiguous,
-        debugfs_folder::{
+        debugfs::{
             Folder,
             FolderWithFile, //
         },
-        live_objects::{
+        object_count::{
             self,
             Counted, //
         },
@@ -187,7 +187,7 @@ impl Vm {
                 memory <- memory,
                 control <- new_mutex!(PassedThrough::default()),
                 phase: Atomic::new(Phase::Created as u32),
-                _live: Counted::new(&live_objects::VMS),
+                _live: Counted::new(&object_count::VMS),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;

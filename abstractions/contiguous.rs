@@ -4,7 +4,7 @@
 
 use super::{
     bindings,
-    live_objects::{
+    object_count::{
         self,
         Counted, //
     },
@@ -78,7 +78,7 @@ impl<T> Contiguous<T> {
         Self {
             value,
             phys,
-            _live: Counted::new(&live_objects::BUFFERS),
+            _live: Counted::new(&object_count::BUFFERS),
         }
     }
 
@@ -127,7 +127,7 @@ impl<T> ContiguousVec<T> {
         Ok(Self {
             // INVARIANT: `KVec` is a `kmalloc` allocation, and nothing here makes it grow.
             entries: KVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?,
-            _live: Counted::new(&live_objects::BUFFERS),
+            _live: Counted::new(&object_count::BUFFERS),
         })
     }
 

@@ -6,7 +6,7 @@
 
 use super::{
     bindings as own,
-    live_objects::{
+    object_count::{
         self,
         Counted, //
     },
@@ -41,7 +41,7 @@ impl EventFd {
         // INVARIANT: The function took a reference, which is ours now.
         Ok(Self {
             context: NonNull::new(context).ok_or(EINVAL)?,
-            _live: Counted::new(&live_objects::EVENTFDS),
+            _live: Counted::new(&object_count::EVENTFDS),
         })
     }
 

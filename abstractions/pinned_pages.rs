@@ -7,8 +7,8 @@
 
 use super::{
     bindings as own,
-    live_objects::PINNED_PAGES,
-    resched::{
+    object_count::PINNED_PAGES,
+    sched::{
         cond_resched,
         cond_resched_killable, //
     },

@@ -5,7 +5,7 @@
 use super::{
     contiguous::Contiguous,
     lent_pages::Returned,
-    live_objects::{
+    object_count::{
         self,
         Counted, //
     },
@@ -43,7 +43,7 @@ impl SharedPage {
             page: ManuallyDrop::new(page),
             address,
             lent: Atomic::new(false),
-            _live: Counted::new(&live_objects::REQUEST_PAGES),
+            _live: Counted::new(&object_count::REQUEST_PAGES),
         })
     }
 

@@ -2,7 +2,7 @@
 
 //! How much of a CPU's time the upcall may take.
 
-use crate::abstractions::cycles::{
+use crate::abstractions::tsc::{
     self,
     Moment, //
 };
@@ -29,7 +29,7 @@ pub(super) struct Budget {
 impl Budget {
     /// Whether the upcall may make a pass for the VM now.
     pub(super) fn allows(&mut self, now: Moment) -> bool {
-        let saved = cycles::per_millisecond().saturating_mul(SAVED);
+        let saved = tsc::per_millisecond().saturating_mul(SAVED);
         let earned = now.since(self.counted_at);
         self.counted_at = now;
         let credit = self.credit.saturating_add_unsigned(earned);

@@ -7,11 +7,11 @@ use super::request_page::{
     VcpuId, //
 };
 use crate::abstractions::{
-    live_objects::{
+    object_count::{
         self,
         Counted, //
     },
-    simple_wait_queue::SimpleWaitQueue, //
+    swait_queue::SimpleWaitQueue, //
 };
 use kernel::{
     c_str,
@@ -48,7 +48,7 @@ impl Client {
                 assigned: Atomic::new(0),
                 open: Atomic::new(true),
                 waiters <- SimpleWaitQueue::new(c_str!("acrn_ioreq_client"), static_lock_class!()),
-                _live: Counted::new(&live_objects::CLIENTS),
+                _live: Counted::new(&object_count::CLIENTS),
             }),
             GFP_KERNEL_ACCOUNT,
         )

@@ -8,17 +8,17 @@ use super::{
         PinList,
         Pins, //
     },
-    pfn_mapping::PfnMapping, //
+    pfnmap_region::PfnMapping, //
 };
 use crate::{
     abstractions::{
-        live_objects::{
+        mmio_range::MmioRange,
+        object_count::{
             self,
             Counted, //
         },
-        mmio_range::MmioRange,
         pinned_pages::PinnedPages,
-        resched::cond_resched, //
+        sched::cond_resched, //
     },
     hypercall::AccessRights, //
 };
@@ -62,7 +62,7 @@ impl Mapping {
             rights,
             backing,
             is_whole,
-            _live: Counted::new(&live_objects::MAPPINGS),
+            _live: Counted::new(&object_count::MAPPINGS),
         }
     }
 
@@ -97,7 +97,7 @@ impl Mapping {
             rights: self.rights,
             backing,
             is_whole: self.is_whole,
-            _live: Counted::new(&live_objects::MAPPINGS),
+            _live: Counted::new(&object_count::MAPPINGS),
         }))
     }
 

@@ -12,7 +12,7 @@ use crate::{
             LentPages,
             Returned, //
         },
-        live_objects::{
+        object_count::{
             self,
             Counted, //
         },
@@ -54,7 +54,7 @@ impl Pins {
         let pins = Self {
             pages,
             next: None,
-            _live: Counted::new(&live_objects::PINS),
+            _live: Counted::new(&object_count::PINS),
         };
         KBox::write(room, pins)
     }

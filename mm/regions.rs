@@ -4,7 +4,7 @@
 
 use super::page_range::PageRange;
 use crate::{
-    abstractions::resched::cond_resched,
+    abstractions::sched::cond_resched,
     hypercall::{
         MemoryRegion,
         RegionChange,

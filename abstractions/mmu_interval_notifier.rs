@@ -6,11 +6,11 @@
 
 use super::{
     bindings as own,
-    live_objects::{
+    object_count::{
         self,
         Counted, //
     },
-    pfn_map::{
+    pfnmap::{
         self,
         PfnRange, //
     },
@@ -123,20 +123,20 @@ impl<T: Watcher> MmWatch<T> {
                         )
                     })
                 }),
-                _live: Counted::new(&live_objects::WATCHES),
+                _live: Counted::new(&object_count::WATCHES),
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
-    /// Looks at what the range is mapped to, as [`pfn_map::look_up`]. Called by a task of the process that
+    /// Looks at what the range is mapped to, as [`pfnmap::look_up`]. Called by a task of the process that
     /// the range is of. Sleeps until changes under way are over.
     pub(crate) fn look_up(&self, write: bool) -> Result<Found<'_, T>> {
         // SAFETY: Inserted, by the type invariant.
         let sequence = unsafe { bindings::mmu_interval_read_begin(self.notifier.get()) };
         Ok(Found {
             watch: self,
-            pfns: pfn_map::look_up(self.start, self.pages, write)?,
+            pfns: pfnmap::look_up(self.start, self.pages, write)?,
             sequence,
         })
     }

@@ -6,7 +6,7 @@
 
 use super::{
     bindings as own,
-    simple_wait_queue::SimpleWaitQueue, //
+    swait_queue::SimpleWaitQueue, //
 };
 use core::ptr::{
     self,

@@ -14,13 +14,13 @@ use super::{
 };
 use crate::{
     abstractions::{
-        log::pr_err_ratelimited,
-        mm_watch::{
+        mmu_interval_notifier::{
             Found,
             MmWatch,
             Watcher, //
         },
-        resched::cond_resched, //
+        ratelimit::pr_err_ratelimited,
+        sched::cond_resched, //
     },
     hypercall::{
         AccessRights,

@@ -6,7 +6,7 @@
 
 use super::{
     bindings as own,
-    live_objects::{
+    object_count::{
         self,
         Counted, //
     },
@@ -55,7 +55,7 @@ impl PciFunction {
         let device = NonNull::new(unsafe { own::hsm_pci_get(address.0) })?;
         Some(Self {
             device,
-            _live: Counted::new(&live_objects::PCI_FUNCTIONS),
+            _live: Counted::new(&object_count::PCI_FUNCTIONS),
         })
     }
 

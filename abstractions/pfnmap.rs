@@ -6,7 +6,7 @@
 
 use super::{
     bindings as own,
-    resched::cond_resched_killable, //
+    sched::cond_resched_killable, //
 };
 use kernel::{
     bindings,
@@ -55,7 +55,7 @@ pub(crate) fn is_pfn_mapped(start: usize) -> Result<bool> {
 /// read-only, or is counted memory, which may be freed while it is mapped; with `EINTR` if the task is
 /// killed. Takes the mmap lock.
 ///
-/// What was found holds until the mapping is changed: see [`super::mm_watch`].
+/// What was found holds until the mapping is changed: see [`super::mmu_interval_notifier`].
 pub(crate) fn look_up(start: usize, pages: usize, write: bool) -> Result<PfnRange> {
     let task = current!();
     let mmap = task.mm().ok_or(ESRCH)?.mmap_read_lock();

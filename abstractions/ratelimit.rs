@@ -15,7 +15,7 @@ pub(crate) fn allowed() -> bool {
 /// `pr_err!`, unless there were too many of late.
 macro_rules! pr_err_ratelimited {
     ($($argument:tt)*) => {
-        if $crate::abstractions::log::allowed() {
+        if $crate::abstractions::ratelimit::allowed() {
             ::kernel::pr_err!($($argument)*);
         }
     };

@@ -8,7 +8,7 @@
 use super::{
     bindings as own,
     eventfd::EventFd,
-    live_objects::{
+    object_count::{
         self,
         Counted, //
     },
@@ -94,7 +94,7 @@ impl<T: Listener + 'static> EventFdHook<T> {
                 // INVARIANT: On no queue yet.
                 queue: UnsafeCell::new(ptr::null_mut()),
                 eventfd,
-                _live: Counted::new(&live_objects::IRQFDS),
+                _live: Counted::new(&object_count::IRQFDS),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;

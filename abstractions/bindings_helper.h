@@ -8,4 +8,4 @@
 
 #include "helpers.h"
 #include "tracepoints.h"
-#include "uapi/acrn.h"
+#include "../uapi/acrn.h"

@@ -9,7 +9,7 @@
 
 use super::{
     bindings as own,
-    live_objects::{
+    object_count::{
         self,
         Counted, //
     },
@@ -60,7 +60,7 @@ impl Folder {
         let folder = unsafe { own::hsm_debugfs_folder(name.as_char_ptr(), parent) };
         Self {
             folder,
-            _live: Counted::new(&live_objects::FOLDERS),
+            _live: Counted::new(&object_count::FOLDERS),
         }
     }
 
