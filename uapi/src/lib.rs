@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note
 
-//! What a program in the Service VM and the ACRN HSM driver say to each other through `/dev/acrn_hsm`:
-//! the structures and constants of `acrn.h`, and the [`ioctl`] numbers.
+//! The interface between user space and the ACRN HSM driver, `/dev/acrn_hsm`: the structures and
+//! constants of `acrn.h`, and the [`ioctl`] numbers.
 //!
-//! The structures and constants are made of the C header by bindgen (`regenerate.sh`), have the C header's
-//! names, and are to be read with it at hand. `acrn-ioctls` puts safe methods on top.
+//! bindgen generates the structures and constants from the C header (`regenerate.sh`). They have the
+//! names of the C header, which documents them. The crate `acrn-ioctls` has safe methods.
 #![no_std]
 
-// Generated. Its unsafe blocks are the `Default` of structures with a union inside: zeroed memory, which is a
-// value of every field there is.
+// Generated. Its unsafe blocks implement `Default` for structures with a union: they return zeroed
+// memory, which is a valid value of every field.
 #[allow(missing_docs, non_camel_case_types, non_snake_case)]
 #[allow(rustdoc::broken_intra_doc_links)]
 #[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
