@@ -2,8 +2,9 @@
 
 //! ACRN Hypervisor Service Module: the driver behind `/dev/acrn_hsm`.
 //!
-//! It lets a device model in ACRN's Service VM create User VMs, and brings their I/O requests to it.
-//! `Documentation/overview.rst` has the picture, `Documentation/locking.rst` the order of locks.
+//! It lets a device model in ACRN's Service VM create User VMs, and passes their I/O requests to the
+//! device model. `Documentation/overview.rst` describes the design, `Documentation/locking.rst` the
+//! order of locks.
 
 mod abstractions;
 mod dispatcher;
@@ -44,7 +45,8 @@ module! {
     license: "GPL",
 }
 
-/// The module. Field order is teardown order: no new files, no upcalls, no VMs.
+/// The module. Fields are dropped in order: first there are no new files, then no upcalls, then no
+/// VMs.
 #[pin_data]
 struct AcrnHsm {
     #[pin]
@@ -52,7 +54,7 @@ struct AcrnHsm {
     #[pin]
     _reboot: RebootNotifier<registry::Shutdown>,
     _upcall: UpcallRegistration<Dispatcher>,
-    _vms: registry::Service,
+    vms: registry::Service,
 }
 
 impl kernel::InPlaceModule for AcrnHsm {
@@ -64,9 +66,9 @@ impl kernel::InPlaceModule for AcrnHsm {
         };
         try_pin_init!(Self {
             _: { platform? },
-            // SAFETY: The kernel initialises a module once. Nothing below is there yet.
-            _vms: unsafe { registry::Service::new() },
-            _upcall: UpcallRegistration::new(Dispatcher::new()?)?,
+            // SAFETY: The kernel initialises a module once, and nothing below exists yet.
+            vms: unsafe { registry::Service::new() }?,
+            _upcall: UpcallRegistration::new(Dispatcher::new(vms.served())?)?,
             _reboot <- RebootNotifier::register(),
             _device <- MiscDeviceWithAttributes::register(
                 MiscDeviceOptions { name: c"acrn_hsm" },

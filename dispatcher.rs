@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Serves the I/O requests of all VMs, when the hypervisor says that there are some.
+//! Dispatches the I/O requests of all VMs on an upcall.
 //!
-//! The upcall serves them where it lands, within a [`Budget`] of each VM. What is beyond that stays PENDING,
-//! which makes the guest wait, for a kernel thread that the scheduler treats as user space. On PREEMPT_RT,
-//! where the locks of a VM sleep, a thread of FIFO priority does what the upcall does elsewhere.
+//! The upcall dispatches requests itself, within a [`Budget`] per VM. Requests beyond the budget
+//! stay PENDING, which makes the guest wait, for the backlog thread, which is scheduled like user
+//! space. On PREEMPT_RT, where the locks of a VM sleep, a thread of FIFO priority does the work of
+//! the upcall.
 
 mod budget;
 
@@ -12,25 +13,31 @@ use crate::{
     abstractions::{
         acrn_guest::Upcall,
         kthread::{
-            KernelThread,
+            KThread,
             Policy,
             Work, //
         },
         ratelimit::pr_err_ratelimited,
-        sched::cond_resched, //
-        tsc::Moment,
+        sched::cond_resched,
+        tsc::Tsc, //
     },
     hypercall::VmId,
-    ioreq::Server,
+    ioreq::{
+        IoRequests,
+        Pass, //
+    },
     vm::Vm,
 };
 use budget::Budget;
+use core::ops::DerefMut;
 use kernel::{
     alloc::kvec::PushError,
+    interrupt::LocalInterruptDisabled,
     prelude::*,
     sync::{
-        global_lock,
-        Arc, //
+        new_spinlock_irq,
+        Arc,
+        SpinLockIrq, //
     },
     time::{
         delay::fsleep,
@@ -38,121 +45,105 @@ use kernel::{
     },
 };
 
-/// A VM, and what the upcall may spend on it.
-struct Served {
+/// A VM, and the budget that the upcall has for it.
+struct ServedVm {
     vm: Arc<Vm>,
     budget: Budget,
 }
 
-global_lock! {
-    // SAFETY: `init` below runs before anything else that this module has.
-    unsafe(uninit) static SERVED: SpinLockIrq<KVec<Served>> = KVec::new();
+/// The VMs whose requests are dispatched.
+#[pin_data]
+pub(crate) struct ServedVms {
+    #[pin]
+    list: SpinLockIrq<KVec<ServedVm>>,
 }
 
-/// Prepares the list of VMs.
-///
-/// # Safety
-///
-/// Called once, before any other function of this module is.
-pub(crate) unsafe fn init() {
-    // SAFETY: By the contract of this function.
-    unsafe { SERVED.init() };
-}
+impl ServedVms {
+    /// Creates an empty list.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                list <- new_spinlock_irq!(KVec::new(), "acrn_served_vms"),
+            }),
+            GFP_KERNEL,
+        )
+    }
 
-/// Adds a VM, so that its requests are served. Process context.
-pub(crate) fn add(vm: Arc<Vm>) -> Result {
-    let mut new = Served {
-        vm,
-        budget: Budget::default(),
-    };
-    // Memory comes and goes without the lock.
-    let mut room = KVec::new();
-    loop {
-        let mut served = SERVED.lock();
-        match served.push_within_capacity(new) {
-            Ok(()) => return Ok(()),
-            Err(PushError(back)) => new = back,
-        }
-        if room.capacity() > served.len() {
-            for old in served.drain_all() {
-                // There is room.
-                let _ = room.push_within_capacity(old);
+    /// Adds a VM. Process context.
+    pub(crate) fn add(&self, vm: Arc<Vm>) -> Result {
+        let mut new = ServedVm {
+            vm,
+            budget: Budget::default(),
+        };
+        // Memory is allocated and freed without the lock.
+        let mut room = KVec::new();
+        loop {
+            let mut list = self.list.lock();
+            match list.push_within_capacity(new) {
+                Ok(()) => return Ok(()),
+                Err(PushError(back)) => new = back,
             }
-            core::mem::swap(&mut *served, &mut room);
-            continue;
+            if room.capacity() > list.len() {
+                for old in list.drain_all() {
+                    // There is room.
+                    let _ = room.push_within_capacity(old);
+                }
+                core::mem::swap(&mut *list, &mut room);
+                continue;
+            }
+            let wanted = list.len() + 1;
+            drop(list);
+            room.reserve(wanted, GFP_KERNEL_ACCOUNT)?;
         }
-        let wanted = served.len() + 1;
-        drop(served);
-        room.reserve(wanted, GFP_KERNEL_ACCOUNT)?;
+    }
+
+    /// Removes a VM. Neither the upcall nor a thread uses it any more once this returns. Process
+    /// context.
+    pub(crate) fn remove(&self, vm: &Arc<Vm>) {
+        let mut list = self.list.lock();
+        let index = list.iter().position(|served| Arc::ptr_eq(&served.vm, vm));
+        let removed = index.and_then(|index| list.remove(index).ok());
+        // This may drop the VM, which must not be done with the lock held.
+        drop(list);
+        drop(removed);
     }
 }
 
-/// Takes a VM off. After this neither upcall nor thread uses it. Process context.
-pub(crate) fn remove(vm: &Arc<Vm>) {
-    let mut served = SERVED.lock();
-    let index = served.iter().position(|entry| Arc::ptr_eq(&entry.vm, vm));
-    let removed = index.and_then(|index| served.remove(index).ok());
-    // The VM may go with this, without the lock.
-    drop(served);
-    drop(removed);
-}
-
-/// Takes all VMs off. Process context.
-pub(crate) fn clear() {
-    let served = core::mem::take(&mut *SERVED.lock());
-    drop(served);
-}
-
-/// How many VMs there are.
-pub(crate) fn count() -> usize {
-    SERVED.lock().len()
-}
-
-/// The VM that comes after the one called `last`, or first, in the order of ids.
-pub(crate) fn next(last: Option<VmId>) -> Option<Arc<Vm>> {
-    next_of(&SERVED.lock(), last).cloned()
-}
-
-fn next_of(served: &[Served], last: Option<VmId>) -> Option<&Arc<Vm>> {
-    let vms = served.iter().map(|entry| &entry.vm);
+/// Returns the VM that follows the VM `last`, or the first one, in the order of ids.
+fn next(list: &[ServedVm], last: Option<VmId>) -> Option<&Arc<Vm>> {
+    let vms = list.iter().map(|served| &served.vm);
     vms.filter(|vm| last.is_none_or(|last| vm.id() > last))
         .min_by_key(|vm| vm.id())
 }
 
-/// The first VM for which `look` has something, which may not sleep, and what that is.
-pub(crate) fn find<T>(mut look: impl FnMut(&Vm) -> Option<T>) -> Option<(Arc<Vm>, T)> {
-    let served = SERVED.lock();
-    let mut found = served
-        .iter()
-        .filter_map(|entry| Some((&entry.vm, look(&entry.vm)?)));
-    found.next().map(|(vm, value)| (vm.clone(), value))
-}
-
-/// What the thread pauses after each pass. Without it a guest that asks for more than its share would have all that the
-/// scheduler gives the thread, and interrupt others at that rate.
+/// The pause of the backlog thread after each pass. Without it a guest that exceeds its budget
+/// would use all the time that the scheduler gives to the thread, and interrupt others at that
+/// rate.
 const PAUSE: Delta = Delta::from_micros(30);
 
-/// Serves what is beyond the budget, and has the log know of requests that nobody takes.
-struct Rest;
+/// Dispatches requests beyond the budget, and logs requests without a handler.
+struct Backlog {
+    served: Arc<ServedVms>,
+}
 
-impl Work for Rest {
+impl Work for Backlog {
     const NAME: &'static CStr = c"acrn_ioreq_rest";
 
     fn run(&self) {
         let mut last = None;
         loop {
-            // Held for one VM at a time, which is bounded. VMs come and go in between.
-            let served = SERVED.lock();
-            let Some(vm) = next_of(&served, last) else {
-                drop(served);
+            // Held for one VM at a time, which is bounded. VMs may come and go in between.
+            let list = self.served.list.lock();
+            let Some(vm) = next(&list, last) else {
+                drop(list);
                 fsleep(PAUSE);
                 return;
             };
             let id = vm.id();
-            let pass = vm.requests().dispatch(Server::Thread, Moment::now());
-            drop(served);
-            if let Some(vcpu) = pass.left {
-                pr_err_ratelimited!("VM {}: a request of vCPU {} waits for a client\n", id, vcpu);
+            let pass = vm.requests().dispatch_in_backlog_thread(Tsc::now());
+            drop(list);
+            if let Some(vcpu) = pass.unhandled {
+                pr_err_ratelimited!("VM {}: request of vCPU {} waits for a client\n", id, vcpu);
             }
             last = Some(id);
             cond_resched();
@@ -160,63 +151,78 @@ impl Work for Rest {
     }
 }
 
-/// Serves all VMs within their budgets. On one CPU at a time.
+/// Dispatches requests within the budgets. On one CPU at a time.
 struct Prompt {
-    rest: KernelThread<Rest>,
+    served: Arc<ServedVms>,
+    backlog: KThread<Backlog>,
 }
 
 impl Prompt {
-    /// One pass over the slots of each VM. Any context in which a `spinlock_t` may be taken.
-    fn serve(&self) {
-        let mut served = SERVED.lock();
-        let vms = served.len();
+    /// Makes one pass over the slots of each VM with pending requests, by `dispatch`.
+    fn run(
+        &self,
+        mut list: impl DerefMut<Target = KVec<ServedVm>>,
+        dispatch: impl Fn(&IoRequests, Tsc) -> Pass,
+    ) {
+        let vms = list.len();
         let mut is_done = true;
-        for entry in served.iter_mut() {
-            let requests = entry.vm.requests();
+        for served in list.iter_mut() {
+            let requests = served.vm.requests();
             if !requests.are_pending() {
                 continue;
             }
-            let now = Moment::now();
-            if !entry.budget.allows(now) {
+            let now = Tsc::now();
+            if !served.budget.allows(now) {
                 is_done = false;
                 continue;
             }
-            let pass = requests.dispatch(Server::Upcall, now);
-            entry.budget.pay(pass.cycles, vms);
-            is_done &= pass.left.is_none();
+            let pass = dispatch(requests, now);
+            served.budget.pay(pass.cycles, vms);
+            is_done &= pass.unhandled.is_none();
         }
-        drop(served);
+        drop(list);
         if !is_done {
-            self.rest.wake();
+            self.backlog.wake();
         }
     }
 }
 
-/// Receives the upcall.
+/// The handler of the upcall.
 pub(crate) struct Dispatcher {
     #[cfg(not(CONFIG_PREEMPT_RT))]
     prompt: Prompt,
     #[cfg(CONFIG_PREEMPT_RT)]
-    prompt: KernelThread<Prompt>,
+    prompt: KThread<Prompt>,
 }
 
 impl Dispatcher {
-    /// Makes the threads. Process context.
-    pub(crate) fn new() -> Result<Self> {
+    /// Starts the threads. Process context.
+    pub(crate) fn new(served: Arc<ServedVms>) -> Result<Self> {
+        let backlog = Backlog {
+            served: served.clone(),
+        };
         let prompt = Prompt {
-            rest: KernelThread::start(Rest, Policy::Normal)?,
+            served,
+            backlog: KThread::start(backlog, Policy::Normal)?,
         };
         #[cfg(CONFIG_PREEMPT_RT)]
-        let prompt = KernelThread::start(prompt, Policy::Fifo)?;
+        let prompt = KThread::start(prompt, Policy::Fifo)?;
         Ok(Self { prompt })
     }
 }
 
+#[cfg(not(CONFIG_PREEMPT_RT))]
 impl Upcall for Dispatcher {
-    fn upcall(&self) {
-        #[cfg(not(CONFIG_PREEMPT_RT))]
-        self.prompt.serve();
-        #[cfg(CONFIG_PREEMPT_RT)]
+    fn upcall(&self, irq: &LocalInterruptDisabled) {
+        let list = self.prompt.served.list.lock_with(irq);
+        self.prompt
+            .run(list, |requests, now| requests.dispatch_in_upcall(irq, now));
+    }
+}
+
+#[cfg(CONFIG_PREEMPT_RT)]
+impl Upcall for Dispatcher {
+    fn upcall(&self, _irq: &LocalInterruptDisabled) {
         self.prompt.wake();
     }
 }
@@ -226,6 +232,7 @@ impl Work for Prompt {
     const NAME: &'static CStr = c"acrn_ioreq";
 
     fn run(&self) {
-        self.serve();
+        let list = self.served.list.lock();
+        Prompt::run(self, list, IoRequests::dispatch_in_upcall_thread);
     }
 }

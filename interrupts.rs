@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts that the Service VM sends to a User VM, and whether they may be sent.
+//! Interrupts that the Service VM injects into a User VM.
 //!
-//! ACRN wakes a vCPU for an interrupt even if its VM is paused. The vCPU then runs on, and the
-//! hypervisor does not survive a RESET_VM or DESTROY_VM of that VM. So nothing is sent between PAUSE_VM
-//! and RESET_VM; the latter forgets interrupts anyway.
+//! ACRN wakes a vCPU for an interrupt even if its VM is paused. The vCPU then runs, and the
+//! hypervisor crashes on a RESET_VM or DESTROY_VM of that VM. So nothing is injected between
+//! PAUSE_VM and RESET_VM, which makes the hypervisor forget pending interrupts anyway.
 
 use crate::{
     abstractions::contiguous::Contiguous,
@@ -27,110 +27,112 @@ const GSIS: u64 = 48;
 /// Bits 31:20 of the address of an MSI (Intel SDM 3A, 11.11.1).
 const MSI_ADDRESS: u64 = 0xFEE;
 
-/// Whether interrupts are sent.
+/// Whether interrupts are injected.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Delivery {
+enum Injection {
     On,
-    /// PAUSE_VM or DESTROY_VM is under way: its result decides.
-    Undecided,
+    /// PAUSE_VM or DESTROY_VM is in progress. Its result decides.
+    Held,
     /// The VM is paused or gone.
     Off,
 }
 
-/// What became of an interrupt.
+/// The outcome of an injection.
 #[must_use]
-pub(crate) enum Sent {
-    /// The hypervisor was told, and returned this.
+pub(crate) enum Injected {
+    /// The hypervisor was told, and returned this result.
     Told(Result),
-    /// It was checked and dropped, because the VM is paused or gone.
+    /// The interrupt was checked and dropped, because the VM is paused or gone.
     Dropped(Result),
-    /// Nothing: it is being decided whether interrupts are sent.
-    Undecided,
+    /// Nothing was done: PAUSE_VM or DESTROY_VM is in progress.
+    Held,
 }
 
-/// The interrupts of one VM.
+/// The interrupts of a VM.
 #[pin_data]
 pub(crate) struct Interrupts {
     vm: VmId,
-    /// Held while an interrupt is sent, so that none is on its way when it says so. A leaf.
+    /// Held during an injection, so that none is in progress when [`Injection`] changes. A leaf.
     #[pin]
-    sender: SpinLockIrq<Sender>,
+    injector: SpinLockIrq<Injector>,
 }
 
-struct Sender {
-    delivery: Delivery,
-    /// The MSI that is sent, where the hypervisor can read it.
+struct Injector {
+    injection: Injection,
+    /// The MSI to inject, where the hypervisor can read it.
     msi: Contiguous<uapi::acrn_msi_entry>,
 }
 
 impl Interrupts {
-    /// Makes an initialiser for the interrupts of `vm`.
+    /// Returns an initialiser for the interrupts of `vm`.
     pub(crate) fn new(vm: VmId) -> Result<impl PinInit<Self>> {
-        let sender = Sender {
-            delivery: Delivery::On,
+        let injector = Injector {
+            injection: Injection::On,
             msi: Contiguous::new(uapi::acrn_msi_entry::default())?,
         };
         Ok(pin_init!(Self {
             vm,
-            sender <- new_spinlock_irq!(sender, "acrn_interrupts"),
+            injector <- new_spinlock_irq!(injector, "acrn_interrupts"),
         }))
     }
 
-    /// Sends an MSI. Any context.
+    /// Injects an MSI. Any context in which a `spinlock_t` may be taken.
     ///
     /// Fails with `EPERM` if the address is not that of an MSI.
-    pub(crate) fn inject_msi(&self, msi: &uapi::acrn_msi_entry) -> Sent {
-        let is_msi = msi.msi_addr >> 20 & 0xFFF == MSI_ADDRESS;
-        self.send(is_msi, |parameter| {
+    pub(crate) fn inject_msi(&self, msi: &uapi::acrn_msi_entry) -> Injected {
+        let is_valid = msi.msi_addr >> 20 & 0xFFF == MSI_ADDRESS;
+        self.inject(is_valid, |parameter| {
             **parameter = *msi;
             hypercall::inject_msi(self.vm, parameter)
         })
     }
 
-    /// Drives an interrupt line: GSI in the low 32 bits of `line`, operation in the high ones. Any
-    /// context.
+    /// Drives an interrupt line: GSI in bits 31:0 of `line`, operation in bits 63:32. Any context
+    /// in which a `spinlock_t` may be taken.
     ///
     /// Fails with `EPERM` if there is no such GSI.
-    pub(crate) fn set_irqline(&self, line: u64) -> Sent {
-        let is_gsi = line & u64::from(u32::MAX) < GSIS;
-        self.send(is_gsi, |_| hypercall::set_irqline(self.vm, line))
+    pub(crate) fn set_irqline(&self, line: u64) -> Injected {
+        let is_valid = line & u64::from(u32::MAX) < GSIS;
+        self.inject(is_valid, |_| hypercall::set_irqline(self.vm, line))
     }
 
-    /// `is_valid` is the hypervisor's check, for an interrupt that it does not get.
-    fn send(
+    /// `is_valid` replaces the hypervisor's check of an interrupt that is dropped.
+    fn inject(
         &self,
         is_valid: bool,
         hypercall: impl FnOnce(&mut Contiguous<uapi::acrn_msi_entry>) -> Result,
-    ) -> Sent {
-        let mut sender = self.sender.lock();
-        match sender.delivery {
-            Delivery::On => Sent::Told(hypercall(&mut sender.msi)),
-            Delivery::Undecided => Sent::Undecided,
-            Delivery::Off => Sent::Dropped(is_valid.then_some(()).ok_or(EPERM)),
+    ) -> Injected {
+        let mut injector = self.injector.lock();
+        match injector.injection {
+            Injection::On => Injected::Told(hypercall(&mut injector.msi)),
+            Injection::Held => Injected::Held,
+            Injection::Off => Injected::Dropped(is_valid.then_some(()).ok_or(EPERM)),
         }
     }
 
-    /// Runs `change`, PAUSE_VM or DESTROY_VM, with no interrupt on its way. After success interrupts are
-    /// dropped; after a failure all is as it was. Calls are serialised by the caller's lock.
-    pub(super) fn stop_with<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Runs `change`, PAUSE_VM or DESTROY_VM, with no injection in progress.
+    ///
+    /// If `change` succeeds, interrupts are dropped afterwards; if it fails, they are handled as
+    /// before. The caller's lock serialises changes.
+    pub(crate) fn stop_with<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
         let before = {
-            let mut sender = self.sender.lock();
-            let before = sender.delivery;
-            if before == Delivery::On {
-                sender.delivery = Delivery::Undecided;
+            let mut injector = self.injector.lock();
+            let before = injector.injection;
+            if before == Injection::On {
+                injector.injection = Injection::Held;
             }
             before
         };
         let result = change();
-        self.sender.lock().delivery = match &result {
-            Ok(_) => Delivery::Off,
+        self.injector.lock().injection = match &result {
+            Ok(_) => Injection::Off,
             Err(_) => before,
         };
         result
     }
 
-    /// Interrupts are sent again: the VM was reset.
+    /// Injects interrupts again: the VM was reset.
     pub(crate) fn resume(&self) {
-        self.sender.lock().delivery = Delivery::On;
+        self.injector.lock().injection = Injection::On;
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/dev/acrn_hsm`: one open file is one place for a VM, and a table of commands.
+//! `/dev/acrn_hsm`: an open file has a slot for a VM, and a table of commands.
+//!
+//! This decodes commands. A command that needs the state of the VM is a method of [`Vm`] or of one
+//! of its parts; any other is forwarded to a hypercall.
 
 use crate::{
     abstractions::{
@@ -9,26 +12,25 @@ use crate::{
             self,
             Counted, //
         },
-        rwsem::RwSemaphore, //
+        rwsem::{
+            new_rwsem,
+            RwSemaphore, //
+        },
     },
     hypercall::{
         self,
         PtdevInterrupt, //
     },
-    mm::Segment,
-    power::{
-        Layout,
-        Question, //
-    },
+    power::PmCommand,
     registry,
     uapi::{
         self,
-        command, //
+        Abi,
+        Reserved, //
     },
     vm::Vm,
 };
 use kernel::{
-    c_str,
     fs::File,
     miscdevice::{
         MiscDevice,
@@ -37,7 +39,7 @@ use kernel::{
     page::PAGE_MASK,
     prelude::*,
     seq_file::SeqFile,
-    seq_print, static_lock_class,
+    seq_print,
     sync::Arc,
     transmute::FromBytes,
     uaccess::{
@@ -46,20 +48,16 @@ use kernel::{
     },
 };
 
-/// What stands behind an open file.
-enum Place {
-    /// No VM: before CREATE_VM, and after DESTROY_VM.
-    Empty,
-    /// A VM.
-    Taken(Arc<Vm>),
-}
+/// The slot for a VM: empty before CREATE_VM and after DESTROY_VM.
+#[derive(Default)]
+struct VmSlot(Option<Arc<Vm>>);
 
-impl Place {
-    /// The VM. Fails with `EINVAL` if there is none, with `ENODEV` if the hypervisor has it no more.
+impl VmSlot {
+    /// Returns the VM.
+    ///
+    /// Fails with `EINVAL` if there is none, and with `ENODEV` if the hypervisor has destroyed it.
     fn vm(&self) -> Result<&Vm> {
-        let Self::Taken(vm) = self else {
-            return Err(EINVAL);
-        };
+        let vm = self.0.as_ref().ok_or(EINVAL)?;
         vm.check_alive()?;
         Ok(vm)
     }
@@ -67,20 +65,20 @@ impl Place {
 
 /// An open file of the device.
 ///
-/// Commands hold `place` shared while they run, so that the VM does not go away under them; what
-/// changes the VM as a whole holds it alone. Waiting for requests holds nothing.
+/// Commands hold `vm` shared while they run, so that the VM stays. Commands that change the VM as
+/// a whole hold it exclusively. A wait for requests does not hold it.
 #[pin_data]
 pub(crate) struct HsmFile {
     #[pin]
-    place: RwSemaphore<Place>,
-    _live: Counted,
+    vm: RwSemaphore<VmSlot>,
+    _count: Counted,
 }
 
 /// The argument of a command: a number, or the address of a structure.
 #[derive(Clone, Copy)]
 struct Argument {
     value: usize,
-    layout: Layout,
+    abi: Abi,
 }
 
 impl Argument {
@@ -92,21 +90,35 @@ impl Argument {
         self.bytes(size_of::<T>())
     }
 
-    /// A structure at the start of the page that the address is in.
+    /// Returns the slice of a structure at the beginning of the page that contains the address.
     fn page_slice<T>(self) -> UserSlice {
         UserSlice::new(UserPtr::from_addr(self.value & PAGE_MASK), size_of::<T>())
     }
 
-    fn copy<T: FromBytes>(self) -> Result<T> {
-        self.slice::<T>().reader().read()
+    /// Copies a structure.
+    ///
+    /// Fails with `EFAULT` if it cannot be read, and with `EINVAL` if a reserved field is not 0.
+    fn copy<T: FromBytes + Reserved>(self) -> Result<T> {
+        let argument: T = self.slice::<T>().reader().read()?;
+        argument
+            .is_reserved_zero()
+            .then_some(argument)
+            .ok_or(EINVAL)
     }
 
-    fn contiguous<T: FromBytes>(self) -> Result<Contiguous<T>> {
-        Contiguous::from_user(self.slice::<T>().reader())
+    /// Copies the first `length` bytes of a structure to memory that the hypervisor can access.
+    /// Fails as [`Self::copy`].
+    fn copy_contiguous<T: FromBytes + Reserved>(self, length: usize) -> Result<Contiguous<T>> {
+        let argument = Contiguous::<T>::from_user(self.bytes(length).reader())?;
+        argument
+            .is_reserved_zero()
+            .then_some(argument)
+            .ok_or(EINVAL)
     }
 
-    fn segment(self) -> Result<Segment> {
-        self.copy::<uapi::acrn_vm_memmap>()?.try_into()
+    /// Copies a structure to memory that the hypervisor can access. Fails as [`Self::copy`].
+    fn contiguous<T: FromBytes + Reserved>(self) -> Result<Contiguous<T>> {
+        self.copy_contiguous(size_of::<T>())
     }
 
     fn ptdev_interrupt(self) -> Result<Contiguous<PtdevInterrupt>> {
@@ -121,20 +133,16 @@ impl MiscDevice for HsmFile {
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
         KBox::pin_init(
             pin_init!(Self {
-                place <- RwSemaphore::new(
-                    Place::Empty,
-                    c_str!("acrn_hsm_file"),
-                    static_lock_class!(),
-                ),
-                _live: Counted::new(&object_count::FILES),
+                vm <- new_rwsem!(VmSlot::default(), "acrn_hsm_file"),
+                _count: Counted::new(&object_count::FILES),
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
     fn release(mut device: Self::Ptr, _file: &File) {
-        let place = RwSemaphore::get_mut(device.as_mut().project().place);
-        if let Place::Taken(vm) = core::mem::replace(place, Place::Empty) {
+        let slot = RwSemaphore::get_mut(device.as_mut().project().vm);
+        if let Some(vm) = slot.0.take() {
             registry::release(vm);
         }
     }
@@ -142,7 +150,7 @@ impl MiscDevice for HsmFile {
     fn ioctl(device: Pin<&Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let argument = Argument {
             value: arg,
-            layout: Layout::Native,
+            abi: Abi::Native,
         };
         device.command(cmd, argument)
     }
@@ -151,13 +159,15 @@ impl MiscDevice for HsmFile {
     fn compat_ioctl(device: Pin<&Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let argument = Argument {
             value: arg,
-            layout: Layout::I386,
+            abi: Abi::I386,
         };
         let cmd = match cmd {
-            command::VM_INTR_MONITOR_I386 => command::VM_INTR_MONITOR,
-            command::SET_VCPU_REGS_I386 => {
-                let bytes = argument.bytes(command::VCPU_REGS_I386);
-                let set = |vm: &Vm| vm.set_vcpu_regs(&Contiguous::from_user(bytes.reader())?);
+            uapi::ACRN_IOCTL_VM_INTR_MONITOR_I386 => uapi::ACRN_IOCTL_VM_INTR_MONITOR,
+            uapi::ACRN_IOCTL_SET_VCPU_REGS_I386 => {
+                let set = |vm: &Vm| {
+                    let registers = argument.copy_contiguous(uapi::VCPU_REGS_I386)?;
+                    vm.forward(hypercall::set_vcpu_regs, &registers)
+                };
                 return device.with_vm(set).map(|()| 0);
             }
             cmd => cmd,
@@ -166,64 +176,76 @@ impl MiscDevice for HsmFile {
     }
 
     fn show_fdinfo(device: Pin<&Self>, seq_file: &SeqFile, _file: &File) {
-        // A process decides how long its commands take: looking at it does not wait for them.
-        match device.place.try_read().as_deref() {
-            Some(Place::Taken(vm)) => seq_print!(seq_file, "{}", vm.status()),
-            Some(Place::Empty) => seq_print!(seq_file, "state:\tempty\n"),
+        // A process decides how long its commands take, so this does not wait for them.
+        match device.vm.try_read().as_deref() {
+            Some(VmSlot(Some(vm))) => seq_print!(seq_file, "{}", vm.status()),
+            Some(VmSlot(None)) => seq_print!(seq_file, "state:\tempty\n"),
             None => seq_print!(seq_file, "state:\tbusy\n"),
         }
     }
 }
 
-/// Commands for a VM that exists and that do not change whether it does.
+/// Runs a command that needs a VM and does not create or destroy it.
 fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
     match cmd {
-        command::START_VM => vm.start(),
-        command::PAUSE_VM => vm.pause(),
-        command::SET_VCPU_REGS => vm.set_vcpu_regs(&argument.contiguous()?),
-        command::INJECT_MSI => vm.inject_msi(&argument.copy()?),
-        command::VM_INTR_MONITOR => {
+        uapi::ACRN_IOCTL_START_VM => vm.start(),
+        uapi::ACRN_IOCTL_PAUSE_VM => vm.pause(),
+        uapi::ACRN_IOCTL_SET_VCPU_REGS => {
+            vm.forward(hypercall::set_vcpu_regs, &argument.contiguous()?)
+        }
+        uapi::ACRN_IOCTL_INJECT_MSI => vm.inject_msi(&argument.copy()?),
+        uapi::ACRN_IOCTL_VM_INTR_MONITOR => {
             vm.monitor_interrupts(argument.page_slice::<hypercall::InterruptCounts>())
         }
-        command::SET_IRQLINE => vm.set_irqline(argument.value as u64),
-        command::SET_MEMSEG => vm.set_memory_segment(argument.segment()?),
-        command::UNSET_MEMSEG => vm.unset_memory_segment(argument.segment()?),
-        command::CREATE_IOREQ_CLIENT => vm.requests().create_client(),
-        command::DESTROY_IOREQ_CLIENT => {
+        uapi::ACRN_IOCTL_SET_IRQLINE => vm.set_irqline(argument.value as u64),
+        uapi::ACRN_IOCTL_SET_MEMSEG => {
+            let segment: uapi::acrn_vm_memmap = argument.copy()?;
+            vm.memory().map(segment.try_into()?)
+        }
+        uapi::ACRN_IOCTL_UNSET_MEMSEG => {
+            let segment: uapi::acrn_vm_memmap = argument.copy()?;
+            vm.memory().unmap(segment.try_into()?)
+        }
+        uapi::ACRN_IOCTL_CREATE_IOREQ_CLIENT => vm.requests().create_client(),
+        uapi::ACRN_IOCTL_DESTROY_IOREQ_CLIENT => {
             vm.requests().destroy_client();
             Ok(())
         }
-        command::NOTIFY_REQUEST_FINISH => {
+        uapi::ACRN_IOCTL_NOTIFY_REQUEST_FINISH => {
             let notify: uapi::acrn_ioreq_notify = argument.copy()?;
-            if notify.reserved != 0 || notify.vmid != vm.id().into() {
+            if notify.vmid != vm.id().into() {
                 return Err(EINVAL);
             }
             vm.requests().finish(notify.vcpu)
         }
-        command::CLEAR_VM_IOREQ => {
+        uapi::ACRN_IOCTL_CLEAR_VM_IOREQ => {
             vm.requests().clear();
             Ok(())
         }
-        command::SET_PTDEV_INTR => {
-            vm.device(hypercall::set_ptdev_intr, &argument.ptdev_interrupt()?)
+        uapi::ACRN_IOCTL_SET_PTDEV_INTR => {
+            vm.forward(hypercall::set_ptdev_intr, &argument.ptdev_interrupt()?)
         }
-        command::RESET_PTDEV_INTR => {
-            vm.device(hypercall::reset_ptdev_intr, &argument.ptdev_interrupt()?)
+        uapi::ACRN_IOCTL_RESET_PTDEV_INTR => {
+            vm.forward(hypercall::reset_ptdev_intr, &argument.ptdev_interrupt()?)
         }
-        command::ASSIGN_PCIDEV => vm.assign_pcidev(&argument.contiguous()?),
-        command::DEASSIGN_PCIDEV => vm.deassign_pcidev(&argument.contiguous()?),
-        command::ASSIGN_MMIODEV => vm.device(hypercall::assign_mmiodev, &argument.contiguous()?),
-        command::DEASSIGN_MMIODEV => {
-            vm.device(hypercall::deassign_mmiodev, &argument.contiguous()?)
+        uapi::ACRN_IOCTL_ASSIGN_PCIDEV => vm.assign_pcidev(&argument.contiguous()?),
+        uapi::ACRN_IOCTL_DEASSIGN_PCIDEV => vm.deassign_pcidev(&argument.contiguous()?),
+        uapi::ACRN_IOCTL_ASSIGN_MMIODEV => {
+            vm.forward(hypercall::assign_mmiodev, &argument.contiguous()?)
         }
-        command::CREATE_VDEV => vm.device(hypercall::create_vdev, &argument.contiguous()?),
-        command::DESTROY_VDEV => vm.device(hypercall::destroy_vdev, &argument.contiguous()?),
-        command::PM_GET_CPU_STATE => {
-            let answer = vm.cpu_state(Question::new(argument.copy()?))?;
-            answer.write(|length| argument.bytes(length), argument.layout)
+        uapi::ACRN_IOCTL_DEASSIGN_MMIODEV => {
+            vm.forward(hypercall::deassign_mmiodev, &argument.contiguous()?)
         }
-        command::IOEVENTFD => vm.ioeventfds().configure(vm.requests(), &argument.copy()?),
-        command::IRQFD => vm.irqfds().configure(&argument.copy()?),
+        uapi::ACRN_IOCTL_CREATE_VDEV => vm.forward(hypercall::create_vdev, &argument.contiguous()?),
+        uapi::ACRN_IOCTL_DESTROY_VDEV => {
+            vm.forward(hypercall::destroy_vdev, &argument.contiguous()?)
+        }
+        uapi::ACRN_IOCTL_PM_GET_CPU_STATE => {
+            let answer = vm.cpu_state(PmCommand::from(argument.copy::<u64>()?))?;
+            answer.write(|length| argument.bytes(length), argument.abi)
+        }
+        uapi::ACRN_IOCTL_IOEVENTFD => vm.ioeventfds().configure(vm.requests(), &argument.copy()?),
+        uapi::ACRN_IOCTL_IRQFD => vm.irqfds().configure(&argument.copy()?),
         _ => Err(ENOTTY),
     }
 }
@@ -231,10 +253,10 @@ fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
 impl HsmFile {
     fn command(&self, cmd: u32, argument: Argument) -> Result<isize> {
         match cmd {
-            command::CREATE_VM => self.create(argument),
-            command::DESTROY_VM => self.destroy(),
-            command::RESET_VM => self.exclusively(Vm::reset),
-            command::ATTACH_IOREQ_CLIENT => {
+            uapi::ACRN_IOCTL_CREATE_VM => self.create(argument),
+            uapi::ACRN_IOCTL_DESTROY_VM => self.destroy(),
+            uapi::ACRN_IOCTL_RESET_VM => self.vm.write_killable()?.vm()?.reset(),
+            uapi::ACRN_IOCTL_ATTACH_IOREQ_CLIENT => {
                 // Not under the lock: DESTROY_VM must be able to end the wait.
                 let client = self.with_vm(|vm| vm.requests().client())?;
                 client.wait()
@@ -244,10 +266,12 @@ impl HsmFile {
         Ok(0)
     }
 
-    /// CREATE_VM: fails with `EEXIST` while there is a VM.
+    /// Creates a VM (CREATE_VM).
+    ///
+    /// Fails with `EEXIST` if there is one.
     fn create(&self, argument: Argument) -> Result {
-        let mut place = self.place.write_killable()?;
-        if let Place::Taken(vm) = &*place {
+        let mut slot = self.vm.write_killable()?;
+        if let Some(vm) = &slot.0 {
             vm.check_alive()?;
             return Err(EEXIST);
         }
@@ -261,28 +285,20 @@ impl HsmFile {
             registry::release(vm);
             return written;
         }
-        *place = Place::Taken(vm);
+        slot.0 = Some(vm);
         Ok(())
     }
 
-    /// DESTROY_VM: the place is empty after success only.
+    /// Destroys the VM (DESTROY_VM). The slot is empty if this succeeds.
     fn destroy(&self) -> Result {
-        let mut place = self.place.write_killable()?;
-        let Place::Taken(vm) = &*place else {
-            return Err(EINVAL);
-        };
-        registry::destroy(vm)?;
-        *place = Place::Empty;
+        let mut slot = self.vm.write_killable()?;
+        registry::destroy(slot.0.as_ref().ok_or(EINVAL)?)?;
+        slot.0 = None;
         Ok(())
     }
 
-    /// Runs `command` on the VM, beside others.
+    /// Runs `command` on the VM. Other commands may run at the same time.
     fn with_vm<T>(&self, command: impl FnOnce(&Vm) -> Result<T>) -> Result<T> {
-        command(self.place.read_killable()?.vm()?)
-    }
-
-    /// Runs `command` on the VM, with no other beside it.
-    fn exclusively(&self, command: impl FnOnce(&Vm) -> Result) -> Result {
-        command(self.place.write_killable()?.vm()?)
+        command(self.vm.read_killable()?.vm()?)
     }
 }

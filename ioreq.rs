@@ -1,35 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! I/O requests: what a User VM does that somebody in the Service VM must answer.
+//! I/O requests: accesses of a User VM that the Service VM must complete.
 //!
-//! The hypervisor writes a request into the vCPU's slot of the VM's [`RequestPage`], makes it
-//! PENDING and sends an upcall. The dispatcher then takes it: accesses to PCI configuration ports are folded,
-//! writes that an ioeventfd is for signal it, the rest is handed to the device model. A request that nobody
-//! can take stays PENDING, and is looked at again when a client comes.
+//! The hypervisor writes a request to the vCPU's slot of the VM's [`RequestPage`], makes it PENDING
+//! and sends an upcall. The dispatcher then finds a handler: the driver itself handles accesses to
+//! PCI configuration ports and writes that signal an ioeventfd, and gives all other requests to the
+//! device model. A request without a handler stays PENDING until a client is created.
 
+pub(crate) mod access;
 mod client;
+pub(crate) mod ioeventfd_table;
 mod pci_config;
 mod request_page;
+mod slot;
+mod vcpu;
 
 pub(crate) use client::Client;
-pub(crate) use request_page::{
-    Access,
-    Direction,
-    RequestPage,
-    Space,
-    VcpuCount, //
+pub(crate) use request_page::RequestPage;
+pub(crate) use vcpu::{
+    VcpuCount,
+    VcpuId, //
 };
 
 use crate::{
     abstractions::{
+        eventfd::EventFd,
         tracepoints::{
             acrn_ioreq_dispatch,
             acrn_ioreq_finish,
-            Taker, //
+            Handler, //
         },
         tsc::{
             self,
-            Moment, //
+            Tsc, //
         },
     },
     hypercall::{
@@ -37,9 +40,15 @@ use crate::{
         Destroyed,
         VmId, //
     },
-    ioeventfd, //
 };
+use access::{
+    Access,
+    Direction,
+    Space, //
+};
+use ioeventfd_table::Table;
 use kernel::{
+    interrupt::LocalInterruptDisabled,
     prelude::*,
     sync::{
         new_spinlock_irq,
@@ -50,13 +59,15 @@ use kernel::{
 };
 use pci_config::{
     AddressRegister,
-    Meaning, //
+    ConfigAccess, //
 };
-use request_page::{
+use slot::{
     Completed,
-    Slot,
-    VcpuId, //
+    Slot, //
 };
+
+/// The ioeventfds of a VM, as the dispatcher uses them.
+pub(crate) type IoEventFdTable = Table<Arc<EventFd>>;
 
 /// Whether requests are dispatched.
 #[derive(PartialEq, Eq)]
@@ -66,21 +77,22 @@ enum Dispatch {
     Off,
 }
 
-/// Whether the hypervisor is told of completions (NOTIFY_REQUEST_FINISH).
+/// Whether the driver notifies the hypervisor of completions (NOTIFY_REQUEST_FINISH).
 ///
-/// ACRN lets the vCPU run on for it even if its VM is paused, and does not survive a RESET_VM or
-/// DESTROY_VM of such a VM. So it is not told between PAUSE_VM and RESET_VM, which needs no word: the
-/// hypervisor forgets the request.
+/// ACRN resumes a vCPU on a notification even if its VM is paused, and crashes on a RESET_VM or
+/// DESTROY_VM of such a VM. So there are no notifications between PAUSE_VM and RESET_VM. None is
+/// needed: RESET_VM makes the hypervisor forget its requests.
 #[derive(Clone, Copy)]
 enum Notification {
     On,
-    /// PAUSE_VM, RESET_VM or DESTROY_VM is under way: what it owes is sent if that fails.
-    Undecided(Owed),
+    /// PAUSE_VM, RESET_VM or DESTROY_VM is in progress. Notifications are held back, and sent if it
+    /// fails.
+    Held(Owed),
     /// The VM is paused or gone.
     Off,
 }
 
-/// vCPUs whose completion the hypervisor was not told of yet, by [`VcpuId::bit`].
+/// The vCPUs for which a notification is held back, by [`VcpuId::bit`].
 #[derive(Clone, Copy, Default)]
 struct Owed(u32);
 
@@ -89,34 +101,34 @@ struct State {
     pci_address: AddressRegister,
     dispatch: Dispatch,
     notification: Notification,
-    ioeventfds: ioeventfd::Table,
+    ioeventfds: IoEventFdTable,
     counts: Counts,
 }
 
-/// How many requests there were.
+/// The number of requests so far.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Counts {
-    /// Taken by the device model.
+    /// Handled by the device model.
     pub(crate) device_model: u64,
-    /// Taken by an ioeventfd.
+    /// Handled by an ioeventfd.
     pub(crate) ioeventfd: u64,
-    /// Taken by the PCI configuration ports.
+    /// Handled by the PCI configuration ports.
     pub(crate) pci_config: u64,
-    /// Served by the upcall.
+    /// Dispatched by the upcall.
     pub(crate) upcall: Work,
-    /// Served by the thread that does the rest.
+    /// Dispatched by the backlog thread.
     pub(crate) thread: Work,
 }
 
 impl Counts {
-    fn taken(&self) -> u64 {
+    fn total(&self) -> u64 {
         self.device_model
             .wrapping_add(self.ioeventfd)
             .wrapping_add(self.pci_config)
     }
 }
 
-/// What one [`Server`] has done.
+/// The requests that one context has dispatched.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Work {
     pub(crate) requests: u64,
@@ -124,46 +136,37 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// What it took.
+    /// Returns the time that the work took.
     pub(crate) fn nanoseconds(&self) -> u64 {
-        let whole = self.cycles / tsc::per_millisecond();
-        let rest = self.cycles % tsc::per_millisecond();
+        let whole = self.cycles / tsc::cycles_per_ms();
+        let rest = self.cycles % tsc::cycles_per_ms();
         whole
             .saturating_mul(1_000_000)
-            .saturating_add(rest * 1_000_000 / tsc::per_millisecond())
+            .saturating_add(rest * 1_000_000 / tsc::cycles_per_ms())
     }
 }
 
-/// By whom requests are served.
-#[derive(Clone, Copy)]
-pub(crate) enum Server {
-    /// The upcall, or the thread that does its work on PREEMPT_RT.
-    Upcall,
-    /// The thread that does the rest.
-    Thread,
-}
-
-/// One pass over the slots of a VM.
+/// A pass over the slots of a VM.
 pub(crate) struct Pass {
-    /// What it took.
+    /// The cycles that the pass took.
     pub(crate) cycles: u64,
-    /// A vCPU whose request nobody can take.
-    pub(crate) left: Option<VcpuId>,
+    /// A vCPU whose request has no handler, if there is one.
+    pub(crate) unhandled: Option<VcpuId>,
 }
 
-/// The I/O requests of one VM.
+/// The I/O requests of a VM.
 #[pin_data]
 pub(crate) struct IoRequests {
     vm: VmId,
     vcpus: VcpuCount,
     page: RequestPage,
-    /// Taken by the upcall. Serialises all changes of slots that the kernel makes.
+    /// Taken by the upcall. Serialises all changes of slots by the kernel.
     #[pin]
     state: SpinLockIrq<State>,
 }
 
 impl IoRequests {
-    /// Makes an initialiser for the requests of `vm`.
+    /// Returns an initialiser for the requests of `vm`.
     pub(crate) fn new(vm: VmId, vcpus: VcpuCount, page: RequestPage) -> impl PinInit<Self> {
         pin_init!(Self {
             vm,
@@ -172,10 +175,10 @@ impl IoRequests {
             state <- new_spinlock_irq!(
                 State {
                     client: None,
-                    pci_address: AddressRegister::default(),
+                    pci_address: AddressRegister::from(0),
                     dispatch: Dispatch::On,
                     notification: Notification::On,
-                    ioeventfds: ioeventfd::Table::default(),
+                    ioeventfds: IoEventFdTable::default(),
                     counts: Counts::default(),
                 },
                 "acrn_ioreq"
@@ -183,70 +186,89 @@ impl IoRequests {
         })
     }
 
-    /// Has the hypervisor put requests into the page from now on.
+    /// Tells the hypervisor to write requests to the page.
     pub(crate) fn set_page(&self) -> Result {
         hypercall::set_ioreq_buffer(self.vm, self.page.shared())
     }
 
-    /// Whether there is something to dispatch. Any context.
+    /// Returns whether a request is pending. Any context.
     pub(crate) fn are_pending(&self) -> bool {
         self.vcpus
             .ids()
             .any(|vcpu| self.page.slot(vcpu).is_pending())
     }
 
-    /// Takes every pending request, in one pass over the slots that `begun` just now. Any context in which a
-    /// `spinlock_t` may be taken.
-    pub(crate) fn dispatch(&self, server: Server, begun: Moment) -> Pass {
-        let mut state = self.state.lock();
-        let before = state.counts.taken();
-        let left = self.scan(&mut state);
-        let requests = state.counts.taken().wrapping_sub(before);
-        let cycles = Moment::now().since(begun);
-        let work = match server {
-            Server::Upcall => &mut state.counts.upcall,
-            Server::Thread => &mut state.counts.thread,
-        };
-        work.requests = work.requests.wrapping_add(requests);
-        work.cycles = work.cycles.wrapping_add(cycles);
-        Pass { cycles, left }
+    /// Dispatches all pending requests in one pass over the slots, which began at `begin`. Hard-IRQ
+    /// context, unless the kernel is PREEMPT_RT.
+    #[cfg_attr(CONFIG_PREEMPT_RT, expect(dead_code))]
+    pub(crate) fn dispatch_in_upcall(&self, irq: &LocalInterruptDisabled, begin: Tsc) -> Pass {
+        let state = &mut *self.state.lock_with(irq);
+        self.pass(state, begin, |counts| &mut counts.upcall)
     }
 
-    /// Returns a vCPU whose request nobody can take.
+    /// Dispatches all pending requests as [`Self::dispatch_in_upcall`] does, in the thread that
+    /// does the upcall's work on PREEMPT_RT.
+    #[cfg_attr(not(CONFIG_PREEMPT_RT), expect(dead_code))]
+    pub(crate) fn dispatch_in_upcall_thread(&self, begin: Tsc) -> Pass {
+        self.pass(&mut self.state.lock(), begin, |counts| &mut counts.upcall)
+    }
+
+    /// Dispatches all pending requests in the backlog thread.
+    pub(crate) fn dispatch_in_backlog_thread(&self, begin: Tsc) -> Pass {
+        self.pass(&mut self.state.lock(), begin, |counts| &mut counts.thread)
+    }
+
+    fn pass(
+        &self,
+        state: &mut State,
+        begin: Tsc,
+        work: impl FnOnce(&mut Counts) -> &mut Work,
+    ) -> Pass {
+        let before = state.counts.total();
+        let unhandled = self.scan(state);
+        let requests = state.counts.total().wrapping_sub(before);
+        let cycles = Tsc::now().since(begin);
+        let work = work(&mut state.counts);
+        work.requests = work.requests.wrapping_add(requests);
+        work.cycles = work.cycles.wrapping_add(cycles);
+        Pass { cycles, unhandled }
+    }
+
+    /// Returns a vCPU whose request has no handler, if there is one.
     fn scan(&self, state: &mut State) -> Option<VcpuId> {
         if state.dispatch == Dispatch::Off {
             return None;
         }
-        let mut left = None;
+        let mut unhandled = None;
         for vcpu in self.vcpus.ids() {
             let slot = self.page.slot(vcpu);
             if slot.is_pending() && !self.dispatch_slot(slot, state) {
-                left = Some(vcpu);
+                unhandled = Some(vcpu);
             }
         }
-        left
+        unhandled
     }
 
-    /// Returns whether there is somebody who can take the request.
+    /// Returns whether the request has a handler.
     fn dispatch_slot(&self, slot: Slot<'_>, state: &mut State) -> bool {
         let mut config = None;
         let access = slot.access();
         if let Some(access) = &access {
             match state.pci_address.access(access) {
-                Meaning::Done(value) => {
+                ConfigAccess::Done(value) => {
                     state.counts.pci_config += 1;
-                    self.trace(slot, Taker::PciConfig, Some(access));
+                    self.trace(slot, Handler::PciConfig, Some(access));
                     self.notify(state, slot.complete_pending(access, value));
                     return true;
                 }
-                Meaning::Config(address) => config = Some(address),
-                Meaning::Other if state.ioeventfds.handle(access) => {
+                ConfigAccess::Config(address) => config = Some(address),
+                ConfigAccess::Other if state.ioeventfds.handle(access) => {
                     state.counts.ioeventfd += 1;
-                    self.trace(slot, Taker::IoEventFd, Some(access));
+                    self.trace(slot, Handler::IoEventFd, Some(access));
                     self.notify(state, slot.complete_pending(access, 0));
                     return true;
                 }
-                Meaning::Other => {}
+                ConfigAccess::Other => {}
             }
         }
 
@@ -258,36 +280,36 @@ impl IoRequests {
         }
         if slot.hand_to_device_model() {
             state.counts.device_model += 1;
-            self.trace(slot, Taker::DeviceModel, access.as_ref());
+            self.trace(slot, Handler::DeviceModel, access.as_ref());
             client.assign(slot.vcpu());
         }
         true
     }
 
-    fn trace(&self, slot: Slot<'_>, taker: Taker, access: Option<&Access>) {
+    fn trace(&self, slot: Slot<'_>, handler: Handler, access: Option<&Access>) {
         let (port, write, address, size) = access.map_or((false, false, 0, 0), |access| {
             let port = access.space == Space::Port;
             let write = access.direction != Direction::Read;
             (port, write, access.address, access.size)
         });
         let (vm, vcpu) = (self.vm.into(), slot.vcpu().into());
-        acrn_ioreq_dispatch(vm, vcpu, taker as u32, port, write, address, size);
+        acrn_ioreq_dispatch(vm, vcpu, handler as u32, port, write, address, size);
     }
 
-    /// Tells the hypervisor about a completion, if it waits for the word and may have it.
+    /// Notifies the hypervisor of a completion, unless it polls or must not be notified.
     fn notify(&self, state: &mut State, completed: Option<Completed>) {
         if let Some(Completed::Notify(vcpu)) = completed {
-            // It can only fail for a VM or vCPU that is not there, and then nothing waits.
+            // Fails only for a VM or vCPU that does not exist, which waits for nothing.
             let _ = self.notify_vcpu(state, vcpu);
         }
     }
 
-    /// The same for a request that is COMPLETE; fails as the hypercall. Under the lock, so that no
-    /// notification is on its way when [`Notification`] changes.
+    /// Notifies the hypervisor that the request of `vcpu` is COMPLETE. Fails as the hypercall does.
+    /// Under the lock, so that no notification is in progress when [`Notification`] changes.
     fn notify_vcpu(&self, state: &mut State, vcpu: VcpuId) -> Result {
         match &mut state.notification {
             Notification::On => hypercall::notify_request_finish(self.vm, u16::from(vcpu).into()),
-            Notification::Undecided(owed) => {
+            Notification::Held(owed) => {
                 owed.0 |= vcpu.bit();
                 Ok(())
             }
@@ -295,32 +317,33 @@ impl IoRequests {
         }
     }
 
-    /// Puts another table of ioeventfds into service, in exchange for the one before. Process
+    /// Swaps the table of ioeventfds for another one, and dispatches requests again. Process
     /// context.
-    pub(crate) fn swap_ioeventfds(&self, table: &mut ioeventfd::Table) {
+    pub(crate) fn swap_ioeventfds(&self, table: &mut IoEventFdTable) {
         let mut state = self.state.lock();
         core::mem::swap(&mut state.ioeventfds, table);
         self.scan(&mut state);
     }
 
-    /// How many requests there were.
+    /// Returns the number of requests so far.
     pub(crate) fn counts(&self) -> Counts {
         self.state.lock().counts
     }
 
-    /// Whether the device model is a client.
+    /// Returns whether the device model is a client.
     pub(crate) fn has_client(&self) -> bool {
         self.state.lock().client.is_some()
     }
 
-    /// How many vCPUs the VM has.
+    /// Returns the number of vCPUs.
     pub(crate) fn vcpus(&self) -> VcpuCount {
         self.vcpus
     }
 
-    /// Makes the device model a client (CREATE_IOREQ_CLIENT), and gives it what is already pending.
+    /// Makes the device model a client (CREATE_IOREQ_CLIENT), and gives it the requests that are
+    /// pending. Process context.
     ///
-    /// `EEXIST` if it is one. Process context.
+    /// Fails with `EEXIST` if it is a client.
     pub(crate) fn create_client(&self) -> Result {
         let client = Client::new()?;
         let mut state = self.state.lock();
@@ -332,13 +355,15 @@ impl IoRequests {
         Ok(())
     }
 
-    /// The client, for waiting on it (ATTACH_IOREQ_CLIENT); `ENODEV` if there is none.
+    /// Returns the client, for waiting (ATTACH_IOREQ_CLIENT).
+    ///
+    /// Fails with `ENODEV` if there is none.
     pub(crate) fn client(&self) -> Result<Arc<Client>> {
         self.state.lock().client.clone().ok_or(ENODEV)
     }
 
-    /// Ends the client (DESTROY_IOREQ_CLIENT): who waits on it gets `ENODEV`, and what it had not
-    /// finished is answered as if no device were there. Without a client it does nothing.
+    /// Destroys the client, if there is one (DESTROY_IOREQ_CLIENT). Waits for it end with `ENODEV`,
+    /// and its requests are completed as if no device existed.
     pub(crate) fn destroy_client(&self) {
         let mut state = self.state.lock();
         let Some(client) = state.client.take() else {
@@ -351,10 +376,11 @@ impl IoRequests {
         client.close();
     }
 
-    /// The device model answered the request of `vcpu` (NOTIFY_REQUEST_FINISH).
+    /// Completes the request of `vcpu`, which the device model has answered
+    /// (NOTIFY_REQUEST_FINISH).
     ///
-    /// `EINVAL` if there is no such vCPU, or its request is not with the device model. Without a
-    /// client it does nothing: a device model that shuts down may be late.
+    /// Fails with `EINVAL` if there is no such vCPU, or if the device model does not have its
+    /// request. Does nothing without a client: a device model that shuts down may be late.
     pub(crate) fn finish(&self, vcpu: u32) -> Result {
         let vcpu = self.vcpus.id(vcpu).ok_or(EINVAL)?;
         let mut state = self.state.lock();
@@ -372,7 +398,7 @@ impl IoRequests {
         }
     }
 
-    /// Answers all requests as if no device were there (CLEAR_VM_IOREQ).
+    /// Completes all requests as if no device existed (CLEAR_VM_IOREQ).
     pub(crate) fn clear(&self) {
         let mut state = self.state.lock();
         for vcpu in self.vcpus.ids() {
@@ -387,21 +413,21 @@ impl IoRequests {
         }
     }
 
-    /// Runs `pause`. After success the hypervisor is told of no completion until the VM is reset;
-    /// requests are dispatched and completed in memory all along.
+    /// Runs `pause`. If it succeeds, the hypervisor is not notified of completions until the VM is
+    /// reset. Requests are dispatched, and completed in memory, all the time.
     pub(crate) fn pause_with<T>(&self, pause: impl FnOnce() -> Result<T>) -> Result<T> {
-        let (result, mut state) = self.undecided(Dispatch::On, pause);
+        let (result, mut state) = self.hold_notifications(Dispatch::On, pause);
         if result.is_ok() {
             state.notification = Notification::Off;
         }
         result
     }
 
-    /// Runs `reset`, after which the hypervisor has all slots FREE, with dispatch held off.
+    /// Runs `reset`, which makes all slots FREE in the hypervisor. Nothing is dispatched meanwhile.
     pub(crate) fn reset_with<T>(&self, reset: impl FnOnce() -> Result<T>) -> Result<T> {
-        let (result, mut state) = self.undecided(Dispatch::Off, reset);
+        let (result, mut state) = self.hold_notifications(Dispatch::Off, reset);
         if result.is_ok() {
-            state.pci_address = AddressRegister::default();
+            state.pci_address = AddressRegister::from(0);
             if let Some(client) = &state.client {
                 client.take_all(self.vcpus).for_each(drop);
             }
@@ -411,13 +437,14 @@ impl IoRequests {
         result
     }
 
-    /// Runs `destroy`, after which the hypervisor may give the VM's id to another, with dispatch held
-    /// off for good. Waiting for requests then fails with `ENODEV`.
-    pub(crate) fn end_with(
+    /// Runs `destroy`, after which the hypervisor may give the VM's id to another VM. Nothing is
+    /// dispatched meanwhile, nor afterwards if it succeeds. Waits for requests then fail with
+    /// `ENODEV`.
+    pub(crate) fn destroy_with(
         &self,
         destroy: impl FnOnce() -> Result<Destroyed>,
     ) -> Result<Destroyed> {
-        let (result, mut state) = self.undecided(Dispatch::Off, destroy);
+        let (result, mut state) = self.hold_notifications(Dispatch::Off, destroy);
         if let Ok(proof) = &result {
             self.page.shared().take_back(proof);
             state.notification = Notification::Off;
@@ -430,9 +457,11 @@ impl IoRequests {
         result
     }
 
-    /// Runs `change` with `dispatch`, while what is completed stays owed. If it fails, all goes on where
-    /// it was, and what is owed is sent. Changes are serialised by the caller's lock.
-    fn undecided<T>(
+    /// Runs `change` while notifications are held back and `dispatch` decides on requests.
+    ///
+    /// If `change` fails, both are as before, and the notifications that were held back are sent.
+    /// The caller's lock serialises changes.
+    fn hold_notifications<T>(
         &self,
         dispatch: Dispatch,
         change: impl FnOnce() -> Result<T>,
@@ -440,7 +469,7 @@ impl IoRequests {
         let mut state = self.state.lock();
         let before = state.notification;
         if let Notification::On = before {
-            state.notification = Notification::Undecided(Owed::default());
+            state.notification = Notification::Held(Owed::default());
         }
         state.dispatch = dispatch;
         drop(state);
@@ -448,7 +477,7 @@ impl IoRequests {
         let mut state = self.state.lock();
         if result.is_err() {
             let owed = match state.notification {
-                Notification::Undecided(owed) => owed,
+                Notification::Held(owed) => owed,
                 Notification::On | Notification::Off => Owed::default(),
             };
             state.notification = before;

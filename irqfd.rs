@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! irqfds: a signal of an eventfd sends an MSI to the guest.
+//! irqfds: signals of an eventfd that inject an MSI into the guest.
 //!
-//! The MSI is injected where the eventfd is signalled: no thread and no allocation.
+//! The MSI is injected from within the signal, without a thread or an allocation.
 
 use crate::{
     abstractions::{
         eventfd::EventFd,
         eventfd_notifier::{
-            EventFdHook,
+            EventFdNotifier,
             Listener, //
         },
         tracepoints::acrn_irqfd_inject,
     },
     hypercall::VmId,
     interrupts::{
-        Interrupts,
-        Sent, //
+        Injected,
+        Interrupts, //
     },
     uapi,
 };
@@ -34,11 +34,11 @@ use kernel::{
     },
 };
 
-/// Most irqfds of a VM, so that the kernel's memory for them is bounded.
+/// The most irqfds of a VM, so that the kernel memory that they take is bounded.
 const MAX_IRQFDS: usize = 1024;
 
-/// Sends one MSI.
-struct Injector {
+/// Injects an MSI for each signal.
+struct MsiListener {
     vm: VmId,
     interrupts: Arc<Interrupts>,
     msi: uapi::acrn_msi_entry,
@@ -46,22 +46,21 @@ struct Injector {
     hung_up: Atomic<bool>,
 }
 
-impl Listener for Injector {
-    /// The event is taken unless it is undecided whether interrupts are sent: then it is looked at
-    /// again when that is known.
+impl Listener for MsiListener {
+    /// Takes the event, unless injection is held back: the event is examined again afterwards.
     fn signalled(&self) -> bool {
         // The kernel may signal an eventfd that user space has closed.
         if self.hung_up.load(ordering::Acquire) {
             return false;
         }
         match self.interrupts.inject_msi(&self.msi) {
-            Sent::Told(_) => {
-                // What the hypervisor does not accept is lost, as is a write to a wrong address.
+            Injected::Told(_) => {
+                // An MSI that the hypervisor refuses is lost, as is a write to a wrong address.
                 acrn_irqfd_inject(self.vm.into(), self.msi.msi_addr, self.msi.msi_data);
                 true
             }
-            Sent::Dropped(_) => true,
-            Sent::Undecided => false,
+            Injected::Dropped(_) => true,
+            Injected::Held => false,
         }
     }
 
@@ -70,100 +69,107 @@ impl Listener for Injector {
     }
 }
 
-type IrqFd = Pin<KBox<EventFdHook<Injector>>>;
+type IrqFd = Pin<KBox<EventFdNotifier<MsiListener>>>;
 
-/// The irqfds of one VM.
+/// The irqfds of a VM.
 ///
-/// One whose eventfd is closed does nothing any more; it is taken off the next time that user space
+/// An irqfd whose eventfd was closed does nothing any more. It is freed when user space next
 /// changes irqfds.
 #[pin_data]
 pub(crate) struct IrqFds {
     vm: VmId,
     interrupts: Arc<Interrupts>,
     #[pin]
-    hooked: Mutex<KVec<IrqFd>>,
-    /// How many of them are open, for readers that may not wait.
+    assigned: Mutex<KVec<IrqFd>>,
+    /// The number of irqfds, for readers that may not wait.
     count: Atomic<usize>,
 }
 
 impl IrqFds {
+    /// Returns an initialiser for the irqfds of `vm`.
     pub(crate) fn new(vm: VmId, interrupts: Arc<Interrupts>) -> impl PinInit<Self> {
         pin_init!(Self {
             vm,
             interrupts,
-            hooked <- new_mutex!(KVec::new()),
+            assigned <- new_mutex!(KVec::new()),
             count: Atomic::new(0),
         })
     }
 
-    /// IRQFD. To take away one that is not there is no error, as in upstream.
+    /// Assigns or deassigns an irqfd (IRQFD).
+    ///
+    /// Deassigning an irqfd that does not exist is no error, as in upstream's driver. Fails with
+    /// `EINVAL` for unknown flags.
     pub(crate) fn configure(&self, argument: &uapi::acrn_irqfd) -> Result {
         let fd = u32::try_from(argument.fd).map_err(|_| EBADF)?;
         match argument.flags {
             0 => self.assign(fd, argument.msi),
             uapi::ACRN_IRQFD_FLAG_DEASSIGN => {
                 let eventfd = EventFd::from_fd(fd)?;
-                let mut hooked = self.hooked.lock();
-                hooked.retain(|known| is_open(known) && *known.eventfd() != eventfd);
-                self.count.store(hooked.len(), ordering::Relaxed);
+                let mut assigned = self.assigned.lock();
+                assigned.retain(|known| is_open(known) && *known.eventfd() != eventfd);
+                self.count.store(assigned.len(), ordering::Relaxed);
                 Ok(())
             }
             _ => Err(EINVAL),
         }
     }
 
-    /// Fails with `EBUSY` if the eventfd is an irqfd of this VM, with `ENOSPC` if there are too many.
+    /// Assigns an irqfd.
+    ///
+    /// Fails with `EBUSY` if the eventfd is an irqfd of this VM, and with `ENOSPC` if the VM has
+    /// too many.
     fn assign(&self, fd: u32, msi: uapi::acrn_msi_entry) -> Result {
         let file = LocalFile::fget(fd)?;
         let eventfd = EventFd::from_file(&file)?;
-        let injector = Injector {
+        let listener = MsiListener {
             vm: self.vm,
             interrupts: self.interrupts.clone(),
             msi,
             hung_up: Atomic::new(false),
         };
-        let mut hooked = self.hooked.lock();
-        hooked.retain(|known| is_open(known));
-        if hooked.iter().any(|known| *known.eventfd() == eventfd) {
+        let mut assigned = self.assigned.lock();
+        assigned.retain(|known| is_open(known));
+        if assigned.iter().any(|known| *known.eventfd() == eventfd) {
             return Err(EBUSY);
         }
-        if hooked.len() >= MAX_IRQFDS {
+        if assigned.len() >= MAX_IRQFDS {
             return Err(ENOSPC);
         }
-        hooked.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        let irqfd = EventFdHook::new(&file, injector)?;
+        assigned.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        let irqfd = EventFdNotifier::new(&file, listener)?;
         take_missed(&irqfd);
         // Room was reserved.
-        let _ = hooked.push_within_capacity(irqfd);
-        self.count.store(hooked.len(), ordering::Relaxed);
+        let _ = assigned.push_within_capacity(irqfd);
+        self.count.store(assigned.len(), ordering::Relaxed);
         Ok(())
     }
 
-    /// Runs `change`, PAUSE_VM or DESTROY_VM, as [`Interrupts::stop_with`]. What was signalled meanwhile
-    /// is taken after it, and injected if it failed.
+    /// Runs `change`, PAUSE_VM or DESTROY_VM, as [`Interrupts::stop_with`]. Events that arrived
+    /// meanwhile are taken afterwards, and injected if it failed.
     pub(crate) fn stop_with<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
-        let hooked = self.hooked.lock();
+        let assigned = self.assigned.lock();
         let result = self.interrupts.stop_with(change);
-        hooked.iter().for_each(take_missed);
+        assigned.iter().for_each(take_missed);
         result
     }
 
-    /// Takes all away. After this none injects any more.
+    /// Deassigns all irqfds. None injects any more once this returns.
     pub(crate) fn clear(&self) {
-        let mut hooked = self.hooked.lock();
-        hooked.clear();
+        let mut assigned = self.assigned.lock();
+        assigned.clear();
         self.count.store(0, ordering::Relaxed);
     }
 
-    /// How many there are, but those whose eventfd was closed and that were not taken off yet. Does not
+    /// Returns the number of irqfds, without those whose eventfd was found to be closed. Does not
     /// wait.
     pub(crate) fn count(&self) -> usize {
         self.count.load(ordering::Relaxed)
     }
 }
 
-/// Takes an event that came while it was undecided whether interrupts are sent. Under the lock of
-/// `hooked`, which is held for as long as it is.
+/// Takes an event that arrived while injection was held back, or before the irqfd was assigned.
+/// Under the lock of `assigned`, which is held for as long as injection is held back.
 fn take_missed(irqfd: &IrqFd) {
     if irqfd.take_event() {
         irqfd.listener().signalled();

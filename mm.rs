@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of a User VM: Service VM memory and MMIO that the hypervisor maps into it.
+//! The memory of a User VM: memory and MMIO of the Service VM that the hypervisor maps into it.
 //!
-//! RAM is pinned user memory of the device model. The pins last until nothing can reach the memory: those
-//! of memory that was taken away are parked until then ([`parking`]), and a mapping that could not be taken
-//! away keeps them until the VM is destroyed. Memory that cannot be pinned, because it has no counted
-//! pages, is watched instead ([`pfnmap_region`]).
+//! RAM is pinned user memory of the device model. Pins last until nothing can access the memory any
+//! more: those of memory that was unmapped are parked until then ([`parking`]), and a mapping that
+//! cannot be unmapped keeps its pins until the VM is destroyed. Memory that cannot be pinned,
+//! because it has no counted pages, has an MMU interval notifier instead ([`pfnmap_region`]).
 
 mod mappings;
 mod page_range;
 mod parking;
 mod pfnmap_region;
 mod regions;
+mod segment;
+
+pub(crate) use segment::{
+    Segment,
+    UnsetSegment, //
+};
 
 use crate::{
     abstractions::{
@@ -28,12 +34,13 @@ use crate::{
     hypercall::{
         AccessRights,
         Destroyed,
+        GuestPhys,
         MemoryRegion,
-        RegionChange,
+        RegionBatch,
+        ServicePhys,
         Stopped,
         VmId, //
     },
-    uapi,
 };
 use core::iter;
 use kernel::{
@@ -55,7 +62,11 @@ use mappings::{
     Mapping,
     Mappings, //
 };
-use page_range::PageRange;
+use page_range::{
+    GuestRange,
+    PageRange,
+    UserAddr, //
+};
 use parking::{
     Parking,
     Pins,
@@ -63,65 +74,21 @@ use parking::{
 };
 use pfnmap_region::{
     MappedBytes,
-    PfnMapping, //
+    PfnmapRegion, //
 };
 use regions::Regions;
+use segment::Source;
 
-/// What SET_MEMSEG and UNSET_MEMSEG ask for.
-pub(crate) enum Segment {
-    /// Memory of the calling process, from the address `user`.
-    Ram {
-        user: u64,
-        guest: u64,
-        len: u64,
-        rights: AccessRights,
-    },
-    /// Physical memory of the Service VM, from the address `phys`.
-    Mmio {
-        phys: u64,
-        guest: u64,
-        len: u64,
-        rights: AccessRights,
-    },
-}
-
-impl TryFrom<uapi::acrn_vm_memmap> for Segment {
-    type Error = Error;
-
-    /// Checks the type only. As upstream does, bits of `attr` that are no access right are ignored:
-    /// the type of the memory decides about caching.
-    fn try_from(memmap: uapi::acrn_vm_memmap) -> Result<Self> {
-        // Both members of the union are 64-bit addresses.
-        let address = memmap.service_address();
-        let (guest, len) = (memmap.user_vm_pa, memmap.len);
-        let rights = AccessRights::from_attributes(memmap.attr);
-        match memmap.type_ {
-            uapi::ACRN_MEMMAP_RAM => Ok(Self::Ram {
-                user: address,
-                guest,
-                len,
-                rights,
-            }),
-            uapi::ACRN_MEMMAP_MMIO => Ok(Self::Mmio {
-                phys: address,
-                guest,
-                len,
-                rights,
-            }),
-            _ => Err(EINVAL),
-        }
-    }
-}
-
-/// The memory of one VM.
+/// The memory of a VM.
 ///
-/// To drop it unpins all, if the hypervisor was proved to have destroyed the VM ([`Self::end_with`]). Else
-/// what the VM may still reach is leaked.
+/// Dropping this unpins all memory if the hypervisor was proved to have destroyed the VM
+/// ([`Self::destroy_with`]). Otherwise it leaks the memory that the VM may still access.
 #[pin_data(PinnedDrop)]
 pub(crate) struct GuestMemory {
     vm: VmId,
     regions: Arc<Mutex<Regions>>,
-    /// Held while they are changed, together with what the hypervisor maps. No page is faulted in under it.
+    /// Held while mappings change, both here and in the hypervisor. No page is faulted in with the
+    /// lock held.
     #[pin]
     mappings: Mutex<Mappings>,
     #[pin]
@@ -130,7 +97,7 @@ pub(crate) struct GuestMemory {
 }
 
 impl GuestMemory {
-    /// Makes an initialiser for the memory of `vm`, of which there is none yet.
+    /// Returns an initialiser for the memory of `vm`, which has none yet.
     pub(crate) fn new(vm: VmId) -> Result<impl PinInit<Self>> {
         let regions = Regions::new(vm)?;
         let mapped = Arc::new(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
@@ -143,108 +110,118 @@ impl GuestMemory {
         }))
     }
 
-    /// Bytes of RAM that are mapped. Never waits.
+    /// Returns the number of bytes of RAM that are mapped. Does not wait.
     pub(crate) fn mapped_bytes(&self) -> u64 {
         self.mapped.load(ordering::Relaxed)
     }
 
-    /// Bytes of RAM that were taken away from the VM, and that it may still reach. Never waits.
+    /// Returns the number of bytes of RAM that were unmapped from the VM and are still pinned. Does
+    /// not wait.
     pub(crate) fn parked_bytes(&self) -> u64 {
         self.parking.bytes()
     }
 
-    /// To be called before the hypervisor is told to start the VM: from now on vCPUs may run.
+    /// Records that vCPUs may run. To be called before the hypercall that starts the VM.
     pub(crate) fn started(&self) {
         self.parking.started();
     }
 
-    /// To be called when the VM was paused or reset, before it can be started again.
+    /// Records that the VM was paused or reset. To be called before it can be started again.
     pub(crate) fn stopped(&self, proof: &Stopped) -> Released {
         self.parking.stopped(proof)
     }
 
-    /// The VM has `count` passed-through PCI devices: to be called before one more is assigned, and after one
-    /// was de-assigned.
+    /// Records that the VM has `count` passed-through PCI devices. To be called before another one
+    /// is assigned, and after one was deassigned.
     pub(crate) fn set_devices(&self, count: usize) -> Released {
         self.parking.set_devices(count)
     }
 
-    /// Runs `destroy`, after which the hypervisor has none of the memory, and may give the VM's id to
-    /// another. Nothing is unpinned before this is dropped.
-    pub(crate) fn end_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
-        let proof = self.regions.lock().end_with(destroy)?;
-        self.parking.end(proof);
+    /// Runs `destroy`, after which the hypervisor uses none of the memory and may give the VM's id
+    /// to another VM. The memory stays pinned until [`Self::release`].
+    pub(crate) fn destroy_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
+        let proof = self.regions.lock().destroy_with(destroy)?;
+        self.parking.destroyed(proof);
         Ok(())
     }
 
-    /// Unpins all, if the hypervisor was proved to have destroyed the VM; else what the VM may still reach is
-    /// leaked. The VM gets no more memory: it has ended, or this is being dropped. Not to be called with a
-    /// lock held.
+    /// Unpins all memory if the hypervisor was proved to have destroyed the VM; leaks the memory
+    /// that the VM may still access otherwise.
+    ///
+    /// The VM gets no memory afterwards: it has ended, or this is being dropped. Must not be called
+    /// with a lock held.
     pub(crate) fn release(&self) {
-        // First, so that no notifier is left.
-        self.stop_watching();
+        // First, so that no notifier remains.
+        self.remove_notifiers();
         let pins = self.mappings.lock().take_pins();
         self.mapped.store(0, ordering::Relaxed);
         if let Err(leaked) = self.parking.empty(pins) {
             pr_err!(
-                "VM {}: not proved to be gone, {} bytes stay pinned\n",
+                "VM {}: not destroyed, {} bytes stay pinned\n",
                 self.vm,
                 leaked
             );
         }
     }
 
-    /// Lets go of memory that is watched.
-    pub(crate) fn stop_watching(&self) {
-        self.mappings.lock().stop_watching();
+    /// Removes all MMU interval notifiers, and unmaps their memory if the hypervisor allows.
+    pub(crate) fn remove_notifiers(&self) {
+        self.mappings.lock().remove_notifiers();
     }
 
-    /// SET_MEMSEG. What was there before goes, unless it is the same. On failure nothing of the segment
-    /// stays mapped; what was there before may be gone.
+    /// Maps a segment (SET_MEMSEG). It replaces the segments that it overlaps, unless it is the
+    /// same.
     ///
-    /// `EINVAL` for ranges that are not whole pages, empty or wrap; `ENOSPC` for too many segments; `ENODEV`
-    /// if the VM is gone; else as [`PinnedPages::pin`], [`pfnmap::look_up`] or [`MmioRange::new`].
+    /// If this fails, nothing of the segment stays mapped, but the segments that it overlaps may be
+    /// unmapped.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOSPC` if the VM has too many segments.
+    /// - `ENODEV` if the VM was destroyed.
+    /// - As [`PinnedPages::pin`], [`pfnmap::follow_pfnmap`] and [`MmioRange::new`].
     pub(crate) fn map(&self, segment: Segment) -> Result {
-        match segment {
-            Segment::Ram {
-                user,
-                guest,
-                len,
-                rights,
-            } => {
-                let guest = PageRange::new(guest, len)?;
-                let user = PageRange::new(user, len)?;
-                let start = usize::try_from(user.start()).map_err(|_| EINVAL)?;
-                let pages = usize::try_from(user.len() >> PAGE_SHIFT).map_err(|_| EINVAL)?;
-                if pfnmap::is_pfn_mapped(start)? {
-                    return self.map_pfns(start, pages, guest, rights);
-                }
-                // Not under the lock: it takes long, and the mmap lock.
-                let pages = match PinnedPages::pin(start, pages) {
-                    Err(error) if error == ENOMEM && self.is_there(start, pages, guest, rights) => {
-                        return Ok(());
-                    }
-                    pinned => pinned?,
-                };
-                self.map_pinned(pages, guest, rights)
-            }
-            Segment::Mmio {
-                phys,
-                guest,
-                len,
-                rights,
-            } => {
-                let guest = PageRange::new(guest, len)?;
-                let phys = PageRange::new(phys, len)?;
-                let range = MmioRange::new(phys.start(), phys.len())?;
-                self.map_mmio(&range, guest, rights)
-            }
+        let Segment {
+            guest,
+            source,
+            rights,
+        } = segment;
+        match source {
+            Source::Ram(user) => self.map_ram(user, guest, rights),
+            Source::Mmio(phys) => self.map_mmio(phys, guest, rights),
         }
     }
 
-    /// Whether the VM has the pages from the user address `start` at `guest` already. They are not charged
-    /// once more to find that out.
-    fn is_there(&self, start: usize, pages: usize, guest: PageRange, rights: AccessRights) -> bool {
+    fn map_ram(
+        &self,
+        user: PageRange<UserAddr>,
+        guest: GuestRange,
+        rights: AccessRights,
+    ) -> Result {
+        let start = usize::try_from(u64::from(user.start())).map_err(|_| EINVAL)?;
+        let pages = usize::try_from(user.len() >> PAGE_SHIFT).map_err(|_| EINVAL)?;
+        if pfnmap::is_pfnmap(start)? {
+            return self.map_pfns(start, pages, guest, rights);
+        }
+        // Not under the lock: it takes long, and takes the mmap lock.
+        let pages = match PinnedPages::pin(start, pages) {
+            Err(error) if error == ENOMEM && self.is_mapped(start, pages, guest, rights) => {
+                return Ok(());
+            }
+            pinned => pinned?,
+        };
+        self.map_pinned(pages, guest, rights)
+    }
+
+    /// Returns whether the pages from the user address `start` on are mapped at `guest`. Does not
+    /// charge them to find out.
+    fn is_mapped(
+        &self,
+        start: usize,
+        pages: usize,
+        guest: GuestRange,
+        rights: AccessRights,
+    ) -> bool {
         if self.mappings.lock().is_empty_at(guest) {
             return false;
         }
@@ -252,10 +229,10 @@ impl GuestMemory {
             .is_ok_and(|pages| self.mappings.lock().has_pages(guest, rights, &pages))
     }
 
-    fn map_pinned(&self, pages: PinnedPages, guest: PageRange, rights: AccessRights) -> Result {
-        let room = Pins::room()?;
-        let mut batch = RegionChange::with_room_for(self.vm, pages.runs().len())?;
-        // Dropped when the lock is free again, as what is released is.
+    fn map_pinned(&self, pages: PinnedPages, guest: GuestRange, rights: AccessRights) -> Result {
+        let memory = Pins::allocate()?;
+        let mut batch = RegionBatch::with_room_for(self.vm, pages.runs().len())?;
+        // Dropped after the lock is released, as released pins are.
         let mut pages = Some(pages);
         self.change(|mappings, released| {
             if pages
@@ -266,11 +243,11 @@ impl GuestMemory {
             }
             self.remove(mappings, guest, released)?;
             mappings.reserve()?;
-            self.parking.must_have_room()?;
+            self.parking.check_room()?;
             let Some(unlent) = pages.take() else {
                 return Ok(());
             };
-            let pins = Pins::new(LentPages::new(unlent), room);
+            let pins = Pins::new(LentPages::new(unlent), memory);
             let mapped = self.map_runs(guest, pins.pages.runs(), &mut batch, rights);
             if let Err((error, RollBack::Done)) = mapped {
                 released.append(self.parking.park(pins));
@@ -282,9 +259,10 @@ impl GuestMemory {
             self.mapped.fetch_add(guest.len(), ordering::Relaxed);
             mapped.map_err(|(error, _)| {
                 pr_err_ratelimited!(
-                    "VM {}: guest memory at {:#x} stays pinned\n",
+                    "VM {}: cannot unmap guest memory at {}, it stays pinned: {:?}\n",
                     self.vm,
-                    guest.start()
+                    guest.start(),
+                    error
                 );
                 error
             })
@@ -295,56 +273,69 @@ impl GuestMemory {
         &self,
         start: usize,
         pages: usize,
-        guest: PageRange,
+        guest: GuestRange,
         rights: AccessRights,
     ) -> Result {
-        let pfns = PfnMapping::new(self.vm, &self.regions, &self.mapped, start, pages)?;
-        let pfns = Arc::new(pfns, GFP_KERNEL_ACCOUNT)?;
-        let mut room = RegionChange::with_room_for(self.vm, 1)?;
+        let region = PfnmapRegion::new(self.vm, &self.regions, &self.mapped, start, pages)?;
+        let region = Arc::new(region, GFP_KERNEL_ACCOUNT)?;
+        let mut batch = RegionBatch::with_room_for(self.vm, 1)?;
         loop {
             cond_resched_killable()?;
-            let look = pfns.look_up(rights)?;
-            let mapped = self.change(|mappings, released| {
+            let followed = region.follow(rights)?;
+            let is_mapped = self.change(|mappings, released| {
                 self.remove(mappings, guest, released)?;
                 mappings.reserve()?;
-                let Some(mapped) = look.map(&mut room, guest, rights) else {
+                let Some(mapped) = followed.map(&mut batch, guest, rights) else {
                     return Ok(false);
                 };
                 mapped?;
-                let backing = Backing::Watched(pfns.clone());
+                let backing = Backing::Pfnmap(region.clone());
                 mappings.insert(Mapping::new(guest, rights, backing, true))?;
                 Ok(true)
             })?;
-            if mapped {
+            if is_mapped {
                 return Ok(());
             }
         }
     }
 
-    fn map_mmio(&self, range: &MmioRange, guest: PageRange, rights: AccessRights) -> Result {
-        let mut room = RegionChange::with_room_for(self.vm, 1)?;
+    fn map_mmio(
+        &self,
+        phys: PageRange<ServicePhys>,
+        guest: GuestRange,
+        rights: AccessRights,
+    ) -> Result {
+        let range = MmioRange::new(phys.start().into(), phys.len())?;
+        let mut batch = RegionBatch::with_room_for(self.vm, 1)?;
         self.change(|mappings, released| {
-            if mappings.has_mmio(guest, rights, range) {
+            if mappings.has_mmio(guest, rights, &range) {
                 return Ok(());
             }
             self.remove(mappings, guest, released)?;
             mappings.reserve()?;
-            let region = MemoryRegion::add_mmio(guest.start(), range, rights);
-            self.regions.lock().add(&mut room, iter::once(region))?;
-            let backing = Backing::Mmio(range.phys());
+            let region = MemoryRegion::add_mmio(guest.start(), &range, rights);
+            self.regions.lock().add(&mut batch, iter::once(region))?;
+            let backing = Backing::Mmio(phys.start());
             mappings.insert(Mapping::new(guest, rights, backing, true))
         })
     }
 
-    /// UNSET_MEMSEG: of what was set, all that is in the range goes, by whichever type. Where nothing was set
-    /// the hypervisor is asked to delete MMIO, which it may have mapped by itself; RAM is `EINVAL`.
+    /// Unmaps all segments in a range, of either type (UNSET_MEMSEG).
     ///
-    /// `EINTR` if the task is killed; some of it may be gone then. `ENOSPC` if no more can be parked, or there
-    /// are too many segments to split one. `ENODEV` if the VM is gone.
-    pub(crate) fn unmap(&self, segment: Segment) -> Result {
+    /// Where no segment is mapped, asks the hypervisor to unmap MMIO, which it may have mapped
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if no segment is mapped in a range of RAM.
+    /// - `EINTR` if the task was killed; a part may be unmapped then.
+    /// - `ENOSPC` if no more pins can be parked, or a segment cannot be split because the VM has
+    ///   too many.
+    /// - `ENODEV` if the VM was destroyed.
+    pub(crate) fn unmap(&self, segment: UnsetSegment) -> Result {
         let (guest, is_ram) = match segment {
-            Segment::Ram { guest, len, .. } => (PageRange::new(guest, len)?, true),
-            Segment::Mmio { guest, len, .. } => (PageRange::new(guest, len)?, false),
+            UnsetSegment::Ram(guest) => (guest, true),
+            UnsetSegment::Mmio(guest) => (guest, false),
         };
         self.change(|mappings, released| {
             if !mappings.is_empty_at(guest) {
@@ -357,38 +348,44 @@ impl GuestMemory {
         })
     }
 
-    /// Runs `action` under the lock. What it releases goes when the lock is free again. `ENODEV` for a VM
-    /// that has ended.
+    /// Runs `action` under the lock. Drops the pins that it releases after the lock is released.
+    ///
+    /// Fails with `ENODEV` if the VM was destroyed.
     fn change<T>(
         &self,
         action: impl FnOnce(&mut Mappings, &mut Released) -> Result<T>,
     ) -> Result<T> {
         let mut released = Released::default();
         let mut mappings = self.mappings.lock();
-        self.regions.lock().must_last()?;
+        self.regions.lock().check_id()?;
         let result = action(&mut mappings, &mut released);
         drop(mappings);
         drop(released);
         result
     }
 
-    /// Takes all that was set in `guest` away from the VM, wholly or in part.
-    fn remove(&self, mappings: &mut Mappings, guest: PageRange, released: &mut Released) -> Result {
-        // After these no segment is in the range in part.
+    /// Unmaps all segments and parts of segments in `guest`.
+    fn remove(
+        &self,
+        mappings: &mut Mappings,
+        guest: GuestRange,
+        released: &mut Released,
+    ) -> Result {
+        // Afterwards no mapping is partly inside the range.
         mappings.split_at(guest.start())?;
         mappings.split_at(guest.end())?;
         while let Some(mapping) = mappings.first_in(guest) {
             cond_resched_killable()?;
             let cleared = match &mapping.backing {
-                Backing::Watched(pfns) => pfns.unmap(mapping.guest),
+                Backing::Pfnmap(region) => region.unmap(mapping.guest),
                 Backing::Pinned(_) => {
-                    self.parking.must_have_room()?;
+                    self.parking.check_room()?;
                     self.regions.lock().clear(mapping.guest)
                 }
                 Backing::Mmio(_) => self.regions.lock().clear(mapping.guest),
             };
             if cleared.is_err() {
-                mappings.distrust_first_in(guest);
+                mappings.mark_first_partial(guest);
                 return cleared;
             }
             let Some(mapping) = mappings.remove_first_in(guest) else {
@@ -403,20 +400,20 @@ impl GuestMemory {
         Ok(())
     }
 
-    /// Maps `runs` one behind the other at `guest`.
+    /// Maps `runs` one after the other at `guest`.
     fn map_runs<'a>(
         &self,
-        guest: PageRange,
+        guest: GuestRange,
         mut runs: impl ExactSizeIterator<Item = LentRun<'a>> + Clone,
-        batch: &mut RegionChange,
+        batch: &mut RegionBatch,
         rights: AccessRights,
     ) -> Result<(), (Error, RollBack)> {
         let mut mapped = 0;
         while runs.len() > 0 {
             let chunk = runs.clone().take(batch.capacity());
-            let mut next = guest.start() + mapped;
+            let mut next = u64::from(guest.start()) + mapped;
             let additions = chunk.clone().map(|run| {
-                let region = MemoryRegion::add_pages(next, run, rights);
+                let region = MemoryRegion::add_pages(GuestPhys::from(next), run, rights);
                 next += run.len();
                 region
             });
@@ -430,28 +427,29 @@ impl GuestMemory {
             if let Err((error, tried)) = added {
                 return Err((error, self.roll_back(guest, mapped, chunk.take(tried))));
             }
-            mapped = next - guest.start();
+            mapped = next - u64::from(guest.start());
             runs.nth(chunk.len() - 1);
         }
         Ok(())
     }
 
-    /// Takes away the first `mapped` bytes of `guest`, and as much of `partial` behind it as the hypervisor
-    /// mapped before it failed.
+    /// Unmaps the first `mapped` bytes of `guest`, and the runs of `partial` after them that the
+    /// hypervisor mapped before it failed.
     fn roll_back<'a>(
         &self,
-        guest: PageRange,
+        guest: GuestRange,
         mapped: u64,
         partial: impl Iterator<Item = LentRun<'a>>,
     ) -> RollBack {
-        let mut next = guest.start() + mapped;
+        let end = GuestPhys::from(u64::from(guest.start()) + mapped);
+        let mut next = end;
         let parts = partial.map_while(|run| {
-            let part = PageRange::new(next, run.len()).ok()?;
+            let part = GuestRange::new(next, run.len()).ok()?;
             next = part.end();
             Some(part)
         });
         let mut regions = self.regions.lock();
-        let whole = match guest.split_at(guest.start() + mapped) {
+        let whole = match guest.split_at(end) {
             Some((whole, _)) => regions.clear(whole),
             None => Ok(()),
         };
@@ -469,7 +467,7 @@ impl PinnedDrop for GuestMemory {
     }
 }
 
-/// Whether what was mapped before a failure could be taken away again.
+/// Whether memory that was mapped before a failure could be unmapped.
 enum RollBack {
     Done,
     Failed,

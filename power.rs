@@ -1,89 +1,81 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PM_GET_CPU_STATE: idle and frequency states of the CPUs of a VM, as ACPI names them.
+//! PM_GET_CPU_STATE: idle and frequency states of the CPUs of a VM, as defined by ACPI.
 
 use crate::{
     hypercall::{
-        self,
         CpuState,
         Cstate,
         Pstate,
         VmId, //
     },
-    uapi,
+    uapi::{
+        self,
+        Abi, //
+    },
 };
 use kernel::{
+    bitfield,
     prelude::*,
     uaccess::UserSlice, //
 };
 
-/// Whose layout an answer has.
-#[derive(Clone, Copy)]
-pub(crate) enum Layout {
-    Native,
-    /// 64-bit numbers are aligned to 4 bytes.
-    I386,
+bitfield! {
+    /// A command of user space.
+    pub(crate) struct PmCommand(u64) {
+        31:24 vm;
+        23:16 vcpu;
+        15:8 number;
+        7:0 question;
+    }
 }
 
-/// A question of user space: what in bits 7:0, number of the state in 15:8, vCPU in 23:16, VM in 31:24.
-#[derive(Clone, Copy)]
-pub(crate) struct Question(u64);
-
-/// The answer to a [`Question`].
+/// The answer to a [`PmCommand`].
 pub(crate) enum Answer {
     Count(u64),
     Pstate(Pstate),
     Cstate(Cstate),
 }
 
-impl Question {
-    /// The question that user space wrote.
-    pub(crate) fn new(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    fn field(self, shift: u32) -> u8 {
-        // A byte, by the cast.
-        (self.0 >> shift) as u8
-    }
-
-    /// Asks the hypervisor.
+impl PmCommand {
+    /// Runs the command for the VM `vm`.
     ///
-    /// Fails with `EINVAL` if there is no such question, or it is about another VM than `vm`.
-    pub(crate) fn ask(self, vm: VmId) -> Result<Answer> {
-        if u64::from(self.field(24)) != vm.into() {
+    /// Fails with `EINVAL` if the question is unknown, or the command is for another VM.
+    pub(crate) fn run(self, vm: VmId) -> Result<Answer> {
+        if self.vm().get() != u64::from(vm) {
             return Err(EINVAL);
         }
+        // All have 8 bits.
         let state = CpuState {
-            vm: self.field(24),
-            vcpu: self.field(16),
-            number: self.field(8),
+            vm: self.vm().get() as u8,
+            vcpu: self.vcpu().get() as u8,
+            number: self.number().get() as u8,
         };
-        match self.0 as u32 & uapi::PMCMD_TYPE_MASK {
-            uapi::ACRN_PMCMD_GET_PX_CNT => hypercall::px_count(state).map(Answer::Count),
-            uapi::ACRN_PMCMD_GET_PX_DATA => hypercall::px_data(state).map(Answer::Pstate),
-            uapi::ACRN_PMCMD_GET_CX_CNT => hypercall::cx_count(state).map(Answer::Count),
-            uapi::ACRN_PMCMD_GET_CX_DATA => hypercall::cx_data(state).map(Answer::Cstate),
+        match self.question().get() as u32 {
+            uapi::ACRN_PMCMD_GET_PX_CNT => state.px_count().map(Answer::Count),
+            uapi::ACRN_PMCMD_GET_PX_DATA => state.px_data().map(Answer::Pstate),
+            uapi::ACRN_PMCMD_GET_CX_CNT => state.cx_count().map(Answer::Count),
+            uapi::ACRN_PMCMD_GET_CX_DATA => state.cx_data().map(Answer::Cstate),
             _ => Err(EINVAL),
         }
     }
 }
 
 impl Answer {
-    /// Writes the answer to user space, where `address` gives a slice of so many bytes.
-    pub(crate) fn write(self, address: impl Fn(usize) -> UserSlice, layout: Layout) -> Result {
+    /// Writes the answer to user space. `slice` returns a slice of the given length.
+    pub(crate) fn write(self, slice: impl Fn(usize) -> UserSlice, abi: Abi) -> Result {
         match self {
-            Self::Count(count) => address(size_of_val(&count)).writer().write(&count),
-            Self::Pstate(state) => address(size_of_val(&state)).writer().write(&state),
+            Self::Count(count) => slice(size_of_val(&count)).writer().write(&count),
+            Self::Pstate(state) => slice(size_of_val(&state)).writer().write(&state),
             Self::Cstate(state) => {
-                let mut writer = address(size_of_val(&state)).writer();
-                match layout {
-                    Layout::Native => writer.write(&state),
-                    Layout::I386 => {
+                let mut writer = slice(size_of_val(&state)).writer();
+                match abi {
+                    Abi::Native => writer.write(&state),
+                    Abi::I386 => {
                         let [register, rest_and_type, latency, power] = state;
                         writer.write(&register)?;
                         writer.write(&rest_and_type)?;
-                        // What is left out is the gap that aligns `power`.
+                        // Without the gap that aligns `power`.
                         writer.write(&(latency as u32))?;
                         writer.write(&power)
                     }

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All User VMs of this driver: their creation and destruction, and what is left when a file is closed
-//! whose VM the hypervisor would not give up.
+//! All User VMs: their creation and destruction, and those that the hypervisor refused to destroy.
 //!
 //! CREATE_VM and DESTROY_VM are made under one lock, because they decide which VM an id names.
 
 use crate::{
     abstractions::{
         contiguous::Contiguous,
-        debugfs::Folder,
-        object_count::LiveObjects,
+        debugfs::{
+            Dir,
+            DirWithFile, //
+        },
+        object_count::AllCounts,
         ratelimit::pr_err_ratelimited,
         reboot_notifier::Reboot, //
     },
-    dispatcher,
+    dispatcher::ServedVms,
     hypercall::{
         self,
         Created,
@@ -25,136 +27,211 @@ use crate::{
 };
 use kernel::{
     prelude::*,
+    str::CString,
     sync::{
         global_lock,
         Arc, //
     },
+    types::ScopeGuard, //
 };
 
-/// The VMs that the hypervisor has: those that the dispatcher serves.
-pub(crate) struct Registry {
-    /// Those that have no file any more. There is room for all VMs.
-    orphans: KVec<Arc<Vm>>,
-    /// The folder of debugfs for all VMs, while the module is in service.
-    folder: Option<Arc<Folder>>,
-    /// Whether VMs may be created: not when the kernel goes down.
+/// The owner of a VM.
+#[derive(PartialEq, Eq)]
+enum Owner {
+    /// An open file.
+    File,
+    /// None: the VM is an orphan.
+    None,
+}
+
+struct Entry {
+    vm: Arc<Vm>,
+    /// The VM's directory in debugfs. Removed before the VM's id may name another VM.
+    dir: Option<DirWithFile<Vm>>,
+    owner: Owner,
+}
+
+impl Entry {
+    /// Creates the directory in debugfs, without which the VM works as well.
+    fn create_dir(&mut self, parent: &Option<Arc<Dir>>) {
+        let name = CString::try_from_fmt(fmt!("vm{}", self.vm.id())).ok();
+        self.dir = parent
+            .clone()
+            .zip(name)
+            .map(|(parent, name)| DirWithFile::new(parent, &name, c"status", self.vm.clone()));
+    }
+}
+
+/// All VMs that the hypervisor has not destroyed.
+struct Registry {
+    entries: KVec<Entry>,
+    /// `None` before the module is initialised and after it was cleaned up.
+    served: Option<Arc<ServedVms>>,
+    /// The directory of the driver in debugfs.
+    dir: Option<Arc<Dir>>,
+    /// Whether VMs may be created: not once the kernel goes down.
     is_open: bool,
 }
 
 impl Registry {
     const fn new() -> Self {
         Self {
-            orphans: KVec::new(),
-            folder: None,
+            entries: KVec::new(),
+            served: None,
+            dir: None,
             is_open: true,
         }
     }
 
-    /// Adds a VM, so that its requests are served.
+    /// Adds a VM, whose requests are dispatched from now on.
     fn add(&mut self, vm: Arc<Vm>) -> Result {
-        let missing = (dispatcher::count() + 1).saturating_sub(self.orphans.len());
-        self.orphans.reserve(missing, GFP_KERNEL_ACCOUNT)?;
-        dispatcher::add(vm)
+        self.entries.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        self.served.as_ref().ok_or(ENODEV)?.add(vm.clone())?;
+        let mut entry = Entry {
+            vm,
+            dir: None,
+            owner: Owner::File,
+        };
+        entry.create_dir(&self.dir);
+        // Room was reserved.
+        let _ = self.entries.push_within_capacity(entry);
+        Ok(())
     }
 
-    /// Takes a VM off that the hypervisor has no more. After this the dispatcher does not use it.
+    /// Removes a VM that the hypervisor has destroyed. Neither the upcall nor a thread uses it any
+    /// more once this returns.
     fn remove(&mut self, vm: &Arc<Vm>) {
-        dispatcher::remove(vm);
-        self.orphans.retain(|orphan| !Arc::ptr_eq(orphan, vm));
+        if let Some(served) = &self.served {
+            served.remove(vm);
+        }
+        self.entries.retain(|entry| !Arc::ptr_eq(&entry.vm, vm));
     }
 
-    /// Ends the VM that had the id of the one just created, if there is such a VM: the hypervisor had
-    /// destroyed it, though it returned an error.
+    fn entry(&mut self, vm: &Arc<Vm>) -> Option<&mut Entry> {
+        let mut entries = self.entries.iter_mut();
+        entries.find(|entry| Arc::ptr_eq(&entry.vm, vm))
+    }
+
+    /// Destroys a VM, and removes it if that succeeds.
+    fn destroy(&mut self, vm: &Arc<Vm>) -> Result {
+        if let Some(entry) = self.entry(vm) {
+            entry.dir = None;
+        }
+        let destroyed = vm.destroy();
+        if destroyed.is_ok() {
+            self.remove(vm);
+        } else {
+            let parent = self.dir.clone();
+            if let Some(entry) = self.entry(vm) {
+                entry.create_dir(&parent);
+            }
+        }
+        destroyed
+    }
+
+    /// Pauses and destroys a VM, and removes it if that succeeds. The hypervisor destroys paused
+    /// VMs only; pausing a paused VM does nothing.
+    fn pause_and_destroy(&mut self, vm: &Arc<Vm>) -> Result {
+        // If this fails, DESTROY_VM returns the error that matters.
+        let _ = vm.pause_for_destroy();
+        self.destroy(vm)
+    }
+
+    /// Ends and removes the VM whose id the new VM has, if there is one: the hypervisor had
+    /// destroyed it, although it returned an error.
     fn end_replaced(&mut self, created: &Created) -> Option<Arc<Vm>> {
-        let (vm, proof) = dispatcher::find(|vm| created.replaces(vm.id()))?;
+        let mut entries = self.entries.iter_mut();
+        let (entry, proof) = entries
+            .find_map(|entry| created.replaces(entry.vm.id()).map(|proof| (entry, proof)))?;
+        entry.dir = None;
+        let vm = entry.vm.clone();
         vm.end(proof);
         self.remove(&vm);
         Some(vm)
     }
+
+    /// Returns the VM that follows the VM `last`, or the first one, in the order of ids.
+    fn next(&self, last: Option<VmId>) -> Option<Arc<Vm>> {
+        let vms = self.entries.iter().map(|entry| &entry.vm);
+        vms.filter(|vm| last.is_none_or(|last| vm.id() > last))
+            .min_by_key(|vm| vm.id())
+            .cloned()
+    }
 }
 
 global_lock! {
-    // SAFETY: `init` runs before the device, the upcall and the reboot notifier exist, which lead to
-    // all other uses.
+    // SAFETY: `Service::new` initialises it before the device, the upcall and the reboot notifier
+    // exist, which lead to all other uses.
     unsafe(uninit) static REGISTRY: Mutex<Registry> = Registry::new();
 }
 
-/// The registry is in service for as long as this lives; what is left of VMs goes when it is dropped.
-pub(crate) struct Service(());
+/// The registry in service. Dropping this cleans it up.
+pub(crate) struct Service {
+    served: Arc<ServedVms>,
+}
 
 impl Service {
-    /// Takes the registry into service.
+    /// Puts the registry into service.
     ///
     /// # Safety
     ///
-    /// Called once, before any other function of this module is.
-    pub(crate) unsafe fn new() -> Self {
+    /// Must be called once, before any other function of this module.
+    pub(crate) unsafe fn new() -> Result<Self> {
         // SAFETY: By the contract of this function.
-        unsafe {
-            dispatcher::init();
-            REGISTRY.init();
-        }
-        let folder = Folder::new(c"acrn_hsm");
-        folder.add_file(c"objects", &LiveObjects);
-        // Without memory for it there is none.
-        REGISTRY.lock().folder = Arc::new(folder, GFP_KERNEL).ok();
-        Self(())
+        unsafe { REGISTRY.init() };
+        let served = ServedVms::new()?;
+        let dir = Dir::new(c"acrn_hsm");
+        dir.add_file(c"objects", &AllCounts);
+        let mut registry = REGISTRY.lock();
+        registry.served = Some(served.clone());
+        // The driver works without a directory in debugfs.
+        registry.dir = Arc::new(dir, GFP_KERNEL).ok();
+        Ok(Self { served })
+    }
+
+    /// Returns the VMs whose requests are dispatched.
+    pub(crate) fn served(&self) -> Arc<ServedVms> {
+        self.served.clone()
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        bury_orphans();
+        retry_orphans();
         let mut registry = REGISTRY.lock();
-        registry.folder = None;
-        dispatcher::clear();
-        for orphan in core::mem::take(&mut registry.orphans) {
-            pr_err!(
-                "VM {}: the hypervisor keeps it, its memory stays pinned\n",
-                orphan.id()
-            );
-            // The kernel would call code of the module that is gone.
-            orphan.hide();
-            orphan.stop_watching();
-            // The hypervisor may still write to its pages, which nothing else may get.
-            core::mem::forget(orphan);
+        let entries = core::mem::take(&mut registry.entries);
+        registry.served = None;
+        registry.dir = None;
+        for Entry { vm, dir, .. } in entries {
+            pr_err!("VM {}: not destroyed, its memory stays pinned\n", vm.id());
+            // The kernel would call code of a module that no longer exists.
+            drop(dir);
+            vm.memory().remove_notifiers();
+            self.served.remove(&vm);
+            // The hypervisor may still write to its pages, which must not be used for anything
+            // else.
+            core::mem::forget(vm);
         }
     }
 }
 
-/// A VM that the hypervisor just made and that the list has not taken over. Destroyed on drop.
-struct Fresh(Option<VmId>);
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        let Some(id) = self.0 else {
-            return;
-        };
-        // The hypervisor destroys paused VMs only. If PAUSE_VM fails, DESTROY_VM tells what is wrong.
-        let _ = hypercall::pause_vm(id);
-        if let Err(error) = hypercall::destroy_vm(id) {
-            pr_err_ratelimited!("VM {}: cannot be destroyed: {:?}\n", id, error);
-        }
-    }
-}
-
-/// Makes a VM (CREATE_VM), and writes its id and number of vCPUs to `parameter`.
+/// Creates a VM (CREATE_VM), and writes its id and number of vCPUs to `parameter`.
 ///
-/// As upstream does, fails with `EINVAL` for any reason of the hypervisor's. Fails with `ENODEV` when the
-/// kernel goes down.
+/// # Errors
+///
+/// - `EINVAL` if the request page cannot be pinned, or if the hypervisor fails for any reason, as
+///   in upstream's driver.
+/// - `ENODEV` if the kernel goes down.
 pub(crate) fn create(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> Result<Arc<Vm>> {
-    if parameter.reserved0 != 0 || parameter.reserved1 != 0 {
-        return Err(EINVAL);
-    }
-    bury_orphans();
-    // Not under the lock: it may have to wait for user space.
+    retry_orphans();
+    // Not under the lock: user space may delay this.
     let page = RequestPage::pin(parameter.ioreq_buf).map_err(|_| EINVAL)?;
     let mut replaced = None;
-    let listed = create_listed(parameter, page, &mut replaced);
+    let created = create_registered(parameter, page, &mut replaced);
     if let Some(replaced) = replaced {
         clean_up(&replaced);
     }
-    let vm = listed?;
+    let vm = created?;
     if vm.set_request_page().is_err() {
         release(vm);
         return Err(EINVAL);
@@ -162,9 +239,9 @@ pub(crate) fn create(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> Resu
     Ok(vm)
 }
 
-/// Makes a VM that is on the list. `replaced` is set to the one that had its id, which is to be cleaned
-/// up.
-fn create_listed(
+/// Creates a VM and adds it to the registry. Sets `replaced` to the VM that had its id, which the
+/// caller must clean up.
+fn create_registered(
     parameter: &mut Contiguous<uapi::acrn_vm_creation>,
     page: RequestPage,
     replaced: &mut Option<Arc<Vm>>,
@@ -174,41 +251,50 @@ fn create_listed(
         return Err(ENODEV);
     }
     let created = hypercall::create_vm(parameter).map_err(|error| {
-        pr_debug!("the hypervisor does not create a VM: {:?}\n", error);
+        pr_debug!("the hypervisor cannot create a VM: {:?}\n", error);
         EINVAL
     })?;
     *replaced = registry.end_replaced(&created);
-    let mut fresh = Fresh(Some(created.vm));
-    let vm = Vm::new(&created, page, registry.folder.clone())?;
+    let destroy_vm = ScopeGuard::new_with_data(created.vm, |id| {
+        // The hypervisor destroys paused VMs only. If this fails, DESTROY_VM returns the error
+        // that matters.
+        let _ = hypercall::pause_vm(id);
+        if let Err(error) = hypercall::destroy_vm(id) {
+            pr_err_ratelimited!("VM {}: cannot be destroyed: {:?}\n", id, error);
+        }
+    });
+    let vm = Vm::new(&created, page)?;
     registry.add(vm.clone())?;
-    fresh.0 = None;
+    destroy_vm.dismiss();
     Ok(vm)
 }
 
-/// Destroys a VM (DESTROY_VM), which must be paused: `EPERM`, and it stays as it was.
+/// Destroys a VM (DESTROY_VM).
+///
+/// Fails with `EPERM` if the VM is not paused, and leaves it as it was.
 pub(crate) fn destroy(vm: &Arc<Vm>) -> Result {
-    let mut registry = REGISTRY.lock();
-    vm.destroy()?;
-    registry.remove(vm);
-    drop(registry);
+    REGISTRY.lock().destroy(vm)?;
     clean_up(vm);
     Ok(())
 }
 
-/// Gives a VM up in any state, because its file is closed. If the hypervisor will not destroy
-/// it, it stays listed with all its pins, and is tried again when the next VM is made.
+/// Pauses and destroys a VM in any state, because its file was closed.
+///
+/// If the hypervisor refuses, the VM becomes an orphan: it stays in the registry with all its pins,
+/// and is destroyed when the next VM is created.
 pub(crate) fn release(vm: Arc<Vm>) {
-    vm.let_go();
+    vm.release_eventfds();
     let mut registry = REGISTRY.lock();
-    match pause_and_destroy(&vm) {
-        Ok(()) => registry.remove(&vm),
+    match registry.pause_and_destroy(&vm) {
+        Ok(()) => {}
         // It ended before.
         Err(_) if vm.check_alive().is_err() => {}
         Err(error) => {
             pr_err_ratelimited!("VM {}: cannot be destroyed: {:?}\n", vm.id(), error);
             vm.requests().destroy_client();
-            // There is room, by the invariant of `orphans`.
-            let _ = registry.orphans.push_within_capacity(vm);
+            if let Some(entry) = registry.entry(&vm) {
+                entry.owner = Owner::None;
+            }
             return;
         }
     }
@@ -216,40 +302,34 @@ pub(crate) fn release(vm: Arc<Vm>) {
     clean_up(&vm);
 }
 
-/// The hypervisor destroys paused VMs only; PAUSE_VM does nothing to one that is paused.
-fn pause_and_destroy(vm: &Vm) -> Result {
-    // If it fails, DESTROY_VM tells what is wrong.
-    let _ = vm.pause_for_good();
-    vm.destroy()
-}
-
-/// Does away with what is left of a VM that has ended, which may take long: not under the lock.
+/// Releases the resources of a VM that has ended. May take long, so it is not done under the lock.
 fn clean_up(vm: &Vm) {
     vm.take_devices().quiesce(vm.id());
-    vm.let_go();
-    vm.release_memory();
+    vm.release_eventfds();
+    vm.memory().release();
 }
 
-/// Tries again to destroy the VMs that have no file any more.
-fn bury_orphans() {
-    let mut tried = 0;
+/// Tries again to destroy the orphans.
+fn retry_orphans() {
+    let mut kept = 0;
     loop {
         let mut registry = REGISTRY.lock();
-        let Some(orphan) = registry.orphans.get(tried).cloned() else {
+        let entries = registry.entries.iter();
+        let mut orphans = entries.filter(|entry| entry.owner == Owner::None);
+        let Some(orphan) = orphans.nth(kept).map(|entry| entry.vm.clone()) else {
             return;
         };
-        if pause_and_destroy(&orphan).is_ok() {
-            registry.remove(&orphan);
+        if registry.pause_and_destroy(&orphan).is_ok() {
             drop(registry);
             clean_up(&orphan);
         } else {
-            tried += 1;
+            kept += 1;
         }
     }
 }
 
-/// Ends all VMs when the kernel goes down: the next one knows nothing of them, but their vCPUs and devices
-/// would go on using memory.
+/// Destroys all VMs before the kernel goes down: the next kernel does not know them, but their
+/// vCPUs and devices would continue to use memory.
 pub(crate) struct Shutdown;
 
 impl Reboot for Shutdown {
@@ -257,13 +337,12 @@ impl Reboot for Shutdown {
         let mut registry = REGISTRY.lock();
         registry.is_open = false;
         let mut last = None;
-        while let Some(vm) = dispatcher::next(last) {
+        while let Some(vm) = registry.next(last) {
             last = Some(vm.id());
-            if let Err(error) = pause_and_destroy(&vm) {
+            if let Err(error) = registry.pause_and_destroy(&vm) {
                 pr_err!("VM {}: outlives the kernel: {:?}\n", vm.id(), error);
                 continue;
             }
-            registry.remove(&vm);
             vm.take_devices().quiesce(vm.id());
         }
     }

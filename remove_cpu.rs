@@ -21,13 +21,13 @@ use kernel::{
     },
 };
 
-/// What the device has in sysfs.
+/// Returns the attributes of the device.
 pub(crate) fn attributes() -> Option<&'static AttributeGroups> {
     static ATTRIBUTES: AttributeGroups = AttributeGroups::new::<RemoveCpu>(&ATTRIBUTES);
     cfg!(CONFIG_HOTPLUG_CPU).then_some(&ATTRIBUTES)
 }
 
-/// Takes the number of a CPU: `EINVAL` if it cannot be taken offline.
+/// Takes the number of a CPU. A write fails with `EINVAL` if the CPU cannot be taken offline.
 struct RemoveCpu;
 
 impl WriteOnlyAttribute for RemoveCpu {
@@ -37,11 +37,11 @@ impl WriteOnlyAttribute for RemoveCpu {
         let number = text.strip_suffix(b"\n").unwrap_or(text);
         let number = u64::from_str(BStr::from_bytes(number)).map_err(|_| EINVAL)?;
         let cpu = HotplugCpu::new(number).ok_or(EINVAL)?;
-        let taken = cpu.while_offline(hypercall::service_vm_offline_cpu);
-        taken.inspect_err(|error| {
-            pr_err_ratelimited!("CPU {}: cannot be taken away: {:?}\n", cpu, error);
+        let removed = cpu.while_offline(hypercall::service_vm_offline_cpu);
+        removed.inspect_err(|error| {
+            pr_err_ratelimited!("CPU {}: cannot be removed: {:?}\n", cpu, error);
             if cpu.bring_online().is_err() {
-                pr_err_ratelimited!("CPU {}: cannot be brought back\n", cpu);
+                pr_err_ratelimited!("CPU {}: cannot be brought back online\n", cpu);
             }
         })
     }

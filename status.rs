@@ -1,21 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `/proc/PID/fdinfo/FD` and debugfs tell of a VM, one `key:<tab>value` a line.
+//! The state of a VM as `/proc/PID/fdinfo/FD` and debugfs show it: one `key:<tab>value` per line.
 
 use crate::{
     hypercall::VmId,
-    ioreq::Counts,
-    vm::Phase, //
+    ioreq::Counts, //
 };
 use kernel::{
     fmt,
     prelude::*, //
 };
 
-/// A VM at one moment.
+/// The state of a VM as last commanded. The VM may have stopped by itself since.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VmState {
+    Created,
+    Running,
+    Paused,
+    /// The hypervisor has destroyed it.
+    Ended,
+}
+
+impl VmState {
+    const ALL: [Self; 4] = [Self::Created, Self::Running, Self::Paused, Self::Ended];
+
+    /// Returns the state with the given number, which is that of `as u32`.
+    pub(crate) fn from_number(number: u32) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|state| *state as u32 == number)
+            .unwrap_or(Self::Ended)
+    }
+}
+
+/// A snapshot of a VM.
 pub(crate) struct Status {
     pub(crate) vm: VmId,
-    pub(crate) phase: Phase,
+    pub(crate) state: VmState,
     pub(crate) vcpus: u16,
     pub(crate) mapped_bytes: u64,
     pub(crate) parked_bytes: u64,
@@ -27,11 +47,11 @@ pub(crate) struct Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.phase {
-            Phase::Created => "created",
-            Phase::Running => "running",
-            Phase::Paused => "paused",
-            Phase::Ended => "ended",
+        let state = match self.state {
+            VmState::Created => "created",
+            VmState::Running => "running",
+            VmState::Paused => "paused",
+            VmState::Ended => "ended",
         };
         let clients = u8::from(self.has_client);
         let Counts {

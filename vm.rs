@@ -5,10 +5,6 @@
 use crate::{
     abstractions::{
         contiguous::Contiguous,
-        debugfs::{
-            Folder,
-            FolderWithFile, //
-        },
         object_count::{
             self,
             Counted, //
@@ -23,8 +19,8 @@ use crate::{
         VmId, //
     },
     interrupts::{
-        Interrupts,
-        Sent, //
+        Injected,
+        Interrupts, //
     },
     ioeventfd::IoEventFds,
     ioreq::{
@@ -33,20 +29,19 @@ use crate::{
         VcpuCount, //
     },
     irqfd::IrqFds,
-    mm::{
-        GuestMemory,
-        Segment, //
-    },
-    passthrough::PassedThrough,
+    mm::GuestMemory,
+    passthrough::PassthroughDevices,
     power,
-    status::Status,
+    status::{
+        Status,
+        VmState, //
+    },
     uapi,
 };
 use kernel::{
     fmt,
     new_mutex,
     prelude::*,
-    str::CString,
     sync::{
         atomic::{
             ordering,
@@ -58,26 +53,9 @@ use kernel::{
     uaccess::UserSlice, //
 };
 
-/// A VM that the hypervisor has, and what of the Service VM it may use.
-///
-/// [`crate::registry`] knows all of them, and destroys them.
+/// A VM, and the resources of the Service VM that it uses.
 #[pin_data]
 pub(crate) struct Vm {
-    parts: Arc<Parts>,
-    /// Goes before the VM's id may be another's.
-    #[pin]
-    exhibit: Mutex<Exhibit>,
-}
-
-/// What debugfs shows of a VM.
-struct Exhibit {
-    /// The folder for all VMs; without it there is none for this one.
-    parent: Option<Arc<Folder>>,
-    folder: Option<FolderWithFile<Parts>>,
-}
-
-#[pin_data]
-struct Parts {
     id: VmId,
     #[pin]
     requests: IoRequests,
@@ -88,66 +66,49 @@ struct Parts {
     irqfds: IrqFds,
     #[pin]
     memory: GuestMemory,
-    /// Held while the hypervisor is told to change the VM, so that it is the VM that `id` names.
+    /// Held during a hypercall that changes the VM, so that `id` names this VM meanwhile.
     #[pin]
-    control: Mutex<PassedThrough>,
-    /// A [`Phase`]. Changes under `control`.
-    phase: Atomic<u32>,
-    _live: Counted,
+    control: Mutex<PassthroughDevices>,
+    /// A [`VmState`]. Changes under `control`.
+    state: Atomic<u32>,
+    _count: Counted,
 }
 
-/// What the VM was last told to be. It may have stopped by itself since.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Created,
-    Running,
-    Paused,
-    /// The hypervisor has it no more.
-    Ended,
-}
-
-impl Phase {
-    const ALL: [Self; 4] = [Self::Created, Self::Running, Self::Paused, Self::Ended];
-}
-
-impl Exhibit {
-    /// Makes the folder of debugfs. A VM can do without.
-    fn show(&mut self, parts: &Arc<Parts>) {
-        let name = CString::try_from_fmt(fmt!("vm{}", parts.id)).ok();
-        self.folder = self
-            .parent
-            .clone()
-            .zip(name)
-            .map(|(parent, name)| FolderWithFile::new(parent, &name, c"status", parts.clone()));
-    }
-}
-
-impl Parts {
-    /// Does not wait.
-    fn phase(&self) -> Phase {
-        let number = self.phase.load(ordering::Acquire);
-        let mut all = Phase::ALL.into_iter();
-        all.find(|phase| *phase as u32 == number)
-            .unwrap_or(Phase::Ended)
+impl Vm {
+    /// Creates the kernel's part of a VM that the hypervisor has just created.
+    ///
+    /// Fails with `EINVAL` if the VM has more vCPUs than the request page has slots.
+    pub(crate) fn new(created: &Created, page: RequestPage) -> Result<Arc<Self>> {
+        let id = created.vm;
+        let vcpus = VcpuCount::new(created.vcpus)?;
+        let memory = GuestMemory::new(id)?;
+        let interrupts = Arc::pin_init(Interrupts::new(id)?, GFP_KERNEL_ACCOUNT)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                id,
+                requests <- IoRequests::new(created.vm, vcpus, page),
+                ioeventfds <- IoEventFds::new(),
+                irqfds <- IrqFds::new(created.vm, interrupts.clone()),
+                interrupts,
+                memory <- memory,
+                control <- new_mutex!(PassthroughDevices::default()),
+                state: Atomic::new(VmState::Created as u32),
+                _count: Counted::new(&object_count::VMS),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
     }
 
-    /// `ENODEV` if the hypervisor has the VM no more.
-    fn check_alive(&self) -> Result {
-        match self.phase() {
-            Phase::Ended => Err(ENODEV),
-            Phase::Created | Phase::Running | Phase::Paused => Ok(()),
-        }
+    /// Returns the hypervisor's id of the VM.
+    pub(crate) fn id(&self) -> VmId {
+        self.id
     }
 
-    fn set_phase(&self, phase: Phase) {
-        self.phase.store(phase as u32, ordering::Release);
-    }
-
-    /// How it is. Does not wait.
-    fn status(&self) -> Status {
+    /// Returns a snapshot of the VM. Does not wait.
+    pub(crate) fn status(&self) -> Status {
         Status {
             vm: self.id,
-            phase: self.phase(),
+            state: self.state(),
             vcpus: self.requests.vcpus().get(),
             mapped_bytes: self.memory.mapped_bytes(),
             parked_bytes: self.memory.parked_bytes(),
@@ -157,290 +118,212 @@ impl Parts {
             requests: self.requests.counts(),
         }
     }
-}
 
-impl fmt::Display for Parts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.status().fmt(f)
-    }
-}
-
-impl Vm {
-    /// Makes the kernel's side of a VM that the hypervisor has just created. `folder` is that of
-    /// debugfs for all VMs.
-    pub(crate) fn new(
-        created: &Created,
-        page: RequestPage,
-        folder: Option<Arc<Folder>>,
-    ) -> Result<Arc<Self>> {
-        let id = created.vm;
-        let vcpus = VcpuCount::new(created.vcpus)?;
-        let memory = GuestMemory::new(id)?;
-        let interrupts = Arc::pin_init(Interrupts::new(id)?, GFP_KERNEL_ACCOUNT)?;
-        let parts = Arc::pin_init(
-            pin_init!(Parts {
-                id,
-                requests <- IoRequests::new(created.vm, vcpus, page),
-                ioeventfds <- IoEventFds::new(),
-                irqfds <- IrqFds::new(created.vm, interrupts.clone()),
-                interrupts,
-                memory <- memory,
-                control <- new_mutex!(PassedThrough::default()),
-                phase: Atomic::new(Phase::Created as u32),
-                _live: Counted::new(&object_count::VMS),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )?;
-        let mut exhibit = Exhibit {
-            parent: folder,
-            folder: None,
-        };
-        exhibit.show(&parts);
-        Arc::pin_init(
-            pin_init!(Self {
-                parts,
-                exhibit <- new_mutex!(exhibit),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )
+    fn state(&self) -> VmState {
+        VmState::from_number(self.state.load(ordering::Acquire))
     }
 
-    /// The hypervisor's id.
-    pub(crate) fn id(&self) -> VmId {
-        self.parts.id
+    fn set_state(&self, state: VmState) {
+        self.state.store(state as u32, ordering::Release);
     }
 
-    /// How it is. Does not wait.
-    pub(crate) fn status(&self) -> Status {
-        self.parts.status()
-    }
-
-    /// Fails with `ENODEV` if the hypervisor has the VM no more.
+    /// Fails with `ENODEV` if the hypervisor has destroyed the VM.
     pub(crate) fn check_alive(&self) -> Result {
-        self.parts.check_alive()
+        match self.state() {
+            VmState::Ended => Err(ENODEV),
+            VmState::Created | VmState::Running | VmState::Paused => Ok(()),
+        }
     }
 
-    /// Its I/O requests.
+    /// Returns the I/O requests.
     pub(crate) fn requests(&self) -> &IoRequests {
-        &self.parts.requests
+        &self.requests
     }
 
-    /// Which of its writes signal an eventfd.
+    /// Returns the ioeventfds.
     pub(crate) fn ioeventfds(&self) -> &IoEventFds {
-        &self.parts.ioeventfds
+        &self.ioeventfds
     }
 
-    /// Which eventfds interrupt it.
+    /// Returns the irqfds.
     pub(crate) fn irqfds(&self) -> &IrqFds {
-        &self.parts.irqfds
+        &self.irqfds
     }
 
-    /// Has the hypervisor put requests into the VM's page from now on.
+    /// Returns the memory.
+    pub(crate) fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    /// Tells the hypervisor to write requests to the VM's request page.
     pub(crate) fn set_request_page(&self) -> Result {
-        self.controlled(|_| self.parts.requests.set_page())
+        self.with_control(|_| self.requests.set_page())
     }
 
-    /// Runs `command` while the VM is the one that its id names, with no other such command beside it.
+    /// Runs `command` while the VM's id names this VM, one command at a time.
     ///
-    /// Fails with `ENODEV` if the hypervisor has the VM no more.
-    fn controlled<T>(&self, command: impl FnOnce(&mut PassedThrough) -> Result<T>) -> Result<T> {
-        let mut devices = self.parts.control.lock();
+    /// Fails with `ENODEV` if the hypervisor has destroyed the VM.
+    fn with_control<T>(
+        &self,
+        command: impl FnOnce(&mut PassthroughDevices) -> Result<T>,
+    ) -> Result<T> {
+        let mut devices = self.control.lock();
         self.check_alive()?;
         command(&mut devices)
     }
 
-    /// START_VM.
+    /// Starts the VM (START_VM).
     pub(crate) fn start(&self) -> Result {
-        self.controlled(|_| {
-            self.parts.memory.started();
-            hypercall::start_vm(self.parts.id)?;
-            self.parts.set_phase(Phase::Running);
+        self.with_control(|_| {
+            self.memory.started();
+            hypercall::start_vm(self.id)?;
+            self.set_state(VmState::Running);
             Ok(())
         })
     }
 
-    /// PAUSE_VM.
+    /// Pauses the VM (PAUSE_VM).
     pub(crate) fn pause(&self) -> Result {
-        // Unpins memory when no lock is held.
-        self.pause_and(|stopped| self.parts.memory.stopped(stopped))
+        // Dropping the pins that were released needs all locks free.
+        self.pause_and(|stopped| self.memory.stopped(stopped))
             .map(drop)
     }
 
-    /// PAUSE_VM of a VM that is to be destroyed, which gives back all its memory.
-    pub(crate) fn pause_for_good(&self) -> Result {
+    /// Pauses a VM that is about to be destroyed, which releases all its pins.
+    pub(crate) fn pause_for_destroy(&self) -> Result {
         self.pause_and(|_| ())
     }
 
     fn pause_and<T>(&self, then: impl FnOnce(&Stopped) -> T) -> Result<T> {
-        let parts = &self.parts;
-        self.controlled(|_| {
-            let pause = || hypercall::pause_vm(parts.id);
-            let stopped = parts
-                .irqfds
-                .stop_with(|| parts.requests.pause_with(pause))?;
-            parts.set_phase(Phase::Paused);
+        self.with_control(|_| {
+            let pause = || hypercall::pause_vm(self.id);
+            let stopped = self.irqfds.stop_with(|| self.requests.pause_with(pause))?;
+            self.set_state(VmState::Paused);
             Ok(then(&stopped))
         })
     }
 
-    /// RESET_VM. The caller sees to it that no other command for the VM is under way.
+    /// Resets the VM (RESET_VM). The caller ensures that no other command for the VM is in
+    /// progress.
     pub(crate) fn reset(&self) -> Result {
-        let parts = &self.parts;
-        let released = self.controlled(|_| {
-            let reset = || hypercall::reset_vm(parts.id);
-            let stopped = parts.requests.reset_with(reset)?;
-            parts.interrupts.resume();
-            parts.set_phase(Phase::Created);
-            Ok(parts.memory.stopped(&stopped))
+        let released = self.with_control(|_| {
+            let reset = || hypercall::reset_vm(self.id);
+            let stopped = self.requests.reset_with(reset)?;
+            self.interrupts.resume();
+            self.set_state(VmState::Created);
+            Ok(self.memory.stopped(&stopped))
         });
-        // Unpins memory when no lock is held.
+        // Dropping the pins that were released needs all locks free.
         released.map(drop)
     }
 
-    /// Destroys the VM (DESTROY_VM), which must be paused: `EPERM`, and it goes on as it was.
+    /// Destroys the VM (DESTROY_VM).
+    ///
+    /// Fails with `EPERM` if the VM is not paused, and leaves it as it was.
     pub(crate) fn destroy(&self) -> Result {
-        let mut exhibit = self.exhibit.lock();
-        self.controlled(|_| {
-            exhibit.folder = None;
-            let ended = self.end_with(|| hypercall::destroy_vm(self.parts.id));
-            if ended.is_err() {
-                exhibit.show(&self.parts);
-            }
-            ended
-        })
+        self.with_control(|_| self.destroy_with(|| hypercall::destroy_vm(self.id)))
     }
 
-    /// Ends the VM without a hypercall: the hypervisor has another one with its id.
+    /// Ends the VM without a hypercall: the hypervisor has given its id to another VM.
     pub(crate) fn end(&self, proof: Destroyed) {
-        self.exhibit.lock().folder = None;
-        // It fails if the VM has ended already.
-        let _ = self.controlled(|_| self.end_with(|| Ok(proof)));
+        // Fails only if the VM has ended before.
+        let _ = self.with_control(|_| self.destroy_with(|| Ok(proof)));
     }
 
-    /// Runs `destroy`, after which the hypervisor may give the VM's id to another, while nothing of
-    /// the VM goes by that id. If it fails, the VM goes on. Under `control`.
-    fn end_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
-        let parts = &self.parts;
-        parts
-            .irqfds
-            .stop_with(|| parts.memory.end_with(|| parts.requests.end_with(destroy)))?;
-        parts.set_phase(Phase::Ended);
+    /// Runs `destroy`, after which the hypervisor may give the VM's id to another VM, while nothing
+    /// uses the id. If it fails, the VM is as before. Under `control`.
+    fn destroy_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
+        self.irqfds.stop_with(|| {
+            self.memory
+                .destroy_with(|| self.requests.destroy_with(destroy))
+        })?;
+        self.set_state(VmState::Ended);
         Ok(())
     }
 
-    /// Lets go of what user space gave the VM, before the VM ends or after it has.
-    pub(crate) fn let_go(&self) {
-        self.parts.irqfds.clear();
-        self.parts.ioeventfds.clear(&self.parts.requests);
+    /// Releases all eventfds.
+    pub(crate) fn release_eventfds(&self) {
+        self.irqfds.clear();
+        self.ioeventfds.clear(&self.requests);
     }
 
-    /// Gives back the memory of a VM that has ended.
-    pub(crate) fn release_memory(&self) {
-        self.parts.memory.release();
+    /// Removes the PCI devices from a VM that has ended, and returns them.
+    pub(crate) fn take_devices(&self) -> PassthroughDevices {
+        core::mem::take(&mut *self.control.lock())
     }
 
-    /// The devices that were passed through to the VM, which has none then.
-    pub(crate) fn take_devices(&self) -> PassedThrough {
-        core::mem::take(&mut *self.parts.control.lock())
-    }
-
-    /// Takes away what debugfs shows of the VM, for good.
-    pub(crate) fn hide(&self) {
-        let mut exhibit = self.exhibit.lock();
-        exhibit.folder = None;
-        exhibit.parent = None;
-    }
-
-    /// SET_VCPU_REGS.
-    pub(crate) fn set_vcpu_regs(&self, registers: &Contiguous<uapi::acrn_vcpu_regs>) -> Result {
-        if !registers.reserved_is_zero() {
-            return Err(EINVAL);
-        }
-        self.controlled(|_| hypercall::set_vcpu_regs(self.parts.id, registers))
-    }
-
-    /// INJECT_MSI.
+    /// Injects an MSI (INJECT_MSI).
     pub(crate) fn inject_msi(&self, msi: &uapi::acrn_msi_entry) -> Result {
-        self.send(|interrupts| interrupts.inject_msi(msi))
+        self.inject(|interrupts| interrupts.inject_msi(msi))
     }
 
-    /// SET_IRQLINE.
+    /// Drives an interrupt line (SET_IRQLINE).
     pub(crate) fn set_irqline(&self, line: u64) -> Result {
-        self.send(|interrupts| interrupts.set_irqline(line))
+        self.inject(|interrupts| interrupts.set_irqline(line))
     }
 
-    /// Sends an interrupt, if need be when it is known whether the VM is to have it.
-    fn send(&self, send: impl Fn(&Interrupts) -> Sent) -> Result {
+    /// Injects an interrupt. Waits while it is held back.
+    fn inject(&self, inject: impl Fn(&Interrupts) -> Injected) -> Result {
         loop {
-            match send(&self.parts.interrupts) {
-                Sent::Told(result) | Sent::Dropped(result) => return result,
-                // It is held for as long as that is being decided.
-                Sent::Undecided => self.controlled(|_| Ok(()))?,
+            match inject(&self.interrupts) {
+                Injected::Told(result) | Injected::Dropped(result) => return result,
+                // `control` is locked for as long as injection is held back.
+                Injected::Held => self.with_control(|_| Ok(()))?,
             }
         }
     }
 
-    /// VM_INTR_MONITOR.
+    /// Reads interrupt counts (VM_INTR_MONITOR).
     pub(crate) fn monitor_interrupts(&self, page: UserSlice) -> Result {
         let (reader, mut writer) = page.reader_writer();
         let mut monitor = Contiguous::<InterruptMonitor>::from_user(reader)?;
-        self.controlled(|_| hypercall::vm_intr_monitor(self.parts.id, &mut monitor))?;
+        self.with_control(|_| hypercall::vm_intr_monitor(self.id, &mut monitor))?;
         writer.write(&monitor.0)
     }
 
-    /// Makes a hypercall that tells the hypervisor about a device of the VM.
-    pub(crate) fn device<T>(
+    /// Makes a hypercall that needs nothing but its parameter.
+    pub(crate) fn forward<T>(
         &self,
         hypercall: fn(VmId, &Contiguous<T>) -> Result,
-        device: &Contiguous<T>,
+        parameter: &Contiguous<T>,
     ) -> Result {
-        self.controlled(|_| hypercall(self.parts.id, device))
+        self.with_control(|_| hypercall(self.id, parameter))
     }
 
-    /// ASSIGN_PCIDEV.
+    /// Passes a PCI device through to the VM (ASSIGN_PCIDEV).
     pub(crate) fn assign_pcidev(&self, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
-        self.controlled(|devices| {
-            devices.reserve_one()?;
-            // Nothing is released by there being one more.
-            drop(self.parts.memory.set_devices(devices.count() + 1));
-            let assigned = hypercall::assign_pcidev(self.parts.id, device);
+        self.with_control(|devices| {
+            devices.reserve()?;
+            // One device more releases nothing.
+            drop(self.memory.set_devices(devices.count() + 1));
+            let assigned = hypercall::assign_pcidev(self.id, device);
             if assigned.is_ok() {
                 devices.add(device.phys_bdf);
             }
-            Ok((assigned, self.parts.memory.set_devices(devices.count())))
+            Ok((assigned, self.memory.set_devices(devices.count())))
         })
         .and_then(|(assigned, _released)| assigned)
     }
 
-    /// DEASSIGN_PCIDEV.
+    /// Takes a PCI device back (DEASSIGN_PCIDEV).
     pub(crate) fn deassign_pcidev(&self, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
-        let released = self.controlled(|devices| {
-            hypercall::deassign_pcidev(self.parts.id, device)?;
+        let released = self.with_control(|devices| {
+            hypercall::deassign_pcidev(self.id, device)?;
             devices.remove(device.phys_bdf);
-            Ok(self.parts.memory.set_devices(devices.count()))
+            Ok(self.memory.set_devices(devices.count()))
         });
-        // Unpins memory when no lock is held.
+        // Dropping the pins that were released needs all locks free.
         released.map(drop)
     }
 
-    /// PM_GET_CPU_STATE.
-    pub(crate) fn cpu_state(&self, question: power::Question) -> Result<power::Answer> {
-        self.controlled(|_| question.ask(self.parts.id))
+    /// Reads power management data of a CPU (PM_GET_CPU_STATE).
+    pub(crate) fn cpu_state(&self, command: power::PmCommand) -> Result<power::Answer> {
+        self.with_control(|_| command.run(self.id))
     }
+}
 
-    /// Has the kernel tell no more when mappings of a process change. What was watched goes, if the
-    /// hypervisor lets go of it.
-    pub(crate) fn stop_watching(&self) {
-        self.parts.memory.stop_watching();
-    }
-
-    /// SET_MEMSEG.
-    pub(crate) fn set_memory_segment(&self, segment: Segment) -> Result {
-        self.parts.memory.map(segment)
-    }
-
-    /// UNSET_MEMSEG.
-    pub(crate) fn unset_memory_segment(&self, segment: Segment) -> Result {
-        self.parts.memory.unmap(segment)
+impl fmt::Display for Vm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status().fmt(f)
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel as a guest of ACRN: detection, and the upcall.
+//! The kernel as a guest of ACRN: detection of the hypervisor, and the upcall.
+//!
+//! The kernel crate has no abstraction for guests of a hypervisor. [`kernel::irq`] is for interrupt
+//! lines; the upcall has a vector of its own with one handler.
 //!
 //! C header: [`arch/x86/include/asm/acrn.h`](srctree/arch/x86/include/asm/acrn.h)
 
@@ -11,6 +14,7 @@ use core::{
 };
 use kernel::{
     ffi::c_void,
+    interrupt::LocalInterruptDisabled,
     prelude::*,
     sync::{
         atomic::{
@@ -22,23 +26,23 @@ use kernel::{
     },
 };
 
-/// Leaf with ACRN's feature bits in EAX (`ACRN_CPUID_FEATURES`).
+/// CPUID leaf with ACRN's feature bits in EAX (`ACRN_CPUID_FEATURES`).
 const CPUID_FEATURES: u32 = 0x4000_0001;
-/// EAX bit 0: this VM may manage others, it is the Service VM.
+/// EAX bit 0: this VM may manage other VMs (`ACRN_FEATURE_PRIVILEGED_VM`).
 const FEATURE_PRIVILEGED_VM: u32 = 1 << 0;
 
-/// What the kernel runs on, as far as an HSM is concerned.
+/// The environment in which the kernel runs.
 pub(crate) enum Platform {
     /// Not on ACRN.
     Other,
-    /// A VM on ACRN that may not manage others.
+    /// A VM on ACRN that may not manage other VMs.
     UserVm,
     /// ACRN's Service VM.
     ServiceVm,
 }
 
 impl Platform {
-    /// Looks at the hypervisor that the kernel found at boot.
+    /// Returns the platform that the kernel detected at boot.
     pub(crate) fn detect() -> Self {
         // SAFETY: The kernel writes `x86_hyper_type` during early boot only.
         let hypervisor = unsafe { bindings::x86_hyper_type };
@@ -52,20 +56,24 @@ impl Platform {
     }
 }
 
-/// Receiver of the upcall, the interrupt by which ACRN tells the Service VM that there is work.
+/// The handler of the upcall, the interrupt by which ACRN reports new I/O requests.
 pub(crate) trait Upcall: Send + Sync + 'static {
-    /// Called in hard-IRQ context on vector 0xF3, after the local APIC was acknowledged, on one CPU at a
-    /// time.
+    /// Handles an upcall.
     ///
-    /// Several upcalls may have been folded into one. May not sleep or allocate. May take a `spinlock_t`
-    /// where that does not sleep: not on PREEMPT_RT.
-    fn upcall(&self);
+    /// One call may stand for several upcalls.
+    ///
+    /// # Context
+    ///
+    /// Hard-IRQ context on vector 0xF3, on one CPU at a time, after the local APIC was
+    /// acknowledged. May not sleep or allocate memory. May take a `spinlock_t` unless the kernel
+    /// is PREEMPT_RT.
+    fn upcall(&self, irq: &LocalInterruptDisabled);
 }
 
-/// The receiver of the kernel's one handler; null while there is none.
+/// The receiver of the kernel's only handler, or null if there is none.
 static RECEIVER: Atomic<*mut c_void> = Atomic::new(ptr::null_mut());
 
-/// The upcall is armed for as long as this lives.
+/// A registration of an upcall handler. Dropping it unregisters the handler.
 ///
 /// # Invariants
 ///
@@ -75,17 +83,19 @@ pub(crate) struct UpcallRegistration<T: Upcall> {
 }
 
 impl<T: Upcall> UpcallRegistration<T> {
-    /// Arms the upcall. Fails with `EBUSY` if it is: the kernel has one handler.
+    /// Registers a handler.
+    ///
+    /// Fails with `EBUSY` if there is one already: the kernel has room for a single handler.
     pub(crate) fn new(receiver: T) -> Result<Self> {
         let receiver = Arc::new(receiver, GFP_KERNEL)?;
         let address = ptr::from_ref(&*receiver).cast_mut().cast();
         RECEIVER
             .cmpxchg(ptr::null_mut(), address, ordering::Full)
             .map_err(|_| EBUSY)?;
-        // SAFETY: The handler is a function of this module, and `drop` takes it away again and
-        // waits for it before the module can go.
+        // SAFETY: The handler is a function of this module. `drop` removes it and waits for it
+        // before the module can go.
         unsafe { bindings::acrn_setup_intr_handler(Some(trampoline::<T>)) };
-        // INVARIANT: Both were set above, and stay so while `RECEIVER` is not null.
+        // INVARIANT: Both were set above, and `RECEIVER` does not change while it is not null.
         Ok(Self {
             _receiver: receiver,
         })
@@ -94,10 +104,10 @@ impl<T: Upcall> UpcallRegistration<T> {
 
 impl<T: Upcall> Drop for UpcallRegistration<T> {
     fn drop(&mut self) {
-        // SAFETY: No precondition; the handler is ours by the type invariant.
+        // SAFETY: No precondition. The handler is ours by the type invariant.
         unsafe { bindings::acrn_remove_intr_handler() };
-        // The kernel has no grace period between removal and a handler in flight. Interrupt
-        // handlers are RCU read-side critical sections.
+        // The kernel does not wait for a handler that is still running. Interrupt handlers are RCU
+        // read-side critical sections.
         rcu::synchronize_rcu();
         RECEIVER.store(ptr::null_mut(), ordering::Release);
     }
@@ -110,7 +120,9 @@ extern "C" fn trampoline<T: Upcall>() {
         bindings::hsm_lockdep_hardirq_threaded()
     };
     let receiver = RECEIVER.load(ordering::Acquire).cast::<T>();
-    // SAFETY: This is the kernel's handler only while a registration of `T` lives, which keeps the receiver,
-    // and waits for handlers in flight before it lets go of it.
-    unsafe { &*receiver }.upcall();
+    // SAFETY: The kernel calls this function only while a registration of `T` exists. The
+    // registration owns the receiver, and waits for running handlers before it drops the receiver.
+    let receiver = unsafe { &*receiver };
+    // SAFETY: Interrupts are disabled in hard-IRQ context.
+    receiver.upcall(unsafe { LocalInterruptDisabled::assume_disabled() });
 }

@@ -2,7 +2,7 @@
 
 //! Bindings generated from `bindings_helper.h`, for what `kernel::bindings` lacks.
 //!
-//! Not to be used outside of this folder.
+//! Not to be used outside of this directory.
 
 #![allow(
     clippy::all,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Input of bindgen for abstractions/bindings.rs. */
+/* The input of bindgen for bindings.rs. */
 #include <asm/cpufeature.h>
 #include <asm/acrn.h>
 #include <asm/hypervisor.h>

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that the hypervisor reads or writes by physical address.
+//! Kernel memory that the hypervisor reads or writes by physical address.
+//!
+//! [`kernel::dma::CoherentAllocation`] is for devices: it needs one, and its addresses are those of
+//! an IOMMU. A [`KBox`] is physically contiguous, but does not say so in its type.
 
 use super::{
     bindings,
@@ -32,19 +35,19 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// The memory is a `kmalloc` allocation, so it lies in the direct map and is physically contiguous. `phys` is
-/// its physical address.
+/// The memory is a `kmalloc` allocation, so it lies in the direct map and is physically
+/// contiguous. `phys` is its physical address.
 pub(crate) struct Contiguous<T> {
     value: KBox<T>,
     phys: u64,
-    _live: Counted,
+    _count: Counted,
 }
 
 impl<T: FromBytes> Contiguous<T> {
     /// Copies a `T` from user space. Bytes that `reader` does not have are zero.
     ///
-    /// Every byte is copied, padding included: the hypervisor gets what the user wrote and nothing
-    /// of the kernel's.
+    /// Copies every byte, padding included: the hypervisor sees the bytes that the user wrote and
+    /// none of the kernel's.
     pub(crate) fn from_user(mut reader: UserSliceReader) -> Result<Self> {
         let length = reader.len().min(size_of::<T>());
         let flags = if length < size_of::<T>() {
@@ -53,13 +56,13 @@ impl<T: FromBytes> Contiguous<T> {
             GFP_KERNEL_ACCOUNT
         };
         let mut memory = KBox::<T>::new_uninit(flags)?;
-        // SAFETY: The allocation has no less than `length` bytes, and `MaybeUninit<u8>` may hold any.
+        // SAFETY: The allocation has at least `length` bytes, and `MaybeUninit<u8>` may hold any.
         let bytes = unsafe {
             core::slice::from_raw_parts_mut(memory.as_mut_ptr().cast::<MaybeUninit<u8>>(), length)
         };
         reader.read_raw(bytes)?;
-        // SAFETY: `read_raw` initialised these bytes, the allocation the others, and any bytes are a
-        // valid `T: FromBytes`.
+        // SAFETY: `read_raw` initialised these bytes, the allocation the others, and any bytes are
+        // a valid `T: FromBytes`.
         let value = unsafe { memory.assume_init() };
         Ok(Self::of(value))
     }
@@ -72,22 +75,23 @@ impl<T> Contiguous<T> {
     }
 
     fn of(value: KBox<T>) -> Self {
-        // SAFETY: `KBox` is a `kmalloc` allocation, whose address lies in the direct map.
+        // SAFETY: A `KBox` is a `kmalloc` allocation, whose address lies in the direct map.
         let phys = unsafe { bindings::hsm_virt_to_phys(ptr::from_ref::<T>(&value).cast()) };
         // INVARIANT: As above; the allocation never moves.
         Self {
             value,
             phys,
-            _live: Counted::new(&object_count::BUFFERS),
+            _count: Counted::new(&object_count::BUFFERS),
         }
     }
 
-    /// Physical address of the value, for the hypervisor to read.
+    /// Returns the physical address of the value, which the hypervisor may read.
     pub(crate) fn phys(&self) -> u64 {
         self.phys
     }
 
-    /// Physical address of the value, for the hypervisor to write while it is borrowed.
+    /// Returns the physical address of the value, which the hypervisor may write while the value
+    /// is borrowed.
     pub(crate) fn phys_mut(&mut self) -> u64 {
         self.phys
     }
@@ -114,29 +118,31 @@ impl<T> DerefMut for Contiguous<T> {
 /// The memory is a `kmalloc` allocation that never moves.
 pub(crate) struct ContiguousVec<T> {
     entries: KVec<T>,
-    _live: Counted,
+    _count: Counted,
 }
 
 impl<T> ContiguousVec<T> {
-    /// Most bytes in one vector: what the page allocator gives without effort.
+    /// The largest vector in bytes. The page allocator provides this much without compaction.
     const MAX_BYTES: usize = 8 * PAGE_SIZE;
 
-    /// Allocates room for `wanted` entries, or for as many as are allowed.
+    /// Allocates room for `wanted` entries, or for as many as [`Self::MAX_BYTES`] allows.
     pub(crate) fn with_capacity_up_to(wanted: usize) -> Result<Self> {
         let capacity = wanted.clamp(1, Self::MAX_BYTES / size_of::<T>());
         Ok(Self {
-            // INVARIANT: `KVec` is a `kmalloc` allocation, and nothing here makes it grow.
+            // INVARIANT: A `KVec` is a `kmalloc` allocation, and nothing here makes it grow.
             entries: KVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?,
-            _live: Counted::new(&object_count::BUFFERS),
+            _count: Counted::new(&object_count::BUFFERS),
         })
     }
 
-    /// Entries that fit.
+    /// Returns the number of entries that fit.
     pub(crate) fn capacity(&self) -> usize {
         self.entries.capacity()
     }
 
-    /// Replaces the contents by `source`. `ENOSPC` if that does not fit.
+    /// Replaces the contents by `source`.
+    ///
+    /// Fails with `ENOSPC` if `source` has more entries than fit.
     pub(crate) fn refill(&mut self, source: impl Iterator<Item = T>) -> Result {
         self.entries.clear();
         for entry in source {
@@ -147,7 +153,7 @@ impl<T> ContiguousVec<T> {
         Ok(())
     }
 
-    /// Physical address of the first entry, for the hypervisor to read.
+    /// Returns the physical address of the first entry, which the hypervisor may read.
     pub(crate) fn phys(&self) -> u64 {
         // SAFETY: The address lies in the direct map by the type invariant.
         unsafe { bindings::hsm_virt_to_phys(self.entries.as_ptr().cast()) }

@@ -2,44 +2,42 @@
 
 //! CPUs that can be taken offline.
 //!
+//! [`CpuId`] names a CPU; the kernel crate has nothing to take one offline.
+//!
 //! C header: [`include/linux/cpu.h`](srctree/include/linux/cpu.h)
 
 use super::bindings as own;
 use kernel::{
     bindings,
+    cpu::CpuId,
     error::to_result,
+    fmt,
     prelude::*, //
 };
 
-/// The number of a CPU that can be taken offline and brought back.
-///
-/// # Invariants
-///
-/// Less than the number of possible CPUs.
+/// A CPU that can be taken offline and brought back online.
 #[derive(Clone, Copy)]
-pub(crate) struct HotplugCpu(u32);
+pub(crate) struct HotplugCpu(CpuId);
 
 impl HotplugCpu {
-    /// The CPU with that number, unless there is none, or it has to stay: as the first one, which
-    /// boots.
+    /// Returns the CPU with the number `number`.
+    ///
+    /// Returns `None` if there is no such CPU or it must stay online, as the boot CPU must.
     pub(crate) fn new(number: u64) -> Option<Self> {
         let number = u32::try_from(number).ok().filter(|number| *number != 0)?;
-        // SAFETY: No precondition.
-        if number >= unsafe { own::hsm_num_possible_cpus() } {
-            return None;
-        }
-        // INVARIANT: Checked above.
-        // SAFETY: No precondition: numbers of no CPU are not hot-pluggable.
-        unsafe { bindings::cpu_is_hotpluggable(number) }.then_some(Self(number))
+        let cpu = CpuId::from_u32(number)?;
+        // SAFETY: No precondition: CPUs that are not present are not hot-pluggable.
+        unsafe { bindings::cpu_is_hotpluggable(number) }.then_some(Self(cpu))
     }
 
-    /// Takes it offline, unless it is, and runs `action` before it can come back. Sleeps.
+    /// Takes the CPU offline unless it is offline, and runs `action` while it cannot come back.
     ///
-    /// Fails with `EBUSY` if another task brings it back at once.
+    /// Fails with `EBUSY` if another task brings it back at once, or as `remove_cpu()` of the
+    /// kernel does. Sleeps.
     pub(crate) fn while_offline(self, action: impl FnOnce(&OfflineCpu) -> Result) -> Result {
         if self.is_online() {
             // SAFETY: No precondition.
-            to_result(unsafe { bindings::remove_cpu(self.0) })?;
+            to_result(unsafe { bindings::remove_cpu(self.0.as_u32()) })?;
         }
         // SAFETY: Balanced below.
         unsafe { bindings::cpu_hotplug_disable() };
@@ -55,14 +53,20 @@ impl HotplugCpu {
     }
 
     fn is_online(self) -> bool {
-        // SAFETY: A possible CPU, by the type invariant.
-        unsafe { own::hsm_cpu_online(self.0) }
+        // SAFETY: Less than `nr_cpu_ids`, by the invariant of `CpuId`.
+        unsafe { own::hsm_cpu_online(self.0.as_u32()) }
     }
 
-    /// Brings it back. Sleeps.
+    /// Brings the CPU back online. Sleeps.
     pub(crate) fn bring_online(self) -> Result {
         // SAFETY: No precondition.
-        to_result(unsafe { bindings::add_cpu(self.0) })
+        to_result(unsafe { bindings::add_cpu(self.0.as_u32()) })
+    }
+}
+
+impl fmt::Display for HotplugCpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.as_u32(), f)
     }
 }
 
@@ -74,15 +78,9 @@ impl HotplugCpu {
 pub(crate) struct OfflineCpu(HotplugCpu);
 
 impl OfflineCpu {
-    /// The id of its local APIC.
+    /// Returns the id of the CPU's local APIC.
     pub(crate) fn lapic_id(&self) -> u32 {
-        // SAFETY: A possible CPU, by the invariant of `HotplugCpu`.
-        unsafe { own::hsm_cpu_lapic_id(self.0 .0) }
-    }
-}
-
-impl kernel::fmt::Display for HotplugCpu {
-    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
-        kernel::fmt::Display::fmt(&self.0, f)
+        // SAFETY: Less than `nr_cpu_ids`, by the invariant of `CpuId`.
+        unsafe { own::hsm_cpu_lapic_id(self.0 .0.as_u32()) }
     }
 }

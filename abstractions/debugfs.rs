@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Folders of debugfs with files that keep the module loaded while they are open.
+//! debugfs directories with files that keep the module loaded while they are open.
 //!
-//! The operations of [`kernel::debugfs`] name no owner: a file that is still open when its module
-//! goes would be closed by code that is not there any more.
+//! The file operations of [`kernel::debugfs`] have no owner: closing a file after its module was
+//! unloaded would run code that no longer exists.
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
@@ -32,68 +32,71 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A folder, for as long as this lives. If it could not be made, it and all below it are not there.
+/// A directory. Dropping it removes the directory and its files.
+///
+/// If debugfs could not create the directory, it and its files do not exist, and no function here
+/// fails.
 ///
 /// # Invariants
 ///
-/// The pointer is a folder of debugfs that is ours to remove, or one of debugfs's error pointers.
-pub(crate) struct Folder {
-    folder: *mut c_void,
-    _live: Counted,
+/// The pointer is a debugfs directory that is ours to remove, or one of debugfs's error pointers.
+pub(crate) struct Dir {
+    dir: *mut c_void,
+    _count: Counted,
 }
 
-// SAFETY: debugfs's functions may be called on any thread.
-unsafe impl Send for Folder {}
+// SAFETY: The functions of debugfs may be called on any thread.
+unsafe impl Send for Dir {}
 // SAFETY: As above.
-unsafe impl Sync for Folder {}
+unsafe impl Sync for Dir {}
 
-impl Folder {
-    /// Makes a folder at the top of debugfs.
+impl Dir {
+    /// Creates a directory at the root of debugfs.
     pub(crate) fn new(name: &CStr) -> Self {
-        Self::below(ptr::null_mut(), name)
+        Self::create(ptr::null_mut(), name)
     }
 
-    /// Makes a folder in `parent`, one of debugfs's pointers or null for the top.
-    fn below(parent: *mut c_void, name: &CStr) -> Self {
-        // SAFETY: The name is a C string, which is copied; the parent is as debugfs expects.
-        // INVARIANT: Made here, or an error.
-        let folder = unsafe { own::hsm_debugfs_folder(name.as_char_ptr(), parent) };
+    /// Creates a directory in `parent`: a pointer of debugfs, or null for the root.
+    fn create(parent: *mut c_void, name: &CStr) -> Self {
+        // SAFETY: debugfs copies the name, which is a C string, and checks the parent for errors.
+        // INVARIANT: Created here, or an error.
+        let dir = unsafe { own::hsm_debugfs_create_dir(name.as_char_ptr(), parent) };
         Self {
-            folder,
-            _live: Counted::new(&object_count::FOLDERS),
+            dir,
+            _count: Counted::new(&object_count::DIRECTORIES),
         }
     }
 
-    /// Adds the file `name`, that root can read and that shows `value`.
+    /// Creates the file `name`, which shows `value` to root.
     pub(crate) fn add_file<T: Display + Sync>(&self, name: &CStr, value: &'static T) {
-        // SAFETY: The value lives for ever.
-        unsafe { File::add(self, name, value) };
+        // SAFETY: The value lives forever.
+        unsafe { File::create(self, name, value) };
     }
 }
 
-impl Drop for Folder {
+impl Drop for Dir {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant. Waits for reads under way, of files below it too.
-        unsafe { own::hsm_debugfs_remove(self.folder) };
+        // SAFETY: By the type invariant. Waits for reads in progress of the files in it.
+        unsafe { own::hsm_debugfs_remove(self.dir) };
     }
 }
 
-/// A folder in another one, with one file that root can read and that shows a value.
-pub(crate) struct FolderWithFile<T: Display + Send + Sync + 'static> {
-    // First: while it is there, the file uses the value.
-    _folder: Folder,
-    _parent: Arc<Folder>,
+/// A directory in another one, with a single file that shows a value to root.
+pub(crate) struct DirWithFile<T: Display + Send + Sync + 'static> {
+    // Dropped first: while it exists, the file uses the value.
+    _dir: Dir,
+    _parent: Arc<Dir>,
     _value: Arc<T>,
 }
 
-impl<T: Display + Send + Sync + 'static> FolderWithFile<T> {
-    /// Makes the folder `name` in `parent`, with the file `file` that shows `value`.
-    pub(crate) fn new(parent: Arc<Folder>, name: &CStr, file: &CStr, value: Arc<T>) -> Self {
-        let folder = Folder::below(parent.folder, name);
-        // SAFETY: The value outlives the folder, which is dropped before it.
-        unsafe { File::add(&folder, file, &*value) };
+impl<T: Display + Send + Sync + 'static> DirWithFile<T> {
+    /// Creates the directory `name` in `parent`, and the file `file` in it, which shows `value`.
+    pub(crate) fn new(parent: Arc<Dir>, name: &CStr, file: &CStr, value: Arc<T>) -> Self {
+        let dir = Dir::create(parent.dir, name);
+        // SAFETY: The value outlives the directory, which is dropped before it.
+        unsafe { File::create(&dir, file, &*value) };
         Self {
-            _folder: folder,
+            _dir: dir,
             _parent: parent,
             _value: value,
         }
@@ -113,19 +116,19 @@ impl<T: Display + Sync + 'static> File<T> {
         ..pin_init::zeroed()
     };
 
-    /// Adds a file to `folder`.
+    /// Creates a file in `dir`.
     ///
     /// # Safety
     ///
-    /// `value` must live for as long as the folder.
-    unsafe fn add(folder: &Folder, name: &CStr, value: &T) {
-        // SAFETY: The name is a C string, the folder one by its invariant. The operations are a
-        // promoted constant, and expect an inode with a pointer to a `T`, which outlives the file by
-        // the contract of this function.
+    /// `value` must live for as long as the directory.
+    unsafe fn create(dir: &Dir, name: &CStr, value: &T) {
+        // SAFETY: The name is a C string, and the directory is valid by its invariant. The
+        // operations are a promoted constant. They expect an inode with a pointer to a `T`, which
+        // outlives the file by the contract of this function.
         unsafe {
-            own::hsm_debugfs_file(
+            own::hsm_debugfs_create_file(
                 name.as_char_ptr(),
-                folder.folder,
+                dir.dir,
                 ptr::from_ref(value).cast_mut().cast(),
                 ptr::from_ref(&Self::OPERATIONS).cast(),
             )
@@ -134,20 +137,21 @@ impl<T: Display + Sync + 'static> File<T> {
 
     /// # Safety
     ///
-    /// Called by debugfs, for a file that `add` made and that has not been removed.
+    /// Called by debugfs, for a file that `create` created and that has not been removed.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: Both are valid, and the inode has the pointer that `add` gave it.
+        // SAFETY: Both are valid, and the inode has the pointer that `create` gave it.
         unsafe { bindings::single_open(file, Some(Self::show), (*inode).i_private) }
     }
 
     /// # Safety
     ///
-    /// Called by the `seq_read` of a file that `open` opened. debugfs lets none begin once the file is
-    /// removed, and its removal waits for those under way.
+    /// Called by `seq_read` for a file that `open` opened. debugfs starts no read of a removed
+    /// file, and its removal waits for reads in progress.
     unsafe extern "C" fn show(file: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-        // SAFETY: The pointer that `open` passed on, to a value that is there until the file is removed.
+        // SAFETY: The pointer that `open` passed on, to a value that exists until the file is
+        // removed.
         let value = unsafe { &*(*file).private.cast::<T>() };
-        // SAFETY: Valid, and this thread's during the call.
+        // SAFETY: Valid, and used by this thread only during the call.
         seq_print!(unsafe { SeqFile::from_raw(file) }, "{}", value);
         0
     }

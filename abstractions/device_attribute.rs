@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Attributes of a device in sysfs.
+//! Write-only attributes of a device in sysfs.
+//!
+//! The kernel crate has no abstraction for attributes; [`kernel::configfs`] is the closest.
 //!
 //! C header: [`include/linux/device.h`](srctree/include/linux/device.h)
 
@@ -23,16 +25,16 @@ pub(crate) trait WriteOnlyAttribute {
     /// Name of the file.
     const NAME: &'static CStr;
 
-    /// Takes what was written, at most a page. Process context.
+    /// Handles a write of `text`, which is at most a page. Process context.
     fn store(text: &BStr) -> Result;
 }
 
-/// The C tables that lead to one attribute, to be put in a `static`.
+/// The C tables that lead to a single attribute. A value belongs in a `static`.
 ///
 /// # Invariants
 ///
-/// `groups` is a null-terminated list of `group`, which has a null-terminated list of `attribute`, all
-/// three in the same static.
+/// `groups` is a null-terminated list of `group`, which has a null-terminated list of `attribute`,
+/// all three in the same static.
 pub(crate) struct AttributeGroups {
     attribute: bindings::device_attribute,
     attributes: [*const bindings::attribute; 2],
@@ -44,24 +46,24 @@ pub(crate) struct AttributeGroups {
 unsafe impl Sync for AttributeGroups {}
 
 impl AttributeGroups {
-    /// Makes the tables for `T`; `place` is the static that they are put in.
-    pub(crate) const fn new<T: WriteOnlyAttribute>(place: &'static Self) -> Self {
+    /// Creates the tables for `T`. `this` is the static that holds them.
+    pub(crate) const fn new<T: WriteOnlyAttribute>(this: &'static Self) -> Self {
         let mut attribute: bindings::device_attribute = pin_init::zeroed();
         attribute.attr.name = as_char_ptr_in_const_context(T::NAME);
         attribute.attr.mode = 0o200;
         attribute.__bindgen_anon_2.store = Some(store::<T>);
         let mut group: bindings::attribute_group = pin_init::zeroed();
-        group.__bindgen_anon_2.attrs_const = (&raw const place.attributes).cast();
-        // INVARIANT: All pointers are to fields of `place`.
+        group.__bindgen_anon_2.attrs_const = (&raw const this.attributes).cast();
+        // INVARIANT: All pointers are to fields of `this`.
         Self {
             attribute,
-            attributes: [&raw const place.attribute.attr, ptr::null()],
+            attributes: [&raw const this.attribute.attr, ptr::null()],
             group,
-            groups: [&raw const place.group, ptr::null()],
+            groups: [&raw const this.group, ptr::null()],
         }
     }
 
-    /// The list for a device.
+    /// Returns the list in the form that a device takes.
     pub(super) fn as_ptr(&'static self) -> *mut *const bindings::attribute_group {
         (&raw const self.groups).cast_mut().cast()
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Event counters that user space made by `eventfd(2)`.
+//! Event counters that user space created by `eventfd(2)`.
+//!
+//! The kernel crate has no abstraction for them.
 //!
 //! C header: [`include/linux/eventfd.h`](srctree/include/linux/eventfd.h)
 
@@ -22,10 +24,10 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `context` is valid, and holds one reference of ours.
+/// `context` is valid, and this owns one reference to it.
 pub(crate) struct EventFd {
     context: NonNull<own::eventfd_ctx>,
-    _live: Counted,
+    _count: Counted,
 }
 
 // SAFETY: References and signals belong to no thread.
@@ -34,37 +36,43 @@ unsafe impl Send for EventFd {}
 unsafe impl Sync for EventFd {}
 
 impl EventFd {
-    /// The event counter that `file` is; `EINVAL` if it is something else.
+    /// Returns the event counter of `file`.
+    ///
+    /// Fails with `EINVAL` if `file` is not an eventfd.
     pub(crate) fn from_file(file: &LocalFile) -> Result<Self> {
         // SAFETY: The file is valid.
-        let context = from_err_ptr(unsafe { own::hsm_eventfd_from_file(file.as_ptr().cast()) })?;
-        // INVARIANT: The function took a reference, which is ours now.
+        let context = from_err_ptr(unsafe { own::hsm_eventfd_ctx_fileget(file.as_ptr().cast()) })?;
+        // INVARIANT: The function took the reference that this now owns.
         Ok(Self {
             context: NonNull::new(context).ok_or(EINVAL)?,
-            _live: Counted::new(&object_count::EVENTFDS),
+            _count: Counted::new(&object_count::EVENTFDS),
         })
     }
 
-    /// The event counter behind a file descriptor of the current task; `EBADF` or `EINVAL`.
+    /// Returns the event counter behind a file descriptor of the current task.
+    ///
+    /// Fails with `EBADF` if there is no such descriptor, and with `EINVAL` if it is not that of
+    /// an eventfd.
     pub(crate) fn from_fd(fd: u32) -> Result<Self> {
         Self::from_file(&*LocalFile::fget(fd)?)
     }
 
-    /// Adds 1 to the counter and wakes who waits for it. Any context in which a `spinlock_t` may be
-    /// taken.
+    /// Adds 1 to the counter and wakes its waiters.
+    ///
+    /// Any context in which a `spinlock_t` may be taken.
     pub(crate) fn signal(&self) {
-        // SAFETY: Valid by the type invariant. No bits are added to the wake-up's `EPOLLIN`.
+        // SAFETY: Valid by the type invariant. The mask adds no bits to the wake-up's `EPOLLIN`.
         unsafe { own::eventfd_signal_mask(self.context.as_ptr(), 0) };
     }
 
-    /// The pointer, for calls to C.
+    /// Returns the pointer, for calls to C.
     pub(super) fn as_ptr(&self) -> *mut own::eventfd_ctx {
         self.context.as_ptr()
     }
 }
 
 impl PartialEq for EventFd {
-    /// Whether both are the same counter.
+    /// Returns whether both are the same counter.
     fn eq(&self, other: &Self) -> bool {
         self.context == other.context
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A call for each signal of an eventfd, made where the signal is.
+//! A callback for each signal of an eventfd, called from within the signal.
+//!
+//! [`kernel::sync::poll`] is for files that are polled; this is for a driver that polls a file.
 //!
 //! C headers: [`include/linux/wait.h`](srctree/include/linux/wait.h),
 //! [`include/linux/poll.h`](srctree/include/linux/poll.h)
@@ -33,54 +35,54 @@ use kernel::{
 const EPOLLIN: usize = 0x001;
 const EPOLLHUP: usize = 0x010;
 
-/// Who is called.
+/// A receiver of the signals of an eventfd.
 ///
-/// Both functions are called with the counter's lock held and interrupts disabled: they may not
-/// sleep, and may not use an eventfd.
+/// Both functions are called with the counter's lock held, which is a `spinlock_t`: they may
+/// neither sleep nor use an eventfd.
 pub(crate) trait Listener: Send + Sync {
-    /// The counter is not 0. If it returns true, the event is taken off the counter.
+    /// Handles a signal: the counter is not 0. If this returns true, the counter is reset to 0.
     fn signalled(&self) -> bool;
 
-    /// The last file of the eventfd was closed: user space will not signal it any more.
+    /// Handles the close of the eventfd's last file. User space cannot signal it any more.
     fn hung_up(&self);
 }
 
-/// A [`Listener`] hooked to an eventfd, for as long as this lives.
+/// A [`Listener`] on the wait queue of an eventfd. Dropping it takes the listener off the queue.
 ///
 /// # Invariants
 ///
 /// `entry` is on the wait queue `queue`, which is that of `eventfd`; or `queue` is null.
 #[pin_data(PinnedDrop)]
-pub(crate) struct EventFdHook<T: Listener + 'static> {
+pub(crate) struct EventFdNotifier<T: Listener + 'static> {
     listener: T,
     #[pin]
     entry: Opaque<bindings::wait_queue_entry>,
-    /// Written once, by `enqueue`, before the hook can be shared.
+    /// Written once, by `enqueue`, before the notifier is shared.
     queue: UnsafeCell<*mut bindings::wait_queue_head>,
     eventfd: EventFd,
-    _live: Counted,
+    _count: Counted,
 }
 
-// SAFETY: The entry is used by the wait queue's functions only, which lock; the rest is `Send`.
-unsafe impl<T: Listener + 'static> Send for EventFdHook<T> {}
-// SAFETY: `queue` does not change any more once the hook is shared; the rest is `Sync`.
-unsafe impl<T: Listener + 'static> Sync for EventFdHook<T> {}
+// SAFETY: Only the functions of the wait queue use the entry, and they lock; the rest is `Send`.
+unsafe impl<T: Listener + 'static> Send for EventFdNotifier<T> {}
+// SAFETY: `queue` does not change once the notifier is shared; the rest is `Sync`.
+unsafe impl<T: Listener + 'static> Sync for EventFdNotifier<T> {}
 
-/// What `vfs_poll` hands to [`EventFdHook::enqueue`].
+/// The table that `vfs_poll` passes to [`EventFdNotifier::enqueue`].
 #[repr(C)]
 struct PollTable<T: Listener + 'static> {
     table: bindings::poll_table,
-    hook: *const EventFdHook<T>,
+    notifier: *const EventFdNotifier<T>,
 }
 
-impl<T: Listener + 'static> EventFdHook<T> {
-    /// Hooks `listener` to the eventfd that `file` is (`EINVAL` if it is something else). Process
-    /// context.
+impl<T: Listener + 'static> EventFdNotifier<T> {
+    /// Puts `listener` on the wait queue of the eventfd `file`. Process context.
     ///
-    /// An event from before is still on the counter: see [`Self::take_event`].
+    /// The listener is not called for an event that is on the counter already; see
+    /// [`Self::take_event`]. Fails with `EINVAL` if `file` is not an eventfd.
     pub(crate) fn new(file: &LocalFile, listener: T) -> Result<Pin<KBox<Self>>> {
         let eventfd = EventFd::from_file(file)?;
-        let hook = KBox::pin_init(
+        let notifier = KBox::pin_init(
             pin_init!(Self {
                 listener,
                 entry <- Opaque::ffi_init(|slot: *mut bindings::wait_queue_entry| {
@@ -94,7 +96,7 @@ impl<T: Listener + 'static> EventFdHook<T> {
                 // INVARIANT: On no queue yet.
                 queue: UnsafeCell::new(ptr::null_mut()),
                 eventfd,
-                _live: Counted::new(&object_count::IRQFDS),
+                _count: Counted::new(&object_count::IRQFDS),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
@@ -103,63 +105,62 @@ impl<T: Listener + 'static> EventFdHook<T> {
                 _qproc: Some(Self::enqueue),
                 _key: !0,
             },
-            hook: &raw const *hook,
+            notifier: &raw const *notifier,
         };
-        // SAFETY: The file is valid; the table lives on this stack and is used in the call only.
+        // SAFETY: The file is valid. The table lives on this stack and is used in the call only.
         unsafe { own::hsm_vfs_poll(file.as_ptr().cast(), (&raw mut table.table).cast()) };
-        Ok(hook)
+        Ok(notifier)
     }
 
-    /// Called by the file's `poll`.
-    ///
     /// # Safety
     ///
-    /// `table` must be that of a [`PollTable`], and `queue` the file's.
+    /// Called by the `poll` of a file. `table` must be that of a [`PollTable`], and `queue` that of
+    /// the file.
     unsafe extern "C" fn enqueue(
         _file: *mut bindings::file,
         queue: *mut bindings::wait_queue_head,
         table: *mut bindings::poll_table,
     ) {
-        // SAFETY: The table is the first field of the `PollTable` in `new`, whose hook is alive.
-        let hook = unsafe { &*(*table.cast::<PollTable<T>>()).hook };
-        // SAFETY: `new` has not returned, so nobody else uses the field. An eventfd has one queue,
-        // so this is called once.
+        // SAFETY: The table is the first field of the `PollTable` in `new`, whose notifier is
+        // alive.
+        let notifier = unsafe { &*(*table.cast::<PollTable<T>>()).notifier };
+        // SAFETY: `new` has not returned, so nothing else uses the field. An eventfd has one
+        // queue, so this is called once.
         // INVARIANT: The entry is put on the queue below. The queue is part of the counter, which
-        // `eventfd` keeps.
-        unsafe { *hook.queue.get() = queue };
+        // `eventfd` keeps alive.
+        unsafe { *notifier.queue.get() = queue };
         // SAFETY: The entry is initialised and pinned; `drop` takes it off.
-        unsafe { bindings::add_wait_queue(queue, hook.entry.get()) };
+        unsafe { bindings::add_wait_queue(queue, notifier.entry.get()) };
     }
 
-    /// Called by a wake-up of the wait queue, with its lock held.
-    ///
     /// # Safety
     ///
-    /// `entry` must be that of a hook which is alive.
+    /// Called by a wake-up of the wait queue, with its lock held. `entry` must be that of a
+    /// notifier that is alive.
     unsafe extern "C" fn wake(
         entry: *mut bindings::wait_queue_entry,
         _mode: c_uint,
         _flags: c_int,
         key: *mut c_void,
     ) -> c_int {
-        // SAFETY: The entry is that of a hook, which takes it off under the queue's lock, held here,
-        // before it goes.
-        let hook = unsafe { &*container_of!(entry.cast::<Opaque<_>>(), Self, entry) };
+        // SAFETY: The entry is that of a notifier, which takes it off under the queue's lock, held
+        // here, before it is freed.
+        let notifier = unsafe { &*container_of!(entry.cast::<Opaque<_>>(), Self, entry) };
         let events = key as usize;
-        if events & EPOLLIN != 0 && hook.listener.signalled() {
+        if events & EPOLLIN != 0 && notifier.listener.signalled() {
             let mut count = 0;
             // SAFETY: The counter is valid, and its lock, which is the queue's, is held.
-            unsafe { own::eventfd_ctx_do_read(hook.eventfd.as_ptr(), &raw mut count) };
+            unsafe { own::eventfd_ctx_do_read(notifier.eventfd.as_ptr(), &raw mut count) };
         }
         if events & EPOLLHUP != 0 {
-            hook.listener.hung_up();
+            notifier.listener.hung_up();
         }
         0
     }
 
-    /// Takes an event off the counter; whether there was one. Process context.
+    /// Resets the counter to 0. Returns whether it was not 0. Process context.
     pub(crate) fn take_event(&self) -> bool {
-        // SAFETY: Written before the hook could be shared.
+        // SAFETY: Written before the notifier was shared.
         let queue = unsafe { *self.queue.get() };
         if queue.is_null() {
             return false;
@@ -168,25 +169,25 @@ impl<T: Listener + 'static> EventFdHook<T> {
         unsafe { own::hsm_eventfd_take(self.eventfd.as_ptr(), queue.cast()) != 0 }
     }
 
-    /// Who is called.
+    /// Returns the listener.
     pub(crate) fn listener(&self) -> &T {
         &self.listener
     }
 
-    /// What it is hooked to.
+    /// Returns the eventfd.
     pub(crate) fn eventfd(&self) -> &EventFd {
         &self.eventfd
     }
 }
 
 #[pinned_drop]
-impl<T: Listener + 'static> PinnedDrop for EventFdHook<T> {
+impl<T: Listener + 'static> PinnedDrop for EventFdNotifier<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Nobody shares the hook any more.
+        // SAFETY: Nothing else refers to the notifier any more.
         let queue = unsafe { *self.queue.get() };
         if !queue.is_null() {
-            // SAFETY: The entry is on this queue, by the type invariant. The queue's lock, taken in
-            // the call, waits for a wake-up under way.
+            // SAFETY: The entry is on this queue, by the type invariant. The call takes the
+            // queue's lock, and so waits for a wake-up in progress.
             unsafe { bindings::remove_wait_queue(queue, self.entry.get()) };
         }
     }

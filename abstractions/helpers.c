@@ -84,14 +84,14 @@ int hsm_dev_mem_locked_down(void)
 	return security_locked_down(LOCKDOWN_DEV_MEM);
 }
 
-void hsm_mmu_interval_set_seq(void *notifier, unsigned long sequence)
+void hsm_mmu_interval_set_seq(void *notifier, unsigned long seq)
 {
-	mmu_interval_set_seq(notifier, sequence);
+	mmu_interval_set_seq(notifier, seq);
 }
 
-bool hsm_mmu_interval_read_retry(void *notifier, unsigned long sequence)
+bool hsm_mmu_interval_read_retry(void *notifier, unsigned long seq)
 {
-	return mmu_interval_read_retry(notifier, sequence);
+	return mmu_interval_read_retry(notifier, seq);
 }
 
 void hsm_cond_resched(void)
@@ -109,7 +109,7 @@ __poll_t hsm_vfs_poll(void *file, void *table)
 	return vfs_poll(file, table);
 }
 
-struct eventfd_ctx *hsm_eventfd_from_file(void *file)
+struct eventfd_ctx *hsm_eventfd_ctx_fileget(void *file)
 {
 	return eventfd_ctx_fileget(file);
 }
@@ -122,28 +122,28 @@ u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue)
 
 	spin_lock_irqsave(lock, flags);
 	eventfd_ctx_do_read(context, &count);
-	/* There is room again for who waits to write. */
+	/* A writer that waits for room can go on. */
 	if (count)
 		wake_up_locked_poll((wait_queue_head_t *)queue, EPOLLOUT);
 	spin_unlock_irqrestore(lock, flags);
 	return count;
 }
 
-void *hsm_debugfs_folder(const char *name, void *parent)
+void *hsm_debugfs_create_dir(const char *name, void *parent)
 {
 	return debugfs_create_dir(name, parent);
 }
 
-void hsm_debugfs_file(const char *name, void *folder, void *data,
-		      const void *operations)
+void hsm_debugfs_create_file(const char *name, void *dir, void *data,
+			     const void *operations)
 {
-	debugfs_create_file(name, 0400, folder, data,
+	debugfs_create_file(name, 0400, dir, data,
 			    (const struct file_operations *)operations);
 }
 
-void hsm_debugfs_remove(void *folder)
+void hsm_debugfs_remove(void *dir)
 {
-	debugfs_remove(folder);
+	debugfs_remove(dir);
 }
 
 void *hsm_kthread_create(int (*main)(void *data), void *data, const char *name)
@@ -199,7 +199,7 @@ void hsm_pci_clear_master(void *function)
 	pci_clear_master(function);
 }
 
-int hsm_pci_reset(void *function)
+int hsm_pci_reset_function(void *function)
 {
 	return pci_reset_function(function);
 }
@@ -217,16 +217,11 @@ void hsm_pci_clear_master(void *function)
 {
 }
 
-int hsm_pci_reset(void *function)
+int hsm_pci_reset_function(void *function)
 {
 	return -ENOTTY;
 }
 #endif
-
-u32 hsm_num_possible_cpus(void)
-{
-	return num_possible_cpus();
-}
 
 bool hsm_cpu_online(u32 cpu)
 {
@@ -235,11 +230,11 @@ bool hsm_cpu_online(u32 cpu)
 
 u32 hsm_cpu_lapic_id(u32 cpu)
 {
-	/* By the MADT: cpu_data() is filled in when the CPU starts. */
+	/* From the MADT: cpu_data() is filled in when the CPU starts. */
 	return cpu_physical_id(cpu);
 }
 
-bool hsm_log_allowed(void)
+bool hsm_ratelimit(void)
 {
 	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL,
 				      DEFAULT_RATELIMIT_BURST);

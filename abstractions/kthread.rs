@@ -2,11 +2,17 @@
 
 //! Kernel threads that do a piece of work each time they are woken.
 //!
+//! [`kernel::workqueue`] has no workers of FIFO priority, and on PREEMPT_RT hard-IRQ context may not
+//! queue work.
+//!
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
 use super::{
     bindings as own,
-    swait_queue::SimpleWaitQueue, //
+    swait_queue::{
+        new_swait_queue,
+        SwaitQueue, //
+    },
 };
 use core::ptr::{
     self,
@@ -19,7 +25,6 @@ use kernel::{
         c_void, //
     },
     prelude::*,
-    static_lock_class,
     sync::{
         atomic::{
             ordering,
@@ -29,20 +34,21 @@ use kernel::{
     },
 };
 
-/// What a thread does.
+/// The work of a thread.
 pub(crate) trait Work: Send + Sync + 'static {
     /// The thread's name, of at most 15 characters.
     const NAME: &'static CStr;
 
-    /// Runs in the thread, in process context, at least once after each [`KernelThread::wake`].
+    /// Does the work. Called in the thread, at least once after each [`KThread::wake`]. Process
+    /// context.
     fn run(&self);
 }
 
-/// How a thread is scheduled at first; user space may change it (`chrt`).
+/// The initial scheduling policy of a thread. User space may change it (`chrt`).
 pub(crate) enum Policy {
-    /// As user space is.
+    /// `SCHED_OTHER`, as for user space.
     Normal,
-    /// As the threads of interrupts are on PREEMPT_RT.
+    /// `SCHED_FIFO`, as for interrupt threads on PREEMPT_RT.
     #[cfg_attr(not(CONFIG_PREEMPT_RT), expect(dead_code))]
     Fifo,
 }
@@ -52,37 +58,36 @@ struct Shared<W: Work> {
     work: W,
     woken: Atomic<bool>,
     #[pin]
-    sleeper: SimpleWaitQueue,
+    wait_queue: SwaitQueue,
 }
 
-/// A thread, for as long as this lives. Dropping it waits for the work under way; process context.
+/// A kernel thread. Dropping it waits for work in progress and ends the thread. Process context.
 ///
 /// # Invariants
 ///
-/// `task` is a thread that runs [`Self::main`] on `shared` and that nobody else stops.
-pub(crate) struct KernelThread<W: Work> {
+/// `task` is a thread that runs [`Self::main`] on `shared`, and only `drop` stops it.
+pub(crate) struct KThread<W: Work> {
     task: NonNull<c_void>,
     shared: Arc<Shared<W>>,
 }
 
 // SAFETY: The task may be woken and stopped by any thread; the rest is `Send` and `Sync`.
-unsafe impl<W: Work> Send for KernelThread<W> {}
+unsafe impl<W: Work> Send for KThread<W> {}
 // SAFETY: As above.
-unsafe impl<W: Work> Sync for KernelThread<W> {}
+unsafe impl<W: Work> Sync for KThread<W> {}
 
-impl<W: Work> KernelThread<W> {
+impl<W: Work> KThread<W> {
     /// Starts a thread. Process context.
     pub(crate) fn start(work: W, policy: Policy) -> Result<Self> {
         let shared = Arc::pin_init(
             pin_init!(Shared {
                 work,
                 woken: Atomic::new(false),
-                // The class is the same for all threads.
-                sleeper <- SimpleWaitQueue::new(c"kernel_thread", static_lock_class!()),
+                wait_queue <- new_swait_queue!("kthread"),
             }),
             GFP_KERNEL,
         )?;
-        // SAFETY: `shared` is there until the thread has ended, by `drop`.
+        // SAFETY: `shared` exists until the thread has ended, by `drop`.
         let task = from_err_ptr(unsafe {
             own::hsm_kthread_create(
                 Some(Self::main),
@@ -95,47 +100,47 @@ impl<W: Work> KernelThread<W> {
             task: NonNull::new(task).ok_or(ENOMEM)?,
             shared,
         };
-        // SAFETY: The thread is there, by the type invariant.
+        // SAFETY: The thread exists, by the type invariant.
         unsafe { own::hsm_kthread_begin(thread.task.as_ptr(), matches!(policy, Policy::Fifo)) };
         Ok(thread)
     }
 
-    /// Has the thread do its work. Any context, hard-IRQ context on PREEMPT_RT included.
+    /// Makes the thread run its work. Any context, hard-IRQ context on PREEMPT_RT included.
     pub(crate) fn wake(&self) {
-        // If it was woken before and has not begun since, it is on its way.
+        // A thread that was woken before and has not begun since runs anyway.
         if !self.shared.woken.xchg(true, ordering::Full) {
-            self.shared.sleeper.wake_one();
+            self.shared.wait_queue.wake_one();
         }
     }
 
-    /// The thread.
+    /// The function of the thread.
     ///
     /// # Safety
     ///
-    /// `shared` must be a `Shared<W>` that is there until this returns.
+    /// `shared` must be a `Shared<W>` that exists until this returns.
     unsafe extern "C" fn main(shared: *mut c_void) -> c_int {
         // SAFETY: By the contract of this function.
         let shared = unsafe { &*shared.cast::<Shared<W>>() };
         // SAFETY: This is a kernel thread.
-        let is_over = || unsafe { own::hsm_kthread_should_stop() };
-        while !is_over() {
-            // Full: the work sees what was there before the wake-up.
+        let should_stop = || unsafe { own::hsm_kthread_should_stop() };
+        while !should_stop() {
+            // Full: the work sees all that was written before the wake-up.
             if shared.woken.xchg(false, ordering::Full) {
                 shared.work.run();
                 continue;
             }
-            // Kernel threads get no signals.
+            // Kernel threads receive no signals.
             let _ = shared
-                .sleeper
-                .wait_interruptible(|| shared.woken.load(ordering::Relaxed) || is_over());
+                .wait_queue
+                .wait_interruptible(|| shared.woken.load(ordering::Relaxed) || should_stop());
         }
         0
     }
 }
 
-impl<W: Work> Drop for KernelThread<W> {
+impl<W: Work> Drop for KThread<W> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant nobody has stopped it. Waits for its end.
+        // SAFETY: Not stopped before, by the type invariant. Waits for the end of the thread.
         unsafe { own::hsm_kthread_stop(self.task.as_ptr()) };
     }
 }

@@ -1,67 +1,75 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pinned pages that others than the kernel and its processes may reach, by physical address.
+//! Pinned pages that are lent: others than the kernel and its processes may access them by
+//! physical address.
+//!
+//! The kernel crate has no abstraction for pages that another kernel uses.
 
-use super::pinned_pages::{
-    PinnedPages,
-    Run, //
+use super::{
+    page_run::PageRun,
+    pinned_pages::PinnedPages, //
 };
-use core::mem::ManuallyDrop;
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop, //
+};
 use kernel::prelude::*;
 
-/// A value of such a type proves that pages which were lent are reached by their borrower no more.
+/// A proof that the borrower of lent pages accesses them no more.
 ///
 /// # Safety
 ///
-/// A value must exist only where that is known of the pages that [`LentPages::take_back`] is called for
-/// with it: neither a CPU nor a device has a translation that leads to them.
+/// A value of such a type must exist only if neither a CPU nor a device has a translation that
+/// leads to the pages for which [`LentPages::take_back`] is called with it.
 pub(crate) unsafe trait Returned {}
 
-/// Pages whose physical addresses were given to the hypervisor.
+/// Pages whose physical addresses were passed to the hypervisor.
 ///
-/// To drop it without [`Returned`] leaks the pins, and what was charged for them: the borrower may still
-/// write to the pages, which nothing else may get then.
+/// Dropping this without [`Returned`] leaks the pins and their charge: the borrower may still write
+/// to the pages, which must not be used for anything else then.
 pub(crate) struct LentPages(ManuallyDrop<PinnedPages>);
 
-/// A part of [`LentPages`], physically contiguous.
+/// A physically contiguous part of [`LentPages`].
 #[derive(Clone, Copy)]
 pub(crate) struct LentRun<'a> {
-    run: Run,
-    _pages: core::marker::PhantomData<&'a LentPages>,
+    run: PageRun,
+    _pages: PhantomData<&'a LentPages>,
 }
 
 impl LentRun<'_> {
-    /// Physical address of the first byte.
+    /// Returns the physical address of the first byte.
     pub(crate) fn phys(self) -> u64 {
         self.run.phys()
     }
 
-    /// Bytes.
+    /// Returns the length in bytes.
     pub(crate) fn len(self) -> u64 {
         self.run.len()
     }
 }
 
 impl LentPages {
-    /// Pages that are lent from now on.
+    /// Lends `pages`.
     pub(crate) fn new(pages: PinnedPages) -> Self {
         Self(ManuallyDrop::new(pages))
     }
 
-    /// The runs, in the order of the user addresses.
+    /// Returns the runs, in the order of the user addresses.
     pub(crate) fn runs(&self) -> impl ExactSizeIterator<Item = LentRun<'_>> + Clone {
         self.0.runs().iter().map(|run| LentRun {
             run: *run,
-            _pages: core::marker::PhantomData,
+            _pages: PhantomData,
         })
     }
 
-    /// Takes the pages from page number `at` on out of `self`. `EINVAL` if one of the parts would be empty.
+    /// Splits off the pages from page number `at` on.
+    ///
+    /// Fails with `EINVAL` if one of the parts would be empty.
     pub(crate) fn split_off(&mut self, at: u64) -> Result<Self> {
         self.0.split_off(at).map(Self::new)
     }
 
-    /// The pages, of which the borrower has let go: they are unpinned when they are dropped.
+    /// Takes the pages back. Dropping the result unpins them.
     pub(crate) fn take_back(self, _proof: &impl Returned) -> PinnedPages {
         ManuallyDrop::into_inner(self.0)
     }

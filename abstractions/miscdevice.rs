@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A misc device that has attributes from the first uevent on.
+//! A misc device with attributes that exist before its first uevent.
+//!
+//! [`kernel::miscdevice::MiscDeviceRegistration`] has no attributes.
 //!
 //! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)
 
@@ -17,12 +19,13 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A registration of a misc device, as [`kernel::miscdevice::MiscDeviceRegistration`] is one.
+/// A registration of a misc device. Dropping it deregisters the device.
 ///
 /// # Invariants
 ///
 /// - `inner` is a registered `struct miscdevice` made by [`MiscDeviceOptions::into_raw`].
-/// - The layout is that of `MiscDeviceRegistration`, to which the kernel crate casts its pointer.
+/// - The layout is that of [`kernel::miscdevice::MiscDeviceRegistration`], to which the kernel
+///   crate casts the pointer.
 #[repr(transparent)]
 #[pin_data(PinnedDrop)]
 pub(crate) struct MiscDeviceWithAttributes<T> {
@@ -37,7 +40,7 @@ unsafe impl<T> Send for MiscDeviceWithAttributes<T> {}
 unsafe impl<T> Sync for MiscDeviceWithAttributes<T> {}
 
 impl<T: MiscDevice> MiscDeviceWithAttributes<T> {
-    /// Registers a misc device. From then on user space may open it.
+    /// Returns an initialiser that registers a misc device. User space may open it from then on.
     pub(crate) fn register(
         options: MiscDeviceOptions,
         attributes: Option<&'static AttributeGroups>,
@@ -50,7 +53,8 @@ impl<T: MiscDevice> MiscDeviceWithAttributes<T> {
                 }
                 // SAFETY: The slot is valid for writes.
                 unsafe { slot.write(device) };
-                // SAFETY: The device was just made, is pinned, and is deregistered by `drop`.
+                // SAFETY: The device was initialised above, is pinned, and is deregistered by
+                // `drop`.
                 // INVARIANT: Registered if this succeeds.
                 to_result(unsafe { bindings::misc_register(slot) })
             }),

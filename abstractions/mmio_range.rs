@@ -2,7 +2,10 @@
 
 //! Physical addresses of devices.
 //!
-//! C header: [`include/linux/ioport.h`](srctree/include/linux/ioport.h),
+//! [`kernel::io::resource`] requests regions for a driver's own use; these ranges may belong to
+//! another driver, or to none. [`kernel::security`] has no `security_locked_down()`.
+//!
+//! C headers: [`include/linux/ioport.h`](srctree/include/linux/ioport.h),
 //! [`include/linux/security.h`](srctree/include/linux/security.h)
 
 use super::bindings as own;
@@ -11,21 +14,21 @@ use kernel::{
     prelude::*, //
 };
 
-/// A range of physical addresses in which the kernel has none of its RAM.
+/// A range of physical addresses that contains none of the kernel's RAM.
 ///
 /// # Invariants
 ///
-/// `start + len` does not overflow. When the range was made, no page of it was system RAM.
+/// `start + len` does not overflow. No page of the range was system RAM when it was created.
 pub(crate) struct MmioRange {
     start: u64,
     len: u64,
 }
 
 impl MmioRange {
-    /// `len` bytes from the physical address `start`.
+    /// Returns the range of `len` bytes from the physical address `start`.
     ///
-    /// Fails with `EINVAL` if the range wraps, with `EPERM` if the kernel uses any of it as RAM, or if it
-    /// is locked down so that user space may not choose physical addresses.
+    /// Fails with `EINVAL` if the range wraps, and with `EPERM` if the kernel uses any of it as
+    /// RAM or is locked down so that user space may not choose physical addresses.
     pub(crate) fn new(start: u64, len: u64) -> Result<Self> {
         start.checked_add(len).ok_or(EINVAL)?;
         let bytes = usize::try_from(len).map_err(|_| EINVAL)?;
@@ -39,12 +42,12 @@ impl MmioRange {
         Ok(Self { start, len })
     }
 
-    /// Physical address of the first byte.
+    /// Returns the physical address of the first byte.
     pub(crate) fn phys(&self) -> u64 {
         self.start
     }
 
-    /// Bytes.
+    /// Returns the length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Word of changes to the mappings of a range of user addresses, before they are made.
+//! Users of a range of a process's address space that must stop before its mapping changes.
 //!
-//! C header: [`include/linux/mmu_notifier.h`](srctree/include/linux/mmu_notifier.h)
+//! [`kernel::mm`] has no notifiers.
+//!
+//! C header: [`include/linux/mmu_notifier.h`](srctree/include/linux/mmu_notifier.h), and
+//! [`Documentation/mm/mmu_notifier.rst`](srctree/Documentation/mm/mmu_notifier.rst)
 
 use super::{
     bindings as own,
@@ -16,8 +19,8 @@ use super::{
     },
 };
 use kernel::{
-    alloc::flags::GFP_KERNEL_ACCOUNT,
     bindings,
+    container_of,
     error::to_result,
     ffi::c_ulong,
     page::PAGE_SIZE,
@@ -29,89 +32,94 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A user of what a range of user addresses is mapped to.
-pub(crate) trait Watcher: Send + Sync + 'static {
-    /// What the lock guards that uses are made under.
+/// A user of the memory to which a range of user addresses is mapped.
+pub(crate) trait Invalidate: Send + Sync + 'static {
+    /// The state that the lock of all uses guards.
     type State: Send + Unpin + 'static;
 
-    /// What is mapped changes: stops the use, before it returns. Called with the lock held.
-    fn stop(&self, state: &mut Self::State);
+    /// Stops the use before the mapping changes. Called with the lock held.
+    fn invalidate(&self, state: &mut Self::State);
 }
 
-/// A [`Watcher`] of a range of user addresses, for as long as this lives. To drop it waits for calls of
-/// [`Watcher::stop`], and so must not be done under their lock.
+/// A notifier for a range of user addresses. Dropping it waits for calls of
+/// [`Invalidate::invalidate`] in progress, so it must not be dropped under their lock.
 ///
 /// # Invariants
 ///
 /// `notifier` is inserted, for `pages` pages from `start`.
 #[pin_data(PinnedDrop)]
-pub(crate) struct MmWatch<T: Watcher> {
-    watcher: T,
+pub(crate) struct MmuIntervalNotifier<T: Invalidate> {
+    user: T,
     lock: Arc<Mutex<T::State>>,
     start: usize,
     pages: usize,
     #[pin]
     notifier: Opaque<bindings::mmu_interval_notifier>,
-    _live: Counted,
+    _count: Counted,
 }
 
-// SAFETY: The notifier's functions may be called on any thread; the rest is `Send`.
-unsafe impl<T: Watcher> Send for MmWatch<T> {}
+// SAFETY: The functions of the notifier may be called on any thread; the rest is `Send`.
+unsafe impl<T: Invalidate> Send for MmuIntervalNotifier<T> {}
 // SAFETY: As above; the rest is `Sync`.
-unsafe impl<T: Watcher> Sync for MmWatch<T> {}
+unsafe impl<T: Invalidate> Sync for MmuIntervalNotifier<T> {}
 
-/// What a range was mapped to when [`MmWatch::look_up`] looked.
-pub(crate) struct Found<'a, T: Watcher> {
-    watch: &'a MmWatch<T>,
+/// The memory that [`MmuIntervalNotifier::follow_pfnmap`] found, and the notifier's sequence number
+/// at that time.
+pub(crate) struct Followed<'a, T: Invalidate> {
+    notifier: &'a MmuIntervalNotifier<T>,
     pfns: PfnRange,
-    sequence: c_ulong,
+    seq: c_ulong,
 }
 
-/// What a range is mapped to, and is watched for changes.
-pub(crate) struct WatchedPfns<'a>(&'a PfnRange);
+/// Memory to which the range of a notifier is mapped right now.
+pub(crate) struct NotifiedPfns<'a>(&'a PfnRange);
 
-impl WatchedPfns<'_> {
-    /// Physical address of the first byte.
+impl NotifiedPfns<'_> {
+    /// Returns the physical address of the first byte.
     pub(crate) fn phys(&self) -> u64 {
         self.0.phys()
     }
 
-    /// Bytes.
+    /// Returns the length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.0.len()
     }
 }
 
-impl<T: Watcher> MmWatch<T> {
+impl<T: Invalidate> MmuIntervalNotifier<T> {
     const OPERATIONS: bindings::mmu_interval_notifier_ops = bindings::mmu_interval_notifier_ops {
         invalidate: Some(Self::invalidate),
         invalidate_start: None,
         invalidate_finish: None,
     };
 
-    /// Watches `pages` pages from the user address `start` of the current task. Takes the mmap lock.
+    /// Inserts a notifier for `pages` pages from the user address `start` of the current task.
     ///
-    /// Uses are made under `lock`. The mmap lock may be held when it is taken: under it that lock may not
-    /// be taken, nor memory allocated that the kernel would have to make free.
+    /// Uses are made under `lock`.
+    ///
+    /// # Context
+    ///
+    /// Process context. Takes the mmap lock. `lock` may be taken with the mmap lock held, so the
+    /// mmap lock must not be taken under `lock`, nor memory allocated that needs reclaim.
     pub(crate) fn new(
         start: usize,
         pages: usize,
         lock: Arc<Mutex<T::State>>,
-        watcher: T,
+        user: T,
     ) -> Result<Pin<KBox<Self>>> {
         let task = current!();
         let mm = task.mm().ok_or(ESRCH)?;
         let len = pages.checked_mul(PAGE_SIZE).ok_or(EINVAL)?;
         KBox::try_pin_init(
             try_pin_init!(Self {
-                watcher,
+                user,
                 lock,
                 start,
                 pages,
                 notifier <- Opaque::try_ffi_init(|slot: *mut bindings::mmu_interval_notifier| {
-                    // SAFETY: The slot is valid for writes, and pinned; `drop` takes the notifier
-                    // off. The operations are a promoted constant. `watcher` and `lock`, which they
-                    // use, were initialised before.
+                    // SAFETY: The slot is valid for writes and pinned; `drop` removes the
+                    // notifier. The operations are a promoted constant. They use `user` and
+                    // `lock`, which were initialised before.
                     // INVARIANT: Inserted here.
                     to_result(unsafe {
                         bindings::mmu_interval_notifier_insert(
@@ -123,27 +131,29 @@ impl<T: Watcher> MmWatch<T> {
                         )
                     })
                 }),
-                _live: Counted::new(&object_count::WATCHES),
+                _count: Counted::new(&object_count::NOTIFIERS),
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
-    /// Looks at what the range is mapped to, as [`pfnmap::look_up`]. Called by a task of the process that
-    /// the range is of. Sleeps until changes under way are over.
-    pub(crate) fn look_up(&self, write: bool) -> Result<Found<'_, T>> {
+    /// Returns the memory to which the range is mapped, as [`pfnmap::follow_pfnmap`].
+    ///
+    /// The current task must belong to the process of the range. Sleeps until changes in progress
+    /// are over.
+    pub(crate) fn follow_pfnmap(&self, write: bool) -> Result<Followed<'_, T>> {
         // SAFETY: Inserted, by the type invariant.
-        let sequence = unsafe { bindings::mmu_interval_read_begin(self.notifier.get()) };
-        Ok(Found {
-            watch: self,
-            pfns: pfnmap::look_up(self.start, self.pages, write)?,
-            sequence,
+        let seq = unsafe { bindings::mmu_interval_read_begin(self.notifier.get()) };
+        Ok(Followed {
+            notifier: self,
+            pfns: pfnmap::follow_pfnmap(self.start, self.pages, write)?,
+            seq,
         })
     }
 
     /// Runs `action` under the lock.
     pub(crate) fn with<R>(&self, action: impl FnOnce(&T, &mut T::State) -> R) -> R {
-        action(&self.watcher, &mut self.lock.lock())
+        action(&self.user, &mut self.lock.lock())
     }
 
     /// # Safety
@@ -152,46 +162,47 @@ impl<T: Watcher> MmWatch<T> {
     unsafe extern "C" fn invalidate(
         notifier: *mut bindings::mmu_interval_notifier,
         range: *const bindings::mmu_notifier_range,
-        sequence: c_ulong,
+        seq: c_ulong,
     ) -> bool {
-        // SAFETY: The notifier is that of an `MmWatch`, which stays while it is inserted.
-        let watch =
-            unsafe { &*kernel::container_of!(notifier.cast::<Opaque<_>>(), Self, notifier) };
+        // SAFETY: The notifier is that of an `MmuIntervalNotifier`, which exists while it is
+        // inserted.
+        let this = unsafe { &*container_of!(notifier.cast::<Opaque<_>>(), Self, notifier) };
         // SAFETY: The kernel passes a valid range.
         let range = unsafe { &*range };
         if range.flags & bindings::MMU_NOTIFIER_RANGE_BLOCKABLE == 0 {
             return false;
         }
-        let mut state = watch.lock.lock();
-        // SAFETY: Called for this notifier, under the lock that `commit` holds.
-        unsafe { own::hsm_mmu_interval_set_seq(notifier.cast(), sequence) };
-        // Soft-dirty tracking changes neither page nor access.
+        let mut state = this.lock.lock();
+        // SAFETY: Called for this notifier, under the lock that `commit` takes.
+        unsafe { own::hsm_mmu_interval_set_seq(notifier.cast(), seq) };
+        // Soft-dirty tracking changes neither the page nor the access to it.
         if range.event != bindings::mmu_notifier_event_MMU_NOTIFY_SOFT_DIRTY {
-            watch.watcher.stop(&mut state);
+            this.user.invalidate(&mut state);
         }
         true
     }
 }
 
-impl<T: Watcher> Found<'_, T> {
-    /// Runs `action` under the lock, unless what was found has changed since.
+impl<T: Invalidate> Followed<'_, T> {
+    /// Runs `action` under the lock. Returns `None` if the mapping has changed meanwhile.
     pub(crate) fn commit<R>(
         &self,
-        action: impl FnOnce(&T, &mut T::State, WatchedPfns<'_>) -> R,
+        action: impl FnOnce(&T, &mut T::State, NotifiedPfns<'_>) -> R,
     ) -> Option<R> {
-        let watch = self.watch;
-        let mut state = watch.lock.lock();
-        // SAFETY: Inserted, by the type invariant. `invalidate` sets the number under the same lock.
+        let this = self.notifier;
+        let mut state = this.lock.lock();
+        // SAFETY: Inserted, by the type invariant. `invalidate` sets the number under the same
+        // lock.
         let changed =
-            unsafe { own::hsm_mmu_interval_read_retry(watch.notifier.get().cast(), self.sequence) };
-        (!changed).then(|| action(&watch.watcher, &mut state, WatchedPfns(&self.pfns)))
+            unsafe { own::hsm_mmu_interval_read_retry(this.notifier.get().cast(), self.seq) };
+        (!changed).then(|| action(&this.user, &mut state, NotifiedPfns(&self.pfns)))
     }
 }
 
 #[pinned_drop]
-impl<T: Watcher> PinnedDrop for MmWatch<T> {
+impl<T: Invalidate> PinnedDrop for MmuIntervalNotifier<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Inserted, by the type invariant. Waits for calls under way.
+        // SAFETY: Inserted, by the type invariant. Waits for calls in progress.
         unsafe { bindings::mmu_interval_notifier_remove(self.notifier.get()) };
     }
 }

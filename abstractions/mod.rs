@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Safe types over kernel facilities that the kernel crate has no abstraction for.
+//! Safe types over kernel facilities for which the kernel crate has no abstraction.
 //!
-//! All raw bindings of the driver are used here, and nowhere else. Each file is written as it could
-//! stand in `rust/kernel/`.
+//! All raw bindings of the driver are used in this directory and nowhere else. Each file is
+//! written as if it were part of `rust/kernel/`, and says at its head which abstraction of the
+//! kernel crate comes close and why that one does not serve.
 
 pub(crate) mod acrn_guest;
 mod bindings;
@@ -19,6 +20,7 @@ pub(crate) mod miscdevice;
 pub(crate) mod mmio_range;
 pub(crate) mod mmu_interval_notifier;
 pub(crate) mod object_count;
+pub(crate) mod page_run;
 pub(crate) mod pci;
 pub(crate) mod pfnmap;
 pub(crate) mod pinned_pages;

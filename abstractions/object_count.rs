@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The number of objects of each kind, to find leaks.
+//! The number of objects of each type, to find leaks.
 //!
-//! The kernel's allocator counts by size, and all of the kernel's users of a size together. These numbers are
-//! the driver's own: when a VM is gone they are what they were before it was created.
+//! The kernel's allocator counts by size, and all users of a size together. These counts are the
+//! driver's own: once a VM is gone they are what they were before it was created.
 //!
-//! A number is exact only while no command is under way: counts are relaxed, and each is read by itself.
+//! A count is exact only while no command is in progress: counts are relaxed, and each is read by
+//! itself.
 
 use kernel::{
     fmt,
@@ -16,7 +17,7 @@ use kernel::{
     },
 };
 
-/// The number of live objects of one kind.
+/// The number of objects of one type.
 pub(crate) struct Count {
     name: &'static str,
     number: Atomic<i64>,
@@ -30,8 +31,8 @@ impl Count {
         }
     }
 
-    /// Adds `number`, which may be negative. For objects that are parts of a larger one, like pages; others
-    /// have a [`Counted`].
+    /// Adds `number`, which may be negative. For objects that are parts of a larger one, such as
+    /// pages; other objects have a field of type [`Counted`].
     pub(super) fn change(&self, number: i64) {
         self.number.add(number, ordering::Relaxed);
     }
@@ -41,7 +42,7 @@ macro_rules! counts {
     ($($(#[$doc:meta])* $count:ident = $name:literal;)*) => {
         $($(#[$doc])* pub(crate) static $count: Count = Count::new($name);)*
 
-        impl fmt::Display for LiveObjects {
+        impl fmt::Display for AllCounts {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 for count in [$(&$count),*] {
                     let number = count.number.load(ordering::Relaxed);
@@ -53,47 +54,47 @@ macro_rules! counts {
     };
 }
 
-/// Shows all kinds, one `name number` a line.
-pub(crate) struct LiveObjects;
+/// Displays all counts, as one `name number` per line.
+pub(crate) struct AllCounts;
 
 counts! {
     /// Open files of the device.
     FILES = "files";
     /// User VMs.
     VMS = "vms";
-    /// Folders of debugfs.
-    FOLDERS = "folders";
-    /// Pages of I/O requests.
+    /// debugfs directories.
+    DIRECTORIES = "directories";
+    /// Request pages.
     REQUEST_PAGES = "request_pages";
-    /// Device models as clients.
+    /// Ioreq clients.
     CLIENTS = "clients";
-    /// Entries of tables of ioeventfds. One that is assigned is in one table for the upcall and in another for
-    /// changes.
+    /// Entries of ioeventfd tables. An assigned ioeventfd is in two tables: that of the upcall and
+    /// that of changes.
     IOEVENTFDS = "ioeventfds";
-    /// Hooks on eventfds.
+    /// Eventfd notifiers.
     IRQFDS = "irqfds";
     /// References to event counters.
     EVENTFDS = "eventfds";
     /// Segments of guest memory.
     MAPPINGS = "mappings";
-    /// Pieces of pinned memory that the hypervisor maps or that are parked.
+    /// Groups of pins that the hypervisor maps or that are parked.
     PINS = "pins";
     /// Pinned pages.
     PINNED_PAGES = "pinned_pages";
-    /// Ranges of user addresses that are watched.
-    WATCHES = "watches";
-    /// Pieces of memory that the hypervisor reads or writes.
+    /// MMU interval notifiers.
+    NOTIFIERS = "notifiers";
+    /// Buffers that the hypervisor reads or writes.
     BUFFERS = "buffers";
     /// References to PCI functions.
     PCI_FUNCTIONS = "pci_functions";
 }
 
-/// As a field, counts its object: from [`Counted::new`] until it is dropped. An object that is forgotten stays
-/// counted.
+/// A field of a counted object: the object is counted from [`Counted::new`] until it is dropped. An
+/// object that is leaked stays counted.
 pub(crate) struct Counted(&'static Count);
 
 impl Counted {
-    /// Counts one more.
+    /// Counts one more object.
     pub(crate) fn new(count: &'static Count) -> Self {
         count.change(1);
         Self(count)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI functions by their address, without a driver.
+//! PCI functions by their address, without a driver for them.
+//!
+//! [`kernel::pci::Device`] is for the driver that is bound to a device.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
@@ -19,12 +21,12 @@ use kernel::{
     prelude::*, //
 };
 
-/// Address of a PCI function in domain 0.
+/// The address of a PCI function in domain 0.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PciAddress(u16);
 
 impl PciAddress {
-    /// Bus in bits 15:8, device in 7:3, function in 2:0.
+    /// Returns the address with bus in bits 15:8, device in bits 7:3 and function in bits 2:0.
     pub(crate) fn from_bdf(bdf: u16) -> Self {
         Self(bdf)
     }
@@ -41,36 +43,37 @@ impl fmt::Display for PciAddress {
 ///
 /// # Invariants
 ///
-/// The pointer is valid, and holds one reference of ours.
+/// The pointer is valid, and this owns one reference to it.
 pub(crate) struct PciFunction {
     device: NonNull<c_void>,
-    _live: Counted,
+    _count: Counted,
 }
 
 impl PciFunction {
-    /// The function with that address, if the kernel knows it. Process context.
+    /// Returns the function with the address `address`, if the kernel knows it. Process context.
     pub(crate) fn get(address: PciAddress) -> Option<Self> {
         // SAFETY: No precondition.
-        // INVARIANT: The function takes a reference, which is ours now.
+        // INVARIANT: The function takes the reference that this now owns.
         let device = NonNull::new(unsafe { own::hsm_pci_get(address.0) })?;
         Some(Self {
             device,
-            _live: Counted::new(&object_count::PCI_FUNCTIONS),
+            _count: Counted::new(&object_count::PCI_FUNCTIONS),
         })
     }
 
-    /// Has the function begin no more transactions, by its command register.
+    /// Clears bus mastering: the function starts no more transactions.
     pub(crate) fn clear_master(&self) {
         // SAFETY: Valid by the type invariant.
         unsafe { own::hsm_pci_clear_master(self.device.as_ptr()) };
     }
 
-    /// Resets the function by whichever method it has; its configuration space stays as it was. Sleeps.
+    /// Resets the function by any method that it has, and restores its configuration space.
+    /// Sleeps.
     ///
-    /// Fails with `ENOTTY` if there is no way to reset it alone.
+    /// Fails with `ENOTTY` if the function cannot be reset alone.
     pub(crate) fn reset(&self) -> Result {
-        // SAFETY: Valid by the type invariant; process context with no lock of the device held.
-        to_result(unsafe { own::hsm_pci_reset(self.device.as_ptr()) })
+        // SAFETY: Valid by the type invariant. Process context, with no lock of the device held.
+        to_result(unsafe { own::hsm_pci_reset_function(self.device.as_ptr()) })
     }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! User addresses that are mapped to physical memory without `struct page`s, such as device memory.
+//! User addresses that are mapped to physical memory without `struct page`, such as device memory.
+//!
+//! [`kernel::mm`] finds the area of an address, but not the memory that it is mapped to.
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
@@ -19,44 +21,53 @@ use kernel::{
     prelude::*, //
 };
 
-/// Pages looked at before another task may run.
+/// Pages looked up before another task may run.
 const PAGES_PER_TURN: usize = 512;
 
-/// Physically contiguous memory without counted pages, as it was mapped at the moment of [`look_up`].
+/// Physically contiguous memory without counted pages, as it was mapped at the time of
+/// [`follow_pfnmap`].
 pub(crate) struct PfnRange {
     first: u64,
     pages: usize,
 }
 
 impl PfnRange {
-    /// Physical address of the first byte.
+    /// Returns the physical address of the first byte.
     pub(crate) fn phys(&self) -> u64 {
         self.first << PAGE_SHIFT
     }
 
-    /// Bytes.
+    /// Returns the length in bytes.
     pub(crate) fn len(&self) -> u64 {
         (self.pages as u64) << PAGE_SHIFT
     }
 }
 
-/// Whether the user address `start` of the current task is in a `VM_PFNMAP` area. Takes the mmap lock.
-pub(crate) fn is_pfn_mapped(start: usize) -> Result<bool> {
+/// Returns whether the user address `start` of the current task is in a `VM_PFNMAP` area. Takes
+/// the mmap lock.
+pub(crate) fn is_pfnmap(start: usize) -> Result<bool> {
     let task = current!();
     let mmap = task.mm().ok_or(ESRCH)?.mmap_read_lock();
     let area = mmap.vma_lookup(start);
     Ok(area.is_some_and(|area| area.flags() & flags::PFNMAP != 0))
 }
 
-/// The physical memory behind `pages` pages from the user address `start` of the current task.
+/// Returns the physical memory to which `pages` pages from the user address `start` of the current
+/// task are mapped.
 ///
-/// Fails with `EFAULT` if `start` is not in a `VM_PFNMAP` area, with `EINVAL` if the area ends too soon,
-/// has nothing mapped, or is not physically contiguous, with `EFAULT` if `write` is asked for and a page is
-/// read-only, or is counted memory, which may be freed while it is mapped; with `EINTR` if the task is
-/// killed. Takes the mmap lock.
+/// The result holds until the mapping changes; see [`super::mmu_interval_notifier`].
 ///
-/// What was found holds until the mapping is changed: see [`super::mmu_interval_notifier`].
-pub(crate) fn look_up(start: usize, pages: usize, write: bool) -> Result<PfnRange> {
+/// # Errors
+///
+/// - `EFAULT` if `start` is not in a `VM_PFNMAP` area, if `write` is set and a page is read-only,
+///   or if a page is counted memory, which may be freed while it is mapped.
+/// - `EINVAL` if the area ends too soon, has unmapped pages, or is not physically contiguous.
+/// - `EINTR` if the task was killed.
+///
+/// # Context
+///
+/// Process context. Takes the mmap lock.
+pub(crate) fn follow_pfnmap(start: usize, pages: usize, write: bool) -> Result<PfnRange> {
     let task = current!();
     let mmap = task.mm().ok_or(ESRCH)?.mmap_read_lock();
     let area = mmap.vma_lookup(start).ok_or(EFAULT)?;
@@ -77,10 +88,10 @@ pub(crate) fn look_up(start: usize, pages: usize, write: bool) -> Result<PfnRang
             address: start + page * PAGE_SIZE,
             ..Default::default()
         };
-        // SAFETY: The area is valid and the address in it, while the mmap lock is held.
+        // SAFETY: The area is valid and contains the address while the mmap lock is held.
         to_result(unsafe { bindings::follow_pfnmap_start(&raw mut args) })?;
         let (pfn, writable) = (args.pfn as u64, args.writable);
-        // SAFETY: Pairs with the call above, which was successful.
+        // SAFETY: Pairs with the call above, which succeeded.
         unsafe { bindings::follow_pfnmap_end(&raw mut args) };
 
         // SAFETY: No precondition.

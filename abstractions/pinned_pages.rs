@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! User pages pinned for long, kept as physically contiguous runs.
+//! User pages pinned for a long time, kept as physically contiguous runs.
+//!
+//! The kernel crate has no abstraction for pinned user pages.
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h), and
 //! [`Documentation/core-api/pin_user_pages.rst`](srctree/Documentation/core-api/pin_user_pages.rst)
@@ -8,6 +10,7 @@
 use super::{
     bindings as own,
     object_count::PINNED_PAGES,
+    page_run::PageRun,
     sched::{
         cond_resched,
         cond_resched_killable, //
@@ -28,85 +31,19 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// Pages asked for in one call of the page-table walker, or given back in one: one page of pointers.
+/// Pages that one call looks up in page tables or unpins: one page of pointers.
 const PAGES_PER_CALL: usize = 512;
 
-/// A physically contiguous run of pages of one kind, packed so that scattered memory costs 8 bytes a page.
-#[derive(Clone, Copy)]
-pub(crate) struct Run(u64);
-
-impl Run {
-    /// x86-64 has at most 52 bits of physical address, so 40 of page frame number (Intel SDM 3A,
-    /// 4.1.4); the rest counts pages, and tells their kind.
-    const PFN_BITS: u32 = 40;
-    const ONE_PAGE: u64 = 1 << Self::PFN_BITS;
-    const HUGETLB: u64 = 1 << (u64::BITS - 1);
-    const MAX_PAGES: u64 = Self::HUGETLB / Self::ONE_PAGE - 1;
-
-    /// `pages` pages, at most [`Self::MAX_PAGES`].
-    fn new(pfn: u64, pages: u64, is_hugetlb: bool) -> Self {
-        let kind = if is_hugetlb { Self::HUGETLB } else { 0 };
-        Self(kind | (pages << Self::PFN_BITS) | pfn)
-    }
-
-    /// Both as one, if `next` continues `self`.
-    fn joined(self, next: Self) -> Option<Self> {
-        let pages = self.pages() + next.pages();
-        (pages <= Self::MAX_PAGES
-            && self.is_hugetlb() == next.is_hugetlb()
-            && self.pfn() + self.pages() == next.pfn())
-        .then(|| Self::new(self.pfn(), pages, self.is_hugetlb()))
-    }
-
-    /// The first `pages` pages, and the rest. Neither may be empty.
-    fn split_at(self, pages: u64) -> Option<(Self, Self)> {
-        let rest = self.pages().checked_sub(pages)?;
-        let part = |pfn, pages| Self::new(pfn, pages, self.is_hugetlb());
-        (pages > 0 && rest > 0).then(|| (part(self.pfn(), pages), part(self.pfn() + pages, rest)))
-    }
-
-    fn pfn(self) -> u64 {
-        self.0 & (Self::ONE_PAGE - 1)
-    }
-
-    fn pages(self) -> u64 {
-        (self.0 & !Self::HUGETLB) >> Self::PFN_BITS
-    }
-
-    fn is_hugetlb(self) -> bool {
-        self.0 & Self::HUGETLB != 0
-    }
-
-    /// Pages that count as locked memory: hugetlb pages are reserved for their user already.
-    fn charged_pages(self) -> u64 {
-        if self.is_hugetlb() {
-            0
-        } else {
-            self.pages()
-        }
-    }
-
-    /// Physical address of the first byte.
-    pub(crate) fn phys(self) -> u64 {
-        self.pfn() << PAGE_SHIFT
-    }
-
-    /// Bytes.
-    pub(crate) fn len(self) -> u64 {
-        self.pages() << PAGE_SHIFT
-    }
-}
-
-/// Pages charged to `mm->locked_vm`, as `mlock` would.
+/// Pages charged to `mm->locked_vm`, as by `mlock`.
 ///
-/// A task with `CAP_IPC_LOCK` may go beyond `RLIMIT_MEMLOCK`, but is charged as well.
+/// A task with `CAP_IPC_LOCK` may exceed `RLIMIT_MEMLOCK`, but is charged as well.
 struct LockedMemory {
     mm: ARef<Mm>,
     pages: usize,
 }
 
 impl LockedMemory {
-    /// None, to be charged to the current task.
+    /// Returns a charge of 0 pages to the current task.
     fn none() -> Result<Self> {
         Ok(Self {
             mm: ARef::from(&**current!().mm().ok_or(ESRCH)?),
@@ -114,7 +51,7 @@ impl LockedMemory {
         })
     }
 
-    /// Charges more. `ENOMEM` beyond `RLIMIT_MEMLOCK`.
+    /// Charges more pages. Fails with `ENOMEM` beyond `RLIMIT_MEMLOCK`.
     fn charge(&mut self, pages: usize) -> Result {
         // SAFETY: The pointer is valid while `mm` is held.
         to_result(unsafe { bindings::account_locked_vm(self.mm.as_raw(), pages, true) })?;
@@ -122,7 +59,7 @@ impl LockedMemory {
         Ok(())
     }
 
-    /// Hands over what was charged for `pages` pages, or all if that is less.
+    /// Splits off the charge of `pages` pages, or all of it if that is less.
     fn split_off(&mut self, pages: usize) -> Self {
         let pages = pages.min(self.pages);
         self.pages -= pages;
@@ -135,35 +72,44 @@ impl LockedMemory {
 
 impl Drop for LockedMemory {
     fn drop(&mut self) {
-        // SAFETY: The pointer is valid while `mm` is held; the pages were charged to it.
+        // SAFETY: The pointer is valid while `mm` is held. The pages were charged to it.
         unsafe { bindings::account_locked_vm(self.mm.as_raw(), self.pages, false) };
     }
 }
 
-/// User pages, pinned writable for as long as this lives. They are marked dirty when it goes,
-/// because the hypervisor and its VMs write to them behind the kernel's back.
+/// User pages, pinned writable.
 ///
-/// To drop it takes long if it is large, sleeps, and takes the mmap lock.
+/// Dropping this marks the pages dirty, because the hypervisor and its VMs write to them without
+/// the kernel's knowledge, and unpins them. That may take long, sleeps, and takes the mmap lock.
 ///
 /// # Invariants
 ///
-/// Each page of each run holds one pin of `FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE`, and is counted.
+/// Each page of each run has one pin (`FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE`) of ours, and is
+/// counted.
 pub(crate) struct PinnedPages {
-    runs: KVVec<Run>,
+    runs: KVVec<PageRun>,
     charge: LockedMemory,
 }
 
 impl PinnedPages {
-    /// Pins `pages` pages from the user address `start` of the current task.
+    /// Pins `pages` pages from the user address `start` of the current task, and charges them.
     ///
-    /// `start` must be page-aligned. Fails with `EFAULT` where the range is not writable memory,
-    /// with `ENOMEM` beyond `RLIMIT_MEMLOCK`, from which hugetlb pages are exempt, with `EINTR` if the
-    /// task is killed; nothing stays pinned then. Process context.
+    /// `start` must be page-aligned. If this fails, no page stays pinned.
+    ///
+    /// # Errors
+    ///
+    /// - `EFAULT` if a page is not writable memory.
+    /// - `ENOMEM` beyond `RLIMIT_MEMLOCK`, which hugetlb pages do not count against.
+    /// - `EINTR` if the task was killed.
+    ///
+    /// # Context
+    ///
+    /// Process context. Takes the mmap lock.
     pub(crate) fn pin(start: usize, pages: usize) -> Result<Self> {
         Self::pin_and(start, pages, LockedMemory::charge)
     }
 
-    /// The same without a charge, to look which pages these are: to be dropped soon.
+    /// Pins pages without a charge, to find out which pages they are. To be dropped soon.
     pub(crate) fn pin_uncharged(start: usize, pages: usize) -> Result<Self> {
         Self::pin_and(start, pages, |_, _| Ok(()))
     }
@@ -189,11 +135,11 @@ impl PinnedPages {
             let mut charged = 0;
             while let Some(mut run) = found.take_run() {
                 if found.is_empty() {
-                    with_folio += run.take_rest_of_hugetlb((pages - done) as u64);
+                    with_folio += run.pin_rest_of_hugetlb_folio((pages - done) as u64);
                 }
                 done += run.0.pages() as usize;
                 charged += run.0.charged_pages() as usize;
-                // One page of the next hugetlb folio is enough.
+                // A single page leads to all others of its hugetlb folio.
                 wanted = if run.0.is_hugetlb() {
                     1
                 } else {
@@ -223,7 +169,9 @@ impl PinnedPages {
         Ok(())
     }
 
-    /// Takes the pages from page number `at` on out of `self`. `EINVAL` if one of the parts would be empty.
+    /// Splits off the pages from page number `at` on.
+    ///
+    /// Fails with `EINVAL` if one of the parts would be empty.
     pub(crate) fn split_off(&mut self, at: u64) -> Result<Self> {
         let mut left = at;
         let mut index = 0;
@@ -235,21 +183,21 @@ impl PinnedPages {
             index += 1;
         }
         let (whole, others) = self.runs.split_at_checked(index).ok_or(EINVAL)?;
-        let (&first, behind) = others.split_first().ok_or(EINVAL)?;
+        let (&first, rest) = others.split_first().ok_or(EINVAL)?;
         let cut = first.split_at(left);
         if whole.is_empty() && cut.is_none() {
             return Err(EINVAL);
         }
-        // Both anew: neither keeps room for what it does not have.
+        // Two new vectors, so that neither keeps room that it does not need.
         let (mut head, mut tail) = (KVVec::new(), KVVec::new());
         head.reserve(whole.len() + 1, GFP_KERNEL_ACCOUNT)?;
-        tail.reserve(behind.len() + 1, GFP_KERNEL_ACCOUNT)?;
+        tail.reserve(rest.len() + 1, GFP_KERNEL_ACCOUNT)?;
         head.extend_from_slice(whole, GFP_KERNEL_ACCOUNT)?;
         if let Some((before, _)) = cut {
             head.push(before, GFP_KERNEL_ACCOUNT)?;
         }
         tail.push(cut.map_or(first, |(_, after)| after), GFP_KERNEL_ACCOUNT)?;
-        tail.extend_from_slice(behind, GFP_KERNEL_ACCOUNT)?;
+        tail.extend_from_slice(rest, GFP_KERNEL_ACCOUNT)?;
         let charged: u64 = tail.iter().map(|run| run.charged_pages()).sum();
         let charge = self.charge.split_off(charged as usize);
         // INVARIANT: `head` and `tail` have each page of `self.runs` once.
@@ -257,17 +205,18 @@ impl PinnedPages {
         Ok(Self { runs: tail, charge })
     }
 
-    /// The runs, in the order of the user addresses.
-    pub(crate) fn runs(&self) -> &[Run] {
+    /// Returns the runs, in the order of the user addresses.
+    pub(crate) fn runs(&self) -> &[PageRun] {
         &self.runs
     }
 
-    /// Kernel address of the first page, valid for one page and for the life of `self`.
+    /// Returns the kernel address of the first page, which is valid for one page and as long as
+    /// `self` exists.
     ///
-    /// User space and whoever got the physical address may write there at any time.
+    /// User space and the hypervisor may write to the page at any time.
     pub(crate) fn first_page(&self) -> Option<NonNull<u8>> {
         let run = self.runs.first()?;
-        // SAFETY: The run's pages exist and are pinned, by the type invariant. x86-64 has no
+        // SAFETY: The pages of the run exist and are pinned, by the type invariant. x86-64 has no
         // highmem: each page has an address in the direct map.
         let address = unsafe { own::hsm_page_address(own::hsm_pfn_to_page(run.pfn())) };
         NonNull::new(address.cast())
@@ -277,26 +226,32 @@ impl PinnedPages {
 impl Drop for PinnedPages {
     fn drop(&mut self) {
         for run in self.runs.iter() {
-            // INVARIANT: The pins move out of `runs`, which goes.
+            // INVARIANT: The pins move out of `runs`, which is freed.
             drop(PinnedRun(*run));
         }
     }
 }
 
-/// One run, pinned: what [`PinnedPages`] is made of.
+// SAFETY: Pins and the charge belong to no thread.
+unsafe impl Send for PinnedPages {}
+// SAFETY: `&PinnedPages` gives access to plain values and an address only.
+unsafe impl Sync for PinnedPages {}
+
+/// A pinned run.
 ///
 /// # Invariants
 ///
-/// Each page holds one pin of `FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE`, and is counted.
-struct PinnedRun(Run);
+/// Each page has one pin (`FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE`) of ours, and is counted.
+struct PinnedRun(PageRun);
 
 impl PinnedRun {
-    /// Pins what is behind the last page in its hugetlb folio, if it is in one, until there are `most` pages.
-    /// Returns how many were added.
+    /// Pins the pages that follow the last page in its hugetlb folio, if it is in one, until the
+    /// run has `most` pages. Returns the number of pages added.
     ///
-    /// The last page must just have been found in page tables. A hugetlb folio has one entry there for all of its
-    /// pages: whoever may write to one of them may write to the next ones at the next addresses.
-    fn take_rest_of_hugetlb(&mut self, most: u64) -> u64 {
+    /// The last page must just have been found in page tables. A single entry there maps all pages
+    /// of a hugetlb folio: a process that may write to one of them may write to those that follow
+    /// at the addresses that follow.
+    fn pin_rest_of_hugetlb_folio(&mut self, most: u64) -> u64 {
         let run = self.0;
         if !run.is_hugetlb() {
             return 0;
@@ -310,7 +265,7 @@ impl PinnedRun {
         };
         PINNED_PAGES.change(more as i64);
         // INVARIANT: These pages follow the last one, and were pinned.
-        self.0 = Run::new(run.pfn(), run.pages() + more, true);
+        self.0 = PageRun::new(run.pfn(), run.pages() + more, true);
         more
     }
 }
@@ -323,7 +278,7 @@ impl Drop for PinnedRun {
                 Some((part, behind)) => (part, Some(behind)),
                 None => (run, None),
             };
-            // SAFETY: The run's pages exist and hold one pin each, by the type invariant.
+            // SAFETY: The pages of the run exist and have one pin each, by the type invariant.
             unsafe {
                 bindings::unpin_user_page_range_dirty_lock(
                     own::hsm_pfn_to_page(part.pfn()).cast(),
@@ -338,15 +293,16 @@ impl Drop for PinnedRun {
     }
 }
 
-/// Pinned pages, as they were found in page tables.
+/// Pinned pages, as found in page tables.
 ///
 /// # Invariants
 ///
-/// The pages in the slice hold one pin each, and are counted.
+/// The pages in the slice have one pin each, and are counted.
 struct FoundPages<'a>(&'a [*mut bindings::page]);
 
 impl<'a> FoundPages<'a> {
-    /// Pins as many pages from the user address `start` on as `room` has room for, or less, but at least one.
+    /// Pins at least one page from the user address `start` on, and at most as many as fit in
+    /// `room`.
     fn pin(start: usize, room: &'a mut [*mut bindings::page]) -> Result<Self> {
         // SAFETY: There is room for so many pointers.
         let got = unsafe {
@@ -362,7 +318,7 @@ impl<'a> FoundPages<'a> {
             return Err(EFAULT);
         }
         PINNED_PAGES.change(got.into());
-        // INVARIANT: Pinned, and counted, just now.
+        // INVARIANT: Pinned and counted above.
         Ok(Self(room.get(..got as usize).ok_or(EINVAL)?))
     }
 
@@ -370,12 +326,12 @@ impl<'a> FoundPages<'a> {
         self.0.is_empty()
     }
 
-    /// Takes the first of them that are a run.
+    /// Takes the longest run at the beginning.
     fn take_run(&mut self) -> Option<PinnedRun> {
         let first = self.0.first()?.cast();
         let mut is_hugetlb = false;
-        // SAFETY: The pages are pinned, by the type invariant. The C function does not change the array; its
-        // parameter is not `const` for want of a qualifier.
+        // SAFETY: The pages are pinned, by the type invariant. The C function does not change the
+        // array; its parameter merely lacks `const`.
         let (pfn, pages) = unsafe {
             let pages = self.0.as_ptr().cast_mut().cast();
             (
@@ -385,20 +341,15 @@ impl<'a> FoundPages<'a> {
         };
         // INVARIANT: The pins move from the slice to the run.
         self.0 = self.0.get(pages..)?;
-        Some(PinnedRun(Run::new(pfn, pages as u64, is_hugetlb)))
+        Some(PinnedRun(PageRun::new(pfn, pages as u64, is_hugetlb)))
     }
 }
 
 impl Drop for FoundPages<'_> {
     fn drop(&mut self) {
-        // SAFETY: The pages in the slice hold one pin each. The C function does not change the
-        // array; its parameter is not `const` for want of a qualifier.
+        // SAFETY: The pages in the slice have one pin each. The C function does not change the
+        // array; its parameter merely lacks `const`.
         unsafe { bindings::unpin_user_pages(self.0.as_ptr().cast_mut(), self.0.len()) };
         PINNED_PAGES.change(-(self.0.len() as i64));
     }
 }
-
-// SAFETY: Pins and the charge belong to no thread.
-unsafe impl Send for PinnedPages {}
-// SAFETY: `&PinnedPages` gives plain values and an address only.
-unsafe impl Sync for PinnedPages {}

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Log lines that user space can cause, and so must not be able to flood the log with.
+//! Rate-limited log lines, for those that user space can cause.
+//!
+//! [`kernel::print`] has no rate limit.
 //!
 //! C header: [`include/linux/ratelimit.h`](srctree/include/linux/ratelimit.h)
 
 use super::bindings as own;
 
-/// Whether another line may be logged: the module has the kernel's default rate for all of them.
-pub(crate) fn allowed() -> bool {
+/// Returns whether another line may be logged. All lines of the module share the kernel's default
+/// rate limit.
+pub(crate) fn is_allowed() -> bool {
     // SAFETY: No precondition.
-    unsafe { own::hsm_log_allowed() }
+    unsafe { own::hsm_ratelimit() }
 }
 
-/// `pr_err!`, unless there were too many of late.
+/// Logs an error as `pr_err!` does, unless too many lines were logged recently.
 macro_rules! pr_err_ratelimited {
     ($($argument:tt)*) => {
-        if $crate::abstractions::ratelimit::allowed() {
+        if $crate::abstractions::ratelimit::is_allowed() {
             ::kernel::pr_err!($($argument)*);
         }
     };

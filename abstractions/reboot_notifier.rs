@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A call before the kernel restarts, halts, powers off or boots another kernel by kexec.
+//! A callback before the kernel restarts, halts, powers off, or boots another kernel by kexec.
+//!
+//! The kernel crate has no abstraction for notifier chains.
 //!
 //! C header: [`include/linux/reboot.h`](srctree/include/linux/reboot.h)
 
@@ -18,13 +20,13 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Receiver of the call.
+/// A receiver of the callback.
 pub(crate) trait Reboot {
-    /// The kernel goes down. Process context; user processes may still run.
+    /// Handles that the kernel is about to go down. Process context; user processes may still run.
     fn reboot();
 }
 
-/// The call is registered for as long as this lives.
+/// A registration of a reboot notifier. Dropping it unregisters the notifier.
 ///
 /// # Invariants
 ///
@@ -36,13 +38,13 @@ pub(crate) struct RebootNotifier<T: Reboot> {
     _t: PhantomData<T>,
 }
 
-// SAFETY: The functions on it lock, and may be called on any thread.
+// SAFETY: The functions on the block lock, and may be called on any thread.
 unsafe impl<T: Reboot> Send for RebootNotifier<T> {}
 // SAFETY: There are no `&self` methods.
 unsafe impl<T: Reboot> Sync for RebootNotifier<T> {}
 
 impl<T: Reboot> RebootNotifier<T> {
-    /// Makes an initialiser that registers it.
+    /// Returns an initialiser that registers the notifier.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             block <- Opaque::try_ffi_init(|slot: *mut bindings::notifier_block| {
@@ -52,7 +54,8 @@ impl<T: Reboot> RebootNotifier<T> {
                 };
                 // SAFETY: The slot is valid for writes.
                 unsafe { slot.write(block) };
-                // SAFETY: The block was just made, is pinned, and is unregistered by `drop`.
+                // SAFETY: The block was initialised above, is pinned, and is unregistered by
+                // `drop`.
                 // INVARIANT: Registered if this succeeds.
                 to_result(unsafe { own::hsm_register_reboot_notifier(slot.cast()) })
             }),
@@ -77,7 +80,7 @@ impl<T: Reboot> RebootNotifier<T> {
 #[pinned_drop]
 impl<T: Reboot> PinnedDrop for RebootNotifier<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered, by the type invariant. Waits for a call under way.
+        // SAFETY: Registered, by the type invariant. Waits for a call in progress.
         unsafe { own::hsm_unregister_reboot_notifier(self.block.get().cast()) };
     }
 }

@@ -2,6 +2,9 @@
 
 //! A sleeping lock with many readers or one writer.
 //!
+//! [`kernel::sync::Mutex`] has no readers, and neither it nor another lock of the kernel crate has
+//! a wait that a fatal signal ends.
+//!
 //! C header: [`include/linux/rwsem.h`](srctree/include/linux/rwsem.h)
 
 use core::{
@@ -22,7 +25,33 @@ use kernel::{
     },
 };
 
+/// Creates a [`RwSemaphore`] initialiser with the given name and a new lock class.
+macro_rules! new_rwsem {
+    ($inner:expr, $name:literal $(,)?) => {
+        $crate::abstractions::rwsem::RwSemaphore::new(
+            $inner,
+            ::kernel::c_str!($name),
+            ::kernel::static_lock_class!(),
+        )
+    };
+}
+pub(crate) use new_rwsem;
+
 /// Exposes the kernel's `struct rw_semaphore` as a container.
+///
+/// # Examples
+///
+/// ```ignore
+/// #[pin_data]
+/// struct File {
+///     #[pin]
+///     vm: RwSemaphore<Option<u32>>,
+/// }
+///
+/// let file = KBox::pin_init(pin_init!(File { vm <- new_rwsem!(None, "vm") }), GFP_KERNEL)?;
+/// *file.vm.write_killable()? = Some(1);
+/// assert_eq!(*file.vm.read_killable()?, Some(1));
+/// ```
 ///
 /// # Invariants
 ///
@@ -40,14 +69,14 @@ unsafe impl<T: Send> Send for RwSemaphore<T> {}
 unsafe impl<T: Send + Sync> Sync for RwSemaphore<T> {}
 
 impl<T> RwSemaphore<T> {
-    /// Makes an initialiser; `name` and `key` are for lockdep.
+    /// Returns an initialiser. `name` and `key` are for lockdep; see [`new_rwsem!`].
     pub(crate) fn new(
         data: T,
         name: &'static CStr,
         key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
-            // SAFETY: The slot is valid for writes, `name` and `key` live for ever.
+            // SAFETY: The slot is valid for writes, `name` and `key` live forever.
             // INVARIANT: Initialised here, pinned by `#[pin]`.
             semaphore <- Opaque::ffi_init(|slot| unsafe {
                 bindings::__init_rwsem(slot, name.as_char_ptr(), key.as_ptr())
@@ -56,11 +85,11 @@ impl<T> RwSemaphore<T> {
         })
     }
 
-    /// Sleeps until no writer holds the lock, and holds it shared.
+    /// Takes the lock shared. Sleeps while a writer holds it.
     ///
-    /// Fails with `EINTR` if the task is to die.
+    /// Fails with `EINTR` if the task is killed.
     pub(crate) fn read_killable(&self) -> Result<ReadGuard<'_, T>> {
-        // The shorter way, if there is nothing to wait for.
+        // The shorter path if there is nothing to wait for.
         if let Some(guard) = self.try_read() {
             return Ok(guard);
         }
@@ -72,7 +101,7 @@ impl<T> RwSemaphore<T> {
         })
     }
 
-    /// Holds the lock shared, unless somebody holds it alone or waits to. Does not sleep.
+    /// Takes the lock shared, unless a writer holds it or waits for it. Does not sleep.
     pub(crate) fn try_read(&self) -> Option<ReadGuard<'_, T>> {
         // SAFETY: The semaphore is initialised by the type invariant.
         let held = unsafe { bindings::down_read_trylock(self.semaphore.get()) };
@@ -82,9 +111,9 @@ impl<T> RwSemaphore<T> {
         })
     }
 
-    /// Sleeps until no other task holds the lock, and holds it exclusively.
+    /// Takes the lock exclusively. Sleeps while another task holds it.
     ///
-    /// Fails with `EINTR` if the task is to die.
+    /// Fails with `EINTR` if the task is killed.
     pub(crate) fn write_killable(&self) -> Result<WriteGuard<'_, T>> {
         // SAFETY: The semaphore is initialised by the type invariant.
         to_result(unsafe { bindings::down_write_killable(self.semaphore.get()) })?;
@@ -94,13 +123,14 @@ impl<T> RwSemaphore<T> {
         })
     }
 
-    /// The data, by exclusive access to the lock itself.
+    /// Returns the data without locking: exclusive access to the lock is exclusive access to the
+    /// data.
     pub(crate) fn get_mut(self: Pin<&mut Self>) -> &mut T {
         self.project().data.get_mut()
     }
 }
 
-/// The lock is held shared for as long as this lives.
+/// A lock that is held shared. Dropping it releases the lock.
 pub(crate) struct ReadGuard<'a, T> {
     lock: &'a RwSemaphore<T>,
     _not_send: NotThreadSafe,
@@ -110,7 +140,7 @@ impl<T> Deref for ReadGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: The lock is held shared, so nobody has a `&mut T`.
+        // SAFETY: The lock is held shared, so there is no `&mut T`.
         unsafe { &*self.lock.data.get() }
     }
 }
@@ -122,7 +152,7 @@ impl<T> Drop for ReadGuard<'_, T> {
     }
 }
 
-/// The lock is held alone for as long as this lives.
+/// A lock that is held exclusively. Dropping it releases the lock.
 pub(crate) struct WriteGuard<'a, T> {
     lock: &'a RwSemaphore<T>,
     _not_send: NotThreadSafe,
@@ -132,21 +162,21 @@ impl<T> Deref for WriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: The lock is held alone, by this guard.
+        // SAFETY: This guard holds the lock exclusively.
         unsafe { &*self.lock.data.get() }
     }
 }
 
 impl<T> DerefMut for WriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: The lock is held alone, by this guard, which is borrowed mutably.
+        // SAFETY: This guard, which is borrowed mutably, holds the lock exclusively.
         unsafe { &mut *self.lock.data.get() }
     }
 }
 
 impl<T> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: This task holds the semaphore alone.
+        // SAFETY: This task holds the semaphore exclusively.
         unsafe { bindings::up_write(self.lock.semaphore.get()) };
     }
 }

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Long work in process context: a place for others to run, and an end for a task that is killed.
+//! Voluntary rescheduling in long loops, which end early if the task is killed.
+//!
+//! [`kernel::task`] has `might_sleep()`, but neither `cond_resched()` nor fatal signals.
 //!
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
 use super::bindings as own;
 use kernel::prelude::*;
 
-/// Lets other tasks run if it is their turn. May sleep.
+/// Lets another task run if it is due. May sleep.
 pub(crate) fn cond_resched() {
     kernel::task::might_sleep();
-    // SAFETY: No precondition but that the task may sleep.
+    // SAFETY: The task may sleep, which is the only precondition.
     unsafe { own::hsm_cond_resched() }
 }
 
-/// The same, and fails with `EINTR` if the task was killed: what it works for is not wanted any more.
+/// Lets another task run if it is due. May sleep.
+///
+/// Fails with `EINTR` if the current task was killed.
 pub(crate) fn cond_resched_killable() -> Result {
     cond_resched();
     // SAFETY: No precondition.

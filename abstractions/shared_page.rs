@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One page of user memory that the kernel accesses, too, and that the hypervisor may be given.
+//! A page of user memory that the kernel accesses as well, and that may be lent to the hypervisor.
+//!
+//! [`kernel::page::Page`] is a page that the kernel allocated.
 
 use super::{
     contiguous::Contiguous,
@@ -23,13 +25,14 @@ use kernel::{
     },
 };
 
-/// A pinned page. To drop it while it is lent leaks the pin, because the hypervisor may still write there.
+/// A pinned page. Dropping it while it is lent leaks the pin: the hypervisor may still write to the
+/// page.
 pub(crate) struct SharedPage {
     page: ManuallyDrop<PinnedPages>,
-    /// Where the page is, in memory that the hypervisor can read.
+    /// The physical address of the page, in memory that the hypervisor can read.
     address: Contiguous<u64>,
-    lent: Atomic<bool>,
-    _live: Counted,
+    is_lent: Atomic<bool>,
+    _count: Counted,
 }
 
 impl SharedPage {
@@ -42,33 +45,34 @@ impl SharedPage {
         Ok(Self {
             page: ManuallyDrop::new(page),
             address,
-            lent: Atomic::new(false),
-            _live: Counted::new(&object_count::REQUEST_PAGES),
+            is_lent: Atomic::new(false),
+            _count: Counted::new(&object_count::REQUEST_PAGES),
         })
     }
 
-    /// Kernel address of the page, valid for the life of `self`.
+    /// Returns the kernel address of the page, which is valid as long as `self` exists.
     ///
-    /// User space writes there at any time, and so does the hypervisor once the page is lent.
+    /// User space may write to the page at any time, and so may the hypervisor once the page is
+    /// lent.
     pub(crate) fn as_ptr(&self) -> Option<NonNull<u8>> {
         self.page.first_page()
     }
 
-    /// The physical address of the page, for the hypervisor. The page is lent from now on.
+    /// Lends the page. Returns its physical address, for the hypervisor.
     pub(crate) fn lend(&self) -> &Contiguous<u64> {
-        self.lent.store(true, ordering::Relaxed);
+        self.is_lent.store(true, ordering::Relaxed);
         &self.address
     }
 
-    /// The hypervisor has let go of the page.
+    /// Takes the page back from the hypervisor.
     pub(crate) fn take_back(&self, _proof: &impl Returned) {
-        self.lent.store(false, ordering::Relaxed);
+        self.is_lent.store(false, ordering::Relaxed);
     }
 }
 
 impl Drop for SharedPage {
     fn drop(&mut self) {
-        if !self.lent.load(ordering::Relaxed) {
+        if !self.is_lent.load(ordering::Relaxed) {
             // SAFETY: Nothing uses the field after this.
             unsafe { ManuallyDrop::drop(&mut self.page) };
         }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A wait queue that hard-IRQ context can wake on every kind of kernel, PREEMPT_RT included.
+//! Simple wait queues, which hard-IRQ context can wake on any kernel, PREEMPT_RT included.
+//!
+//! [`kernel::sync::CondVar`] has a lock that sleeps on PREEMPT_RT.
 //!
 //! C header: [`include/linux/swait.h`](srctree/include/linux/swait.h)
 
@@ -15,27 +17,58 @@ use kernel::{
     types::Opaque,
 };
 
+/// Creates a [`SwaitQueue`] initialiser with the given name and a new lock class.
+macro_rules! new_swait_queue {
+    ($name:literal $(,)?) => {
+        $crate::abstractions::swait_queue::SwaitQueue::new(
+            ::kernel::c_str!($name),
+            ::kernel::static_lock_class!(),
+        )
+    };
+}
+pub(crate) use new_swait_queue;
+
 /// Exposes the kernel's `struct swait_queue_head`.
+///
+/// # Examples
+///
+/// ```ignore
+/// #[pin_data]
+/// struct Flag {
+///     is_set: Atomic<bool>,
+///     #[pin]
+///     wait_queue: SwaitQueue,
+/// }
+///
+/// fn wait(flag: &Flag) -> Result {
+///     flag.wait_queue.wait_interruptible(|| flag.is_set.load(ordering::Acquire))
+/// }
+///
+/// fn set(flag: &Flag) {
+///     flag.is_set.store(true, ordering::Release);
+///     flag.wait_queue.wake_one();
+/// }
+/// ```
 ///
 /// # Invariants
 ///
 /// `head` is initialised and pinned.
 #[pin_data]
-pub(crate) struct SimpleWaitQueue {
+pub(crate) struct SwaitQueue {
     #[pin]
     head: Opaque<bindings::swait_queue_head>,
 }
 
 // SAFETY: The C functions on the queue take its own lock, so any thread may call them.
-unsafe impl Send for SimpleWaitQueue {}
+unsafe impl Send for SwaitQueue {}
 // SAFETY: As above.
-unsafe impl Sync for SimpleWaitQueue {}
+unsafe impl Sync for SwaitQueue {}
 
-impl SimpleWaitQueue {
-    /// Makes an initialiser; `name` and `key` are for lockdep.
+impl SwaitQueue {
+    /// Returns an initialiser. `name` and `key` are for lockdep; see [`new_swait_queue!`].
     pub(crate) fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
         pin_init!(Self {
-            // SAFETY: The slot is valid for writes, `name` and `key` live for ever.
+            // SAFETY: The slot is valid for writes, `name` and `key` live forever.
             // INVARIANT: Initialised here, pinned by `#[pin]`.
             head <- Opaque::ffi_init(|slot| unsafe {
                 bindings::__init_swait_queue_head(slot, name.as_char_ptr(), key.as_ptr())
@@ -43,10 +76,10 @@ impl SimpleWaitQueue {
         })
     }
 
-    /// Sleeps until `condition` holds. Process context only.
+    /// Sleeps until `condition` holds. Process context.
     ///
-    /// Whoever makes the condition true must call [`Self::wake_one`] or [`Self::wake_all`] after it.
-    /// A signal ends the wait with `ERESTARTSYS`.
+    /// Code that makes the condition true must call [`Self::wake_one`] or [`Self::wake_all`]
+    /// afterwards. Fails with `ERESTARTSYS` if a signal arrives.
     pub(crate) fn wait_interruptible(&self, condition: impl Fn() -> bool) -> Result {
         if condition() {
             return Ok(());
@@ -54,8 +87,8 @@ impl SimpleWaitQueue {
 
         let entry = Opaque::<bindings::swait_queue>::uninit();
         let wait = entry.get();
-        // SAFETY: `entry` is a local that does not move until `finish_swait` took it off the queue.
-        // An empty list points to itself.
+        // SAFETY: `entry` is a local that does not move until `finish_swait` has taken it off the
+        // queue. An empty list points to itself.
         unsafe {
             (*wait).task = Task::current_raw();
             (*wait).task_list.next = &raw mut (*wait).task_list;
@@ -75,18 +108,18 @@ impl SimpleWaitQueue {
             // SAFETY: Process context, with no spinlock held.
             unsafe { bindings::schedule() };
         };
-        // SAFETY: The entry was prepared on this queue by this task.
+        // SAFETY: This task prepared the entry on this queue.
         unsafe { bindings::finish_swait(self.head.get(), wait) };
         result
     }
 
-    /// Wakes one sleeper. Any context.
+    /// Wakes one waiter. Any context.
     pub(crate) fn wake_one(&self) {
         // SAFETY: The queue is initialised by the type invariant.
         unsafe { bindings::swake_up_one(self.head.get()) };
     }
 
-    /// Wakes all sleepers. Process context, interrupts enabled.
+    /// Wakes all waiters. Process context, with interrupts enabled.
     pub(crate) fn wake_all(&self) {
         // SAFETY: The queue is initialised by the type invariant.
         unsafe { bindings::swake_up_all(self.head.get()) };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What can be watched below events/acrn_hsm/ of tracefs. */
+/* The events below events/acrn_hsm/ of tracefs. */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM acrn_hsm
 
@@ -8,19 +8,19 @@
 
 #include <linux/tracepoint.h>
 
-/* Who takes a request: `enum Taker` of abstractions/tracepoints.rs. */
-#define show_taker(taker) \
-	__print_symbolic(taker, { 0, "device-model" }, { 1, "ioeventfd" }, \
+/* The handler of a request: `enum Handler` of tracepoints.rs. */
+#define show_handler(handler) \
+	__print_symbolic(handler, { 0, "device-model" }, { 1, "ioeventfd" }, \
 			 { 2, "pci-config" })
 
 TRACE_EVENT(acrn_ioreq_dispatch,
-	TP_PROTO(u16 vmid, u16 vcpu, u32 taker, bool port, bool write,
+	TP_PROTO(u16 vmid, u16 vcpu, u32 handler, bool port, bool write,
 		 u64 address, u64 size),
-	TP_ARGS(vmid, vcpu, taker, port, write, address, size),
+	TP_ARGS(vmid, vcpu, handler, port, write, address, size),
 	TP_STRUCT__entry(
 		__field(u16, vmid)
 		__field(u16, vcpu)
-		__field(u32, taker)
+		__field(u32, handler)
 		__field(bool, port)
 		__field(bool, write)
 		__field(u64, address)
@@ -29,14 +29,14 @@ TRACE_EVENT(acrn_ioreq_dispatch,
 	TP_fast_assign(
 		__entry->vmid = vmid;
 		__entry->vcpu = vcpu;
-		__entry->taker = taker;
+		__entry->handler = handler;
 		__entry->port = port;
 		__entry->write = write;
 		__entry->address = address;
 		__entry->size = size;
 	),
-	TP_printk("vmid=%u vcpu=%u taker=%s %s %s address=0x%llx size=%llu",
-		  __entry->vmid, __entry->vcpu, show_taker(__entry->taker),
+	TP_printk("vmid=%u vcpu=%u handler=%s %s %s address=0x%llx size=%llu",
+		  __entry->vmid, __entry->vcpu, show_handler(__entry->handler),
 		  __entry->port ? "port" : "memory",
 		  __entry->write ? "write" : "read",
 		  __entry->address, __entry->size)

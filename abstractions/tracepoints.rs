@@ -2,13 +2,16 @@
 
 //! The driver's tracepoints. One that is off costs a no-op instruction.
 //!
+//! `kernel::declare_trace!` is for tracepoints whose bindings are those of the kernel crate; a
+//! module has bindings of its own.
+//!
 //! C header: `tracepoints.h`
 
 use super::bindings as own;
 
-/// Who takes a request.
+/// The handler of a request (`show_handler` in `tracepoints.h`).
 #[derive(Clone, Copy)]
-pub(crate) enum Taker {
+pub(crate) enum Handler {
     DeviceModel,
     IoEventFd,
     PciConfig,
@@ -23,7 +26,7 @@ macro_rules! tracepoint {
             #[cfg(CONFIG_TRACEPOINTS)]
             {
                 kernel::macros::paste! {
-                    // The type has an empty structure in it, of which C and Rust think the same.
+                    // The type contains an empty structure, whose layout C and Rust agree on.
                     #[allow(improper_ctypes)]
                     unsafe extern "C" {
                         static [<__tracepoint_ $name>]: kernel::bindings::tracepoint;
@@ -49,24 +52,24 @@ macro_rules! tracepoint {
 }
 
 tracepoint! {
-    /// A request of a guest is taken by somebody. `port` is false for memory.
+    /// A handler takes a request. `port` is false for memory.
     acrn_ioreq_dispatch(
-        vmid: u16, vcpu: u16, taker: u32, port: bool, write: bool, address: u64, size: u64,
+        vmid: u16, vcpu: u16, handler: u32, port: bool, write: bool, address: u64, size: u64,
     )
 }
 
 tracepoint! {
-    /// The device model has answered a request.
+    /// The device model has completed a request.
     acrn_ioreq_finish(vmid: u16, vcpu: u16)
 }
 
 tracepoint! {
-    /// An eventfd was signalled, and an MSI goes to the guest.
+    /// An eventfd was signalled, and the driver injects an MSI into the guest.
     acrn_irqfd_inject(vmid: u16, msi_addr: u64, msi_data: u64)
 }
 
 tracepoint! {
-    /// Pages of user space from the address `start` on were pinned. `with_folio` of them were not looked
-    /// up in page tables, but pinned together with an earlier page of their folio.
+    /// Pages of user space from the address `start` on were pinned. `with_folio` of them were not
+    /// looked up in page tables, but pinned together with an earlier page of their folio.
     acrn_pin_pages(start: u64, pages: u64, with_folio: u64)
 }

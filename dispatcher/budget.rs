@@ -1,35 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How much of a CPU's time the upcall may take.
+//! The share of a CPU's time that the upcall may take.
 
 use crate::abstractions::tsc::{
     self,
-    Moment, //
+    Tsc, //
 };
+use kernel::macros::kunit_tests;
 
-/// Part of the time that the upcall has for all VMs together: one in so many. It comes in hard-IRQ
-/// context, before all else that the CPU has to do. A guest that asks for more does so in a loop, and
-/// loses little by the detour over a thread.
+/// The upcall may take one in this many cycles for all VMs together. It comes in hard-IRQ context,
+/// before all other work of the CPU. A guest that needs more makes requests in a loop, and loses
+/// little by the detour over a thread.
 const ONE_IN: i64 = 20;
 
-/// Milliseconds that a VM can save up, so that a burst of requests is served at once.
-const SAVED: u64 = 10;
+/// The milliseconds of credit that a VM can save, so that a burst of requests is dispatched at
+/// once.
+const SAVED_MS: u64 = 10;
 
-/// What the upcall may still spend on one VM.
+/// The budget that the upcall has for a VM.
 ///
-/// A pass over its slots costs [`ONE_IN`] times the cycles that it took, and that for each of the VMs that share. So in any 10 ms all passes together take at most a tenth: a twentieth that was saved up, and one
-/// that was earned meanwhile. Beyond that comes the pass that was the last to be allowed.
+/// A pass over the slots of a VM costs [`ONE_IN`] times the cycles that it took, times the number
+/// of VMs that share the budget. So in any 10 ms all passes together take at most a tenth of the
+/// time: a twentieth that was saved, and a twentieth that was earned meanwhile. The last pass that
+/// is allowed may exceed this.
 #[derive(Default)]
 pub(super) struct Budget {
-    /// Cycles of waiting that are not spent; negative if they are owed.
+    /// Cycles of waiting that are not spent yet; negative if they are owed.
     credit: i64,
-    counted_at: Moment,
+    counted_at: Tsc,
 }
 
 impl Budget {
-    /// Whether the upcall may make a pass for the VM now.
-    pub(super) fn allows(&mut self, now: Moment) -> bool {
-        let saved = tsc::per_millisecond().saturating_mul(SAVED);
+    /// Returns whether the upcall may make a pass for the VM now.
+    pub(super) fn allows(&mut self, now: Tsc) -> bool {
+        let saved = tsc::cycles_per_ms().saturating_mul(SAVED_MS);
         let earned = now.since(self.counted_at);
         self.counted_at = now;
         let credit = self.credit.saturating_add_unsigned(earned);
@@ -37,12 +41,97 @@ impl Budget {
         self.credit > 0
     }
 
-    /// Pays for a pass that took so many cycles, where `vms` VMs share the time.
+    /// Charges a pass that took `cycles`, where `vms` VMs share the budget.
     pub(super) fn pay(&mut self, cycles: u64, vms: usize) {
         let price = i64::try_from(cycles)
             .unwrap_or(i64::MAX)
             .saturating_mul(ONE_IN)
             .saturating_mul(i64::try_from(vms).unwrap_or(i64::MAX));
         self.credit = self.credit.saturating_sub(price);
+    }
+}
+
+#[kunit_tests(acrn_hsm_budget)]
+mod tests {
+    use super::*;
+
+    /// Returns the cycles that passes take in `duration` milliseconds from `start` on, if `vms` VMs
+    /// request a pass of `cycles` whenever there is none in progress.
+    fn storm(budgets: &mut [Budget], start: u64, duration: u64, cycles: u64) -> u64 {
+        let vms = budgets.len();
+        let end = start + duration * tsc::cycles_per_ms();
+        let (mut now, mut spent) = (start, 0);
+        while now < end {
+            let before = now;
+            for budget in budgets.iter_mut() {
+                if budget.allows(Tsc::from_cycles(now)) {
+                    budget.pay(cycles, vms);
+                    now += cycles;
+                    spent += cycles;
+                }
+            }
+            if now == before {
+                now += tsc::cycles_per_ms() / 1000 + 1;
+            }
+        }
+        spent
+    }
+
+    fn cycles_of_a_pass() -> u64 {
+        tsc::cycles_per_ms() / 500
+    }
+
+    #[test]
+    fn a_storm_takes_a_tenth_of_10_ms() {
+        let (start, cycles) = (1_000 * tsc::cycles_per_ms(), cycles_of_a_pass());
+        for vms in [1, 2, 8] {
+            let mut budgets: [Budget; 8] = Default::default();
+            if let Some(budgets) = budgets.get_mut(..vms) {
+                let spent = storm(budgets, start, 10, cycles);
+                let last = vms as u64 * cycles;
+                assert!(spent <= tsc::cycles_per_ms() + last);
+                assert!(spent >= tsc::cycles_per_ms() * 9 / 10);
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_storm_takes_a_twentieth() {
+        let (start, cycles) = (1_000 * tsc::cycles_per_ms(), cycles_of_a_pass());
+        let mut budgets = [Budget::default()];
+        storm(&mut budgets, start, 20, cycles);
+        let spent = storm(&mut budgets, start + 20 * tsc::cycles_per_ms(), 200, cycles);
+        let twentieth = 200 * tsc::cycles_per_ms() / 20;
+        assert!(spent <= twentieth + cycles);
+        assert!(spent >= twentieth * 9 / 10);
+    }
+
+    #[test]
+    fn silence_saves_no_more_than_10_ms() {
+        let mut budget = Budget::default();
+        let saved = SAVED_MS * tsc::cycles_per_ms();
+        assert!(budget.allows(Tsc::from_cycles(100 * saved)));
+        budget.pay(saved / ONE_IN as u64 + 1, 1);
+        assert!(!budget.allows(Tsc::from_cycles(100 * saved)));
+    }
+
+    #[test]
+    fn a_counter_that_goes_back_earns_nothing() {
+        let mut budget = Budget::default();
+        let at = |milliseconds| Tsc::from_cycles(milliseconds * tsc::cycles_per_ms());
+        assert!(budget.allows(at(100)));
+        budget.pay(tsc::cycles_per_ms(), 1);
+        assert!(!budget.allows(at(50)));
+        assert!(!budget.allows(at(51)));
+        assert!(budget.allows(at(61)));
+    }
+
+    #[test]
+    fn prices_do_not_overflow() {
+        let mut budget = Budget::default();
+        for _ in 0..3 {
+            budget.pay(u64::MAX, usize::MAX);
+            assert!(!budget.allows(Tsc::from_cycles(u64::MAX)));
+        }
     }
 }

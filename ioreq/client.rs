@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device model as a client: which requests it has, and how it waits for them.
+//! The device model as an ioreq client: the requests that it has, and how it waits for them.
 
-use super::request_page::{
+use super::vcpu::{
     VcpuCount,
     VcpuId, //
 };
@@ -11,12 +11,13 @@ use crate::abstractions::{
         self,
         Counted, //
     },
-    swait_queue::SimpleWaitQueue, //
+    swait_queue::{
+        new_swait_queue,
+        SwaitQueue, //
+    },
 };
 use kernel::{
-    c_str,
     prelude::*,
-    static_lock_class,
     sync::{
         atomic::{
             ordering,
@@ -26,29 +27,30 @@ use kernel::{
     },
 };
 
-/// The device model's end of the I/O requests of one VM.
+/// The ioreq client of a VM.
 ///
-/// `assigned` and `open` change under the lock of [`super::IoRequests`]; the waiter reads them
-/// without.
+/// `assigned` and `open` change under the lock of [`super::IoRequests`]. The waiter reads them
+/// without it.
 #[pin_data]
 pub(crate) struct Client {
-    /// vCPUs whose request is with the device model, by [`VcpuId::bit`].
+    /// The vCPUs whose request the device model has, by [`VcpuId::bit`].
     assigned: Atomic<u32>,
-    /// The device model may wait here. Goes from true to false, once.
+    /// The device model may wait here. Changes from true to false, once.
     open: Atomic<bool>,
     #[pin]
-    waiters: SimpleWaitQueue,
-    _live: Counted,
+    waiters: SwaitQueue,
+    _count: Counted,
 }
 
 impl Client {
+    /// Creates a client without requests.
     pub(super) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 assigned: Atomic::new(0),
                 open: Atomic::new(true),
-                waiters <- SimpleWaitQueue::new(c_str!("acrn_ioreq_client"), static_lock_class!()),
-                _live: Counted::new(&object_count::CLIENTS),
+                waiters <- new_swait_queue!("acrn_ioreq_client"),
+                _count: Counted::new(&object_count::CLIENTS),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -56,11 +58,11 @@ impl Client {
 
     /// Sleeps until the device model has a request. Process context.
     ///
-    /// Returns at once while one is left that it has not finished. Fails with `ENODEV` when the
-    /// client is destroyed.
+    /// Returns at once while the device model has not completed a request that it was given before.
+    /// Fails with `ENODEV` when the client is destroyed.
     ///
-    /// A signal ends the wait without an error, as in upstream: acrn-dm signals its thread to have
-    /// it look at other things, and ends on any error.
+    /// A signal ends the wait without an error, as in upstream's driver: acrn-dm signals its thread
+    /// to make it look at other events, and exits on any error.
     pub(crate) fn wait(&self) -> Result {
         let _interrupted = self.waiters.wait_interruptible(|| {
             self.assigned.load(ordering::Relaxed) != 0 || !self.open.load(ordering::Acquire)
@@ -71,7 +73,7 @@ impl Client {
         Ok(())
     }
 
-    /// Gives the device model the request of `vcpu`. Any context, under the lock.
+    /// Gives the request of `vcpu` to the device model. Any context, under the lock.
     pub(super) fn assign(&self, vcpu: VcpuId) {
         let assigned = self.assigned.load(ordering::Relaxed);
         self.assigned
@@ -79,7 +81,7 @@ impl Client {
         self.waiters.wake_one();
     }
 
-    /// Takes the request of `vcpu` back; whether it was there. Under the lock.
+    /// Takes the request of `vcpu` back. Returns whether the device model had it. Under the lock.
     pub(super) fn take(&self, vcpu: VcpuId) -> bool {
         let assigned = self.assigned.load(ordering::Relaxed);
         self.assigned
@@ -92,7 +94,7 @@ impl Client {
         vcpus.ids().filter(|vcpu| self.take(*vcpu))
     }
 
-    /// Sends the waiters away. Process context, not under the lock.
+    /// Ends all waits. Process context, not under the lock.
     pub(super) fn close(&self) {
         self.open.store(false, ordering::Release);
         self.waiters.wake_all();

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was set of a VM's memory. A segment that is set over others replaces them, so no two overlap.
+//! The segments that SET_MEMSEG has mapped into a VM. A segment replaces those that it overlaps.
 
 use super::{
-    page_range::PageRange,
+    page_range::GuestRange,
     parking::{
         PinList,
         Pins, //
     },
-    pfnmap_region::PfnMapping, //
+    pfnmap_region::PfnmapRegion, //
 };
 use crate::{
     abstractions::{
@@ -20,7 +20,11 @@ use crate::{
         pinned_pages::PinnedPages,
         sched::cond_resched, //
     },
-    hypercall::AccessRights, //
+    hypercall::{
+        AccessRights,
+        GuestPhys,
+        ServicePhys, //
+    },
 };
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
@@ -29,30 +33,31 @@ use kernel::{
     sync::Arc, //
 };
 
-/// What is behind a mapping.
+/// The memory behind a mapping.
 pub(super) enum Backing {
     /// Pinned memory.
     Pinned(KBox<Pins>),
-    /// Memory that is watched, and that the hypervisor maps until it is lost. Parts of one segment share it.
-    Watched(Arc<PfnMapping>),
-    /// The memory of a device, from a physical address on.
-    Mmio(u64),
+    /// Memory with a notifier, which the hypervisor maps until the notifier unmaps it. The parts of
+    /// a segment share it.
+    Pfnmap(Arc<PfnmapRegion>),
+    /// Memory of a device, from a physical address on.
+    Mmio(ServicePhys),
 }
 
-/// A segment that was set, or what is left of one.
+/// A segment, or a part of one.
 pub(super) struct Mapping {
-    pub(super) guest: PageRange,
+    pub(super) guest: GuestRange,
     pub(super) rights: AccessRights,
     pub(super) backing: Backing,
-    /// The hypervisor maps all of it. False if it failed in the middle of mapping it or of taking it away.
+    /// The hypervisor maps all of it. False if mapping or unmapping it failed in the middle.
     is_whole: bool,
-    _live: Counted,
+    _count: Counted,
 }
 
 impl Mapping {
-    /// Memory that the hypervisor maps, or, if not `is_whole`, may have mapped some of.
+    /// Creates a mapping. If `is_whole` is false, the hypervisor may map parts of it only.
     pub(super) fn new(
-        guest: PageRange,
+        guest: GuestRange,
         rights: AccessRights,
         backing: Backing,
         is_whole: bool,
@@ -62,34 +67,35 @@ impl Mapping {
             rights,
             backing,
             is_whole,
-            _live: Counted::new(&object_count::MAPPINGS),
+            _count: Counted::new(&object_count::MAPPINGS),
         }
     }
 
-    /// Bytes of it that are RAM for as long as it lives: memory that is watched may be lost.
+    /// Returns the number of bytes that are RAM as long as the mapping exists: a notifier may unmap
+    /// other memory at any time.
     pub(super) fn pinned_bytes(&self) -> u64 {
         match self.backing {
             Backing::Pinned(_) => self.guest.len(),
-            Backing::Watched(_) | Backing::Mmio(_) => 0,
+            Backing::Pfnmap(_) | Backing::Mmio(_) => 0,
         }
     }
 
-    /// Takes the part from `address` on out of `self`; `None` if that is not inside.
-    fn split_off(&mut self, address: u64) -> Result<Option<Self>> {
+    /// Splits off the part from `address` on. Returns `None` if `address` is not inside.
+    fn split_off(&mut self, address: GuestPhys) -> Result<Option<Self>> {
         let Some((before, after)) = self.guest.split_at(address) else {
             return Ok(None);
         };
         let backing = match &mut self.backing {
             Backing::Pinned(pins) => {
-                let room = Pins::room()?;
+                let memory = Pins::allocate()?;
                 let pages = pins.pages.split_off(before.len() >> PAGE_SHIFT)?;
-                Backing::Pinned(Pins::new(pages, room))
+                Backing::Pinned(Pins::new(pages, memory))
             }
-            Backing::Watched(pfns) => {
-                pfns.split_at(address)?;
-                Backing::Watched(pfns.clone())
+            Backing::Pfnmap(region) => {
+                region.split_at(address)?;
+                Backing::Pfnmap(region.clone())
             }
-            Backing::Mmio(phys) => Backing::Mmio(*phys + before.len()),
+            Backing::Mmio(phys) => Backing::Mmio((u64::from(*phys) + before.len()).into()),
         };
         self.guest = before;
         Ok(Some(Self {
@@ -97,58 +103,59 @@ impl Mapping {
             rights: self.rights,
             backing,
             is_whole: self.is_whole,
-            _live: Counted::new(&object_count::MAPPINGS),
+            _count: Counted::new(&object_count::MAPPINGS),
         }))
     }
 
+    /// Returns whether a notifier has unmapped the memory.
     fn is_lost(&self) -> bool {
-        matches!(&self.backing, Backing::Watched(pfns) if !pfns.is_mapped(self.guest))
+        matches!(&self.backing, Backing::Pfnmap(region) if !region.is_mapped(self.guest))
     }
 }
 
-/// A piece of physical memory: its address, and its length in bytes.
-type Piece = (u64, u64);
+/// Physically contiguous memory: its address, and its length in bytes.
+type Extent = (u64, u64);
 
-/// What new memory is to be compared with.
+/// The kind of memory that new memory is compared with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Pinned,
     Mmio,
 }
 
-/// All mappings of one VM, by their addresses.
+/// The mappings of a VM, by their addresses.
 ///
 /// # Invariants
 ///
-/// Sorted by address; no two overlap.
+/// Sorted by address, and no two overlap.
 #[derive(Default)]
 pub(super) struct Mappings(KVVec<Mapping>);
 
 impl Mappings {
-    /// Mappings that a VM may have.
+    /// The most mappings of a VM.
     const MAX: usize = 4096;
 
-    /// Index of the first mapping that ends behind `address`.
-    fn first_behind(&self, address: u64) -> usize {
+    /// Returns the index of the first mapping that ends after `address`.
+    fn first_after(&self, address: GuestPhys) -> usize {
         self.0
             .partition_point(|mapping| mapping.guest.end() <= address)
     }
 
-    fn overlapping(&self, guest: PageRange) -> impl Iterator<Item = &Mapping> {
-        let from = self.0.get(self.first_behind(guest.start())..);
+    fn overlapping(&self, guest: GuestRange) -> impl Iterator<Item = &Mapping> {
+        let from = self.0.get(self.first_after(guest.start())..);
         let from = from.unwrap_or_default().iter();
         from.take_while(move |mapping| mapping.guest.overlaps(guest))
     }
 
-    /// Whether there is anything in `guest`.
-    pub(super) fn is_empty_at(&self, guest: PageRange) -> bool {
+    /// Returns whether no mapping overlaps `guest`.
+    pub(super) fn is_empty_at(&self, guest: GuestRange) -> bool {
         self.overlapping(guest).next().is_none()
     }
 
-    /// Whether just `pages` are at `guest` already, with the same rights.
+    /// Returns whether exactly `pages` are mapped at `guest`, with the same rights.
     pub(super) fn has_pages(
         &self,
-        guest: PageRange,
+        guest: GuestRange,
         rights: AccessRights,
         pages: &PinnedPages,
     ) -> bool {
@@ -156,42 +163,42 @@ impl Mappings {
         self.has(guest, rights, Kind::Pinned, runs)
     }
 
-    /// Whether just `range` is at `guest` already, with the same rights.
+    /// Returns whether exactly `range` is mapped at `guest`, with the same rights.
     pub(super) fn has_mmio(
         &self,
-        guest: PageRange,
+        guest: GuestRange,
         rights: AccessRights,
         range: &MmioRange,
     ) -> bool {
-        let piece = core::iter::once((range.phys(), range.len()));
-        self.has(guest, rights, Kind::Mmio, piece)
+        let extent = core::iter::once((range.phys(), range.len()));
+        self.has(guest, rights, Kind::Mmio, extent)
     }
 
     fn has(
         &self,
-        guest: PageRange,
+        guest: GuestRange,
         rights: AccessRights,
         kind: Kind,
-        mut pieces: impl Iterator<Item = Piece>,
+        mut extents: impl Iterator<Item = Extent>,
     ) -> bool {
         let mut covered = 0;
-        let mut left: Piece = (0, 0);
+        let mut left: Extent = (0, 0);
         for mapping in self.overlapping(guest) {
             let Some(part) = mapping.guest.intersection(guest) else {
                 return false;
             };
             covered += part.len();
-            let skip = part.start() - mapping.guest.start();
+            let skip = mapping.guest.offset(part.start());
             let same = mapping.is_whole
                 && mapping.rights == rights
                 && match &mapping.backing {
                     Backing::Pinned(pins) if kind == Kind::Pinned => {
                         let runs = pins.pages.runs().map(|run| (run.phys(), run.len()));
-                        is_same(runs, skip, part.len(), &mut left, &mut pieces)
+                        is_same(runs, skip, part.len(), &mut left, &mut extents)
                     }
                     Backing::Mmio(phys) if kind == Kind::Mmio => {
-                        let all = core::iter::once((*phys, mapping.guest.len()));
-                        is_same(all, skip, part.len(), &mut left, &mut pieces)
+                        let all = core::iter::once((u64::from(*phys), mapping.guest.len()));
+                        is_same(all, skip, part.len(), &mut left, &mut extents)
                     }
                     _ => false,
                 };
@@ -202,7 +209,9 @@ impl Mappings {
         covered == guest.len()
     }
 
-    /// Makes room for one more mapping. `ENOSPC` if the VM has as many as it may have.
+    /// Reserves room for another mapping.
+    ///
+    /// Fails with `ENOSPC` if the VM has the most that it may have.
     pub(super) fn reserve(&mut self) -> Result {
         if self.0.len() >= Self::MAX {
             self.0.retain(|mapping| !mapping.is_lost());
@@ -214,68 +223,69 @@ impl Mappings {
         Ok(())
     }
 
-    /// Adds a mapping, for which there is room, where there is none.
+    /// Adds a mapping for which room was reserved. Fails with `EEXIST` if it overlaps another one.
     pub(super) fn insert(&mut self, mapping: Mapping) -> Result {
         if !self.is_empty_at(mapping.guest) {
             return Err(EEXIST);
         }
-        let index = self.first_behind(mapping.guest.start());
-        // INVARIANT: Before it are all mappings that end before it begins, and none overlaps.
+        let index = self.first_after(mapping.guest.start());
+        // INVARIANT: It follows all mappings that end before it begins, and overlaps none.
         self.0
             .insert_within_capacity(index, mapping)
             .map_err(|_| ENOSPC)
     }
 
-    /// Makes two mappings of one that has `address` inside.
-    pub(super) fn split_at(&mut self, address: u64) -> Result {
-        let index = self.first_behind(address);
+    /// Splits the mapping that has `address` inside, if there is one.
+    pub(super) fn split_at(&mut self, address: GuestPhys) -> Result {
+        let index = self.first_after(address);
         let is_inside = |mapping: &Mapping| mapping.guest.split_at(address).is_some();
         if !self.0.get(index).is_some_and(is_inside) {
             return Ok(());
         }
         self.reserve()?;
-        // That may have removed some.
-        let index = self.first_behind(address);
+        // This may have removed mappings.
+        let index = self.first_after(address);
         let Some(mapping) = self.0.get_mut(index) else {
             return Ok(());
         };
         let Some(after) = mapping.split_off(address)? else {
             return Ok(());
         };
-        // INVARIANT: The part that `mapping` does not have any more.
+        // INVARIANT: The part that `mapping` no longer has.
         self.0
             .insert_within_capacity(index + 1, after)
             .map_err(|_| ENOSPC)
     }
 
-    /// The first mapping in `guest`.
-    pub(super) fn first_in(&self, guest: PageRange) -> Option<&Mapping> {
+    /// Returns the first mapping that overlaps `guest`.
+    pub(super) fn first_in(&self, guest: GuestRange) -> Option<&Mapping> {
         self.overlapping(guest).next()
     }
 
-    /// The hypervisor failed to take away the first mapping in `guest`: some of it may be gone.
-    pub(super) fn distrust_first_in(&mut self, guest: PageRange) {
-        let index = self.first_behind(guest.start());
+    /// Records that the hypervisor failed to unmap the first mapping in `guest`: parts of it may be
+    /// unmapped.
+    pub(super) fn mark_first_partial(&mut self, guest: GuestRange) {
+        let index = self.first_after(guest.start());
         if let Some(mapping) = self.0.get_mut(index) {
             mapping.is_whole = false;
         }
     }
 
-    /// Takes out the first mapping in `guest`.
-    pub(super) fn remove_first_in(&mut self, guest: PageRange) -> Option<Mapping> {
+    /// Removes the first mapping that overlaps `guest`, and returns it.
+    pub(super) fn remove_first_in(&mut self, guest: GuestRange) -> Option<Mapping> {
         if self.is_empty_at(guest) {
             return None;
         }
-        self.0.remove(self.first_behind(guest.start())).ok()
+        self.0.remove(self.first_after(guest.start())).ok()
     }
 
-    /// Takes out what is watched.
-    pub(super) fn stop_watching(&mut self) {
+    /// Removes all mappings with a notifier.
+    pub(super) fn remove_notifiers(&mut self) {
         self.0
-            .retain(|mapping| !matches!(mapping.backing, Backing::Watched(_)));
+            .retain(|mapping| !matches!(mapping.backing, Backing::Pfnmap(_)));
     }
 
-    /// Takes out all mappings; their pins are returned.
+    /// Removes all mappings, and returns their pins.
     pub(super) fn take_pins(&mut self) -> PinList {
         let mut pins = PinList::default();
         while let Some(mapping) = self.0.pop() {
@@ -287,13 +297,14 @@ impl Mappings {
     }
 }
 
-/// Whether `len` bytes of `old`, behind the first `skip` ones, are the next of `left` and `new`.
+/// Returns whether `len` bytes of `old`, after the first `skip` ones, are the next bytes of `left`
+/// and `new`.
 fn is_same(
-    old: impl Iterator<Item = Piece>,
+    old: impl Iterator<Item = Extent>,
     mut skip: u64,
     mut len: u64,
-    left: &mut Piece,
-    new: &mut impl Iterator<Item = Piece>,
+    left: &mut Extent,
+    new: &mut impl Iterator<Item = Extent>,
 ) -> bool {
     for (mut phys, mut bytes) in old {
         cond_resched();
@@ -304,7 +315,7 @@ fn is_same(
         while bytes > 0 {
             if left.1 == 0 {
                 match new.next() {
-                    Some(piece) => *left = piece,
+                    Some(extent) => *left = extent,
                     None => return false,
                 }
             }

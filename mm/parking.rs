@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pins of memory that was taken away from a VM, for as long as the VM may still reach it.
+//! Pins of memory that was unmapped from a VM that may still access it.
 //!
-//! The hypervisor deletes a mapping, and only asks for the translations that CPUs have of it to be flushed:
-//! a vCPU goes on with them until it next leaves the guest. Those that an IOMMU has for a passed-through
-//! device are not flushed at all before the device is de-assigned.
+//! When the hypervisor deletes a mapping, it only requests a flush of the CPUs' translations: a
+//! vCPU uses stale ones until it next leaves the guest. It does not flush the translations of an
+//! IOMMU at all until the passed-through device is deassigned.
 
 use crate::{
     abstractions::{
@@ -35,28 +35,28 @@ use kernel::{
     },
 };
 
-/// Pages that the hypervisor maps, or may still map. Allocated as an element of a [`PinList`], so that
-/// putting them there cannot fail.
+/// Pins of pages that the hypervisor maps, or that a VM may still access. An element of a
+/// [`PinList`], so that adding it to one cannot fail.
 pub(super) struct Pins {
     pub(super) pages: LentPages,
     next: Option<KBox<Pins>>,
-    _live: Counted,
+    _count: Counted,
 }
 
 impl Pins {
-    /// Makes the memory for a value, before pages are lent.
-    pub(super) fn room() -> Result<PinRoom> {
+    /// Allocates the memory for a value, before pages are lent.
+    pub(super) fn allocate() -> Result<PinsMemory> {
         Ok(KBox::new_uninit(GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// `pages`, in no list.
-    pub(super) fn new(pages: LentPages, room: PinRoom) -> KBox<Self> {
+    /// Creates pins that are in no list.
+    pub(super) fn new(pages: LentPages, memory: PinsMemory) -> KBox<Self> {
         let pins = Self {
             pages,
             next: None,
-            _live: Counted::new(&object_count::PINS),
+            _count: Counted::new(&object_count::PINS),
         };
-        KBox::write(room, pins)
+        KBox::write(memory, pins)
     }
 
     fn bytes(&self) -> u64 {
@@ -65,14 +65,14 @@ impl Pins {
 }
 
 /// Memory for [`Pins`].
-pub(super) type PinRoom = KBox<core::mem::MaybeUninit<Pins>>;
+pub(super) type PinsMemory = KBox<core::mem::MaybeUninit<Pins>>;
 
-/// Pins in no order. To drop the list leaks them.
+/// A list of pins. Dropping it leaks the pins.
 #[derive(Default)]
 pub(super) struct PinList(Option<KBox<Pins>>);
 
 impl PinList {
-    /// Adds pins.
+    /// Adds pins to the list.
     pub(super) fn push(&mut self, mut pins: KBox<Pins>) {
         pins.next = self.0.take();
         self.0 = Some(pins);
@@ -87,26 +87,26 @@ impl PinList {
 
 impl Drop for PinList {
     fn drop(&mut self) {
-        // One after the other: a list that drops its rest uses stack for each.
+        // One by one: dropping the list recursively would use stack for each element.
         while self.pop().is_some() {}
     }
 }
 
-/// Proof that nothing reaches memory that was taken away from a VM: no vCPU has been in the guest since, and
-/// no device was the VM's; or the VM is gone.
+/// A proof that neither a vCPU nor a device of a VM can access memory that was unmapped from it: no
+/// vCPU has entered the guest since and no device was passed through, or the VM is gone.
 struct Unreachable(());
 
-// SAFETY: `State` makes it, and it goes with what is parked then, under the same lock.
+// SAFETY: Only `State` creates it, together with the pins that are parked, under the same lock.
 unsafe impl Returned for Unreachable {}
 
-/// Pins that nothing needs any more. To drop it unpins, which takes long, sleeps, and takes the mmap lock:
-/// not to be done with a lock held.
-#[must_use = "unpins when it is dropped, which must not be with a lock held"]
+/// Pins that were released. Dropping this unpins the pages, which takes long, sleeps, and takes the
+/// mmap lock. So no lock may be held.
+#[must_use = "unpins pages when it is dropped, with no lock held"]
 #[derive(Default)]
 pub(crate) struct Released(Option<(PinList, Unreachable)>);
 
 impl Released {
-    /// Adds what `other` has.
+    /// Adds the pins of `other`.
     pub(super) fn append(&mut self, mut other: Self) {
         let Some((mut pins, proof)) = other.0.take() else {
             return;
@@ -129,23 +129,23 @@ impl Drop for Released {
 }
 
 struct State {
-    /// A vCPU may have been in the guest since the last proof that none is.
+    /// A vCPU may have entered the guest since the last proof that none is in it.
     vcpus_run: bool,
     devices: usize,
-    /// The VM is gone.
+    /// Present once the VM is gone.
     destroyed: Option<Destroyed>,
     parked: PinList,
     count: usize,
 }
 
 impl State {
-    fn conclude(&self) -> Option<Unreachable> {
+    fn prove(&self) -> Option<Unreachable> {
         let idle = !self.vcpus_run && self.devices == 0;
         (idle || self.destroyed.is_some()).then_some(Unreachable(()))
     }
 }
 
-/// The parked pins of one VM.
+/// The parked pins of a VM.
 #[pin_data]
 pub(super) struct Parking {
     #[pin]
@@ -154,10 +154,10 @@ pub(super) struct Parking {
 }
 
 impl Parking {
-    /// Pieces of memory that may be parked.
+    /// The most groups of pins that may be parked.
     const MAX_PARKED: usize = 1 << 14;
 
-    /// That of a VM that has never run and has no devices.
+    /// Returns an initialiser, for a VM that has never run and has no devices.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             state <- new_mutex!(State {
@@ -171,22 +171,22 @@ impl Parking {
         })
     }
 
-    /// Bytes that are parked.
+    /// Returns the number of bytes that are parked.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(ordering::Relaxed)
     }
 
-    /// `ENOSPC` if no more memory can be parked. Parking takes the lock of the mappings, so there is room for
-    /// as long as the caller holds that.
-    pub(super) fn must_have_room(&self) -> Result {
+    /// Fails with `ENOSPC` if no more pins can be parked. If this succeeds, there is room as long as
+    /// the caller holds the lock of the mappings.
+    pub(super) fn check_room(&self) -> Result {
         let state = self.state.lock();
-        if state.count >= Self::MAX_PARKED && state.conclude().is_none() {
+        if state.count >= Self::MAX_PARKED && state.prove().is_none() {
             return Err(ENOSPC);
         }
         Ok(())
     }
 
-    /// Keeps `pins`, whose memory the hypervisor has deleted from the VM, for as long as is needed.
+    /// Parks `pins`, whose memory the hypervisor has unmapped from the VM.
     pub(super) fn park(&self, pins: KBox<Pins>) -> Released {
         let bytes = pins.bytes();
         self.change(|state| {
@@ -196,28 +196,28 @@ impl Parking {
         })
     }
 
-    /// From now on vCPUs may run.
+    /// Records that vCPUs may run from now on.
     pub(super) fn started(&self) {
         self.state.lock().vcpus_run = true;
     }
 
-    /// No vCPU is in the guest, and none was in it since `_proof` was made.
+    /// Records that no vCPU is in the guest, nor was since `_proof` was created.
     pub(super) fn stopped(&self, _proof: &Stopped) -> Released {
         self.change(|state| state.vcpus_run = false)
     }
 
-    /// The VM has so many passed-through devices.
+    /// Records the number of passed-through devices.
     pub(super) fn set_devices(&self, count: usize) -> Released {
         self.change(|state| state.devices = count)
     }
 
-    /// The VM is gone. What is parked stays, until [`Self::empty`].
-    pub(super) fn end(&self, proof: Destroyed) {
+    /// Records that the VM is gone. Pins stay parked until [`Self::empty`].
+    pub(super) fn destroyed(&self, proof: Destroyed) {
         self.state.lock().destroyed = Some(proof);
     }
 
-    /// Releases what is parked, and `mapped`, which the hypervisor has not deleted. What the VM may still
-    /// reach is leaked, and its size returned as an error.
+    /// Releases the parked pins and `mapped`, whose memory the hypervisor has not unmapped. Leaks
+    /// those that the VM may still access, and returns their size in bytes as an error.
     pub(super) fn empty(&self, mut mapped: PinList) -> Result<Released, u64> {
         let (mut all, mut bytes) = (PinList::default(), 0);
         while let Some(pins) = mapped.pop() {
@@ -242,7 +242,7 @@ impl Parking {
     fn change(&self, change: impl FnOnce(&mut State)) -> Released {
         let mut state = self.state.lock();
         change(&mut state);
-        let Some(proof) = state.conclude() else {
+        let Some(proof) = state.prove() else {
             return Released::default();
         };
         state.count = 0;

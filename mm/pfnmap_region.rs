@@ -2,30 +2,32 @@
 
 //! Memory without counted pages, such as that of a device, in a User VM.
 //!
-//! Nothing can pin it. So the VM has it for as long as the device model has it mapped: when that changes,
-//! be it by `munmap` or by the driver that the memory is of, it is taken away from the VM before.
+//! Such memory cannot be pinned. So the VM has it only as long as the device model has it mapped:
+//! before that mapping changes, by `munmap` or by the driver that owns the memory, an MMU interval
+//! notifier unmaps it from the VM.
 //!
-//! It cannot wait either, as pins do that are parked. By old translations a vCPU that runs may reach it
-//! until that vCPU next leaves the guest, and a passed-through device until it is de-assigned.
+//! Unlike pins, such memory cannot be parked. Through stale translations a running vCPU may access
+//! it until it next leaves the guest, and a passed-through device until it is deassigned.
 
 use super::{
-    page_range::PageRange,
+    page_range::GuestRange,
     regions::Regions, //
 };
 use crate::{
     abstractions::{
         mmu_interval_notifier::{
-            Found,
-            MmWatch,
-            Watcher, //
+            Followed,
+            Invalidate,
+            MmuIntervalNotifier, //
         },
         ratelimit::pr_err_ratelimited,
         sched::cond_resched, //
     },
     hypercall::{
         AccessRights,
+        GuestPhys,
         MemoryRegion,
-        RegionChange,
+        RegionBatch,
         VmId, //
     },
 };
@@ -44,19 +46,20 @@ use kernel::{
     },
 };
 
-/// Bytes of RAM that a VM has.
+/// The number of bytes of RAM that a VM has.
 pub(super) type MappedBytes = Arc<Atomic<u64>>;
 
-struct Use {
+/// The guest ranges that map the memory of one notifier.
+struct NotifiedRegion {
     vm: VmId,
-    total: MappedBytes,
-    /// Where the VM has it: one range at first, of which parts may be taken away.
-    parts: LockedBy<KVVec<PageRange>, Regions>,
+    mapped: MappedBytes,
+    /// A single range at first, of which parts may be unmapped.
+    parts: LockedBy<KVVec<GuestRange>, Regions>,
 }
 
-impl Use {
-    /// Takes away the parts that `of` does not keep.
-    fn take_away(&self, regions: &mut Regions, is_kept: impl Fn(PageRange) -> bool) -> Result {
+impl NotifiedRegion {
+    /// Unmaps the parts for which `is_kept` is false.
+    fn unmap(&self, regions: &mut Regions, is_kept: impl Fn(GuestRange) -> bool) -> Result {
         let mut index = 0;
         while let Some(&part) = self.parts.access(regions).get(index) {
             if is_kept(part) {
@@ -65,20 +68,20 @@ impl Use {
             }
             regions.clear(part)?;
             let _ = self.parts.access_mut(regions).remove(index);
-            self.total.fetch_sub(part.len(), ordering::Relaxed);
+            self.mapped.fetch_sub(part.len(), ordering::Relaxed);
             cond_resched();
         }
         Ok(())
     }
 }
 
-impl Watcher for Use {
+impl Invalidate for NotifiedRegion {
     type State = Regions;
 
-    fn stop(&self, regions: &mut Regions) {
-        if let Err(error) = self.take_away(regions, |_| false) {
+    fn invalidate(&self, regions: &mut Regions) {
+        if let Err(error) = self.unmap(regions, |_| false) {
             pr_err_ratelimited!(
-                "VM {}: keeps memory that is not the device model's any more: {:?}\n",
+                "VM {}: cannot unmap memory that the device model unmaps: {:?}\n",
                 self.vm,
                 error
             );
@@ -86,47 +89,49 @@ impl Watcher for Use {
     }
 }
 
-/// Memory of a `VM_PFNMAP` area, watched, that a VM may have. Dropping it takes it away.
-pub(super) struct PfnMapping(Pin<KBox<MmWatch<Use>>>);
+/// Memory of a `VM_PFNMAP` area that a VM may have. Dropping this unmaps it from the VM.
+pub(super) struct PfnmapRegion(Pin<KBox<MmuIntervalNotifier<NotifiedRegion>>>);
 
-impl PfnMapping {
-    /// Watches `pages` pages from the user address `start`, which the VM does not have yet.
+impl PfnmapRegion {
+    /// Inserts a notifier for `pages` pages from the user address `start` on. The VM does not have
+    /// them yet.
     pub(super) fn new(
         vm: VmId,
         regions: &Arc<Mutex<Regions>>,
-        total: &MappedBytes,
+        mapped: &MappedBytes,
         start: usize,
         pages: usize,
     ) -> Result<Self> {
         let parts = KVVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
-        let usage = Use {
+        let region = NotifiedRegion {
             vm,
-            total: total.clone(),
+            mapped: mapped.clone(),
             parts: LockedBy::new(regions, parts),
         };
-        MmWatch::new(start, pages, regions.clone(), usage).map(Self)
+        MmuIntervalNotifier::new(start, pages, regions.clone(), region).map(Self)
     }
 
-    /// Looks at what the memory is. Fails as [`MmWatch::look_up`].
-    pub(super) fn look_up(&self, rights: AccessRights) -> Result<Look<'_>> {
-        self.0.look_up(rights.may_write()).map(Look)
+    /// Returns the physical memory, as [`MmuIntervalNotifier::follow_pfnmap`].
+    pub(super) fn follow(&self, rights: AccessRights) -> Result<FollowedRegion<'_>> {
+        self.0.follow_pfnmap(rights.may_write()).map(FollowedRegion)
     }
 
-    /// Whether the VM has it at `guest`.
-    pub(super) fn is_mapped(&self, guest: PageRange) -> bool {
+    /// Returns whether the VM has the memory at `guest`.
+    pub(super) fn is_mapped(&self, guest: GuestRange) -> bool {
         self.0
-            .with(|usage, regions| usage.parts.access(regions).contains(&guest))
+            .with(|region, regions| region.parts.access(regions).contains(&guest))
     }
 
-    /// Makes two parts of the one that has `address` inside, so that each can be taken away by itself.
-    pub(super) fn split_at(&self, address: u64) -> Result {
+    /// Splits the part that has `address` inside, so that each half can be unmapped by itself.
+    pub(super) fn split_at(&self, address: GuestPhys) -> Result {
         let count = self
             .0
-            .with(|usage, regions| usage.parts.access(regions).len());
-        // Not under the lock. Meanwhile there can only be less: parts are made under another one.
+            .with(|region, regions| region.parts.access(regions).len());
+        // Not under the lock. The number can only decrease meanwhile: the lock of the mappings
+        // serialises splits.
         let mut parts = KVVec::with_capacity(count + 1, GFP_KERNEL_ACCOUNT)?;
-        let old = self.0.with(|usage, regions| {
-            let current = usage.parts.access_mut(regions);
+        let old = self.0.with(|region, regions| {
+            let current = region.parts.access_mut(regions);
             for &part in current.iter() {
                 let pieces = match part.split_at(address) {
                     Some((first, second)) => [Some(first), Some(second)],
@@ -141,36 +146,36 @@ impl PfnMapping {
         old.map(drop)
     }
 
-    /// Takes the part `guest` away from the VM, if the VM has it.
-    pub(super) fn unmap(&self, guest: PageRange) -> Result {
+    /// Unmaps the part `guest` from the VM, if the VM has it.
+    pub(super) fn unmap(&self, guest: GuestRange) -> Result {
         self.0
-            .with(|usage, regions| usage.take_away(regions, |part| part != guest))
+            .with(|region, regions| region.unmap(regions, |part| part != guest))
     }
 }
 
-impl Drop for PfnMapping {
+impl Drop for PfnmapRegion {
     fn drop(&mut self) {
-        self.0.with(|usage, regions| usage.stop(regions));
+        self.0.with(|region, regions| region.invalidate(regions));
     }
 }
 
-/// What such memory was when it was looked at.
-pub(super) struct Look<'a>(Found<'a, Use>);
+/// The physical memory of a [`PfnmapRegion`] at one time.
+pub(super) struct FollowedRegion<'a>(Followed<'a, NotifiedRegion>);
 
-impl Look<'_> {
-    /// Maps all of it at `guest`, unless it has changed since.
+impl FollowedRegion<'_> {
+    /// Maps all of it at `guest`. Returns `None` if it has changed meanwhile.
     pub(super) fn map(
         &self,
-        room: &mut RegionChange,
-        guest: PageRange,
+        batch: &mut RegionBatch,
+        guest: GuestRange,
         rights: AccessRights,
     ) -> Option<Result> {
-        self.0.commit(|usage, regions, pfns| {
-            let region = MemoryRegion::add_pfns(guest.start(), &pfns, rights);
-            regions.add(room, iter::once(region))?;
+        self.0.commit(|region, regions, pfns| {
+            let addition = MemoryRegion::add_pfns(guest.start(), &pfns, rights);
+            regions.add(batch, iter::once(addition))?;
             // There is room for one part.
-            let _ = usage.parts.access_mut(regions).push_within_capacity(guest);
-            usage.total.fetch_add(guest.len(), ordering::Relaxed);
+            let _ = region.parts.access_mut(regions).push_within_capacity(guest);
+            region.mapped.fetch_add(guest.len(), ordering::Relaxed);
             Ok(())
         })
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the hypervisor maps into a VM. All changes to it are made here, one after the other.
+//! The memory that the hypervisor maps into a VM. All changes to it are made here, one at a time.
 
-use super::page_range::PageRange;
+use super::page_range::GuestRange;
 use crate::{
     abstractions::sched::cond_resched,
     hypercall::{
         MemoryRegion,
-        RegionChange,
+        RegionBatch,
         VmId, //
     }, //
 };
@@ -23,33 +23,35 @@ use kernel::{
     }, //
 };
 
-/// Whether a VM's id is still that of the VM.
+/// Whether an id names the VM.
 #[derive(PartialEq, Eq)]
-enum Life {
-    Lasting,
-    Ended,
+enum IdState {
+    Valid,
+    /// The VM was destroyed, and the id may name another VM.
+    Stale,
 }
 
-/// The hypervisor's mappings of one VM. Under its lock no memory may be allocated, and the mmap lock
-/// not be taken: it is needed where mappings of a process change.
+/// The hypervisor's mappings of a VM.
+///
+/// The kernel takes the lock of this where the mapping of a process changes. So under the lock no
+/// memory may be allocated, and the mmap lock must not be taken.
 pub(super) struct Regions {
-    life: Life,
-    /// Made beforehand: where it is needed, memory cannot be allocated.
-    removal: RegionChange,
+    id: IdState,
+    /// Allocated in advance, because memory cannot be allocated under the lock.
+    removal: RegionBatch,
 }
 
 impl Regions {
-    /// Pages that may be missing in a range that is taken away. More than that would be a hypercall for
-    /// each of them, for ever.
+    /// The most missing pages in a range that is unmapped. Each costs a hypercall.
     const MAX_MISSING: usize = 4096;
 
-    /// Those of a new VM.
+    /// Creates the mappings of a new VM.
     pub(super) fn new(vm: VmId) -> Result<Arc<Mutex<Self>>> {
-        let removal = RegionChange::with_room_for(vm, 1)?;
+        let removal = RegionBatch::with_room_for(vm, 1)?;
         Arc::pin_init(
             new_mutex!(
                 Self {
-                    life: Life::Lasting,
+                    id: IdState::Valid,
                     removal,
                 },
                 "acrn_regions"
@@ -58,41 +60,46 @@ impl Regions {
         )
     }
 
-    /// Runs `destroy`. After success there are no mappings, and the VM's id may be another's.
-    pub(super) fn end_with<T>(&mut self, destroy: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Runs `destroy`. If it succeeds, there are no mappings any more, and the VM's id may name
+    /// another VM.
+    pub(super) fn destroy_with<T>(&mut self, destroy: impl FnOnce() -> Result<T>) -> Result<T> {
         let proof = destroy()?;
-        self.life = Life::Ended;
+        self.id = IdState::Stale;
         Ok(proof)
     }
 
-    /// `ENODEV` for a VM that has ended.
-    pub(super) fn must_last(&self) -> Result {
-        match self.life {
-            Life::Lasting => Ok(()),
-            Life::Ended => Err(ENODEV),
+    /// Fails with `ENODEV` if the VM was destroyed.
+    pub(super) fn check_id(&self) -> Result {
+        match self.id {
+            IdState::Valid => Ok(()),
+            IdState::Stale => Err(ENODEV),
         }
     }
 
-    /// Maps more, as [`RegionChange::carry_out`]. `ENODEV` for a VM that has ended.
+    /// Maps memory, as [`RegionBatch::apply`].
+    ///
+    /// Fails with `ENODEV` if the VM was destroyed.
     pub(super) fn add<'a>(
         &mut self,
-        room: &mut RegionChange,
+        batch: &mut RegionBatch,
         additions: impl Iterator<Item = MemoryRegion<'a>>,
     ) -> Result {
-        self.must_last()?;
-        room.carry_out(additions)
+        self.check_id()?;
+        batch.apply(additions)
     }
 
-    /// Has the hypervisor delete `guest`, which it refuses (`EINVAL`) if a page is not mapped. `ENODEV` for
-    /// a VM that has ended.
-    pub(super) fn delete(&mut self, guest: PageRange) -> Result {
-        self.must_last()?;
+    /// Unmaps `guest`.
+    ///
+    /// Fails with `EINVAL`, and unmaps nothing, if a page of it is not mapped; with `ENODEV` if the
+    /// VM was destroyed.
+    pub(super) fn delete(&mut self, guest: GuestRange) -> Result {
+        self.check_id()?;
         let region = MemoryRegion::delete(guest.start(), guest.len());
-        self.removal.carry_out(iter::once(region))
+        self.removal.apply(iter::once(region))
     }
 
-    /// Deletes `guest`. False if a page of it is not mapped, and so nothing was deleted.
-    fn delete_whole(&mut self, guest: PageRange) -> Result<bool> {
+    /// Unmaps `guest`. Returns false, and unmaps nothing, if a page of it is not mapped.
+    fn delete_whole(&mut self, guest: GuestRange) -> Result<bool> {
         match self.delete(guest) {
             Ok(()) => Ok(true),
             Err(error) if error == EINVAL => Ok(false),
@@ -100,36 +107,35 @@ impl Regions {
         }
     }
 
-    /// Takes away whatever is mapped at `guest`. After success nothing is.
+    /// Unmaps all pages of `guest` that are mapped.
     ///
     /// Fails with `EIO` if more than a few thousand pages are missing.
-    pub(super) fn clear(&mut self, guest: PageRange) -> Result {
-        // A guest may move the memory of devices that the hypervisor plays: a page can have gone with that,
-        // and the rest be there.
+    pub(super) fn clear(&mut self, guest: GuestRange) -> Result {
+        // A guest may move the memory of devices that the hypervisor emulates, which unmaps pages.
         let mut missing = 0;
         self.clear_from(guest, guest.len(), || {
             missing += 1;
             if missing > Self::MAX_MISSING {
                 return Err(EIO);
             }
-            Ok(Missing::GoOn)
+            Ok(OnMissing::Continue)
         })
     }
 
-    /// Takes away what is mapped at the beginning of `guest`, up to the first page that is not.
-    fn clear_first(&mut self, guest: PageRange) -> Result {
-        self.clear_from(guest, PAGE_SIZE as u64, || Ok(Missing::Stop))
+    /// Unmaps the pages at the beginning of `guest`, up to the first page that is not mapped.
+    fn clear_first(&mut self, guest: GuestRange) -> Result {
+        self.clear_from(guest, PAGE_SIZE as u64, || Ok(OnMissing::Stop))
     }
 
-    /// Takes away `guest`, `len` bytes at first, then twice or half as many, so that a missing page costs
-    /// hypercalls by the logarithm of the size.
+    /// Unmaps `guest` in parts: of `len` bytes at first, then of twice or half as many. So a missing
+    /// page costs a number of hypercalls that is logarithmic in the length.
     fn clear_from(
         &mut self,
-        guest: PageRange,
+        guest: GuestRange,
         len: u64,
-        mut missing: impl FnMut() -> Result<Missing>,
+        mut on_missing: impl FnMut() -> Result<OnMissing>,
     ) -> Result {
-        if self.life == Life::Ended {
+        if self.id == IdState::Stale {
             return Ok(());
         }
         let (mut left, mut len) = (Some(guest), len);
@@ -141,9 +147,9 @@ impl Regions {
             } else if part.len() > PAGE_SIZE as u64 {
                 len = part.len() / 2;
             } else {
-                match missing()? {
-                    Missing::GoOn => left = rest,
-                    Missing::Stop => return Ok(()),
+                match on_missing()? {
+                    OnMissing::Continue => left = rest,
+                    OnMissing::Stop => return Ok(()),
                 }
             }
             cond_resched();
@@ -151,12 +157,13 @@ impl Regions {
         Ok(())
     }
 
-    /// Takes away what the hypervisor mapped of `parts`, in whose order it went until it failed.
+    /// Unmaps the parts of `parts` that the hypervisor mapped before it failed. It mapped them in
+    /// order.
     ///
-    /// It has not touched what is behind the part that it failed for. If it has all the same the beginning of
-    /// such a part is there, and that goes as well.
-    pub(super) fn undo(&mut self, parts: impl Iterator<Item = PageRange>) -> Result {
-        if self.life == Life::Ended {
+    /// The parts that follow the one for which it failed are not mapped. If the beginning of that
+    /// one is mapped, this unmaps it as well.
+    pub(super) fn undo(&mut self, parts: impl Iterator<Item = GuestRange>) -> Result {
+        if self.id == IdState::Stale {
             return Ok(());
         }
         for part in parts {
@@ -169,8 +176,8 @@ impl Regions {
     }
 }
 
-/// What to do about a page that is not mapped.
-enum Missing {
-    GoOn,
+/// The reaction to a page that is not mapped.
+enum OnMissing {
+    Continue,
     Stop,
 }
