@@ -2,8 +2,8 @@
 
 //! Kernel memory that the hypervisor reads or writes by physical address.
 //!
-//! [`kernel::dma::CoherentAllocation`] is for devices: it needs one, and its addresses are those of
-//! an IOMMU. A [`KBox`] is physically contiguous, but does not say so in its type.
+//! `kernel::dma` allocates memory for a device, at addresses of its
+//! IOMMU. A [`KBox`] is physically contiguous, but does not say so in its type.
 
 use super::{
     bindings,

@@ -2,7 +2,7 @@
 
 //! Write-only attributes of a device in sysfs.
 //!
-//! The kernel crate has no abstraction for attributes; [`kernel::configfs`] is the closest.
+//! The kernel crate has no abstraction for attributes; `kernel::configfs` is the closest.
 //!
 //! C header: [`include/linux/device.h`](srctree/include/linux/device.h)
 

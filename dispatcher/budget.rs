@@ -129,6 +129,7 @@ mod tests {
     #[test]
     fn prices_do_not_overflow() {
         let mut budget = Budget::default();
+        assert!(budget.allows(Tsc::from_cycles(u64::MAX)));
         for _ in 0..3 {
             budget.pay(u64::MAX, usize::MAX);
             assert!(!budget.allows(Tsc::from_cycles(u64::MAX)));

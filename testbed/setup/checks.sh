@@ -126,7 +126,7 @@ cargo_host() {
 # many seconds.
 patience=90
 hang_is_panic() {
-	echo "rcupdate.rcu_cpu_stall_timeout=$patience sysctl.kernel.panic_on_rcu_stall=1" \
+	echo "kunit.enable=1 rcupdate.rcu_cpu_stall_timeout=$patience sysctl.kernel.panic_on_rcu_stall=1" \
 		"sysctl.kernel.hung_task_panic=1 sysctl.kernel.hung_task_timeout_secs=$patience"
 }
 

@@ -20,7 +20,7 @@ const ROUNDS: usize = 100;
 const KINDS: [&str; 12] = [
     "files",
     "vms",
-    "folders",
+    "directories",
     "request_pages",
     "clients",
     "ioeventfds",

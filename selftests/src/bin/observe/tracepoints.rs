@@ -51,7 +51,7 @@ pub fn requests_and_interrupts() -> Outcome {
     let seen = events.seen();
     events.turn_off();
     let vm = idle.vmid;
-    let dispatch = |rest: &str| format!("acrn_ioreq_dispatch: vmid={vm} vcpu=0 taker={rest}");
+    let dispatch = |rest: &str| format!("acrn_ioreq_dispatch: vmid={vm} vcpu=0 handler={rest}");
     assert_eq!(
         seen,
         [
@@ -80,7 +80,7 @@ pub fn of_other_vcpus() -> Outcome {
         let answer = idle.raise(request(vm, 1, access));
         assert_eq!(answer, Answer::DeviceModel);
     }
-    let taken = format!("acrn_ioreq_dispatch: vmid={vm} vcpu=1 taker=device-model");
+    let taken = format!("acrn_ioreq_dispatch: vmid={vm} vcpu=1 handler=device-model");
     let finished = format!("acrn_ioreq_finish: vmid={vm} vcpu=1");
     assert_eq!(
         events.seen(),
