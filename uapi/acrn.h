@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * What a program in the Service VM and the ACRN HSM driver say to each other through /dev/acrn_hsm.
+ * The interface between programs of the Service VM and the ACRN HSM driver,
+ * /dev/acrn_hsm.
  *
- * Names, numbers and layout are those of <linux/acrn.h>, so a program built against either header runs on
- * either driver. Everything is little-endian. Every "reserved" field is to be zero.
+ * Names, numbers and layouts are those of <linux/acrn.h>: a program that was
+ * built with either header runs on either driver. All numbers are
+ * little-endian. All reserved fields must be 0.
  *
- * One open file stands for at most one User VM at a time: ACRN_IOCTL_CREATE_VM makes it, the other requests
- * act on it, and ACRN_IOCTL_DESTROY_VM or the last close() takes it down.
+ * An open file has at most one User VM at a time. ACRN_IOCTL_CREATE_VM creates
+ * it, the other commands act on it, and ACRN_IOCTL_DESTROY_VM or the last
+ * close() destroys it.
  *
- * "Address" without more is a guest-physical address of the User VM.
+ * An address is a guest-physical address of the User VM, unless stated
+ * otherwise.
  */
 #ifndef _UAPI_ACRN_H
 #define _UAPI_ACRN_H
@@ -19,25 +23,31 @@
 /*
  * I/O requests
  *
- * A page of 16 slots, one a vCPU, shared by the hypervisor, the driver and the device model, which
- * allocates it and names it in ACRN_IOCTL_CREATE_VM. A slot goes round
+ * The hypervisor, the driver and the device model share a page of 16 slots, one
+ * per vCPU. The device model allocates it and passes its address to
+ * ACRN_IOCTL_CREATE_VM. The states of a slot are
  *
  *	FREE -> PENDING -> PROCESSING -> COMPLETE -> FREE
  *
- * and belongs to one party at each step:
+ * and each transition is made by one party:
  *
- *	FREE -> PENDING		hypervisor: a vCPU touched a port or an address that nothing backs; it waits.
- *				The slot is filled in before the state changes, then the upcall fires.
- *	PENDING -> PROCESSING	driver: picked a client for the slot
- *	PROCESSING -> COMPLETE	driver: the client is done, and a value that was read is in the slot.
- *				A device model asks for this step by ACRN_IOCTL_NOTIFY_REQUEST_FINISH.
- *	COMPLETE -> FREE	hypervisor: took the value, the vCPU runs on
+ *	FREE -> PENDING		The hypervisor: a vCPU accessed a port or an
+ *				address without memory, and waits. The
+ *				hypervisor fills in the slot before it changes
+ *				the state, and then sends the upcall.
+ *	PENDING -> PROCESSING	The driver: it gives the request to a client.
+ *	PROCESSING -> COMPLETE	The driver: the client has handled the request,
+ *				and the slot has the value of a read. The device
+ *				model requests this transition by
+ *				ACRN_IOCTL_NOTIFY_REQUEST_FINISH.
+ *	COMPLETE -> FREE	The hypervisor: it takes the value and resumes
+ *				the vCPU.
  *
- * All accesses to the state are atomic: load with acquire, store with release.
- * A vCPU has one request open at most.
+ * All accesses to the state are atomic: loads with acquire, stores with release
+ * semantics. A vCPU has at most one request at a time.
  */
 
-/* Slots in the page, which is also the most vCPUs a User VM can have */
+/* Slots in the page, and the most vCPUs of a User VM */
 #define ACRN_IO_REQUEST_MAX		16
 
 /* acrn_io_request.processed */
@@ -46,22 +56,22 @@
 #define ACRN_IOREQ_STATE_PROCESSING	2
 #define ACRN_IOREQ_STATE_FREE		3
 
-/* acrn_io_request.type, which says what member of acrn_io_request.reqs counts */
+/* acrn_io_request.type, which selects the member of acrn_io_request.reqs */
 #define ACRN_IOREQ_TYPE_PORTIO		0
 #define ACRN_IOREQ_TYPE_MMIO		1
 #define ACRN_IOREQ_TYPE_PCICFG		2
 
-/* .direction of all three: does the vCPU wait for a value, or bring one */
+/* The direction of a request of any type */
 #define ACRN_IOREQ_DIR_READ		0
 #define ACRN_IOREQ_DIR_WRITE		1
 
 /**
- * struct acrn_mmio_request - an access to an address that no memory backs
+ * struct acrn_mmio_request - an access to an address without memory
  * @direction: ACRN_IOREQ_DIR_*
- * @reserved: zero
- * @address: first byte touched
- * @size: bytes: 1, 2, 4 or 8
- * @value: the value written, or where the answer to a read goes
+ * @reserved: 0
+ * @address: address of the first byte
+ * @size: length in bytes: 1, 2, 4 or 8
+ * @value: the value that is written, or the result of a read
  */
 struct acrn_mmio_request {
 	__u32	direction;
@@ -74,10 +84,10 @@ struct acrn_mmio_request {
 /**
  * struct acrn_pio_request - an access to an I/O port
  * @direction: ACRN_IOREQ_DIR_*
- * @reserved: zero
- * @address: first port touched
- * @size: bytes: 1, 2 or 4
- * @value: the value written, or where the answer to a read goes
+ * @reserved: 0
+ * @address: the first port
+ * @size: length in bytes: 1, 2 or 4
+ * @value: the value that is written, or the result of a read
  */
 struct acrn_pio_request {
 	__u32	direction;
@@ -90,16 +100,17 @@ struct acrn_pio_request {
 /**
  * struct acrn_pci_request - an access to PCI configuration space
  * @direction: ACRN_IOREQ_DIR_*
- * @reserved: zero
- * @size: bytes: 1, 2 or 4
- * @value: the value written, or where the answer to a read goes
+ * @reserved: 0
+ * @size: length in bytes: 1, 2 or 4
+ * @value: the value that is written, or the result of a read
  * @bus: bus number
  * @dev: device number
  * @func: function number
- * @reg: first byte touched in the function's configuration space
+ * @reg: offset of the first byte in the function's configuration space
  *
- * The driver makes these from accesses to the ports 0xCF8 and 0xCFC in place, so @direction, @size and
- * @value lie where struct acrn_pio_request has them.
+ * The driver converts accesses to the ports 0xCF8 and 0xCFC to such requests in
+ * place, so @direction, @size and @value are where struct acrn_pio_request has
+ * them.
  */
 struct acrn_pci_request {
 	__u32	direction;
@@ -113,13 +124,15 @@ struct acrn_pci_request {
 };
 
 /**
- * struct acrn_io_request - one slot of the page: an access that a vCPU waits for
+ * struct acrn_io_request - a slot of the request page
  * @type: ACRN_IOREQ_TYPE_*
- * @completion_polling: not zero: the hypervisor looks for COMPLETE itself and wants no notification
- * @reserved0: zero
- * @reqs: the access, 64 bytes into the slot
- * @reserved1: zero
- * @kernel_handled: not zero: the driver answers this one by itself; a device model leaves it alone
+ * @completion_polling: if not 0, the hypervisor polls @processed and needs no
+ *			notification
+ * @reserved0: 0
+ * @reqs: the access, at offset 64 of the slot
+ * @reserved1: 0
+ * @kernel_handled: if not 0, the driver handles the request, and the device
+ *		    model must ignore it
  * @processed: the state, ACRN_IOREQ_STATE_*
  */
 struct acrn_io_request {
@@ -138,8 +151,8 @@ struct acrn_io_request {
 } __attribute__((aligned(256)));
 
 /**
- * struct acrn_io_request_buffer - the page of slots
- * @req_slot: the slot of vCPU n is req_slot[n]
+ * struct acrn_io_request_buffer - the request page
+ * @req_slot: the slots; that of vCPU n is req_slot[n]
  * @reserved: the page as bytes
  */
 struct acrn_io_request_buffer {
@@ -150,10 +163,10 @@ struct acrn_io_request_buffer {
 };
 
 /**
- * struct acrn_ioreq_notify - says that a request has been served
- * @vmid: which VM: the one of the open file
- * @reserved: zero
- * @vcpu: whose slot
+ * struct acrn_ioreq_notify - argument of ACRN_IOCTL_NOTIFY_REQUEST_FINISH
+ * @vmid: id of the VM of the open file
+ * @reserved: 0
+ * @vcpu: id of the vCPU whose request was handled
  */
 struct acrn_ioreq_notify {
 	__u16	vmid;
@@ -162,19 +175,20 @@ struct acrn_ioreq_notify {
 };
 
 /*
- * A VM and its vCPUs
+ * VMs and vCPUs
  */
 
 /**
- * struct acrn_vm_creation - what ACRN_IOCTL_CREATE_VM asks for, and gets
- * @vmid: out: the VM's number, relative to the Service VM
- * @reserved0: zero
- * @vcpu_num: out: how many vCPUs it has
- * @reserved1: zero
- * @uuid: by what the hypervisor knows the VM: a UUID, or in later versions a name padded with zeros
- * @vm_flag: the hypervisor's flags for a VM
- * @ioreq_buf: in: where the I/O request page lies in the caller's address space, aligned to 4096
- * @cpu_affinity: physical CPUs for the VM, bit n for CPU n, one a vCPU
+ * struct acrn_vm_creation - argument of ACRN_IOCTL_CREATE_VM
+ * @vmid: output: id of the VM, relative to the Service VM
+ * @reserved0: 0
+ * @vcpu_num: output: number of vCPUs
+ * @reserved1: 0
+ * @uuid: identifies the VM in the hypervisor's configuration: a UUID, or in
+ *	  later versions of ACRN a name padded with zeros
+ * @vm_flag: flags of the hypervisor
+ * @ioreq_buf: user address of the request page, aligned to 4096
+ * @cpu_affinity: mask of the physical CPUs of the VM; each has one vCPU
  */
 struct acrn_vm_creation {
 	__u16	vmid;
@@ -206,7 +220,7 @@ struct acrn_vm_creation {
  * @r14: R14
  * @r15: R15
  *
- * In the order of the registers' encoding, but for RSP.
+ * The order is that of the encoding, except for RSP.
  */
 struct acrn_gp_regs {
 	__le64	rax;
@@ -229,9 +243,9 @@ struct acrn_gp_regs {
 
 /**
  * struct acrn_descriptor_ptr - GDTR or IDTR
- * @limit: size of the table in bytes, less one
+ * @limit: size of the table in bytes, minus 1
  * @base: linear address of the table
- * @reserved: zero
+ * @reserved: 0
  */
 struct acrn_descriptor_ptr {
 	__le16	limit;
@@ -240,7 +254,7 @@ struct acrn_descriptor_ptr {
 } __attribute__((__packed__));
 
 /**
- * struct acrn_regs - the state that a vCPU starts from
+ * struct acrn_regs - initial register state of a vCPU
  * @gprs: general registers
  * @gdt: GDTR
  * @idt: IDTR
@@ -251,10 +265,10 @@ struct acrn_descriptor_ptr {
  * @cr3: CR3
  * @ia32_efer: the EFER MSR
  * @rflags: RFLAGS
- * @reserved_64: zero
- * @cs_ar: CS: access rights, as VMX has them
+ * @reserved_64: 0
+ * @cs_ar: CS: access rights in the format of VMX
  * @cs_limit: CS: limit in bytes
- * @reserved_32: zero
+ * @reserved_32: 0
  * @cs_sel: CS: selector
  * @ss_sel: SS: selector
  * @ds_sel: DS: selector
@@ -293,10 +307,10 @@ struct acrn_regs {
 };
 
 /**
- * struct acrn_vcpu_regs - the state that one vCPU starts from
- * @vcpu_id: which vCPU
- * @reserved: zero
- * @vcpu_regs: its registers
+ * struct acrn_vcpu_regs - argument of ACRN_IOCTL_SET_VCPU_REGS
+ * @vcpu_id: id of the vCPU
+ * @reserved: 0
+ * @vcpu_regs: the registers
  */
 struct acrn_vcpu_regs {
 	__u16			vcpu_id;
@@ -308,7 +322,7 @@ struct acrn_vcpu_regs {
  * Guest memory
  */
 
-/* acrn_vm_memmap.attr: what the guest may do there ... */
+/* acrn_vm_memmap.attr: access rights of the guest */
 #define	ACRN_MEM_ACCESS_RIGHT_MASK	0x00000007U
 #define	ACRN_MEM_ACCESS_READ		0x00000001U
 #define	ACRN_MEM_ACCESS_WRITE		0x00000002U
@@ -317,7 +331,7 @@ struct acrn_vcpu_regs {
 					 ACRN_MEM_ACCESS_WRITE | \
 					 ACRN_MEM_ACCESS_EXEC)
 
-/* ... and how the CPU caches it: one of these */
+/* acrn_vm_memmap.attr: memory type, one of these */
 #define	ACRN_MEM_TYPE_MASK		0x000007C0U
 #define	ACRN_MEM_TYPE_WB		0x00000040U
 #define	ACRN_MEM_TYPE_WT		0x00000080U
@@ -330,14 +344,15 @@ struct acrn_vcpu_regs {
 #define	ACRN_MEMMAP_MMIO		1
 
 /**
- * struct acrn_vm_memmap - a range of the User VM's address space and what backs it
- * @type: ACRN_MEMMAP_RAM: the caller's own memory, from @vma_base; ACRN_MEMMAP_MMIO: device memory of the
- *	  Service VM, from @service_vm_pa
- * @attr: ACRN_MEM_ACCESS_* and one ACRN_MEM_TYPE_*
- * @user_vm_pa: where it appears in the User VM
- * @service_vm_pa: Service VM's guest-physical address of what backs it
- * @vma_base: address of what backs it in the caller's address space
- * @len: bytes, a multiple of 4096
+ * struct acrn_vm_memmap - a segment of guest memory
+ * @type: ACRN_MEMMAP_RAM: memory of the caller, from @vma_base on;
+ *	  ACRN_MEMMAP_MMIO: device memory of the Service VM, from
+ *	  @service_vm_pa on
+ * @attr: ACRN_MEM_ACCESS_* and one of ACRN_MEM_TYPE_*
+ * @user_vm_pa: guest-physical address in the User VM
+ * @service_vm_pa: physical address in the Service VM
+ * @vma_base: user address
+ * @len: length in bytes, a multiple of 4096
  */
 struct acrn_vm_memmap {
 	__u32	type;
@@ -351,7 +366,7 @@ struct acrn_vm_memmap {
 };
 
 /*
- * Devices that pass through to the User VM, and devices that the hypervisor plays
+ * Passed-through devices, and devices that the hypervisor emulates
  */
 
 /* acrn_ptdev_irq.type */
@@ -360,14 +375,15 @@ struct acrn_vm_memmap {
 #define ACRN_PTDEV_IRQ_MSIX	2
 
 /**
- * struct acrn_ptdev_irq - the interrupt of a device that passes through
+ * struct acrn_ptdev_irq - an interrupt of a passed-through device
  * @type: ACRN_PTDEV_IRQ_*
- * @virt_bdf: the device in the User VM: bus << 8 | device << 3 | function
- * @phys_bdf: the device in the machine
+ * @virt_bdf: address in the User VM: bus << 8 | device << 3 | function
+ * @phys_bdf: physical address
  * @intx: the line, for ACRN_PTDEV_IRQ_INTX
- * @intx.virt_pin: interrupt controller pin in the User VM
- * @intx.phys_pin: interrupt controller pin of the machine
- * @intx.is_pic_pin: not zero: @intx.virt_pin is a pin of the PIC, not of the IOAPIC
+ * @intx.virt_pin: pin of the interrupt controller in the User VM
+ * @intx.phys_pin: pin of the physical interrupt controller
+ * @intx.is_pic_pin: if not 0, @intx.virt_pin is a pin of the PIC instead of the
+ *		     I/O APIC
  */
 struct acrn_ptdev_irq {
 	__u32	type;
@@ -380,20 +396,20 @@ struct acrn_ptdev_irq {
 	} intx;
 };
 
-/* acrn_pcidev.type: the device keeps quirks of the machine's firmware */
+/* acrn_pcidev.type: keep quirks of the firmware */
 #define ACRN_PTDEV_QUIRK_ASSIGN	(1U << 0)
 
 #define ACRN_MMIODEV_RES_NUM	3
 #define ACRN_PCI_NUM_BARS	6
 
 /**
- * struct acrn_pcidev - a PCI device to pass through, or to take back
+ * struct acrn_pcidev - a passed-through PCI device
  * @type: 0 or ACRN_PTDEV_QUIRK_ASSIGN
- * @virt_bdf: where it appears in the User VM: bus << 8 | device << 3 | function
- * @phys_bdf: where it is in the machine
- * @intr_line: its interrupt line register
- * @intr_pin: its interrupt pin register
- * @bar: its base address registers
+ * @virt_bdf: address in the User VM: bus << 8 | device << 3 | function
+ * @phys_bdf: physical address
+ * @intr_line: the interrupt line register
+ * @intr_pin: the interrupt pin register
+ * @bar: the base address registers
  */
 struct acrn_pcidev {
 	__u32	type;
@@ -405,11 +421,11 @@ struct acrn_pcidev {
 };
 
 /**
- * struct acrn_mmio_dev_res - one range of device memory
- * @user_vm_pa: where it appears in the User VM
- * @service_vm_pa: where it is in the Service VM
- * @size: bytes
- * @mem_type: how the CPU caches it
+ * struct acrn_mmio_dev_res - a range of an MMIO device
+ * @user_vm_pa: guest-physical address in the User VM
+ * @service_vm_pa: physical address in the Service VM
+ * @size: length in bytes
+ * @mem_type: memory type
  */
 struct acrn_mmio_dev_res {
 	__u64	user_vm_pa;
@@ -419,9 +435,9 @@ struct acrn_mmio_dev_res {
 };
 
 /**
- * struct acrn_mmiodev - a device known by its memory ranges to pass through, or to take back
+ * struct acrn_mmiodev - a passed-through MMIO device
  * @name: name of the device, padded with zeros
- * @res: its ranges; one of size 0 is not used
+ * @res: the ranges; one of size 0 is unused
  */
 struct acrn_mmiodev {
 	__u8				name[8];
@@ -429,16 +445,16 @@ struct acrn_mmiodev {
 };
 
 /**
- * struct acrn_vdev - a device that the hypervisor plays for the User VM
- * @id: what device
- * @id.value: the identifier whole
+ * struct acrn_vdev - a device that the hypervisor emulates
+ * @id: the type of the device
+ * @id.value: the identifier as a number
  * @id.fields.vendor: PCI vendor id
  * @id.fields.device: PCI device id
  * @id.fields.legacy_id: number of a device that is not on PCI
- * @slot: where it appears in the User VM: bus << 8 | device << 3 | function
- * @io_addr: base addresses of its ranges
- * @io_size: sizes of its ranges in bytes
- * @args: whatever this kind of device wants to know
+ * @slot: address in the User VM: bus << 8 | device << 3 | function
+ * @io_addr: base addresses of the ranges
+ * @io_size: lengths of the ranges in bytes
+ * @args: parameters, by the type of the device
  */
 struct acrn_vdev {
 	union {
@@ -462,8 +478,9 @@ struct acrn_vdev {
 
 /**
  * struct acrn_msi_entry - a message signalled interrupt
- * @msi_addr: the address written to: 0xFEE in bits 31:20, destination in 19:12, destination mode in bit 2
- * @msi_data: the value written: vector in bits 7:0, delivery mode in 10:8
+ * @msi_addr: address: 0xFEE in bits 31:20, destination in bits 19:12,
+ *	      destination mode in bit 2
+ * @msi_data: data: vector in bits 7:0, delivery mode in bits 10:8
  */
 struct acrn_msi_entry {
 	__u64	msi_addr;
@@ -480,7 +497,7 @@ struct acrn_msi_entry {
  * @bit_width: width of the register in bits
  * @bit_offset: first bit of the register
  * @access_size: 1 to 4: byte, word, double word, quad word
- * @address: address in that space
+ * @address: address in the address space
  */
 struct acrn_acpi_generic_address {
 	__u8	space_id;
@@ -491,11 +508,11 @@ struct acrn_acpi_generic_address {
 } __attribute__((__packed__));
 
 /**
- * struct acrn_cstate_data - one entry of ACPI's _CST
+ * struct acrn_cstate_data - an idle state, an entry of ACPI's _CST
  * @cx_reg: the register that enters the state
- * @type: n of the ACPI state Cn
- * @latency: microseconds to enter and leave it, at worst
- * @power: average power in it, in milliwatts
+ * @type: the number of the ACPI state
+ * @latency: worst-case latency to enter and leave the state, in microseconds
+ * @power: average power in the state, in milliwatts
  */
 struct acrn_cstate_data {
 	struct acrn_acpi_generic_address	cx_reg;
@@ -505,13 +522,15 @@ struct acrn_cstate_data {
 };
 
 /**
- * struct acrn_pstate_data - one entry of ACPI's _PSS
- * @core_frequency: megahertz
- * @power: milliwatts
- * @transition_latency: microseconds that the CPU is away on the way into this state, at worst
- * @bus_master_latency: microseconds that bus masters find no memory on the way, at worst
+ * struct acrn_pstate_data - a frequency state, an entry of ACPI's _PSS
+ * @core_frequency: frequency in MHz
+ * @power: power in milliwatts
+ * @transition_latency: worst-case time in microseconds for which the CPU is
+ *			unavailable during the transition
+ * @bus_master_latency: worst-case time in microseconds for which bus masters
+ *			cannot access memory during the transition
  * @control: value for the control register
- * @status: value that the status register then shows
+ * @status: value of the status register after the transition
  */
 struct acrn_pstate_data {
 	__u64	core_frequency;
@@ -523,17 +542,20 @@ struct acrn_pstate_data {
 };
 
 /*
- * The command that ACRN_IOCTL_PM_GET_CPU_STATE reads where its argument points, before it puts the answer
- * there: what in bits 7:0, state number in 15:8, vCPU in 23:16, VM in 31:24.
+ * The argument of ACRN_IOCTL_PM_GET_CPU_STATE points to a __u64 with a command:
+ * type in bits 7:0, number of the state in bits 15:8, vCPU in bits 23:16, VM in
+ * bits 31:24. The driver writes the answer to the same address.
  */
 #define PMCMD_TYPE_MASK		0x000000ff
 
 /**
- * enum acrn_pm_cmd_type - what ACRN_IOCTL_PM_GET_CPU_STATE can be asked
- * @ACRN_PMCMD_GET_PX_CNT: how many P-states there are; the answer is a __u64
- * @ACRN_PMCMD_GET_PX_DATA: one P-state; the answer is a struct acrn_pstate_data
- * @ACRN_PMCMD_GET_CX_CNT: how many C-states there are; the answer is a __u64
- * @ACRN_PMCMD_GET_CX_DATA: one C-state, counted from 1; the answer is a struct acrn_cstate_data
+ * enum acrn_pm_cmd_type - type of a command of ACRN_IOCTL_PM_GET_CPU_STATE
+ * @ACRN_PMCMD_GET_PX_CNT: the number of P-states; the answer is a __u64
+ * @ACRN_PMCMD_GET_PX_DATA: a P-state, numbered from 0; the answer is a struct
+ *			    acrn_pstate_data
+ * @ACRN_PMCMD_GET_CX_CNT: the number of C-states; the answer is a __u64
+ * @ACRN_PMCMD_GET_CX_DATA: a C-state, numbered from 1; the answer is a struct
+ *			    acrn_cstate_data
  */
 enum acrn_pm_cmd_type {
 	ACRN_PMCMD_GET_PX_CNT,
@@ -543,7 +565,7 @@ enum acrn_pm_cmd_type {
 };
 
 /*
- * eventfds instead of round trips
+ * eventfds
  */
 
 /* acrn_ioeventfd.flags */
@@ -552,13 +574,15 @@ enum acrn_pm_cmd_type {
 #define ACRN_IOEVENTFD_FLAG_DEASSIGN	0x04
 
 /**
- * struct acrn_ioeventfd - an eventfd that a guest's write signals
- * @fd: the eventfd
- * @flags: ACRN_IOEVENTFD_FLAG_*: ports instead of addresses; only if the value is @data; undo
+ * struct acrn_ioeventfd - an eventfd that writes of the guest signal
+ * @fd: file descriptor of the eventfd
+ * @flags: ACRN_IOEVENTFD_FLAG_PIO: @addr is a port;
+ *	   ACRN_IOEVENTFD_FLAG_DATAMATCH: only writes of @data signal;
+ *	   ACRN_IOEVENTFD_FLAG_DEASSIGN: deassign
  * @addr: the port or address
- * @len: bytes of the access: 1, 2, 4 or 8
- * @reserved: zero
- * @data: the value, with ACRN_IOEVENTFD_FLAG_DATAMATCH
+ * @len: length of the access in bytes: 1, 2, 4 or 8
+ * @reserved: 0
+ * @data: the value that signals, with ACRN_IOEVENTFD_FLAG_DATAMATCH
  */
 struct acrn_ioeventfd {
 	__u32	fd;
@@ -573,10 +597,10 @@ struct acrn_ioeventfd {
 #define ACRN_IRQFD_FLAG_DEASSIGN	0x01
 
 /**
- * struct acrn_irqfd - an eventfd that interrupts the guest
- * @fd: the eventfd
- * @flags: 0, or ACRN_IRQFD_FLAG_DEASSIGN to undo
- * @msi: the interrupt
+ * struct acrn_irqfd - an eventfd whose signals interrupt the guest
+ * @fd: file descriptor of the eventfd
+ * @flags: 0, or ACRN_IRQFD_FLAG_DEASSIGN to deassign
+ * @msi: the interrupt to inject
  */
 struct acrn_irqfd {
 	__s32			fd;
@@ -585,12 +609,13 @@ struct acrn_irqfd {
 };
 
 /*
- * The requests. An argument is a pointer to the structure named, unless the comment says otherwise.
+ * The commands. An argument is a pointer to the structure that is named, unless
+ * stated otherwise.
  */
 
 #define ACRN_IOCTL_TYPE			0xA2
 
-/* Lifecycle. CREATE_VM writes vmid and vcpu_num back; the next four take no argument. */
+/* Lifecycle. CREATE_VM writes vmid and vcpu_num. Four have no argument. */
 #define ACRN_IOCTL_CREATE_VM		\
 	_IOWR(ACRN_IOCTL_TYPE, 0x10, struct acrn_vm_creation)
 #define ACRN_IOCTL_DESTROY_VM		\
@@ -605,8 +630,10 @@ struct acrn_irqfd {
 	_IOW(ACRN_IOCTL_TYPE, 0x16, struct acrn_vcpu_regs)
 
 /*
- * Interrupts. VM_INTR_MONITOR takes the address of a page of the caller's. SET_IRQLINE takes a number, not
- * a pointer: GSI in bits 31:0, and above it 0 for high, 1 for low, 2 for a pulse up, 3 for a pulse down.
+ * Interrupts. The argument of VM_INTR_MONITOR is the user address of a page.
+ * The argument of SET_IRQLINE is a number, not a pointer: GSI in bits 31:0 and
+ * operation in bits 63:32: 0 sets the line high, 1 low, 2 pulses it high and
+ * 3 low.
  */
 #define ACRN_IOCTL_INJECT_MSI		\
 	_IOW(ACRN_IOCTL_TYPE, 0x23, struct acrn_msi_entry)
@@ -615,7 +642,7 @@ struct acrn_irqfd {
 #define ACRN_IOCTL_SET_IRQLINE		\
 	_IOW(ACRN_IOCTL_TYPE, 0x25, __u64)
 
-/* I/O requests. ATTACH blocks until there are some; the last four take no argument. */
+/* I/O requests. ATTACH waits for requests. The last four have no argument. */
 #define ACRN_IOCTL_NOTIFY_REQUEST_FINISH \
 	_IOW(ACRN_IOCTL_TYPE, 0x31, struct acrn_ioreq_notify)
 #define ACRN_IOCTL_CREATE_IOREQ_CLIENT	\
@@ -651,7 +678,7 @@ struct acrn_irqfd {
 #define ACRN_IOCTL_DESTROY_VDEV		\
 	_IOW(ACRN_IOCTL_TYPE, 0x5A, struct acrn_vdev)
 
-/* Power management: a command goes in, its answer comes out where it was */
+/* Power management */
 #define ACRN_IOCTL_PM_GET_CPU_STATE	\
 	_IOWR(ACRN_IOCTL_TYPE, 0x60, __u64)
 

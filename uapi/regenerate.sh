@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# Makes src/bindings.rs of acrn.h. With --check nothing is written: exit status 1 if the file is stale.
+# Generates src/bindings.rs from acrn.h. With --check, writes nothing, and fails
+# if the file is stale.
 #
-# BINDGEN names the bindgen to run (0.72.1 made the committed file), LIBCLANG_PATH where libclang is.
+# BINDGEN is the bindgen to run (0.72.1 generated the committed file), and
+# LIBCLANG_PATH the directory of libclang.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +20,7 @@ fi
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 
-# No bytes are undefined where IntoBytes is derived, so a structure with padding is not in its list.
+# A structure with padding has undefined bytes, so IntoBytes is not derived for it.
 padded='acrn_pio_request|acrn_pci_request|acrn_io_request|acrn_regs|acrn_vcpu_regs'
 padded="$padded|acrn_pcidev|acrn_cstate_data"
 plain='acrn_mmio_request|acrn_ioreq_notify|acrn_vm_creation|acrn_gp_regs|acrn_descriptor_ptr'
@@ -39,7 +41,7 @@ plain="$plain|acrn_pstate_data|acrn_ioeventfd|acrn_irqfd"
 	--with-derive-custom-struct '(acrn_vm_memmap|acrn_vdev|acrn_io_request_buffer)=FromBytes,Immutable,KnownLayout' \
 	--with-derive-custom-union '.*=FromBytes,Immutable,KnownLayout' \
 	--raw-line '// SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note' \
-	--raw-line '// Made of acrn.h by regenerate.sh: do not edit.' \
+	--raw-line '// Generated from acrn.h by regenerate.sh. Do not edit.' \
 	--raw-line '' \
 	--raw-line 'use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};' \
 	--output "$new"
