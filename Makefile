@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# For people. What the kernel's build reads is Kbuild.
+# For people. The kernel's build system reads Kbuild.
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
-# Where the driver is built; the kernel's `make O=`, for a module.
+# Where the driver is built: for a module what `make O=` is for the kernel.
 MO ?= $(CURDIR)/build
 
 BINDGEN ?= bindgen
@@ -11,45 +11,44 @@ RUSTFMT ?= rustfmt
 
 .PHONY: help
 help:
-	@echo 'The driver, for a kernel of yours (KDIR=$(KDIR)):'
+	@echo 'The driver, for the kernel in KDIR=$(KDIR):'
 	@echo '  modules          build acrn.ko in MO=$(MO)'
-	@echo '  modules_install  install it (INSTALL_MOD_PATH=... below another root)'
-	@echo '  clippy           build it with the linter, warnings are errors'
-	@echo '  rustdoc          its pages, in MO/doc; warnings are errors'
-	@echo '  rustfmt          format the driver; rustfmtcheck: only look'
-	@echo '  clean            remove what was built'
-	@echo '  Also: RUSTC=... BINDGEN=... (defaults: the rustc that built the kernel, bindgen),'
-	@echo '  and for a kernel that clang built LLVM=... as for the kernel (default: 1)'
+	@echo '  modules_install  install it (below INSTALL_MOD_PATH, if set)'
+	@echo '  clippy           build it with the linter; warnings are errors'
+	@echo '  rustdoc          build its documentation in MO/doc; warnings are errors'
+	@echo '  rustfmt          format the sources; rustfmtcheck only checks them'
+	@echo '  clean            remove the build'
+	@echo '  RUSTC and BINDGEN select the tools (default: the rustc that built the kernel, bindgen).'
+	@echo '  LLVM is as for the kernel, if clang built it (default: 1).'
 	@echo
 	@echo 'The test-bed, on any x86-64 Debian machine:'
-	@echo '  run              boot ACRN, its Service VM and a Linux User VM, on this terminal'
-	@echo '                   (INTERACTIVE=1: the User VM stays up until you type poweroff)'
-	@echo '  check            run every test (ONLY=PROGRAM: that program of selftests/, nothing else;'
-	@echo '                   ONLY=PROGRAM.TEST,TEST: those tests of it; ONLY=reboot: the Service VM'
-	@echo '                   reboots with User VMs;'
-	@echo '                   DRIVER=c with it: on the C driver of upstream;'
-	@echo '                   SEED=N: in the order of that seed, which each run shows; SECONDS=N: so'
-	@echo '                   long for tests that can go on for any time)'
-	@echo '  compare          record anew what our driver and upstream'\''s do, in testbed/record; fails if'
-	@echo '                   that changed (ONLY=PROGRAM: of that program; ONLY=transcript: the cases of'
-	@echo '                   both drivers, takes some minutes)'
-	@echo '  bench            what the paths through our driver and upstream'\''s cost, in instructions, into'
-	@echo '                   Documentation and README; fails if ours misses a target (ONLY=P1,P4: those'
-	@echo '                   paths, on the screen only)'
-	@echo '  check-debug      the selftests on a kernel with KASAN, kmemleak, lockdep and more: any complaint'
-	@echo '                   of the kernel is a failure (slow; ONLY=... as above)'
-	@echo '  check-rt         the same on a real-time kernel (PREEMPT_RT) that watches its locks'
-	@echo '                   (ONLY=mistakes with these two, and with check: whether the check sees mistakes)'
-	@echo '  mutants          slips in the driver, one at a time, which the tests must see: an hour or two,'
-	@echo '                   interrupted it goes on from what is known (ONLY=AREA or ONLY=AREA/NAME:'
-	@echo '                   these of testbed/mutants; FRESH=1: as if nothing were known)'
-	@echo '  setup            only what the others do first'
-	@echo '  distclean-cache  remove all that the set-up has made'
-	@echo '  Kernel, tools and results are kept in $${ACRN_HSM_CACHE:-~/.cache/acrn-hsm}.'
+	@echo '  run              boot mini-ACRN, its Service VM and a Linux User VM on this terminal'
+	@echo '                   (INTERACTIVE=1: the User VM runs until you type poweroff)'
+	@echo '  check            run all tests'
+	@echo '                   (ONLY=PROGRAM: only that program of selftests/;'
+	@echo '                   ONLY=PROGRAM.TEST,TEST: only these tests of it;'
+	@echo '                   ONLY=reboot: the reboot of the Service VM with User VMs;'
+	@echo '                   DRIVER=c with one of these: on the C driver of upstream;'
+	@echo '                   SEED=N: in the order of that seed, which each run shows;'
+	@echo '                   SECONDS=N: for tests that can run for any time)'
+	@echo '  check-debug      run the selftests on a kernel with KASAN, kmemleak, lockdep and more'
+	@echo '  check-rt         run the selftests on a PREEMPT_RT kernel with lockdep'
+	@echo '                   (both fail on any warning of the kernel; ONLY as above;'
+	@echo '                   ONLY=mistakes, also for check: whether warnings are noticed)'
+	@echo '  compare          record the behaviour of both drivers in testbed/record, and fail if it'
+	@echo '                   changed (ONLY=PROGRAM: of that program; ONLY=transcript: only the cases)'
+	@echo '  bench            measure both drivers in instructions, update Documentation and README, and'
+	@echo '                   fail if a target is missed (ONLY=P1,P4: only these paths, on the screen)'
+	@echo '  mutants          check that the tests notice mistakes in the driver: takes an hour or two, and'
+	@echo '                   resumes when interrupted (ONLY=AREA or ONLY=AREA/NAME: only these of'
+	@echo '                   testbed/mutants; FRESH=1: from the beginning)'
+	@echo '  setup            only install what the others need'
+	@echo '  distclean-cache  remove everything that the set-up has built'
+	@echo '  Kernels, tools and results are kept in $${ACRN_HSM_CACHE:-~/.cache/acrn-hsm}.'
 
 # The driver ------------------------------------------------------------------
 
-# The sources that are ours to format: those that the kernel's build compiles, the others are cargo's.
+# The sources that the kernel's build compiles. cargo formats the others.
 driver-sources = $(wildcard $(CURDIR)/testbed/probe/*.rs) $(shell find $(CURDIR) -name '*.rs' ! -name '*generated*' \
 	! -path '$(CURDIR)/build/*' ! -path '$(CURDIR)/selftests/*' \
 	! -path '$(CURDIR)/testbed/*' ! -path '$(CURDIR)/uapi/*' \
@@ -57,11 +56,11 @@ driver-sources = $(wildcard $(CURDIR)/testbed/probe/*.rs) $(shell find $(CURDIR)
 kernel-goals := modules modules_install clippy rustdoc
 
 ifneq ($(filter $(kernel-goals),$(MAKECMDGOALS)),)
-# The kernel's own word on how it is configured, by which compilers.
+# The configuration of the kernel, and the compilers that built it.
 -include $(KDIR)/include/config/auto.conf
 
-# A module must be built by the rustc that built the kernel: take it from
-# wherever it is, the PATH or Debian's own place.
+# A module must be built by the rustc that built the kernel. It may be in PATH or
+# be Debian's.
 kernel-rustc := $(subst ",,$(CONFIG_RUSTC_VERSION_TEXT))
 ifeq ($(origin RUSTC),undefined)
 RUSTC := $(firstword $(foreach r,$(shell command -v rustc) /usr/bin/rustc, \
@@ -73,7 +72,7 @@ kbuild = +@$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(abspath $(MO)) \
 	$(if $(CONFIG_CC_IS_CLANG),LLVM=$(or $(LLVM),1)) RUSTC=$(RUSTC) HOSTRUSTC=$(RUSTC) \
 	BINDGEN=$(BINDGEN) RUSTFMT=$(RUSTFMT) \
 	$(foreach tool,RUSTDOC:rustdoc CLIPPY_DRIVER:clippy-driver,$(call beside-rustc,$(tool)))
-# VARIABLE:program, if that program stands beside a rustc that was given by path.
+# VARIABLE:program, if that program is beside a rustc that is given by path.
 beside-rustc = $(if $(filter /%,$(RUSTC)),$(firstword $(subst :, ,$(1)))=$(or \
 	$($(firstword $(subst :, ,$(1)))),$(dir $(RUSTC))$(lastword $(subst :, ,$(1)))))
 endif
@@ -109,13 +108,13 @@ check-kernel:
 	[ '$(CONFIG_RUST)' = y ] || \
 		fail 'the kernel in $(KDIR) has no Rust: it needs CONFIG_RUST=y'; \
 	[ '$(CONFIG_ACRN_GUEST)' = y ] || \
-		fail 'the kernel in $(KDIR) is no ACRN guest: it needs CONFIG_ACRN_GUEST=y'; \
+		fail 'the kernel in $(KDIR) is not an ACRN guest: it needs CONFIG_ACRN_GUEST=y'; \
 	[ '$(CONFIG_MMU_NOTIFIER)' = y ] || \
-		fail 'the kernel in $(KDIR) has no MMU notifiers, which memory of devices in a VM needs:' \
-			'CONFIG_KVM or another of their users selects CONFIG_MMU_NOTIFIER'; \
+		fail 'the kernel in $(KDIR) has no MMU notifiers: it needs CONFIG_MMU_NOTIFIER=y,' \
+			'which CONFIG_KVM selects, for example'; \
 	[ -f '$(KDIR)/rust/libkernel.rmeta' ] || \
-		fail '$(KDIR) has no rust/libkernel.rmeta: the kernel is not built, or these are' \
-			'headers packaged without what Rust modules need'; \
+		fail '$(KDIR) has no rust/libkernel.rmeta: the kernel is not built, or this is a' \
+			'package of headers without support for Rust modules'; \
 	[ -n '$(found-rustc)' ] || \
 		fail 'no rustc: the kernel was built by $(kernel-rustc); set RUSTC'; \
 	[ '$(found-rustc)' = '$(kernel-rustc)' ] || \
@@ -134,7 +133,7 @@ rustfmtcheck:
 # The test-bed ----------------------------------------------------------------
 
 .PHONY: run check check-debug check-rt compare bench mutants setup
-# To bash SECONDS is a clock.
+# For bash, SECONDS is a clock.
 run check check-debug check-rt compare bench mutants setup:
 	@TEST_SECONDS='$(SECONDS)' exec env -u SECONDS testbed/setup/setup.sh $@
 
