@@ -15,6 +15,7 @@ use crate::{
     uapi,
 };
 use kernel::{
+    interrupt::LocalInterruptDisabled,
     prelude::*,
     sync::{
         new_spinlock_irq,
@@ -63,6 +64,22 @@ struct Injector {
     msi: Contiguous<uapi::acrn_msi_entry>,
 }
 
+impl Injector {
+    /// Makes the hypercall, unless interrupts are held back or dropped. `is_valid` replaces the
+    /// hypervisor's check of an interrupt that is dropped.
+    fn inject(
+        &mut self,
+        is_valid: impl FnOnce() -> bool,
+        hypercall: impl FnOnce(&mut Contiguous<uapi::acrn_msi_entry>) -> Result,
+    ) -> Injected {
+        match self.injection {
+            Injection::On => Injected::Told(hypercall(&mut self.msi)),
+            Injection::Held => Injected::Held,
+            Injection::Off => Injected::Dropped(is_valid().then_some(()).ok_or(EPERM)),
+        }
+    }
+}
+
 impl Interrupts {
     /// Returns an initialiser for the interrupts of `vm`.
     pub(crate) fn new(vm: VmId) -> Result<impl PinInit<Self>> {
@@ -76,15 +93,24 @@ impl Interrupts {
         }))
     }
 
-    /// Injects an MSI. Any context in which a `spinlock_t` may be taken.
+    /// Injects an MSI. Any context in which a `spinlock_t` may be taken. `irq` is for a caller that
+    /// has interrupts disabled.
     ///
     /// Fails with `EPERM` if the address is not that of an MSI.
-    pub(crate) fn inject_msi(&self, msi: &uapi::acrn_msi_entry) -> Injected {
-        let is_valid = msi.msi_addr >> 20 & 0xFFF == MSI_ADDRESS;
-        self.inject(is_valid, |parameter| {
+    pub(crate) fn inject_msi(
+        &self,
+        msi: &uapi::acrn_msi_entry,
+        irq: Option<&LocalInterruptDisabled>,
+    ) -> Injected {
+        let is_valid = || msi.msi_addr >> 20 & 0xFFF == MSI_ADDRESS;
+        let hypercall = |parameter: &mut Contiguous<uapi::acrn_msi_entry>| {
             **parameter = *msi;
             hypercall::inject_msi(self.vm, parameter)
-        })
+        };
+        match irq {
+            Some(irq) => self.injector.lock_with(irq).inject(is_valid, hypercall),
+            None => self.injector.lock().inject(is_valid, hypercall),
+        }
     }
 
     /// Drives an interrupt line: GSI in bits 31:0 of `line`, operation in bits 63:32. Any context
@@ -92,22 +118,9 @@ impl Interrupts {
     ///
     /// Fails with `EPERM` if there is no such GSI.
     pub(crate) fn set_irqline(&self, line: u64) -> Injected {
-        let is_valid = line & u64::from(u32::MAX) < GSIS;
-        self.inject(is_valid, |_| hypercall::set_irqline(self.vm, line))
-    }
-
-    /// `is_valid` replaces the hypervisor's check of an interrupt that is dropped.
-    fn inject(
-        &self,
-        is_valid: bool,
-        hypercall: impl FnOnce(&mut Contiguous<uapi::acrn_msi_entry>) -> Result,
-    ) -> Injected {
-        let mut injector = self.injector.lock();
-        match injector.injection {
-            Injection::On => Injected::Told(hypercall(&mut injector.msi)),
-            Injection::Held => Injected::Held,
-            Injection::Off => Injected::Dropped(is_valid.then_some(()).ok_or(EPERM)),
-        }
+        let is_valid = || line & u64::from(u32::MAX) < GSIS;
+        let hypercall = |_: &mut Contiguous<_>| hypercall::set_irqline(self.vm, line);
+        self.injector.lock().inject(is_valid, hypercall)
     }
 
     /// Runs `change`, PAUSE_VM or DESTROY_VM, with no injection in progress.

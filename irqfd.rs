@@ -22,6 +22,7 @@ use crate::{
 };
 use kernel::{
     fs::file::LocalFile,
+    interrupt::LocalInterruptDisabled,
     new_mutex,
     prelude::*,
     sync::{
@@ -48,12 +49,12 @@ struct MsiListener {
 
 impl Listener for MsiListener {
     /// Takes the event, unless injection is held back: the event is examined again afterwards.
-    fn signalled(&self) -> bool {
+    fn signalled(&self, irq: Option<&LocalInterruptDisabled>) -> bool {
         // The kernel may signal an eventfd that user space has closed.
         if self.hung_up.load(ordering::Acquire) {
             return false;
         }
-        match self.interrupts.inject_msi(&self.msi) {
+        match self.interrupts.inject_msi(&self.msi, irq) {
             Injected::Told(_) => {
                 // An MSI that the hypervisor refuses is lost, as is a write to a wrong address.
                 acrn_irqfd_inject(self.vm.into(), self.msi.msi_addr, self.msi.msi_data);
@@ -172,7 +173,7 @@ impl IrqFds {
 /// Under the lock of `assigned`, which is held for as long as injection is held back.
 fn take_missed(irqfd: &IrqFd) {
     if irqfd.take_event() {
-        irqfd.listener().signalled();
+        irqfd.listener().signalled(None);
     }
 }
 

@@ -254,7 +254,7 @@ impl Vm {
 
     /// Injects an MSI (INJECT_MSI).
     pub(crate) fn inject_msi(&self, msi: &uapi::acrn_msi_entry) -> Result {
-        self.inject(|interrupts| interrupts.inject_msi(msi))
+        self.inject(|interrupts| interrupts.inject_msi(msi, None))
     }
 
     /// Drives an interrupt line (SET_IRQLINE).

@@ -28,6 +28,7 @@ use kernel::{
         c_void, //
     },
     fs::file::LocalFile,
+    interrupt::LocalInterruptDisabled,
     prelude::*,
     types::Opaque, //
 };
@@ -41,7 +42,9 @@ const EPOLLHUP: usize = 0x010;
 /// neither sleep nor use an eventfd.
 pub(crate) trait Listener: Send + Sync {
     /// Handles a signal: the counter is not 0. If this returns true, the counter is reset to 0.
-    fn signalled(&self) -> bool;
+    ///
+    /// `irq` proves that interrupts are disabled, unless the kernel is PREEMPT_RT.
+    fn signalled(&self, irq: Option<&LocalInterruptDisabled>) -> bool;
 
     /// Handles the close of the eventfd's last file. User space cannot signal it any more.
     fn hung_up(&self);
@@ -146,8 +149,12 @@ impl<T: Listener + 'static> EventFdNotifier<T> {
         // SAFETY: The entry is that of a notifier, which takes it off under the queue's lock, held
         // here, before it is freed.
         let notifier = unsafe { &*container_of!(entry.cast::<Opaque<_>>(), Self, entry) };
+        // SAFETY: The lock of an eventfd's wait queue is only taken with interrupts disabled. On
+        // PREEMPT_RT it sleeps, and interrupts are enabled.
+        let irq = cfg!(not(CONFIG_PREEMPT_RT))
+            .then(|| unsafe { LocalInterruptDisabled::assume_disabled() });
         let events = key as usize;
-        if events & EPOLLIN != 0 && notifier.listener.signalled() {
+        if events & EPOLLIN != 0 && notifier.listener.signalled(irq) {
             let mut count = 0;
             // SAFETY: The counter is valid, and its lock, which is the queue's, is held.
             unsafe { own::eventfd_ctx_do_read(notifier.eventfd.as_ptr(), &raw mut count) };
