@@ -2,9 +2,9 @@
 
 //! ACRN Hypervisor Service Module: the driver behind `/dev/acrn_hsm`.
 //!
-//! It lets a device model in ACRN's Service VM create User VMs, and passes their I/O requests to the
-//! device model. `Documentation/overview.rst` describes the design, `Documentation/locking.rst` the
-//! order of locks.
+//! It lets a device model in ACRN's Service VM create User VMs, and passes their I/O requests to
+//! the device model. `Documentation/overview.rst` describes the design,
+//! `Documentation/locking.rst` the order of locks.
 
 mod abstractions;
 mod dispatcher;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernel threads that do a piece of work each time they are woken.
+//! Kernel threads that do their work each time they are woken.
 //!
-//! [`kernel::workqueue`] has no workers of FIFO priority, and on PREEMPT_RT hard-IRQ context may not
-//! queue work.
+//! [`kernel::workqueue`] has no workers of FIFO priority, and on PREEMPT_RT hard-IRQ context may
+//! not queue work.
 //!
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 

@@ -148,7 +148,9 @@ mod linux {
 include!("../uapi/src/layouts.rs");
 
 macro_rules! assert_layouts {
-    ($($type:ident: $size:literal / $align:literal { $($field:ident @ $offset:literal),* $(,)? })*) => {
+    ($(
+        $type:ident: $size:literal / $align:literal { $($field:ident @ $offset:literal),* $(,)? }
+    )*) => {
         $(
             static_assert!(size_of::<bindings::$type>() == $size);
             static_assert!(size_of::<linux::$type>() == $size);

@@ -176,8 +176,8 @@ impl Parking {
         self.bytes.load(ordering::Relaxed)
     }
 
-    /// Fails with `ENOSPC` if no more pins can be parked. If this succeeds, there is room as long as
-    /// the caller holds the lock of the mappings.
+    /// Fails with `ENOSPC` if no more pins can be parked. If this succeeds, there is room as long
+    /// as the caller holds the lock of the mappings.
     pub(super) fn check_room(&self) -> Result {
         let state = self.state.lock();
         if state.count >= Self::MAX_PARKED && state.prove().is_none() {

@@ -127,8 +127,8 @@ impl Regions {
         self.clear_from(guest, PAGE_SIZE as u64, || Ok(OnMissing::Stop))
     }
 
-    /// Unmaps `guest` in parts: of `len` bytes at first, then of twice or half as many. So a missing
-    /// page costs a number of hypercalls that is logarithmic in the length.
+    /// Unmaps `guest` in parts: of `len` bytes at first, then of twice or half as many. So a
+    /// missing page costs a number of hypercalls that is logarithmic in the length.
     fn clear_from(
         &mut self,
         guest: GuestRange,

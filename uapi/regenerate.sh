@@ -27,6 +27,7 @@ plain='acrn_mmio_request|acrn_ioreq_notify|acrn_vm_creation|acrn_gp_regs|acrn_de
 plain="$plain|acrn_ptdev_irq|acrn_ptdev_irq__bindgen_ty_1|acrn_mmio_dev_res|acrn_mmiodev"
 plain="$plain|acrn_vdev__bindgen_ty_1__bindgen_ty_1|acrn_msi_entry|acrn_acpi_generic_address"
 plain="$plain|acrn_pstate_data|acrn_ioeventfd|acrn_irqfd"
+unions='acrn_vm_memmap|acrn_vdev|acrn_io_request_buffer'
 
 "$bindgen" "$here/acrn.h" \
 	--use-core \
@@ -38,7 +39,7 @@ plain="$plain|acrn_pstate_data|acrn_ioeventfd|acrn_irqfd"
 	--with-derive-default \
 	--with-derive-custom-struct "($plain)=FromBytes,IntoBytes,Immutable,KnownLayout" \
 	--with-derive-custom-struct "($padded)=FromBytes,Immutable,KnownLayout" \
-	--with-derive-custom-struct '(acrn_vm_memmap|acrn_vdev|acrn_io_request_buffer)=FromBytes,Immutable,KnownLayout' \
+	--with-derive-custom-struct "($unions)=FromBytes,Immutable,KnownLayout" \
 	--with-derive-custom-union '.*=FromBytes,Immutable,KnownLayout' \
 	--raw-line '// SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note' \
 	--raw-line '// Generated from acrn.h by regenerate.sh. Do not edit.' \

@@ -21,10 +21,11 @@ macro_rules! for_each_command {
             ACRN_IOCTL_SET_VCPU_REGS = iow(0x16, acrn_vcpu_regs);
             /// Injects an MSI into the User VM.
             ACRN_IOCTL_INJECT_MSI = iow(0x23, acrn_msi_entry);
-            /// Reads interrupt counts of the User VM's devices. The argument is the address of a page.
+            /// Reads interrupt counts of the User VM's devices. The argument is the address of a
+            /// page.
             ACRN_IOCTL_VM_INTR_MONITOR = iow(0x24, c_ulong);
-            /// Drives an interrupt line. The argument is a number, not an address: GSI in bits 31:0,
-            /// operation in bits 63:32.
+            /// Drives an interrupt line. The argument is a number, not an address: GSI in bits
+            /// 31:0, operation in bits 63:32.
             ACRN_IOCTL_SET_IRQLINE = iow(0x25, u64);
             /// Completes an I/O request.
             ACRN_IOCTL_NOTIFY_REQUEST_FINISH = iow(0x31, acrn_ioreq_notify);

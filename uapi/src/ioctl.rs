@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note
 
-//! The numbers of the commands. bindgen cannot evaluate the macros by which the C header defines them.
+//! The numbers of the commands. bindgen cannot evaluate the macros by which the C header defines
+//! them.
 
 use core::ffi::c_ulong;
 use core::mem::size_of;

@@ -12,7 +12,9 @@ use crate::bindings::*;
 include!("layouts.rs");
 
 macro_rules! assert_layouts {
-    ($($type:ty: $size:literal / $align:literal { $($field:ident @ $offset:literal),* $(,)? })*) => {
+    ($(
+        $type:ty: $size:literal / $align:literal { $($field:ident @ $offset:literal),* $(,)? }
+    )*) => {
         const _: () = {
             $(
                 assert!(size_of::<$type>() == $size, concat!("size of ", stringify!($type)));

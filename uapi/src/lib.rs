@@ -3,8 +3,8 @@
 //! The interface between user space and the ACRN HSM driver, `/dev/acrn_hsm`: the structures and
 //! constants of `acrn.h`, and the [`ioctl`] numbers.
 //!
-//! bindgen generates the structures and constants from the C header (`regenerate.sh`). They have the
-//! names of the C header, which documents them. The crate `acrn-ioctls` has safe methods.
+//! bindgen generates the structures and constants from the C header (`regenerate.sh`). They have
+//! the names of the C header, which documents them. The crate `acrn-ioctls` has safe methods.
 #![no_std]
 
 // Generated. Its unsafe blocks implement `Default` for structures with a union: they return zeroed
