@@ -7,9 +7,10 @@
 //! never two of them at once otherwise. A vCPU's `context` is held by its CPU for as long as it runs, and by a
 //! hypercall only while it does not.
 
-use crate::hypercall::{DESTROY_VM, RESET_VM, rule};
+use crate::hypercall::rule;
 use crate::vcpu::Vcpu;
 use crate::{cpu, frames, ioreq, svm, time};
+use acrn_hypercall_abi::Hypercall;
 use alloc::vec::Vec;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
@@ -229,11 +230,15 @@ impl Vm {
         Ok(())
     }
 
-    /// Ends the vCPUs of a paused VM, for hypercall `number`. A rule is broken if one was woken.
-    fn end_vcpus(&self, number: u8) {
+    /// Ends the vCPUs of a paused VM, for `hypercall`. A rule is broken if one was woken.
+    fn end_vcpus(&self, hypercall: Hypercall) {
         let woken = self.vcpus().iter().enumerate().find_map(|(i, vcpu)| Some((i, vcpu.woken_by()?)));
         if let Some((i, by)) = woken {
-            rule::broken(self.id, number, format_args!("vCPU {i} was woken by {by} while the VM was paused"));
+            rule::broken(
+                self.id,
+                hypercall,
+                format_args!("vCPU {i} was woken by {by} while the VM was paused"),
+            );
         }
         self.vcpus().iter().for_each(Vcpu::stop);
         for vcpu in self.vcpus() {
@@ -244,7 +249,7 @@ impl Vm {
     /// PAUSED to CREATED.
     pub fn reset(&self) -> Result {
         self.require(&[vm_state::PAUSED])?;
-        self.end_vcpus(RESET_VM);
+        self.end_vcpus(Hypercall::ResetVm);
         ioreq::free_all(self);
         self.reset_devices();
         self.set_state(vm_state::CREATED);
@@ -254,7 +259,7 @@ impl Vm {
     /// PAUSED to OFF; gives everything back but the name, which keeps the slot until another VM gets it.
     pub fn destroy(&self) -> Result {
         self.require(&[vm_state::PAUSED])?;
-        self.end_vcpus(DESTROY_VM);
+        self.end_vcpus(Hypercall::DestroyVm);
         self.request_page.store(0, Ordering::Release);
         for vcpu in self.vcpus() {
             cpu::set_owner(vcpu.cpu(), cpu::Owner::Free);

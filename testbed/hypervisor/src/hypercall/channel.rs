@@ -2,7 +2,7 @@
 
 //! The trace and script channel of tests (`mini-acrn-channel`).
 
-use super::{Call, ID_BASE, SCRIPT, device, hold, rule};
+use super::{Call, SCRIPT, device, hold, rule};
 use crate::ioreq::{self, SLOTS, Slot};
 use crate::slot_trap;
 use crate::vm::{self, Vm};
@@ -23,7 +23,7 @@ use zerocopy::{FromZeros, IntoBytes};
 /// Serves `call` if it is one of the channel's.
 pub fn serve(call: &Call) -> Option<Result> {
     let page = call.p1;
-    let id = u64::from(ID_BASE) | u64::from(call.number);
+    let id = u64::from(call.id());
     if !(TRACE_READ..=ACCOUNT_TAKE).contains(&id) {
         return None;
     }

@@ -3,8 +3,9 @@
 //! Passed-through and virtual devices: checks and books.
 
 use crate::phys;
-use crate::vm;
-use acrn_uapi::{acrn_mmiodev, acrn_pcidev, acrn_ptdev_irq};
+use crate::vm::{self, Vm};
+use acrn_hypercall_abi::PtdevIrq;
+use acrn_uapi::{acrn_mmiodev, acrn_pcidev, acrn_vdev};
 use mini_acrn_channel::vm_state::{CREATED, PAUSED};
 use mini_acrn_logic::devices::{Device, Devices};
 use mini_acrn_logic::errno::{Errno, Result};
@@ -12,50 +13,55 @@ use mini_acrn_logic::iotlb::{Entry, Iotlb};
 use mini_acrn_logic::npt::{Access, PAGE};
 use spin::Mutex;
 
-/// Bytes that SET_PTDEV_INTR and RESET_PTDEV_INTR read: 4 more than `acrn_ptdev_irq` has.
-const INTERRUPT_SIZE: u64 = 24;
-/// Bytes of `acrn_vdev`.
-const VIRTUAL_WORDS: usize = 192 / 8;
-
 /// Who has what.
 static DEVICES: Mutex<Devices> = Mutex::new(Devices::new());
 /// Translations of those that are passed through.
 static IOTLB: Mutex<Iotlb> = Mutex::new(Iotlb::new());
 
-/// Number of the hypercall that adds; the next higher one removes.
-const INTERRUPT: u8 = 0x53;
-const PCI: u8 = 0x55;
-const MMIO: u8 = 0x57;
+/// A kind of device that has hypercalls of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Interrupt line.
+    Line,
+    /// PCI device.
+    Pci,
+    /// MMIO device.
+    Mmio,
+    /// Virtual device.
+    Virtual,
+}
 
-/// The device that the structure at `gpa` names, for the hypercall that adds such devices.
-fn device(add: u8, gpa: u64) -> Result<Device> {
-    match add {
-        INTERRUPT if !phys::is_service_ram(gpa, INTERRUPT_SIZE) => Err(Errno::GENERIC),
-        INTERRUPT => Device::line(&phys::read::<acrn_ptdev_irq>(gpa).ok_or(Errno::GENERIC)?),
-        PCI => Ok(Device::pci(&phys::read::<acrn_pcidev>(gpa).ok_or(Errno::FAULT)?)),
-        MMIO => Device::mmio(&phys::read::<acrn_mmiodev>(gpa).ok_or(Errno::INVAL)?),
-        _ => {
-            let words: [u64; VIRTUAL_WORDS] = phys::read(gpa).ok_or(Errno::INVAL)?;
+/// The device that the structure at `gpa` names.
+fn device(kind: Kind, gpa: u64) -> Result<Device> {
+    match kind {
+        Kind::Line => Device::line(&phys::read::<PtdevIrq>(gpa).ok_or(Errno::GENERIC)?.irq),
+        Kind::Pci => Ok(Device::pci(&phys::read::<acrn_pcidev>(gpa).ok_or(Errno::FAULT)?)),
+        Kind::Mmio => Device::mmio(&phys::read::<acrn_mmiodev>(gpa).ok_or(Errno::INVAL)?),
+        Kind::Virtual => {
+            let words: [u64; size_of::<acrn_vdev>() / 8] = phys::read(gpa).ok_or(Errno::INVAL)?;
             Device::virt(words[0], words[1])
         }
     }
 }
 
-/// Adds or removes a device: hypercalls 53 to 5A.
-pub fn change(number: u8, vmid: u64, gpa: u64) -> Result {
+/// The VM, which is in one of `states`, and the device that the structure at `gpa` names.
+fn parameters(kind: Kind, vmid: u64, gpa: u64, states: &[u8]) -> Result<(&'static Vm, Device)> {
     let vm = vm::get(vmid)?;
-    // They come in pairs that begin with an odd number.
-    let adds = number & 1 == 1;
-    let add = if adds { number } else { number - 1 };
-    let states: &[u8] = if adds { &[CREATED] } else { &[CREATED, PAUSED] };
-    let wrong_state = if add == INTERRUPT { Errno::GENERIC } else { Errno::INVAL };
+    let wrong_state = if kind == Kind::Line { Errno::GENERIC } else { Errno::INVAL };
     vm.require(states).map_err(|_| wrong_state)?;
-    let device = device(add, gpa)?;
-    let mut devices = DEVICES.lock();
-    if adds {
-        return devices.add(vm.id, device);
-    }
-    devices.remove(vm.id, &device)?;
+    Ok((vm, device(kind, gpa)?))
+}
+
+/// Gives a device to a VM.
+pub fn assign(kind: Kind, vmid: u64, gpa: u64) -> Result {
+    let (vm, device) = parameters(kind, vmid, gpa, &[CREATED])?;
+    DEVICES.lock().add(vm.id, device)
+}
+
+/// Takes a device from a VM.
+pub fn deassign(kind: Kind, vmid: u64, gpa: u64) -> Result {
+    let (vm, device) = parameters(kind, vmid, gpa, &[CREATED, PAUSED])?;
+    DEVICES.lock().remove(vm.id, &device)?;
     if let Device::Pci { phys, .. } = device {
         IOTLB.lock().flush(phys);
     }

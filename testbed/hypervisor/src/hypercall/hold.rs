@@ -5,7 +5,7 @@
 //! Its VMCALL is made again and again meanwhile, with the guest running in between: its CPU takes interrupts, so
 //! that the rest of the Service VM can go on.
 
-use super::{Call, ID_BASE};
+use super::Call;
 use crate::time;
 use mini_acrn_channel::{ANY_VM, Hold};
 use spin::Mutex;
@@ -46,8 +46,8 @@ pub fn keeps(call: &Call, stack: u64) -> bool {
     match state {
         State::Idle => false,
         State::Wanted(hold) => {
-            let matches = (ID_BASE | u32::from(call.number)) == hold.id
-                && (hold.vmid == ANY_VM || hold.vmid == call.target(&call.snapshot()));
+            let matches =
+                call.id() == hold.id && (hold.vmid == ANY_VM || hold.vmid == call.target(&call.snapshot()));
             if matches && hold.skip > 0 {
                 hold.skip -= 1;
                 return false;

@@ -2,15 +2,13 @@
 
 //! CREATE, START, PAUSE, RESET, DESTROY, SET_VCPU_REGS, and taking CPUs from the Service VM.
 
-use super::{CREATE_VM, device, rule};
+use super::{device, rule};
 use crate::{cpu, log, phys, service, vm};
+use acrn_hypercall_abi::{Hypercall, INVALID_VMID};
 use acrn_uapi::{acrn_vcpu_regs, acrn_vm_creation};
-use mini_acrn_channel::{ANY_VM, Fault, vm_state};
+use mini_acrn_channel::{Fault, vm_state};
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::vcpu_state::control_registers_valid;
-
-/// `vmid` of a VM that could not be made.
-const INVALID_VMID: u16 = ANY_VM;
 
 pub fn offline_cpu(lapic_id: u64) -> Result {
     match usize::try_from(lapic_id).ok().and_then(cpu::with_lapic_id) {
@@ -38,7 +36,7 @@ pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
     let absent = |cpu: &usize| cv.cpu_affinity & 1 << cpu != 0 && cpu::is_absent(*cpu);
     if let Some(cpu) = (0..64).find(absent) {
         // ACRN takes the number for that of a CPU, and writes where the data of that one would be.
-        rule::broken(vm.id, CREATE_VM, format_args!("the machine has no CPU {cpu}"));
+        rule::broken(vm.id, Hypercall::CreateVm, format_args!("the machine has no CPU {cpu}"));
     }
     (cv.vmid, cv.vcpu_num) = match vm.create(cv.uuid, cv.vm_flag, cv.cpu_affinity) {
         Some(()) => {

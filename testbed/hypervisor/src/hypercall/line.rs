@@ -4,19 +4,17 @@
 
 use crate::vm::{self, Vm};
 use crate::{interrupt, phys};
+use acrn_hypercall_abi::IntrMonitor;
 use acrn_uapi::acrn_msi_entry;
+use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use mini_acrn_logic::apic::Message;
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::ioapic::{Line, PINS};
 use mini_acrn_logic::npt::PAGE;
 
-/// Entries of the buffer of VM_INTR_MONITOR.
-const MONITOR_ENTRIES: u32 = 48;
-/// Bytes of command, count and buffer.
-const MONITOR_SIZE: u64 = 8 + 8 * MONITOR_ENTRIES as u64;
-const MONITOR_GET: u32 = 0;
-const MONITOR_DELAY: u32 = 1;
+/// Bytes of the structure of VM_INTR_MONITOR.
+const MONITOR_SIZE: u64 = size_of::<IntrMonitor>() as u64;
 
 pub fn inject_msi(vmid: u64, gpa: u64) -> Result {
     let vm = vm::get(vmid)?;
@@ -50,10 +48,10 @@ pub fn monitor(vmid: u64, gpa: u64) -> Result {
     }
     let [cmd, count]: [u32; 2] = phys::read(gpa).ok_or(Errno::INVAL)?;
     match cmd {
-        _ if count > MONITOR_ENTRIES => Err(Errno::INVAL),
-        MONITOR_GET => interrupt_counts(vm, gpa, count as usize).ok_or(Errno::INVAL),
+        _ if count as usize > IntrMonitor::BUFFER => Err(Errno::INVAL),
+        IntrMonitor::GET => interrupt_counts(vm, gpa, count as usize).ok_or(Errno::INVAL),
         // There is no passed-through device whose interrupts could be.
-        MONITOR_DELAY => Ok(()),
+        IntrMonitor::DELAY => Ok(()),
         _ => Err(Errno::INVAL),
     }
 }
@@ -65,8 +63,8 @@ fn interrupt_counts(vm: &Vm, gpa: u64, count: usize) -> Option<()> {
     let seen = (0u64..).zip(counts).filter(|(_, n)| *n > 0).take(count / 2);
     let mut filled = 0;
     for (vector, n) in seen {
-        phys::write(gpa + 8 + filled * 8, &[vector, n])?;
+        phys::write(gpa + offset_of!(IntrMonitor, buffer) as u64 + filled * 8, &[vector, n])?;
         filled += 2;
     }
-    phys::write(gpa, &[MONITOR_GET, filled as u32])
+    phys::write(gpa, &[IntrMonitor::GET, filled as u32])
 }

@@ -14,8 +14,10 @@ pub mod rule;
 
 use crate::svm::Context;
 use crate::{phys, trace};
+use acrn_hypercall_abi::{Hypercall, ID_BASE, Parameter, PmCommand};
 use alloc::vec;
 use alloc::vec::Vec;
+use device::Kind;
 use mini_acrn_channel::{ANY_VM, Fault, kind};
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::regs::{R8, RAX, RDI, RSI, RSP};
@@ -25,16 +27,6 @@ use spin::Mutex;
 /// Held while a hypercall is served.
 static SERIAL: Mutex<()> = Mutex::new(());
 static SCRIPT: Mutex<Script> = Mutex::new(Script::new());
-
-/// High bytes of every id.
-const ID_BASE: u32 = 0x8000_0000;
-const CREATE_VM: u8 = 0x10;
-/// A rule may be about it.
-pub const DESTROY_VM: u8 = 0x11;
-/// A rule may be about it.
-pub const RESET_VM: u8 = 0x15;
-const SET_MEMORY_REGIONS: u8 = 0x42;
-const PM_GET_CPU_STATE: u8 = 0x80;
 
 /// A hypercall. Only the low byte of its id is looked at, as on ACRN.
 pub struct Call {
@@ -51,21 +43,16 @@ impl Call {
         ID_BASE | u32::from(self.number)
     }
 
+    /// The hypercall of ACRN that this is, if it is one.
+    fn hypercall(&self) -> Option<Hypercall> {
+        Hypercall::from_number(self.number)
+    }
+
     /// Where the parameter structure is, and its bytes.
     fn parameter(&self) -> Option<(u64, usize)> {
-        Some(match self.number {
-            CREATE_VM => (self.p1, 48),
-            SET_MEMORY_REGIONS => (self.p1, 24),
-            0x16 => (self.p2, 296),
-            0x23 | 0x44 => (self.p2, 16),
-            0x24 => (self.p2, 392),
-            0x30 => (self.p2, 8),
-            0x32 | 0x33 => (self.p2, 32),
-            0x53 | 0x54 => (self.p2, 24),
-            0x55 | 0x56 => (self.p2, 36),
-            0x57 | 0x58 => (self.p2, 104),
-            0x59 | 0x5A => (self.p2, 192),
-            _ => return None,
+        Some(match self.hypercall()?.parameter()? {
+            Parameter::First(len) => (self.p1, len),
+            Parameter::Second(len) => (self.p2, len),
         })
     }
 
@@ -81,10 +68,11 @@ impl Call {
 
     /// The VM that the call is about.
     fn target(&self, parameter: &[u8]) -> u16 {
-        match self.number {
-            0x01 | 0x02 | CREATE_VM => ANY_VM,
-            SET_MEMORY_REGIONS => parameter.first_chunk().map_or(ANY_VM, |b| u16::from_le_bytes(*b)),
-            PM_GET_CPU_STATE => (self.p1 >> 24) as u16 & 0xFF,
+        use Hypercall::{CreateVm, PmGetCpuState, ServiceVmOfflineCpu, SetCallbackVector, SetMemoryRegions};
+        match self.hypercall() {
+            Some(ServiceVmOfflineCpu | SetCallbackVector | CreateVm) => ANY_VM,
+            Some(SetMemoryRegions) => parameter.first_chunk().map_or(ANY_VM, |b| u16::from_le_bytes(*b)),
+            Some(PmGetCpuState) => PmCommand(self.p1).vmid(),
             _ => self.p1 as u16,
         }
     }
@@ -100,17 +88,6 @@ pub fn exit(cx: &mut Context) -> bool {
     }
     cx.gprs().0[RAX] = serve(&call) as u64;
     true
-}
-
-/// ACRN's name of a hypercall that a rule is about.
-fn name(number: u8) -> &'static str {
-    match number {
-        CREATE_VM => "CREATE_VM",
-        DESTROY_VM => "DESTROY_VM",
-        RESET_VM => "RESET_VM",
-        SET_MEMORY_REGIONS => "SET_MEMORY_REGIONS",
-        _ => "hypercall",
-    }
 }
 
 fn value(result: Result) -> i64 {
@@ -140,24 +117,32 @@ fn serve(call: &Call) -> i64 {
 }
 
 fn dispatch(call: &Call, fault: Option<&Fault>, vmid: &mut u16) -> Result {
-    match call.number {
-        0x01 => lifecycle::offline_cpu(call.p1),
-        0x02 => request::set_callback_vector(call.p1),
-        CREATE_VM => lifecycle::create(call.p1, fault, vmid),
-        DESTROY_VM => lifecycle::destroy(call.p1),
-        0x12 => lifecycle::start(call.p1),
-        0x13 => lifecycle::pause(call.p1),
-        RESET_VM => lifecycle::reset(call.p1),
-        0x16 => lifecycle::set_vcpu_regs(call.p1, call.p2),
-        0x23 => line::inject_msi(call.p1, call.p2),
-        0x24 => line::monitor(call.p1, call.p2),
-        0x25 => line::set_irqline(call.p1, call.p2),
-        0x30 => request::set_buffer(call.p1, call.p2),
-        0x31 => request::notify(call.p1, call.p2),
-        SET_MEMORY_REGIONS => region::set(call.p1, fault.filter(|f| f.entry > 0).map(|f| f.entry)),
-        n @ (0x53..=0x5A) => device::change(n, call.p1, call.p2),
-        PM_GET_CPU_STATE => power::get_state(call.p1, call.p2),
-        // Without asynchronous I/O the ids 32, 33 and 44 are unknown as well.
-        _ => Err(Errno::NOTTY),
+    let (p1, p2) = (call.p1, call.p2);
+    match call.hypercall().ok_or(Errno::NOTTY)? {
+        Hypercall::ServiceVmOfflineCpu => lifecycle::offline_cpu(p1),
+        Hypercall::SetCallbackVector => request::set_callback_vector(p1),
+        Hypercall::CreateVm => lifecycle::create(p1, fault, vmid),
+        Hypercall::DestroyVm => lifecycle::destroy(p1),
+        Hypercall::StartVm => lifecycle::start(p1),
+        Hypercall::PauseVm => lifecycle::pause(p1),
+        Hypercall::ResetVm => lifecycle::reset(p1),
+        Hypercall::SetVcpuRegs => lifecycle::set_vcpu_regs(p1, p2),
+        Hypercall::InjectMsi => line::inject_msi(p1, p2),
+        Hypercall::VmIntrMonitor => line::monitor(p1, p2),
+        Hypercall::SetIrqline => line::set_irqline(p1, p2),
+        Hypercall::SetIoreqBuffer => request::set_buffer(p1, p2),
+        Hypercall::NotifyRequestFinish => request::notify(p1, p2),
+        Hypercall::SetMemoryRegions => region::set(p1, fault.filter(|f| f.entry > 0).map(|f| f.entry)),
+        Hypercall::SetPtdevIntr => device::assign(Kind::Line, p1, p2),
+        Hypercall::ResetPtdevIntr => device::deassign(Kind::Line, p1, p2),
+        Hypercall::AssignPcidev => device::assign(Kind::Pci, p1, p2),
+        Hypercall::DeassignPcidev => device::deassign(Kind::Pci, p1, p2),
+        Hypercall::AssignMmiodev => device::assign(Kind::Mmio, p1, p2),
+        Hypercall::DeassignMmiodev => device::deassign(Kind::Mmio, p1, p2),
+        Hypercall::CreateVdev => device::assign(Kind::Virtual, p1, p2),
+        Hypercall::DestroyVdev => device::deassign(Kind::Virtual, p1, p2),
+        Hypercall::PmGetCpuState => power::get_state(PmCommand(p1), p2),
+        // mini-ACRN has no asynchronous I/O.
+        Hypercall::AsyncioAssign | Hypercall::AsyncioDeassign | Hypercall::SetupSbuf => Err(Errno::NOTTY),
     }
 }

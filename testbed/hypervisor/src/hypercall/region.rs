@@ -2,60 +2,36 @@
 
 //! SET_MEMORY_REGIONS.
 
-use super::{SET_MEMORY_REGIONS, rule};
+use super::rule;
 use crate::vm::{self, Vm};
 use crate::{frames, lapic, log, phys, trace};
+use acrn_hypercall_abi::{Hypercall, MemoryRegion, MemoryRegions};
 use mini_acrn_channel::kind;
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::npt::{Attr, PAGE, TOP};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::IntoBytes;
 
-const ADD: u32 = 0;
-const DELETE: u32 = 2;
 /// Largest page in a User VM's tables: 2 MiB.
 const MAX_LEVEL: u32 = 2;
 
-/// Parameter of the hypercall.
-#[repr(C)]
-#[derive(FromBytes, Immutable, KnownLayout)]
-struct Header {
-    vmid: u16,
-    reserved: [u16; 3],
-    num: u32,
-    reserved2: u32,
-    /// Address of the array.
-    regions: u64,
-}
-
-/// One entry of the array.
-#[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-struct Region {
-    kind: u32,
-    attr: u32,
-    user_vm_pa: u64,
-    service_vm_pa: u64,
-    size: u64,
-}
-
 /// Carries the array out, in order, up to the first error; `limit` cuts it short.
 pub fn set(gpa: u64, limit: Option<u32>) -> Result {
-    let header: Header = phys::read(gpa).ok_or(Errno::GENERIC)?;
+    let header: MemoryRegions = phys::read(gpa).ok_or(Errno::GENERIC)?;
     let vm = vm::get(header.vmid.into())?;
     vm.require_on()?;
-    if header.num == 0 {
+    if header.mr_num == 0 {
         return Err(Errno::GENERIC);
     }
     let mut deleted = false;
     let mut result = Ok(());
-    for i in 0..u64::from(header.num.min(limit.unwrap_or(u32::MAX))) {
-        let at = header.regions.checked_add(i * size_of::<Region>() as u64);
-        let Some(region) = at.and_then(phys::read::<Region>) else {
+    for i in 0..u64::from(header.mr_num.min(limit.unwrap_or(u32::MAX))) {
+        let at = header.regions_gpa.checked_add(i * size_of::<MemoryRegion>() as u64);
+        let Some(region) = at.and_then(phys::read::<MemoryRegion>) else {
             result = Err(Errno::GENERIC);
             break;
         };
         result = one(vm, &region);
-        deleted |= region.kind == DELETE && result.is_ok();
+        deleted |= region.type_ == MemoryRegion::DELETE && result.is_ok();
         trace::push(kind::MEMORY_REGION, vm.id, region.as_bytes(), |r| {
             r.result = result.map_or_else(Errno::value, |()| 0);
         });
@@ -76,26 +52,26 @@ fn round_up(address: u64) -> u64 {
 
 /// As ACRN has it: of addresses nobody asks that they are aligned, to add a range that wraps does nothing, and
 /// what is deleted must all be there.
-fn one(vm: &Vm, r: &Region) -> Result {
+fn one(vm: &Vm, r: &MemoryRegion) -> Result {
     let source = round_up(r.service_vm_pa);
-    let allowed = match r.kind {
-        ADD => may_be_given(source, r.size),
-        DELETE => vm.maps_all(r.user_vm_pa, r.size),
+    let allowed = match r.type_ {
+        MemoryRegion::ADD => may_be_given(source, r.size),
+        MemoryRegion::DELETE => vm.maps_all(r.user_vm_pa, r.size),
         _ => false,
     };
     if !allowed || !r.size.is_multiple_of(PAGE) {
-        if r.kind == DELETE {
+        if r.type_ == MemoryRegion::DELETE {
             log!("VM {}: {:#x}, {:#x} bytes, is not mapped, or not all of it", vm.id, r.user_vm_pa, r.size);
         }
         return Err(Errno::INVAL);
     }
     let place = round_up(r.user_vm_pa);
     match place.checked_add(r.size) {
-        None if r.kind == ADD => Ok(()),
+        None if r.type_ == MemoryRegion::ADD => Ok(()),
         // ACRN's tables would begin anew at the top.
         Some(end) if end <= TOP => {
-            let r = Region { user_vm_pa: place, service_vm_pa: source, ..*r };
-            if r.kind == ADD { add(vm, &r) } else { delete(vm, &r) }
+            let r = MemoryRegion { user_vm_pa: place, service_vm_pa: source, ..*r };
+            if r.type_ == MemoryRegion::ADD { add(vm, &r) } else { delete(vm, &r) }
         }
         _ => Err(Errno::INVAL),
     }
@@ -106,7 +82,7 @@ fn may_be_given(start: u64, size: u64) -> bool {
     phys::is_service_space(start, size) && (start >= lapic::BASE + PAGE || start + size <= lapic::BASE)
 }
 
-fn add(vm: &Vm, r: &Region) -> Result {
+fn add(vm: &Vm, r: &MemoryRegion) -> Result {
     let npt = &mut *vm.npt.lock();
     let npt = npt.as_mut().ok_or(Errno::GENERIC)?;
     let pool = &mut *frames::POOL.lock();
@@ -117,19 +93,27 @@ fn add(vm: &Vm, r: &Region) -> Result {
         }
         Err(_) => {
             // An assertion in ACRN.
-            rule::broken(vm.id, SET_MEMORY_REGIONS, format_args!("no page is left for nested page tables"));
+            rule::broken(
+                vm.id,
+                Hypercall::SetMemoryRegions,
+                format_args!("no page is left for nested page tables"),
+            );
             return Err(Errno::GENERIC);
         }
     }
     Ok(())
 }
 
-fn delete(vm: &Vm, r: &Region) -> Result {
+fn delete(vm: &Vm, r: &MemoryRegion) -> Result {
     let npt = &mut *vm.npt.lock();
     let npt = npt.as_mut().ok_or(Errno::GENERIC)?;
     let pool = &mut *frames::POOL.lock();
     npt.unmap(pool, r.user_vm_pa, r.size).map_err(|_| {
-        rule::broken(vm.id, SET_MEMORY_REGIONS, format_args!("no page is left to split a large page"));
+        rule::broken(
+            vm.id,
+            Hypercall::SetMemoryRegions,
+            format_args!("no page is left to split a large page"),
+        );
         Errno::GENERIC
     })
 }

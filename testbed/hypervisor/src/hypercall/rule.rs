@@ -3,8 +3,8 @@
 //! Rules of ACRN that the Service VM broke: ACRN would halt the machine or run on freed memory. mini-ACRN
 //! records it, and goes on.
 
-use super::{ID_BASE, name};
 use crate::{log, trace};
+use acrn_hypercall_abi::Hypercall;
 use alloc::string::String;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -15,20 +15,20 @@ static BROKEN: AtomicU64 = AtomicU64::new(0);
 /// Broken rules that are announced and did not come yet.
 static EXPECTED: AtomicU32 = AtomicU32::new(0);
 
-/// Records that hypercall `number` broke a rule. Called with `SERIAL` locked.
-pub fn broken(vmid: u16, number: u8, rule: fmt::Arguments) {
+/// Records that `hypercall` broke a rule. Called with `SERIAL` locked.
+pub fn broken(vmid: u16, hypercall: Hypercall, rule: fmt::Arguments) {
     let announced = EXPECTED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
     if announced {
-        log!("RULE BROKEN as announced: VM {vmid}, {}: {rule}", name(number));
+        log!("RULE BROKEN as announced: VM {vmid}, {hypercall}: {rule}");
     } else {
         // The runner looks for this line.
-        log!("RULE BROKEN: VM {vmid}, {}: {rule}", name(number));
+        log!("RULE BROKEN: VM {vmid}, {hypercall}: {rule}");
         BROKEN.fetch_add(1, Ordering::AcqRel);
     }
     let mut text = String::new();
     let _ = text.write_fmt(rule);
     trace::push(kind::RULE_BROKEN, vmid, text.as_bytes(), |r| {
-        (r.id, r.result) = (ID_BASE | u32::from(number), announced.into());
+        (r.id, r.result) = (hypercall.id(), announced.into());
     });
 }
 
