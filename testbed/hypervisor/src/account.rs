@@ -24,6 +24,8 @@ pub fn add(line: u8, ticks: u64) {
 pub fn take() -> Account {
     let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
     Account {
-        lines: LINES.each_ref().map(|line| Spent { ticks: take(&line.ticks), exits: take(&line.exits) }),
+        lines: LINES
+            .each_ref()
+            .map(|line| Spent { ticks: take(&line.ticks), exits: take(&line.exits) }),
     }
 }

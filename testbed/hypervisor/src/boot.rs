@@ -38,7 +38,12 @@ extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     time::calibrate(acpi::pm_timer_port(fadt).expect("ACPI PM timer is there"));
     let cpus = acpi::lapic_ids(madt);
     cpu::start_others(&cpus);
-    log!("TSC {} kHz, {} CPUs, free for User VMs: {:#x}", time::tsc_khz(), cpus.len(), cpu::free_mask());
+    log!(
+        "TSC {} kHz, {} CPUs, free for User VMs: {:#x}",
+        time::tsc_khz(),
+        cpus.len(),
+        cpu::free_mask()
+    );
 
     let tables = handoff::Tables { rsdt, madt, madt_addr };
     service::boot(load_linux(&info, &tables));
@@ -47,7 +52,9 @@ extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
 
 /// Puts the Service VM's kernel where it wants to be; returns its entry point.
 fn load_linux(info: &Info, tables: &handoff::Tables) -> u64 {
-    let [kernel, rest @ ..] = info.modules.as_slice() else { panic!("no kernel: -initrd KERNEL,INITRAMFS") };
+    let [kernel, rest @ ..] = info.modules.as_slice() else {
+        panic!("no kernel: -initrd KERNEL,INITRAMFS")
+    };
     let header = bzimage::parse(kernel.bytes).unwrap_or_else(|e| panic!("kernel image: {e:?}"));
     let payload = &kernel.bytes[header.payload.clone()];
     let size = header.init_size.max(payload.len() as u64);
@@ -56,7 +63,9 @@ fn load_linux(info: &Info, tables: &handoff::Tables) -> u64 {
         panic!("kernel wants {:#x} to {end:#x}, which is not free", header.load_address);
     }
     for m in &info.modules {
-        if u64::from(m.start) < end && u64::from(m.start) + m.bytes.len() as u64 > header.load_address {
+        if u64::from(m.start) < end
+            && u64::from(m.start) + m.bytes.len() as u64 > header.load_address
+        {
             panic!("module at {:#x} is where the kernel wants to be", m.start);
         }
     }

@@ -79,8 +79,9 @@ pub fn set_owner(id: usize, owner: Owner) {
 
 fn change_owner(id: usize, from: Owner, to: Owner) -> bool {
     let (from, to) = (from as u8, to as u8);
-    CPUS.get(id)
-        .is_some_and(|c| c.owner.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok())
+    CPUS.get(id).is_some_and(|c| {
+        c.owner.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    })
 }
 
 /// Gives the CPUs `ids` to a User VM if nobody has them.
@@ -157,7 +158,8 @@ pub fn init_idt() {
     for (i, target) in targets.iter().enumerate() {
         let t = u128::from(*target);
         // Selector 8, interrupt gate, present.
-        let gate = (t & 0xFFFF) | 0x8 << 16 | 0x8E00 << 32 | (t >> 16 & 0xFFFF) << 48 | (t >> 32) << 64;
+        let gate =
+            (t & 0xFFFF) | 0x8 << 16 | 0x8E00 << 32 | (t >> 16 & 0xFFFF) << 48 | (t >> 32) << 64;
         // SAFETY: entry `i` of the table that `interrupt.s` reserves; no other CPU runs yet.
         unsafe { (&raw const idt).cast_mut().cast::<u128>().add(i).write(gate) };
     }

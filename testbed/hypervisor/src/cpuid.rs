@@ -20,6 +20,7 @@ pub fn exit(cx: &mut Context, viewer: Viewer) {
     let asker = Asker { viewer, cr4: cx.vmcb.save.cr4, tsc_khz: time::tsc_khz() };
     let l = answer(leaf, subleaf, raw, &asker);
     let out = &mut cx.gprs().0;
-    (out[RAX], out[RBX], out[RCX], out[RDX]) = (l.eax.into(), l.ebx.into(), l.ecx.into(), l.edx.into());
+    (out[RAX], out[RBX], out[RCX], out[RDX]) =
+        (l.eax.into(), l.ebx.into(), l.ecx.into(), l.edx.into());
     cx.skip(2);
 }

@@ -47,7 +47,10 @@ impl Pool {
     fn entry(&self, table: u64, index: usize) -> *mut u64 {
         let base = FRAME_MEMORY.0.get() as u64;
         let frame = (table.wrapping_sub(base) / PAGE) as usize;
-        assert!(table.is_multiple_of(PAGE) && frame < FRAMES && index < 512, "no table: {table:#x}");
+        assert!(
+            table.is_multiple_of(PAGE) && frame < FRAMES && index < 512,
+            "no table: {table:#x}"
+        );
         assert!(self.used[frame / 64] & 1 << (frame % 64) != 0, "table {table:#x} is free");
         (table as *mut u64).wrapping_add(index)
     }

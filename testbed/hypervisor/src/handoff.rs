@@ -132,7 +132,8 @@ pub fn mailbox_write(offset: usize, data: &[u8]) -> Option<usize> {
         unsafe { field::<u8>(offset + i).write_volatile(*b) };
     }
     // SAFETY: aligned fields of the mailbox.
-    let (command, target) = unsafe { (field::<u16>(0).read_volatile(), field::<u32>(4).read_volatile()) };
+    let (command, target) =
+        unsafe { (field::<u16>(0).read_volatile(), field::<u32>(4).read_volatile()) };
     (command != 0).then(|| cpu::with_lapic_id(target as usize))?
 }
 
@@ -140,7 +141,11 @@ pub fn mailbox_write(offset: usize, data: &[u8]) -> Option<usize> {
 pub fn mailbox_take(id: usize) -> Option<Command> {
     // SAFETY: aligned fields of the mailbox.
     let (command, target, vector) = unsafe {
-        (field::<u16>(0).read_volatile(), field::<u32>(4).read_volatile(), field::<u64>(8).read_volatile())
+        (
+            field::<u16>(0).read_volatile(),
+            field::<u32>(4).read_volatile(),
+            field::<u64>(8).read_volatile(),
+        )
     };
     let taken = match command {
         WAKE => Command::Wake(vector),

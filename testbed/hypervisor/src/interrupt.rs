@@ -40,7 +40,9 @@ pub fn deliver(vm: &Vm, message: Message) {
     let (table, count) = addresses(vm);
     let targets = message.targets(&table[..count]);
     for id in (0..count).filter(|i| targets & 1 << i != 0) {
-        trace::push(kind::INTERRUPT, vm.id, &[], |r| (r.p1, r.p2) = (id as u64, message.vector.into()));
+        trace::push(kind::INTERRUPT, vm.id, &[], |r| {
+            (r.p1, r.p2) = (id as u64, message.vector.into())
+        });
     }
     if targets != 0 {
         vm.interrupts[usize::from(message.vector)].fetch_add(1, Ordering::Relaxed);

@@ -6,8 +6,8 @@ use crate::vcpu::Vcpu;
 use crate::vm::Vm;
 use crate::{cpu, lapic, log, phys, trace};
 use acrn_uapi::{
-    ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING, ACRN_IOREQ_TYPE_MMIO,
-    acrn_io_request, acrn_mmio_request, acrn_pio_request,
+    ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING,
+    ACRN_IOREQ_TYPE_MMIO, acrn_io_request, acrn_mmio_request, acrn_pio_request,
 };
 use core::hint::spin_loop;
 use core::mem::offset_of;
@@ -118,7 +118,10 @@ impl Slot {
         let at = offset_of!(acrn_io_request, reqs);
         if request.kind == ACRN_IOREQ_TYPE_MMIO {
             let value = request.value;
-            self.write(at, acrn_mmio_request { direction, reserved: 0, address, size, value }.as_bytes());
+            self.write(
+                at,
+                acrn_mmio_request { direction, reserved: 0, address, size, value }.as_bytes(),
+            );
         } else {
             // Field by field: the structure ends in padding.
             self.write(at, [direction, 0].as_bytes());
@@ -131,7 +134,8 @@ impl Slot {
         let at = offset_of!(acrn_io_request, reqs);
         if kind == ACRN_IOREQ_TYPE_MMIO {
             let low = self.word(at + offset_of!(acrn_mmio_request, value)).load(Ordering::Relaxed);
-            let high = self.word(at + offset_of!(acrn_mmio_request, value) + 4).load(Ordering::Relaxed);
+            let high =
+                self.word(at + offset_of!(acrn_mmio_request, value) + 4).load(Ordering::Relaxed);
             u64::from(high) << 32 | u64::from(low)
         } else {
             u64::from(self.word(at + offset_of!(acrn_pio_request, value)).load(Ordering::Relaxed))
@@ -174,7 +178,8 @@ pub fn issue(vm: &Vm, vcpu: &Vcpu, index: usize, request: &Request) -> Reply {
     slot.fill(request, polling);
     publish(vm, index, &slot);
     upcall();
-    let done = || if polling { slot.state() == ACRN_IOREQ_STATE_COMPLETE } else { vcpu.take_finished() };
+    let done =
+        || if polling { slot.state() == ACRN_IOREQ_STATE_COMPLETE } else { vcpu.take_finished() };
     while !done() {
         if vcpu.is_stopping() {
             return Reply::Stopped;

@@ -53,7 +53,10 @@ pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
     }
     let write = info & npf::WRITE != 0;
     // A mapping that a hypercall has just made, or an entry that another CPU saw too late.
-    if vm.query(gpa).is_some_and(|l| !write || l.access.contains(mini_acrn_logic::npt::Access::WRITE)) {
+    if vm
+        .query(gpa)
+        .is_some_and(|l| !write || l.access.contains(mini_acrn_logic::npt::Access::WRITE))
+    {
         return Next::Run;
     }
     let Some(insn) = decode(vm, cx) else {
@@ -79,7 +82,14 @@ fn decode(vm: &Vm, cx: &Context) -> Option<Insn> {
     decode::decode(code.bytes(), save.mode().bits)
 }
 
-fn carry_out(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context, insn: &Insn, gpa: u64) -> Result<(), Next> {
+fn carry_out(
+    vm: &Vm,
+    vcpu: &Vcpu,
+    id: usize,
+    cx: &mut Context,
+    insn: &Insn,
+    gpa: u64,
+) -> Result<(), Next> {
     if let Some(value) = insn.stored(cx.gprs()) {
         access(vm, vcpu, id, gpa, insn.size, Some(value))?;
         return Ok(());

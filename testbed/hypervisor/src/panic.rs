@@ -15,7 +15,9 @@ fn panic(info: &PanicInfo) -> ! {
     static FIRST: AtomicBool = AtomicBool::new(true);
     if FIRST.swap(false, Ordering::Relaxed) {
         match info.location() {
-            Some(at) => console::last_words(format_args!("LAPIC {} {} ({at})", lapic::id(), info.message())),
+            Some(at) => {
+                console::last_words(format_args!("LAPIC {} {} ({at})", lapic::id(), info.message()))
+            }
             None => console::last_words(format_args!("LAPIC {} {}", lapic::id(), info.message())),
         }
     }

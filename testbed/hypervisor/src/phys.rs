@@ -59,7 +59,8 @@ pub fn is_service_ram(addr: u64, len: u64) -> bool {
 /// nothing of mini-ACRN's.
 pub fn is_service_space(addr: u64, len: u64) -> bool {
     let own = image();
-    range(addr, len).is_some_and(|r| r.end <= space().top && (r.end <= own.start || r.start >= own.end))
+    range(addr, len)
+        .is_some_and(|r| r.end <= space().top && (r.end <= own.start || r.start >= own.end))
 }
 
 /// Copies `out.len()` bytes from `addr` if they are the Service VM's.
@@ -91,7 +92,8 @@ pub fn read<T: FromBytes>(addr: u64) -> Option<T> {
     }
     let mut out = MaybeUninit::<T>::zeroed();
     // SAFETY: `out` is as long as `T`, initialised (zeros), and borrowed for this call only.
-    let bytes = unsafe { core::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
+    let bytes =
+        unsafe { core::slice::from_raw_parts_mut(out.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
     read_bytes(addr, bytes)?;
     // SAFETY: every byte is initialised and any bytes are a `T` (`FromBytes`).
     Some(unsafe { out.assume_init() })

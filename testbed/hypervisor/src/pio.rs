@@ -16,7 +16,14 @@ const IN: u64 = 1 << 0;
 const PM1A_CONTROL: (u16, usize, u64) = (0x404, 2, 5 << 10 | 1 << 13);
 
 /// Reads (`write` is `None`) or writes a port.
-fn access(vm: &Vm, vcpu: &Vcpu, id: usize, port: u16, size: usize, write: Option<u64>) -> Result<u64, Next> {
+fn access(
+    vm: &Vm,
+    vcpu: &Vcpu,
+    id: usize,
+    port: u16,
+    size: usize,
+    write: Option<u64>,
+) -> Result<u64, Next> {
     if let Some(value) = pic(vm, port, write) {
         return Ok(value);
     }

@@ -15,8 +15,8 @@ use mini_acrn_logic::decode;
 use mini_acrn_logic::npt::{Attr, Npt, PAGE};
 use mini_acrn_logic::regs::RSI;
 use mini_acrn_logic::vmcb::{
-    CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SVME, Event, GP, Intercept1,
-    Intercept2, Segment, UD, exit, npf,
+    CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SVME, Event, GP,
+    Intercept1, Intercept2, Segment, UD, exit, npf,
 };
 use spin::{Mutex, Once};
 
@@ -67,7 +67,14 @@ pub fn protect(page: u64, protected: bool) -> bool {
 /// Puts `cx` at `rip` in long mode, with the first 4 GiB mapped one to one.
 fn start_state(cx: &mut Context, rip: u64) {
     let more = Intercept1::NMI;
-    cx.init(more, ASID, nested().lock().root(), (&raw const msr::SERVICE_MAP) as u64, 0, ACCOUNT_SERVICE);
+    cx.init(
+        more,
+        ASID,
+        nested().lock().root(),
+        (&raw const msr::SERVICE_MAP) as u64,
+        0,
+        ACCOUNT_SERVICE,
+    );
     cx.vmcb.control.intercept2 |= Intercept2::VMMCALL.bits();
     cx.vmcb.control.intercept2 &= !(Intercept2::MONITOR | Intercept2::MWAIT).bits();
     let save = &mut cx.vmcb.save;
@@ -142,7 +149,8 @@ pub fn remove_cpu(id: usize) {
     }
     cpu::kick(id);
     let end = time::now() + REMOVE_MS * u64::from(time::tsc_khz());
-    while cpu::is(id, cpu::Owner::Service) && lapic::id() != cpu::lapic_id(id) && time::now() < end {
+    while cpu::is(id, cpu::Owner::Service) && lapic::id() != cpu::lapic_id(id) && time::now() < end
+    {
         core::hint::spin_loop();
     }
 }
@@ -166,7 +174,9 @@ fn run(cx: &mut Context, id: usize) {
                 }
                 cx.inject(Event::NMI);
             }
-            exit::SHUTDOWN => panic!("Service VM: triple fault on CPU {id} at {:#x}", cx.vmcb.save.rip),
+            exit::SHUTDOWN => {
+                panic!("Service VM: triple fault on CPU {id} at {:#x}", cx.vmcb.save.rip)
+            }
             exit::INVALID => panic!("Service VM: the control block of CPU {id} is refused"),
             // SVM's own instructions: the Service VM's CPUs have none.
             _ => cx.inject(Event::fault(UD)),
@@ -202,7 +212,8 @@ fn nested_fault(cx: &mut Context) {
     }
     let offset = gpa.wrapping_sub(handoff::mailbox());
     if write && offset < PAGE {
-        let insn = decode::decode(fetch(cx).bytes(), cx.vmcb.save.mode().bits).filter(|i| !i.is_string());
+        let insn =
+            decode::decode(fetch(cx).bytes(), cx.vmcb.save.mode().bits).filter(|i| !i.is_string());
         if let Some((insn, value)) = insn.and_then(|i| Some((i, i.stored(cx.gprs())?))) {
             let _mailbox = MAILBOX.lock();
             let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);

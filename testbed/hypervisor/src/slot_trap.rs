@@ -66,7 +66,8 @@ pub fn stepped(cx: &mut Context) {
     cx.vmcb.save.dr6 &= !DR6_BS;
     let mut trap = TRAP.lock();
     let Some(Trap { vm, index, page }) = *trap else { return };
-    let Some(slot) = Slot::of(vm, index).filter(|slot| slot.state() == ACRN_IOREQ_STATE_COMPLETE) else {
+    let Some(slot) = Slot::of(vm, index).filter(|slot| slot.state() == ACRN_IOREQ_STATE_COMPLETE)
+    else {
         service::protect(page, true);
         return;
     };

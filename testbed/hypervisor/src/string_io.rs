@@ -60,7 +60,15 @@ fn step(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Next {
 }
 
 /// STOS, LODS and MOVS, where the element at `gpa` is a device's; `write` tells which end.
-pub fn memory(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context, insn: &Insn, gpa: u64, write: bool) -> Next {
+pub fn memory(
+    vm: &Vm,
+    vcpu: &Vcpu,
+    id: usize,
+    cx: &mut Context,
+    insn: &Insn,
+    gpa: u64,
+    write: bool,
+) -> Next {
     let size = insn.size;
     match (insn.op, write) {
         (Op::Stos, true) => {

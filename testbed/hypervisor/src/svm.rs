@@ -31,7 +31,9 @@ pub fn enable(id: usize) {
     // SAFETY: EFER keeps what it has; SVME and NXE change nothing for code that runs now. The host save area
     // is a page of this CPU's own. CLGI needs SVME, which is set by then; with GIF = 0 no interrupt comes.
     unsafe {
-        Efer::update(|f| *f |= EferFlags::SECURE_VIRTUAL_MACHINE_ENABLE | EferFlags::NO_EXECUTE_ENABLE);
+        Efer::update(|f| {
+            *f |= EferFlags::SECURE_VIRTUAL_MACHINE_ENABLE | EferFlags::NO_EXECUTE_ENABLE
+        });
         Msr::new(VM_HSAVE_PA).write(page);
         core::arch::asm!("clgi", options(nomem, nostack));
     }
@@ -109,8 +111,12 @@ impl Context {
         self.usual_line = line as u8;
         let c = &mut self.vmcb.control;
         c.intercept_exceptions = 1 << mini_acrn_logic::vmcb::UD;
-        c.intercept1 =
-            (more | Intercept1::CPUID | Intercept1::MSR | Intercept1::SHUTDOWN | Intercept1::INVLPGA).bits();
+        c.intercept1 = (more
+            | Intercept1::CPUID
+            | Intercept1::MSR
+            | Intercept1::SHUTDOWN
+            | Intercept1::INVLPGA)
+            .bits();
         c.intercept2 = (Intercept2::SVM | Intercept2::MONITOR | Intercept2::MWAIT).bits();
         (c.asid, c.n_cr3, c.msrpm, c.iopm) = (asid, nested_root, msrpm, iopm);
         c.np_enable = 1;

@@ -29,8 +29,8 @@ pub fn tsc_khz() -> u32 {
 
 /// Ticks of the local APIC's timer, undivided, in `tsc` ticks of the TSC; at least 1.
 pub fn lapic_ticks(tsc: u64) -> u32 {
-    let ticks =
-        u128::from(tsc) * u128::from(LAPIC_KHZ.load(Ordering::Relaxed)) / u128::from(tsc_khz().max(1));
+    let ticks = u128::from(tsc) * u128::from(LAPIC_KHZ.load(Ordering::Relaxed))
+        / u128::from(tsc_khz().max(1));
     u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
 }
 

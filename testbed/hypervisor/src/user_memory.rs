@@ -74,7 +74,13 @@ pub fn read_linear(vm: &Vm, save: &Save, linear: u64, size: usize) -> Result<u64
 }
 
 /// Writes the low `size` bytes of `value` to a linear address.
-pub fn write_linear(vm: &Vm, save: &Save, linear: u64, value: u64, size: usize) -> Result<(), LinearError> {
+pub fn write_linear(
+    vm: &Vm,
+    save: &Save,
+    linear: u64,
+    value: u64,
+    size: usize,
+) -> Result<(), LinearError> {
     for (i, b) in value.to_le_bytes()[..size].iter().enumerate() {
         let gpa = translate(save, vm, linear.wrapping_add(i as u64))?;
         write(vm, gpa, core::slice::from_ref(b)).ok_or(LinearError::NoMemory)?;
@@ -101,7 +107,11 @@ pub fn fetch(vm: &Vm, save: &Save) -> Code {
 }
 
 /// Reads the instruction at RIP: `tables` for the page-table walk, `read` for the code.
-pub fn fetch_with(save: &Save, tables: &impl GuestRead, read: impl Fn(u64, &mut [u8]) -> Option<()>) -> Code {
+pub fn fetch_with(
+    save: &Save,
+    tables: &impl GuestRead,
+    read: impl Fn(u64, &mut [u8]) -> Option<()>,
+) -> Code {
     let mut code = Code { bytes: [0; MAX_LEN], len: 0 };
     let start = save.linear_rip();
     while code.len < MAX_LEN {

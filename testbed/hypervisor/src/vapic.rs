@@ -39,7 +39,8 @@ pub struct Shadow {
 
 impl Shadow {
     /// As after reset.
-    pub const RESET: Self = Self { icr_high: 0, icr: 0, lvt: [MASKED; 5], deadline_lvt: None, deadline: 0 };
+    pub const RESET: Self =
+        Self { icr_high: 0, icr: 0, lvt: [MASKED; 5], deadline_lvt: None, deadline: 0 };
 
     fn lvt(&mut self, offset: u64) -> Option<&mut u32> {
         self.lvt.get_mut((offset.checked_sub(0x330)? / 0x10) as usize)
@@ -67,9 +68,14 @@ fn read_register(vm: &Vm, id: usize, offset: u64) -> u32 {
         ICR_HIGH => shadow.icr_high,
         0x330..=0x370 => shadow.lvt(offset).map_or(0, |l| *l),
         LVT_TIMER => shadow.deadline_lvt.unwrap_or_else(|| lapic::read(offset)),
-        VERSION | TPR | 0x90..=0xA0 | SVR | 0x100..=ESR | TIMER_INITIAL | TIMER_CURRENT | TIMER_DIVIDE => {
-            lapic::read(offset)
-        }
+        VERSION
+        | TPR
+        | 0x90..=0xA0
+        | SVR
+        | 0x100..=ESR
+        | TIMER_INITIAL
+        | TIMER_CURRENT
+        | TIMER_DIVIDE => lapic::read(offset),
         _ => 0,
     }
 }
@@ -147,7 +153,8 @@ fn end_of_interrupt(vm: &Vm) {
 fn command(vm: &Vm, id: usize, low: u32, high: u32) {
     let (table, count) = interrupt::addresses(vm);
     let Some((what, targets)) = ipi(low, high, id, &table[..count]) else { return };
-    let each = || vm.vcpus().iter().enumerate().filter(|(i, _)| targets & 1 << i != 0).map(|(_, v)| v);
+    let each =
+        || vm.vcpus().iter().enumerate().filter(|(i, _)| targets & 1 << i != 0).map(|(_, v)| v);
     match what {
         Ipi::Fixed(vector) => interrupt::send(vm, targets, vector),
         Ipi::Lowest(vector) => interrupt::send(vm, targets & targets.wrapping_neg(), vector),

@@ -232,7 +232,8 @@ impl Vm {
 
     /// Ends the vCPUs of a paused VM, for `hypercall`. A rule is broken if one was woken.
     fn end_vcpus(&self, hypercall: Hypercall) {
-        let woken = self.vcpus().iter().enumerate().find_map(|(i, vcpu)| Some((i, vcpu.woken_by()?)));
+        let woken =
+            self.vcpus().iter().enumerate().find_map(|(i, vcpu)| Some((i, vcpu.woken_by()?)));
         if let Some((i, by)) = woken {
             rule::broken(
                 self.id,

@@ -70,11 +70,19 @@ fn madt_entries(madt: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// LAPIC ids of the enabled CPUs in `madt`.
 pub fn lapic_ids(madt: &[u8]) -> Vec<u8> {
-    madt_entries(madt).filter(|e| e[0] == LOCAL_APIC && e.len() >= 8 && e[4] & 1 != 0).map(|e| e[3]).collect()
+    madt_entries(madt)
+        .filter(|e| e[0] == LOCAL_APIC && e.len() >= 8 && e[4] & 1 != 0)
+        .map(|e| e[3])
+        .collect()
 }
 
 /// `madt` with only the CPUs that `keep` says, and a wake-up structure.
-pub fn patch_madt(madt: &[u8], keep: impl Fn(u8) -> bool, mailbox: u64, reset_vector: u64) -> Vec<u8> {
+pub fn patch_madt(
+    madt: &[u8],
+    keep: impl Fn(u8) -> bool,
+    mailbox: u64,
+    reset_vector: u64,
+) -> Vec<u8> {
     let mut out = madt[..MADT_HEADER].to_vec();
     for e in madt_entries(madt) {
         let drop = match e[0] {

@@ -95,7 +95,8 @@ pub fn zero_page(image: &[u8], header: &Header, boot: &Boot, out: &mut [u8]) -> 
         return Err(Error::MapTooLong);
     }
     out.fill(0);
-    out[header.setup.clone()].copy_from_slice(image.get(header.setup.clone()).ok_or(Error::Truncated)?);
+    out[header.setup.clone()]
+        .copy_from_slice(image.get(header.setup.clone()).ok_or(Error::Truncated)?);
     let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
     put(0x070, &boot.rsdp.to_le_bytes());
     // Type of loader: undefined.

@@ -95,7 +95,11 @@ mod tests {
         assert_eq!(after_write(0x1000).access(DATA_PORT, 4, None), Done(ONES));
         for (offset, size) in [(1, 2), (3, 2), (1, 4), (2, 4)] {
             let port = DATA_PORT + offset;
-            assert_eq!(after_write(ENABLE.into()).access(port, size, None), Done(ONES), "{offset}, {size}");
+            assert_eq!(
+                after_write(ENABLE.into()).access(port, size, None),
+                Done(ONES),
+                "{offset}, {size}"
+            );
         }
     }
 }

@@ -5,7 +5,9 @@
 
 use crate::alu::{Alu, STATUS};
 use crate::regs::{Gprs, RAX, Reg, mask, sign_extend};
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, MemorySize, Mnemonic, OpKind, Register};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, Instruction, MemorySize, Mnemonic, OpKind, Register,
+};
 
 /// Longest instruction.
 pub const MAX_LEN: usize = 15;
@@ -248,7 +250,9 @@ pub fn decode(bytes: &[u8], bits: u32) -> Option<Insn> {
     insn.op = match i.mnemonic() {
         Mnemonic::Mov | Mnemonic::Movnti if memory_first => Op::Store(source(&i, 1)?),
         Mnemonic::Mov | Mnemonic::Movzx => Op::Load { dst: reg(i.op0_register())?, signed: false },
-        Mnemonic::Movsx | Mnemonic::Movsxd => Op::Load { dst: reg(i.op0_register())?, signed: true },
+        Mnemonic::Movsx | Mnemonic::Movsxd => {
+            Op::Load { dst: reg(i.op0_register())?, signed: true }
+        }
         Mnemonic::Xchg if memory_first => Op::Exchange(reg(i.op1_register())?),
         Mnemonic::Xchg => Op::Exchange(reg(i.op0_register())?),
         m if memory_first => Op::ToMemory(alu(m)?, source(&i, 1)?),
@@ -274,7 +278,10 @@ mod tests {
     #[test]
     fn moves() {
         assert_eq!(op(&[0x89, 0x10], 64), (Op::Store(Source::Reg(r(RDX, 4))), 4, 2));
-        assert_eq!(op(&[0x88, 0x30], 64).0, Op::Store(Source::Reg(Reg { index: RDX, size: 1, high: true })));
+        assert_eq!(
+            op(&[0x88, 0x30], 64).0,
+            Op::Store(Source::Reg(Reg { index: RDX, size: 1, high: true }))
+        );
         assert_eq!(op(&[0x40, 0x88, 0x30], 64).0, Op::Store(Source::Reg(r(6, 1))));
         assert_eq!(op(&[0x48, 0x8B, 0x03], 64), (Op::Load { dst: r(RAX, 8), signed: false }, 8, 3));
         assert_eq!(op(&[0x66, 0xC7, 0x00, 0x34, 0x12], 64), (Op::Store(Source::Imm(0x1234)), 2, 5));
@@ -282,7 +289,10 @@ mod tests {
         assert_eq!((store, size), (Op::Store(Source::Imm(!1)), 8));
         // movzx eax, byte [rbx]; movsx rcx, word [rbx]; movsxd rbx, dword [rax]
         assert_eq!(op(&[0x0F, 0xB6, 0x03], 64), (Op::Load { dst: r(RAX, 4), signed: false }, 1, 3));
-        assert_eq!(op(&[0x48, 0x0F, 0xBF, 0x0B], 64), (Op::Load { dst: r(RCX, 8), signed: true }, 2, 4));
+        assert_eq!(
+            op(&[0x48, 0x0F, 0xBF, 0x0B], 64),
+            (Op::Load { dst: r(RCX, 8), signed: true }, 2, 4)
+        );
         assert_eq!(op(&[0x48, 0x63, 0x18], 64), (Op::Load { dst: r(RBX, 8), signed: true }, 4, 3));
     }
 

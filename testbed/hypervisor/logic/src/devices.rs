@@ -89,7 +89,8 @@ impl Device {
 
     /// Of ASSIGN_MMIODEV and DEASSIGN_MMIODEV.
     pub fn mmio(device: &acrn_mmiodev) -> Result<Self> {
-        let ranges = device.res.map(|r| Range { user: r.user_vm_pa, host: r.service_vm_pa, size: r.size });
+        let ranges =
+            device.res.map(|r| Range { user: r.user_vm_pa, host: r.service_vm_pa, size: r.size });
         if ranges.iter().any(|r| [r.user, r.host, r.size].iter().any(|v| !v.is_multiple_of(PAGE))) {
             return Err(Errno::INVAL);
         }
@@ -143,7 +144,8 @@ impl Device {
 
 impl Range {
     fn overlaps(&self, other: &Self) -> bool {
-        self.host < other.host.saturating_add(other.size) && other.host < self.host.saturating_add(self.size)
+        self.host < other.host.saturating_add(other.size)
+            && other.host < self.host.saturating_add(self.size)
     }
 }
 
@@ -181,7 +183,9 @@ impl Devices {
 
     /// A line is one of a device that the VM has, or of none, and ends at a pin that there is.
     fn check_line(&self, vm: u16, device: &Device) -> Result {
-        let Device::Line { device: (virt, phys), virt_pin, pic, .. } = *device else { return Ok(()) };
+        let Device::Line { device: (virt, phys), virt_pin, pic, .. } = *device else {
+            return Ok(());
+        };
         let pins = if pic { PIC_PINS } else { PINS as u32 };
         let none = (virt, phys) == (NO_BDF, NO_BDF);
         let present = none || self.of(vm).any(|d| *d == Device::Pci { virt, phys });
@@ -247,7 +251,10 @@ mod tests {
 
     fn mmio(name: u8, host: u64, size: u64) -> Device {
         let none = Range { user: 0, host: 0, size: 0 };
-        Device::Mmio { name: [name; 8], ranges: [Range { user: 0xD000_0000, host, size }, none, none] }
+        Device::Mmio {
+            name: [name; 8],
+            ranges: [Range { user: 0xD000_0000, host, size }, none, none],
+        }
     }
 
     #[test]

@@ -75,7 +75,9 @@ impl IoApic {
             (IOWIN, 0 | 2) => self.id,
             // Version 0x11, last entry.
             (IOWIN, 1) => 0x11 | (PINS as u32 - 1) << 16,
-            (IOWIN, _) => self.entry().map_or(0, |(pin, shift)| (self.entries[pin] >> shift) as u32),
+            (IOWIN, _) => {
+                self.entry().map_or(0, |(pin, shift)| (self.entries[pin] >> shift) as u32)
+            }
             _ => 0,
         }
     }

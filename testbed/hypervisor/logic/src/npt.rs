@@ -194,7 +194,12 @@ impl Npt {
     }
 
     /// Removes whatever is mapped in `size` bytes from `addr`.
-    pub fn unmap(&mut self, mem: &mut impl Tables, addr: u64, size: u64) -> Result<(), OutOfTables> {
+    pub fn unmap(
+        &mut self,
+        mem: &mut impl Tables,
+        addr: u64,
+        size: u64,
+    ) -> Result<(), OutOfTables> {
         let end = addr.saturating_add(size).min(TOP);
         let mut at = addr;
         while at < end {
@@ -215,7 +220,12 @@ impl Npt {
 
     /// Gives one page that is mapped other rights, in a leaf of its own. Its other users see the old rights or the new
     /// ones.
-    pub fn protect(&mut self, mem: &mut impl Tables, addr: u64, attr: Attr) -> Result<(), OutOfTables> {
+    pub fn protect(
+        &mut self,
+        mem: &mut impl Tables,
+        addr: u64,
+        attr: Attr,
+    ) -> Result<(), OutOfTables> {
         loop {
             let (table, level, entry) = self.find(mem, addr);
             if entry & PRESENT == 0 {

@@ -64,8 +64,11 @@ impl Gprs {
     /// Writes `reg`.
     pub fn set(&mut self, reg: Reg, value: u64) {
         let slot = &mut self.0[reg.index];
-        *slot =
-            if reg.high { (*slot & !0xFF00) | ((value & 0xFF) << 8) } else { merge(*slot, value, reg.size) };
+        *slot = if reg.high {
+            (*slot & !0xFF00) | ((value & 0xFF) << 8)
+        } else {
+            merge(*slot, value, reg.size)
+        };
     }
 
     /// Adds `delta` to the low `size` bytes of a register, as string instructions do.

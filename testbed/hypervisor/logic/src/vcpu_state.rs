@@ -21,13 +21,17 @@ const CR4_DEFINED: u64 = 0x0077_0FFF;
 
 /// The state at power-on: the first instruction is at F000:FFF0, 16 bytes below 4 GiB.
 pub fn power_on(save: &mut Save) {
-    save.reset(Segment { selector: 0xF000, attributes: 0x9B, limit: 0xFFFF, base: 0xFFFF_0000 }, 0xFFF0);
+    save.reset(
+        Segment { selector: 0xF000, attributes: 0x9B, limit: 0xFFFF, base: 0xFFFF_0000 },
+        0xFFF0,
+    );
 }
 
 /// The state after a start-up IPI.
 pub fn startup(save: &mut Save, page: u8) {
     let page = u64::from(page);
-    let cs = Segment { selector: (page << 8) as u16, attributes: 0x9B, limit: 0xFFFF, base: page << 12 };
+    let cs =
+        Segment { selector: (page << 8) as u16, attributes: 0x9B, limit: 0xFFFF, base: page << 12 };
     save.reset(cs, 0);
 }
 
@@ -42,9 +46,13 @@ pub fn control_registers_valid(cr0: u64, cr4: u64, efer: u64) -> bool {
 
 /// The state that `regs` describes. Segments but CS get fixed rights and limits, as ACRN does.
 pub fn from_regs(regs: &acrn_regs, save: &mut Save, gprs: &mut Gprs) {
-    let (ar, limit) = if regs.cr0 & CR0_PE != 0 { (PROTECTED_DATA, u32::MAX) } else { (REAL_DATA, 0xFFFF) };
+    let (ar, limit) =
+        if regs.cr0 & CR0_PE != 0 { (PROTECTED_DATA, u32::MAX) } else { (REAL_DATA, 0xFFFF) };
     let data = |selector| Segment::from_access_rights(selector, ar, limit, 0);
-    save.reset(Segment::from_access_rights(regs.cs_sel, regs.cs_ar, regs.cs_limit, regs.cs_base), regs.rip);
+    save.reset(
+        Segment::from_access_rights(regs.cs_sel, regs.cs_ar, regs.cs_limit, regs.cs_base),
+        regs.rip,
+    );
     save.ss = data(regs.ss_sel);
     save.ds = data(regs.ds_sel);
     save.es = data(regs.es_sel);
@@ -64,8 +72,8 @@ pub fn from_regs(regs: &acrn_regs, save: &mut Save, gprs: &mut Gprs) {
     save.g_pat = PAT_RESET;
     let g = &regs.gprs;
     *gprs = Gprs([
-        g.rax, g.rcx, g.rdx, g.rbx, g.rsp, g.rbp, g.rsi, g.rdi, g.r8, g.r9, g.r10, g.r11, g.r12, g.r13,
-        g.r14, g.r15,
+        g.rax, g.rcx, g.rdx, g.rbx, g.rsp, g.rbp, g.rsi, g.rdi, g.r8, g.r9, g.r10, g.r11, g.r12,
+        g.r13, g.r14, g.r15,
     ]);
 }
 
@@ -79,7 +87,8 @@ mod tests {
     fn long_mode_start() {
         let mut regs = acrn_regs::default();
         (regs.cr0, regs.cr4, regs.cr3) = (0x8000_0011, 0x20, 0x9000);
-        (regs.ia32_efer, regs.rip, regs.cs_ar, regs.cs_limit) = (0x500, 0x100_0200, 0xA09B, u32::MAX);
+        (regs.ia32_efer, regs.rip, regs.cs_ar, regs.cs_limit) =
+            (0x500, 0x100_0200, 0xA09B, u32::MAX);
         regs.gprs.rsi = 0x7000;
         assert!(control_registers_valid(regs.cr0, regs.cr4, regs.ia32_efer));
         let (mut vmcb, mut gprs) = (Vmcb::new_zeroed(), Gprs::default());

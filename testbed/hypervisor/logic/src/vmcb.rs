@@ -133,7 +133,9 @@ impl Event {
 
 /// A segment register with its hidden part.
 #[repr(C)]
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 pub struct Segment {
     /// Selector.
     pub selector: u16,

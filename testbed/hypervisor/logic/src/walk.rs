@@ -90,7 +90,10 @@ mod tests {
 
     #[test]
     fn no_paging() {
-        assert_eq!(translate(&save(CR0_PE, 0, 0), &Mem(HashMap::new()), 0x1_2345_6789), Ok(0x2345_6789));
+        assert_eq!(
+            translate(&save(CR0_PE, 0, 0), &Mem(HashMap::new()), 0x1_2345_6789),
+            Ok(0x2345_6789)
+        );
     }
 
     #[test]

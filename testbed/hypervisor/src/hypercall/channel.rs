@@ -12,9 +12,9 @@ use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use mini_acrn_channel::{
     ACCOUNT_TAKE, CALL_HOLD, CALL_RELEASE, DEVICE_DMA, DeviceDma, FAULT_CLEAR, FAULT_PUSH, Fault,
-    GUEST_ACCESS, GuestAccess, KICKS_HOLD, MAPPING_QUERY, MappingQuery, NO_SLOT, RAISE_REQUEST, RAISE_UPCALL,
-    RECORDS_PER_READ, RULE_EXPECT, RaiseRequest, SLOT_TRAP, TRACE_READ, TraceRead, VM_LIST, VmInfo, VmList,
-    vm_state,
+    GUEST_ACCESS, GuestAccess, KICKS_HOLD, MAPPING_QUERY, MappingQuery, NO_SLOT, RAISE_REQUEST,
+    RAISE_UPCALL, RECORDS_PER_READ, RULE_EXPECT, RaiseRequest, SLOT_TRAP, TRACE_READ, TraceRead,
+    VM_LIST, VmInfo, VmList, vm_state,
 };
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::npt::{Access, PAGE};
@@ -28,8 +28,10 @@ pub fn serve(call: &Call) -> Option<Result> {
         return None;
     }
     collect_raised();
-    let needs_page =
-        !matches!(id, FAULT_CLEAR | RAISE_UPCALL | CALL_RELEASE | RULE_EXPECT | KICKS_HOLD | SLOT_TRAP);
+    let needs_page = !matches!(
+        id,
+        FAULT_CLEAR | RAISE_UPCALL | CALL_RELEASE | RULE_EXPECT | KICKS_HOLD | SLOT_TRAP
+    );
     if needs_page && !(page.is_multiple_of(PAGE) && phys::is_service_ram(page, PAGE)) {
         return Some(Err(Errno::FAULT));
     }

@@ -46,8 +46,8 @@ pub fn keeps(call: &Call, stack: u64) -> bool {
     match state {
         State::Idle => false,
         State::Wanted(hold) => {
-            let matches =
-                call.id() == hold.id && (hold.vmid == ANY_VM || hold.vmid == call.target(&call.snapshot()));
+            let matches = call.id() == hold.id
+                && (hold.vmid == ANY_VM || hold.vmid == call.target(&call.snapshot()));
             if matches && hold.skip > 0 {
                 hold.skip -= 1;
                 return false;

@@ -44,7 +44,11 @@ pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
             (vm.id, vm.vcpus().len() as u16)
         }
         None => {
-            log!("CREATE_VM: CPUs {:#x} can't be had, free are {:#x}", cv.cpu_affinity, cpu::free_mask());
+            log!(
+                "CREATE_VM: CPUs {:#x} can't be had, free are {:#x}",
+                cv.cpu_affinity,
+                cpu::free_mask()
+            );
             (INVALID_VMID, 0)
         }
     };

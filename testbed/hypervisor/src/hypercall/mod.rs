@@ -68,10 +68,14 @@ impl Call {
 
     /// The VM that the call is about.
     fn target(&self, parameter: &[u8]) -> u16 {
-        use Hypercall::{CreateVm, PmGetCpuState, ServiceVmOfflineCpu, SetCallbackVector, SetMemoryRegions};
+        use Hypercall::{
+            CreateVm, PmGetCpuState, ServiceVmOfflineCpu, SetCallbackVector, SetMemoryRegions,
+        };
         match self.hypercall() {
             Some(ServiceVmOfflineCpu | SetCallbackVector | CreateVm) => ANY_VM,
-            Some(SetMemoryRegions) => parameter.first_chunk().map_or(ANY_VM, |b| u16::from_le_bytes(*b)),
+            Some(SetMemoryRegions) => {
+                parameter.first_chunk().map_or(ANY_VM, |b| u16::from_le_bytes(*b))
+            }
             Some(PmGetCpuState) => PmCommand(self.p1).vmid(),
             _ => self.p1 as u16,
         }
@@ -132,7 +136,9 @@ fn dispatch(call: &Call, fault: Option<&Fault>, vmid: &mut u16) -> Result {
         Hypercall::SetIrqline => line::set_irqline(p1, p2),
         Hypercall::SetIoreqBuffer => request::set_buffer(p1, p2),
         Hypercall::NotifyRequestFinish => request::notify(p1, p2),
-        Hypercall::SetMemoryRegions => region::set(p1, fault.filter(|f| f.entry > 0).map(|f| f.entry)),
+        Hypercall::SetMemoryRegions => {
+            region::set(p1, fault.filter(|f| f.entry > 0).map(|f| f.entry))
+        }
         Hypercall::SetPtdevIntr => device::assign(Kind::Line, p1, p2),
         Hypercall::ResetPtdevIntr => device::deassign(Kind::Line, p1, p2),
         Hypercall::AssignPcidev => device::assign(Kind::Pci, p1, p2),
@@ -143,6 +149,8 @@ fn dispatch(call: &Call, fault: Option<&Fault>, vmid: &mut u16) -> Result {
         Hypercall::DestroyVdev => device::deassign(Kind::Virtual, p1, p2),
         Hypercall::PmGetCpuState => power::get_state(PmCommand(p1), p2),
         // mini-ACRN has no asynchronous I/O.
-        Hypercall::AsyncioAssign | Hypercall::AsyncioDeassign | Hypercall::SetupSbuf => Err(Errno::NOTTY),
+        Hypercall::AsyncioAssign | Hypercall::AsyncioDeassign | Hypercall::SetupSbuf => {
+            Err(Errno::NOTTY)
+        }
     }
 }

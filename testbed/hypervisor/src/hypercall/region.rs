@@ -61,7 +61,12 @@ fn one(vm: &Vm, r: &MemoryRegion) -> Result {
     };
     if !allowed || !r.size.is_multiple_of(PAGE) {
         if r.type_ == MemoryRegion::DELETE {
-            log!("VM {}: {:#x}, {:#x} bytes, is not mapped, or not all of it", vm.id, r.user_vm_pa, r.size);
+            log!(
+                "VM {}: {:#x}, {:#x} bytes, is not mapped, or not all of it",
+                vm.id,
+                r.user_vm_pa,
+                r.size
+            );
         }
         return Err(Errno::INVAL);
     }
@@ -79,7 +84,8 @@ fn one(vm: &Vm, r: &MemoryRegion) -> Result {
 
 /// Whether a User VM may have it: it is the Service VM's, and no real local APIC.
 fn may_be_given(start: u64, size: u64) -> bool {
-    phys::is_service_space(start, size) && (start >= lapic::BASE + PAGE || start + size <= lapic::BASE)
+    phys::is_service_space(start, size)
+        && (start >= lapic::BASE + PAGE || start + size <= lapic::BASE)
 }
 
 fn add(vm: &Vm, r: &MemoryRegion) -> Result {
@@ -89,7 +95,12 @@ fn add(vm: &Vm, r: &MemoryRegion) -> Result {
     match npt.map(pool, r.user_vm_pa, r.service_vm_pa, r.size, Attr(r.attr), MAX_LEVEL) {
         Ok(false) => {}
         Ok(true) => {
-            log!("VM {}: part of {:#x}, {:#x} bytes, was mapped already", vm.id, r.user_vm_pa, r.size)
+            log!(
+                "VM {}: part of {:#x}, {:#x} bytes, was mapped already",
+                vm.id,
+                r.user_vm_pa,
+                r.size
+            )
         }
         Err(_) => {
             // An assertion in ACRN.

@@ -39,7 +39,9 @@ pub fn notify(vmid: u64, vcpu: u64) -> Result {
     }
     let polling = vm.polling.load(Ordering::Acquire);
     // A request that a test raised: no vCPU waits for it.
-    if let Some(slot) = Slot::of(vm, index).filter(|_| vm.raised.load(Ordering::Acquire) & 1 << index != 0) {
+    if let Some(slot) =
+        Slot::of(vm, index).filter(|_| vm.raised.load(Ordering::Acquire) & 1 << index != 0)
+    {
         if ioreq::consume(vm, index, &slot) {
             vm.raised.fetch_and(!(1 << index), Ordering::AcqRel);
         }

@@ -17,7 +17,8 @@ static EXPECTED: AtomicU32 = AtomicU32::new(0);
 
 /// Records that `hypercall` broke a rule. Called with `SERIAL` locked.
 pub fn broken(vmid: u16, hypercall: Hypercall, rule: fmt::Arguments) {
-    let announced = EXPECTED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
+    let announced =
+        EXPECTED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
     if announced {
         log!("RULE BROKEN as announced: VM {vmid}, {hypercall}: {rule}");
     } else {
