@@ -7,9 +7,8 @@
 //! never two of them at once otherwise. A vCPU's `context` is held by its CPU for as long as it runs, and by a
 //! hypercall only while it does not.
 
-use crate::hypercall::rule;
 use crate::vcpu::Vcpu;
-use crate::{cpu, frames, ioreq, svm, time};
+use crate::{cpu, frames, ioreq, rule, svm, time};
 use acrn_hypercall_abi::Hypercall;
 use alloc::vec::Vec;
 use core::hint::spin_loop;

@@ -2,11 +2,11 @@
 
 //! The trace and script channel of tests (`mini-acrn-channel`).
 
-use super::{Call, SCRIPT, device, hold, rule};
+use super::{Call, SCRIPT, device, hold};
 use crate::ioreq::{self, SLOTS, Slot};
 use crate::slot_trap;
 use crate::vm::{self, Vm};
-use crate::{account, cpu, phys, trace, user_memory};
+use crate::{account, cpu, phys, rule, trace, user_memory};
 use acrn_uapi::{ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, acrn_io_request};
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;

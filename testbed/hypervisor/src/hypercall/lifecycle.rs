@@ -2,8 +2,8 @@
 
 //! CREATE, START, PAUSE, RESET, DESTROY, SET_VCPU_REGS, and taking CPUs from the Service VM.
 
-use super::{device, rule};
-use crate::{cpu, log, phys, service, vm};
+use super::device;
+use crate::{cpu, log, phys, rule, service, vm};
 use acrn_hypercall_abi::{Hypercall, INVALID_VMID};
 use acrn_uapi::{acrn_vcpu_regs, acrn_vm_creation};
 use mini_acrn_channel::{Fault, vm_state};

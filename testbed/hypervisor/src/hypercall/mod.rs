@@ -5,12 +5,11 @@
 mod channel;
 mod device;
 mod hold;
+mod interrupt;
+mod ioreq;
 mod lifecycle;
-mod line;
+mod memory;
 mod power;
-mod region;
-mod request;
-pub mod rule;
 
 use crate::svm::Context;
 use crate::{phys, trace};
@@ -124,20 +123,20 @@ fn dispatch(call: &Call, fault: Option<&Fault>, vmid: &mut u16) -> Result {
     let (p1, p2) = (call.p1, call.p2);
     match call.hypercall().ok_or(Errno::NOTTY)? {
         Hypercall::ServiceVmOfflineCpu => lifecycle::offline_cpu(p1),
-        Hypercall::SetCallbackVector => request::set_callback_vector(p1),
+        Hypercall::SetCallbackVector => ioreq::set_callback_vector(p1),
         Hypercall::CreateVm => lifecycle::create(p1, fault, vmid),
         Hypercall::DestroyVm => lifecycle::destroy(p1),
         Hypercall::StartVm => lifecycle::start(p1),
         Hypercall::PauseVm => lifecycle::pause(p1),
         Hypercall::ResetVm => lifecycle::reset(p1),
         Hypercall::SetVcpuRegs => lifecycle::set_vcpu_regs(p1, p2),
-        Hypercall::InjectMsi => line::inject_msi(p1, p2),
-        Hypercall::VmIntrMonitor => line::monitor(p1, p2),
-        Hypercall::SetIrqline => line::set_irqline(p1, p2),
-        Hypercall::SetIoreqBuffer => request::set_buffer(p1, p2),
-        Hypercall::NotifyRequestFinish => request::notify(p1, p2),
+        Hypercall::InjectMsi => interrupt::inject_msi(p1, p2),
+        Hypercall::VmIntrMonitor => interrupt::monitor(p1, p2),
+        Hypercall::SetIrqline => interrupt::set_irqline(p1, p2),
+        Hypercall::SetIoreqBuffer => ioreq::set_buffer(p1, p2),
+        Hypercall::NotifyRequestFinish => ioreq::notify(p1, p2),
         Hypercall::SetMemoryRegions => {
-            region::set(p1, fault.filter(|f| f.entry > 0).map(|f| f.entry))
+            memory::set(p1, fault.filter(|f| f.entry > 0).map(|f| f.entry))
         }
         Hypercall::SetPtdevIntr => device::assign(Kind::Line, p1, p2),
         Hypercall::ResetPtdevIntr => device::deassign(Kind::Line, p1, p2),

@@ -2,9 +2,8 @@
 
 //! SET_MEMORY_REGIONS.
 
-use super::rule;
 use crate::vm::{self, Vm};
-use crate::{frames, lapic, log, phys, trace};
+use crate::{frames, lapic, log, phys, rule, trace};
 use acrn_hypercall_abi::{Hypercall, MemoryRegion, MemoryRegions};
 use mini_acrn_channel::kind;
 use mini_acrn_logic::errno::{Errno, Result};

@@ -2,11 +2,12 @@
 
 //! Nested page faults of User VMs: accesses to devices, in mini-ACRN or in the Service VM.
 
+use super::{apic, string_io};
 use crate::ioreq::{self, Request};
 use crate::svm::Context;
 use crate::vcpu::{Next, Vcpu, answered};
 use crate::vm::Vm;
-use crate::{interrupt, lapic, string_io, user_memory, vapic};
+use crate::{interrupt, lapic, user_memory};
 use acrn_uapi::ACRN_IOREQ_TYPE_MMIO;
 use mini_acrn_logic::decode::{self, Insn};
 use mini_acrn_logic::ioapic;
@@ -25,7 +26,7 @@ pub fn access(
 ) -> Result<u64, Next> {
     let offset = gpa & (PAGE - 1);
     match gpa & !(PAGE - 1) {
-        lapic::BASE => Ok(vapic::access(vm, id, offset, write.map(|v| v as u32)).into()),
+        lapic::BASE => Ok(apic::access(vm, id, offset, write.map(|v| v as u32)).into()),
         ioapic::BASE => {
             let Some(value) = write else { return Ok(vm.ioapic.lock().read(offset).into()) };
             let message = vm.ioapic.lock().write(offset, value as u32);

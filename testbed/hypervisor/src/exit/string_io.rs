@@ -3,7 +3,7 @@
 //! String instructions with a device register at one end (AMD APM vol. 3): one element an exit. While elements are
 //! left RIP stays, and the CPU runs the instruction again.
 
-use crate::mmio;
+use super::npf;
 use crate::svm::Context;
 use crate::user_memory::{self, LinearError};
 use crate::vcpu::{Next, Vcpu};
@@ -73,12 +73,12 @@ pub fn memory(
     match (insn.op, write) {
         (Op::Stos, true) => {
             let value = cx.gprs().0[RAX] & mask(size);
-            match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
+            match npf::access(vm, vcpu, id, gpa, size, Some(value)) {
                 Ok(_) => step(cx, insn, &[RDI]),
                 Err(next) => next,
             }
         }
-        (Op::Lods, false) => match mmio::access(vm, vcpu, id, gpa, size, None) {
+        (Op::Lods, false) => match npf::access(vm, vcpu, id, gpa, size, None) {
             Ok(value) => {
                 cx.gprs().set(Reg { index: RAX, size, high: false }, value);
                 step(cx, insn, &[RSI])
@@ -91,7 +91,7 @@ pub fn memory(
                 Ok(v) => v,
                 Err(e) => return fault(cx, e, at, false),
             };
-            match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
+            match npf::access(vm, vcpu, id, gpa, size, Some(value)) {
                 Ok(_) => step(cx, insn, &[RSI, RDI]),
                 Err(next) => next,
             }
@@ -101,7 +101,7 @@ pub fn memory(
             if let Err(e) = user_memory::read_linear(vm, &cx.vmcb.save, at, size) {
                 return fault(cx, e, at, true);
             }
-            match mmio::access(vm, vcpu, id, gpa, size, None) {
+            match npf::access(vm, vcpu, id, gpa, size, None) {
                 Ok(value) => match user_memory::write_linear(vm, &cx.vmcb.save, at, value, size) {
                     Ok(()) => step(cx, insn, &[RSI, RDI]),
                     Err(e) => fault(cx, e, at, true),

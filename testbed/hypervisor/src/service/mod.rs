@@ -3,11 +3,12 @@
 //! The Service VM: Linux on CPU 0 and on those that it starts, with everything passed through but mini-ACRN's own
 //! memory.
 
+use crate::exit::{cpuid, msr};
 use crate::handoff::{self, Command};
 use crate::phys::ServiceMemory;
 use crate::svm::Context;
 use crate::user_memory::{self, Code};
-use crate::{cpu, cpuid, frames, hypercall, lapic, log, msr, panic, phys, slot_trap, svm, time};
+use crate::{cpu, frames, hypercall, lapic, log, panic, phys, slot_trap, svm, time};
 use core::sync::atomic::{AtomicU64, Ordering};
 use mini_acrn_channel::ACCOUNT_SERVICE;
 use mini_acrn_logic::cpuid::Viewer;

@@ -2,8 +2,8 @@
 
 //! RDMSR and WRMSR exits.
 
+use super::apic;
 use crate::svm::Context;
-use crate::vapic;
 use crate::vm::Vm;
 use mini_acrn_logic::msrpm::{APIC_BASE, EFER, Map, PAT, TSC, VM_CR, VM_HSAVE_PA};
 use mini_acrn_logic::regs::{RAX, RCX, RDX};
@@ -72,10 +72,10 @@ pub fn user_exit(cx: &mut Context, vm: &Vm, id: usize) {
     let (msr, write) = (cx.gprs().0[RCX] as u32, cx.vmcb.control.exit_info1 & 1 != 0);
     let read = common(cx, msr, write).unwrap_or_else(|| {
         if (msr, write) == (TSC_DEADLINE, true) {
-            vapic::set_deadline(vm, id, value(cx));
+            apic::set_deadline(vm, id, value(cx));
         }
         (!write).then(|| match msr {
-            TSC_DEADLINE => vapic::deadline(vm, id),
+            TSC_DEADLINE => apic::deadline(vm, id),
             APIC_BASE => apic_base(id),
             TSC => crate::time::now(),
             // Write combining, no ranges of either kind.

@@ -2,10 +2,11 @@
 
 //! A User VM's vCPU, and the loop in which its CPU runs it.
 
+use crate::exit::apic::Shadow;
+use crate::exit::{cpuid, ioio, msr, npf};
 use crate::svm::{self, Context};
-use crate::vapic::Shadow;
 use crate::vm::{self, Vm};
-use crate::{cpu, cpuid, ioreq, lapic, log, mmio, msr, pio, time, trace, user_memory};
+use crate::{cpu, ioreq, lapic, log, time, trace, user_memory};
 use acrn_uapi::acrn_regs;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use mini_acrn_channel::{ACCOUNT_USER, kind};
@@ -319,7 +320,7 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
         }
         let next = if shut_down {
             // As on ACRN again and again, until the VM is paused.
-            pio::power_off(vm, vcpu, id)
+            ioio::power_off(vm, vcpu, id)
         } else {
             cx.leave_out(vcpu.slept.swap(0, Ordering::Relaxed));
             cx.enter();
@@ -382,8 +383,8 @@ fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
             cpuid::exit(cx, Viewer::User { id: vcpu.apic_id().into(), count });
         }
         exit::MSR => msr::user_exit(cx, vm, id),
-        exit::IOIO => return pio::exit(vm, vcpu, id, cx),
-        exit::NPF => return mmio::exit(vm, vcpu, id, cx),
+        exit::IOIO => return ioio::exit(vm, vcpu, id, cx),
+        exit::NPF => return npf::exit(vm, vcpu, id, cx),
         exit::UD => {
             // VMCALL above ring 0 is #GP on ACRN, in whatever VM.
             let code = user_memory::fetch(vm, &cx.vmcb.save);

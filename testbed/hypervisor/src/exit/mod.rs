@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Exits: a file per exit of the guest that mini-ACRN handles.
+
+pub mod apic;
+pub mod cpuid;
+pub mod ioio;
+pub mod msr;
+pub mod npf;
+pub mod string_io;
