@@ -4,7 +4,7 @@
 
 use crate::multiboot::{self, Info};
 use crate::phys::{self, Firmware};
-use crate::{cpu, frames, handoff, log, panic, service, time};
+use crate::{cpu, frames, handoff, idt, log, panic, service, smpboot, time};
 use alloc::string::String;
 use core::sync::atomic::Ordering;
 use mini_acrn_logic::{acpi, bzimage, npt::PAGE};
@@ -17,7 +17,7 @@ const CMDLINE_EXTRA: &str = "no_ipi_broadcast=1";
 #[unsafe(no_mangle)]
 extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     frames::init_heap();
-    cpu::init_idt();
+    idt::init();
     log!("mini-ACRN {}", env!("CARGO_PKG_VERSION"));
     if magic != multiboot::MAGIC {
         panic!("not started by a multiboot loader");
@@ -37,7 +37,7 @@ extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     }
     time::calibrate(acpi::pm_timer_port(fadt).expect("ACPI PM timer is there"));
     let cpus = acpi::lapic_ids(madt);
-    cpu::start_others(&cpus);
+    smpboot::start_others(&cpus);
     log!(
         "TSC {} kHz, {} CPUs, free for User VMs: {:#x}",
         time::tsc_khz(),
@@ -46,7 +46,7 @@ extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     );
 
     let tables = handoff::Tables { rsdt, madt, madt_addr };
-    service::boot(load_linux(&info, &tables));
+    service::run::boot(load_linux(&info, &tables));
     cpu::halt()
 }
 

@@ -7,18 +7,17 @@
 //! clears IGNNE# in the first one's flags, without a lock, and may put back the flags that #VMEXIT or VMRUN changes
 //! at that moment (the global interrupt flag, nested paging).
 
-use crate::{lapic, log, phys, service, svm, time, vcpu};
+use crate::{lapic, time};
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use mini_acrn_logic::npt::PAGE;
 use x86_64::instructions::{hlt, interrupts};
 
 /// CPUs that mini-ACRN can deal with.
 pub const MAX: usize = 15;
 /// The one that boots the Service VM, which it never gives up.
 pub const BOOT: usize = 0;
-/// Page of low memory where CPUs start.
-const TRAMPOLINE_PAGE: u8 = 8;
+/// How long REMOVE_CPU waits.
+const REMOVE_MS: u64 = 2000;
 
 /// Who has a CPU.
 #[repr(u8)]
@@ -98,11 +97,6 @@ pub fn claim(id: usize) -> bool {
     !is_removed(id) && (is(id, Owner::Service) || change_owner(id, Owner::Free, Owner::Service))
 }
 
-/// The Service VM gives CPU `id` up for good.
-pub fn remove(id: usize) {
-    CPUS[id].removed.store(true, Ordering::Release);
-}
-
 /// Whether the Service VM gave CPU `id` up.
 pub fn is_removed(id: usize) -> bool {
     CPUS[id].removed.load(Ordering::Acquire)
@@ -124,15 +118,33 @@ pub fn assign(id: usize, task: u32) {
     kick(id);
 }
 
-/// Runs what is assigned to CPU `id` until that is the Service VM's.
-fn idle(id: usize) {
-    loop {
-        match CPUS[id].task.swap(0, Ordering::AcqRel) {
-            0 if is(id, Owner::Service) => return,
-            0 => svm::sleep(),
-            task => vcpu::run_task(task),
-        }
+/// Takes CPU `id` away from the Service VM for good. Returns when it is parked; at once if it is the caller itself,
+/// and after a while if it does not come: one that waits for this hypercall to end parks itself after that.
+pub fn take_from_service(id: usize) {
+    CPUS[id].removed.store(true, Ordering::Release);
+    if !is(id, Owner::Service) {
+        return;
     }
+    kick(id);
+    let end = time::now() + REMOVE_MS * u64::from(time::tsc_khz());
+    while is(id, Owner::Service) && lapic::id() != lapic_id(id) && time::now() < end {
+        spin_loop();
+    }
+}
+
+/// Takes what CPU `id` is to run; 0 for nothing.
+pub fn take_task(id: usize) -> u32 {
+    CPUS[id].task.swap(0, Ordering::AcqRel)
+}
+
+/// Whether CPU `id` was started.
+pub fn is_online(id: usize) -> bool {
+    CPUS[id].online.load(Ordering::Acquire)
+}
+
+/// Tells that CPU `id` was started.
+pub fn set_online(id: usize) {
+    CPUS[id].online.store(true, Ordering::Release);
 }
 
 /// Halts the CPU that runs this for good.
@@ -140,67 +152,5 @@ pub fn halt() -> ! {
     loop {
         interrupts::disable();
         hlt();
-    }
-}
-
-// SAFETY: defined in this crate's assembly, with these signatures.
-unsafe extern "C" {
-    static trampoline_start: u8;
-    static trampoline_end: u8;
-    static idt: [u128; 256];
-    static gate_targets: [u64; 256];
-}
-
-/// Fills the interrupt descriptor table that all CPUs use. Called once, before other CPUs run.
-pub fn init_idt() {
-    // SAFETY: `gate_targets` is a constant table of 256 addresses in `interrupt.s`.
-    let targets = unsafe { &gate_targets };
-    for (i, target) in targets.iter().enumerate() {
-        let t = u128::from(*target);
-        // Selector 8, interrupt gate, present.
-        let gate =
-            (t & 0xFFFF) | 0x8 << 16 | 0x8E00 << 32 | (t >> 16 & 0xFFFF) << 48 | (t >> 32) << 64;
-        // SAFETY: entry `i` of the table that `interrupt.s` reserves; no other CPU runs yet.
-        unsafe { (&raw const idt).cast_mut().cast::<u128>().add(i).write(gate) };
-    }
-}
-
-/// Starts all CPUs of which the LAPIC ids are in `lapic_ids`, except the one that runs this.
-pub fn start_others(lapic_ids: &[u8]) {
-    let (start, end) = (&raw const trampoline_start, &raw const trampoline_end);
-    // SAFETY: both symbols delimit the trampoline in `boot.s`.
-    let code = unsafe { core::slice::from_raw_parts(start, end as usize - start as usize) };
-    phys::write_bytes(u64::from(TRAMPOLINE_PAGE) * PAGE, code).expect("low memory is RAM");
-    for id in lapic_ids.iter().filter_map(|lapic_id| with_lapic_id((*lapic_id).into())) {
-        lapic::send_init(lapic_id(id));
-        time::delay_us(1000);
-        lapic::send_sipi(lapic_id(id), TRAMPOLINE_PAGE);
-        // Seconds, because on a busy machine the thread that runs this CPU may have to wait.
-        let end = time::now() + 10_000 * u64::from(time::tsc_khz());
-        while !CPUS[id].online.load(Ordering::Acquire) {
-            if time::now() > end {
-                log!("CPU {id} does not start");
-                break;
-            }
-            spin_loop();
-        }
-    }
-}
-
-/// Where all CPUs but the first arrive.
-#[unsafe(no_mangle)]
-extern "C" fn ap_main(lapic_id: u32) -> ! {
-    let n = with_lapic_id(lapic_id as usize).expect("only these are started");
-    svm::enable(n);
-    lapic::quiesce();
-    set_owner(n, if n == BOOT { Owner::Service } else { Owner::Free });
-    CPUS[n].online.store(true, Ordering::Release);
-    if n == BOOT {
-        service::run_boot();
-    }
-    loop {
-        idle(n);
-        service::run_secondary(n);
-        set_owner(n, Owner::Free);
     }
 }

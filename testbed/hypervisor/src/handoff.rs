@@ -7,6 +7,7 @@ use crate::cpu;
 use core::cell::UnsafeCell;
 use mini_acrn_logic::acpi;
 use mini_acrn_logic::npt::PAGE;
+use spin::Mutex;
 
 const GDT: [u64; 4] = [0, 0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF];
 /// Offset of the parking code in its page, behind the GDT.
@@ -114,6 +115,9 @@ pub enum Command {
     /// Show that mini-ACRN has the CPU.
     Test,
 }
+
+/// Held while a command is put into the mailbox and its CPU kicked, and while one is taken.
+pub static MAILBOX_LOCK: Mutex<()> = Mutex::new(());
 
 const WAKE: u16 = 1;
 const TEST: u16 = 2;

@@ -5,10 +5,10 @@
 //!
 //! The request page is read-only for the Service VM meanwhile. Each instruction that writes to it is executed alone.
 
-use crate::ioreq::{self, Slot};
+use crate::ioreq;
+use crate::service::memory;
 use crate::svm::Context;
-use crate::vm::Vm;
-use crate::{service, vm};
+use crate::vm::{self, Vm};
 use acrn_uapi::ACRN_IOREQ_STATE_COMPLETE;
 use core::sync::atomic::Ordering;
 use mini_acrn_logic::vmcb::DB;
@@ -31,7 +31,7 @@ static LAST: Mutex<Option<u64>> = Mutex::new(None);
 /// Takes the next request in slot `index` of `vm` at once. False if that has no page.
 pub fn set(vm: &'static Vm, index: usize) -> bool {
     let page = vm.request_page.load(Ordering::Acquire);
-    if Slot::of(vm, index).is_none() || !service::protect(page, true) {
+    if vm.slot(index).is_none() || !memory::protect(page, true) {
         return false;
     }
     *TRAP.lock() = Some(Trap { vm, index, page });
@@ -42,7 +42,7 @@ pub fn set(vm: &'static Vm, index: usize) -> bool {
 /// No request is taken at once any more.
 pub fn clear() {
     if let Some(trap) = TRAP.lock().take() {
-        service::protect(trap.page, false);
+        memory::protect(trap.page, false);
     }
 }
 
@@ -51,7 +51,7 @@ pub fn clear() {
 pub fn step(cx: &mut Context, page: u64) -> bool {
     let trap = TRAP.lock();
     if trap.as_ref().is_some_and(|trap| trap.page == page) {
-        service::protect(page, false);
+        memory::protect(page, false);
         cx.vmcb.control.intercept_exceptions |= 1 << DB;
         cx.vmcb.save.rflags |= RFLAGS_TF;
         return true;
@@ -66,9 +66,8 @@ pub fn stepped(cx: &mut Context) {
     cx.vmcb.save.dr6 &= !DR6_BS;
     let mut trap = TRAP.lock();
     let Some(Trap { vm, index, page }) = *trap else { return };
-    let Some(slot) = Slot::of(vm, index).filter(|slot| slot.state() == ACRN_IOREQ_STATE_COMPLETE)
-    else {
-        service::protect(page, true);
+    let Some(slot) = vm.slot(index).filter(|slot| slot.state() == ACRN_IOREQ_STATE_COMPLETE) else {
+        memory::protect(page, true);
         return;
     };
     // It is free for a request that is completed in the other way.

@@ -7,8 +7,9 @@
 //! never two of them at once otherwise. A vCPU's `context` is held by its CPU for as long as it runs, and by a
 //! hypercall only while it does not.
 
+use crate::request_page::{self, Slot};
 use crate::vcpu::Vcpu;
-use crate::{cpu, frames, ioreq, rule, svm, time};
+use crate::{cpu, frames, rule, svm, time};
 use acrn_hypercall_abi::Hypercall;
 use alloc::vec::Vec;
 use core::hint::spin_loop;
@@ -152,6 +153,11 @@ impl Vm {
         &self.vcpus[..self.vcpu_num.load(Ordering::Acquire)]
     }
 
+    /// The slot of vCPU `index` in the request page, if that is set.
+    pub fn slot(&self, index: usize) -> Option<Slot> {
+        Slot::in_page(self.request_page.load(Ordering::Acquire), index)
+    }
+
     /// What is behind a guest-physical address.
     pub fn query(&self, gpa: u64) -> Option<Leaf> {
         self.npt.lock().as_ref()?.query(&*frames::POOL.lock(), gpa)
@@ -250,7 +256,7 @@ impl Vm {
     pub fn reset(&self) -> Result {
         self.require(&[vm_state::PAUSED])?;
         self.end_vcpus(Hypercall::ResetVm);
-        ioreq::free_all(self);
+        request_page::free_all(self.request_page.load(Ordering::Acquire));
         self.reset_devices();
         self.set_state(vm_state::CREATED);
         Ok(())

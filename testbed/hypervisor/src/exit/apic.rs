@@ -3,6 +3,7 @@
 //! A User VM's view of its CPU's local APIC: most registers are the real ones; identity, interrupt commands
 //! and sources other than the timer are not. The timer's TSC-deadline mode is made of its one-shot mode.
 
+use crate::shadow_apic::{MASKED, Shadow};
 use crate::vm::Vm;
 use crate::{interrupt, lapic, time};
 use mini_acrn_logic::apic::{FIRST_VECTOR, Ipi, ipi};
@@ -20,32 +21,8 @@ const LVT_TIMER: u64 = 0x320;
 const TIMER_INITIAL: u64 = 0x380;
 const TIMER_CURRENT: u64 = 0x390;
 const TIMER_DIVIDE: u64 = 0x3E0;
-const MASKED: u32 = 1 << 16;
 /// Timer mode in its vector table entry: TSC deadline.
 const DEADLINE_MODE: u32 = 1 << 18;
-
-/// Registers that the guest writes and reads back, and that do nothing.
-#[derive(Clone, Copy)]
-pub struct Shadow {
-    icr_high: u32,
-    icr: u32,
-    /// Thermal, performance counter, LINT0, LINT1, error.
-    lvt: [u32; 5],
-    /// Timer entry as the guest wrote it, if that is in TSC-deadline mode.
-    deadline_lvt: Option<u32>,
-    /// TSC_DEADLINE.
-    deadline: u64,
-}
-
-impl Shadow {
-    /// As after reset.
-    pub const RESET: Self =
-        Self { icr_high: 0, icr: 0, lvt: [MASKED; 5], deadline_lvt: None, deadline: 0 };
-
-    fn lvt(&mut self, offset: u64) -> Option<&mut u32> {
-        self.lvt.get_mut((offset.checked_sub(0x330)? / 0x10) as usize)
-    }
-}
 
 /// Reads (`write` is `None`) or writes the register at `offset` for vCPU `id`, on its CPU.
 pub fn access(vm: &Vm, id: usize, offset: u64, write: Option<u32>) -> u32 {

@@ -2,9 +2,11 @@
 
 //! Port I/O of User VMs (AMD APM vol. 2, 15.10.2).
 
-use crate::ioreq::{self, Request};
+use super::action::{Action, completed};
+use crate::ioreq;
+use crate::request_page::Request;
 use crate::svm::Context;
-use crate::vcpu::{Next, Vcpu, answered};
+use crate::vcpu::Vcpu;
 use crate::vm::Vm;
 use acrn_uapi::ACRN_IOREQ_TYPE_PORTIO;
 use core::sync::atomic::Ordering;
@@ -23,7 +25,7 @@ fn access(
     port: u16,
     size: usize,
     write: Option<u64>,
-) -> Result<u64, Next> {
+) -> Result<u64, Action> {
     if let Some(value) = pic(vm, port, write) {
         return Ok(value);
     }
@@ -37,7 +39,7 @@ fn access(
         size,
         value: write.unwrap_or(0) & mask(size),
     };
-    answered(ioreq::issue(vm, vcpu, id, &request))
+    completed(ioreq::issue(vm, vcpu, id, &request))
 }
 
 /// The PICs: their mask registers can be read back, which is how an OS finds out that they are there.
@@ -55,14 +57,14 @@ fn pic(vm: &Vm, port: u16, write: Option<u64>) -> Option<u64> {
 }
 
 /// Asks the device model to power off, for a guest that can't go on.
-pub fn power_off(vm: &Vm, vcpu: &Vcpu, id: usize) -> Next {
+pub fn power_off(vm: &Vm, vcpu: &Vcpu, id: usize) -> Action {
     let (port, size, value) = PM1A_CONTROL;
-    access(vm, vcpu, id, port, size, Some(value)).map_or_else(|next| next, |_| Next::Run)
+    access(vm, vcpu, id, port, size, Some(value)).map_or_else(|next| next, |_| Action::Run)
 }
 
 /// Carries out the instruction that stopped `cx`. As on ACRN, a string instruction is one access with RAX, repeated
 /// or not, and what IN does not write of RAX stays, also with 4 bytes in 64-bit mode.
-pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
+pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
     let (info, next_rip) = (cx.vmcb.control.exit_info1, cx.vmcb.control.exit_info2);
     let port = (info >> 16) as u16;
     // Bits 4 to 6 are 1, 2 and 4 bytes.
@@ -76,7 +78,7 @@ pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
             }
             cx.vmcb.save.rip = next_rip;
             cx.vmcb.control.int_state &= !1;
-            Next::Run
+            Action::Run
         }
         Err(next) => next,
     }

@@ -2,9 +2,13 @@
 
 //! Exits: a file per exit of the guest that mini-ACRN handles.
 
+pub mod action;
 pub mod apic;
 pub mod cpuid;
 pub mod ioio;
+pub mod mmio;
 pub mod msr;
 pub mod npf;
+pub mod service;
 pub mod string_io;
+pub mod user;

@@ -5,14 +5,9 @@
 use super::apic;
 use crate::svm::Context;
 use crate::vm::Vm;
-use mini_acrn_logic::msrpm::{APIC_BASE, EFER, Map, PAT, TSC, VM_CR, VM_HSAVE_PA};
+use mini_acrn_logic::msrpm::{APIC_BASE, EFER, PAT, TSC, VM_CR, VM_HSAVE_PA};
 use mini_acrn_logic::regs::{RAX, RCX, RDX};
 use mini_acrn_logic::vmcb::{Event, GP};
-
-/// Permission map of the Service VM.
-pub static SERVICE_MAP: Map = Map::service();
-/// Permission map of User VMs.
-pub static USER_MAP: Map = Map::user();
 
 const TSC_DEADLINE: u32 = 0x6E0;
 const MTRR_CAP: u32 = 0xFE;

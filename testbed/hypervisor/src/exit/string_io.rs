@@ -3,10 +3,11 @@
 //! String instructions with a device register at one end (AMD APM vol. 3): one element an exit. While elements are
 //! left RIP stays, and the CPU runs the instruction again.
 
-use super::npf;
+use super::action::Action;
+use super::mmio;
 use crate::svm::Context;
 use crate::user_memory::{self, LinearError};
-use crate::vcpu::{Next, Vcpu};
+use crate::vcpu::Vcpu;
 use crate::vm::Vm;
 use mini_acrn_logic::decode::{Insn, Op};
 use mini_acrn_logic::regs::{RAX, RCX, RDI, RSI, Reg, mask};
@@ -31,20 +32,20 @@ fn linear(cx: &mut Context, insn: &Insn, index: usize) -> u64 {
 }
 
 /// A page fault of the guest's own, or an element where no memory is.
-fn fault(cx: &mut Context, error: LinearError, at: u64, write: bool) -> Next {
+fn fault(cx: &mut Context, error: LinearError, at: u64, write: bool) -> Action {
     match error {
         LinearError::NotMapped => {
             let user = u32::from(cx.vmcb.save.cpl == 3) << 2;
             cx.vmcb.save.cr2 = at;
             cx.inject(Event::fault_with_code(PF, user | u32::from(write) << 1));
-            Next::Run
+            Action::Run
         }
-        LinearError::NoMemory => Next::Fail,
+        LinearError::NoMemory => Action::Fail,
     }
 }
 
 /// Moves on to the next element.
-fn step(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Next {
+fn step(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Action {
     let size = insn.size as i64;
     let delta = if cx.vmcb.save.rflags & DIRECTION != 0 { -size } else { size };
     for &index in indices {
@@ -56,7 +57,7 @@ fn step(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Next {
     if !insn.rep || cx.gprs().0[RCX] & mask(insn.address_size) == 0 {
         cx.skip(insn.len);
     }
-    Next::Run
+    Action::Run
 }
 
 /// STOS, LODS and MOVS, where the element at `gpa` is a device's; `write` tells which end.
@@ -68,17 +69,17 @@ pub fn memory(
     insn: &Insn,
     gpa: u64,
     write: bool,
-) -> Next {
+) -> Action {
     let size = insn.size;
     match (insn.op, write) {
         (Op::Stos, true) => {
             let value = cx.gprs().0[RAX] & mask(size);
-            match npf::access(vm, vcpu, id, gpa, size, Some(value)) {
+            match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
                 Ok(_) => step(cx, insn, &[RDI]),
                 Err(next) => next,
             }
         }
-        (Op::Lods, false) => match npf::access(vm, vcpu, id, gpa, size, None) {
+        (Op::Lods, false) => match mmio::access(vm, vcpu, id, gpa, size, None) {
             Ok(value) => {
                 cx.gprs().set(Reg { index: RAX, size, high: false }, value);
                 step(cx, insn, &[RSI])
@@ -91,7 +92,7 @@ pub fn memory(
                 Ok(v) => v,
                 Err(e) => return fault(cx, e, at, false),
             };
-            match npf::access(vm, vcpu, id, gpa, size, Some(value)) {
+            match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
                 Ok(_) => step(cx, insn, &[RSI, RDI]),
                 Err(next) => next,
             }
@@ -101,7 +102,7 @@ pub fn memory(
             if let Err(e) = user_memory::read_linear(vm, &cx.vmcb.save, at, size) {
                 return fault(cx, e, at, true);
             }
-            match npf::access(vm, vcpu, id, gpa, size, None) {
+            match mmio::access(vm, vcpu, id, gpa, size, None) {
                 Ok(value) => match user_memory::write_linear(vm, &cx.vmcb.save, at, value, size) {
                     Ok(()) => step(cx, insn, &[RSI, RDI]),
                     Err(e) => fault(cx, e, at, true),
@@ -109,6 +110,6 @@ pub fn memory(
                 Err(next) => next,
             }
         }
-        _ => Next::Fail,
+        _ => Action::Fail,
     }
 }

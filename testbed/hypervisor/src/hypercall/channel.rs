@@ -2,8 +2,11 @@
 
 //! The trace and script channel of tests (`mini-acrn-channel`).
 
-use super::{Call, SCRIPT, device, hold};
-use crate::ioreq::{self, SLOTS, Slot};
+use super::call::Call;
+use super::script::SCRIPT;
+use super::{device, hold};
+use crate::ioreq;
+use crate::request_page::SLOTS;
 use crate::slot_trap;
 use crate::vm::{self, Vm};
 use crate::{account, cpu, phys, rule, trace, user_memory};
@@ -78,7 +81,7 @@ fn collect_raised() {
     for vm in vm::all() {
         let raised = vm.raised.load(Ordering::Acquire);
         for i in (0..SLOTS).filter(|i| raised & 1 << i != 0) {
-            let Some(slot) = Slot::of(vm, i) else { continue };
+            let Some(slot) = vm.slot(i) else { continue };
             if slot.state() == ACRN_IOREQ_STATE_COMPLETE && ioreq::consume(vm, i, &slot) {
                 vm.raised.fetch_and(!(1 << i), Ordering::AcqRel);
             }
@@ -158,7 +161,7 @@ fn fault_push(page: u64) -> Result {
 fn raise_request(page: u64) -> Result {
     let r: RaiseRequest = phys::read(page).ok_or(Errno::FAULT)?;
     let (vm, index) = (live(r.vmid)?, usize::from(r.vcpu));
-    let slot = Slot::of(vm, index).ok_or(Errno::INVAL)?;
+    let slot = vm.slot(index).ok_or(Errno::INVAL)?;
     if r.force == 1 {
         slot.write(0, &r.slot);
     } else {

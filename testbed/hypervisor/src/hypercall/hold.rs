@@ -5,7 +5,7 @@
 //! Its VMCALL is made again and again meanwhile, with the guest running in between: its CPU takes interrupts, so
 //! that the rest of the Service VM can go on.
 
-use super::Call;
+use super::call::Call;
 use crate::time;
 use mini_acrn_channel::{ANY_VM, Hold};
 use spin::Mutex;

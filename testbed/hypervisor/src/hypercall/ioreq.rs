@@ -2,7 +2,8 @@
 
 //! SET_CALLBACK_VECTOR, SET_IOREQ_BUFFER, NOTIFY_REQUEST_FINISH.
 
-use crate::ioreq::{self, Slot};
+use crate::ioreq;
+use crate::request_page;
 use crate::vcpu::Wait;
 use crate::{phys, vm};
 use core::sync::atomic::Ordering;
@@ -25,7 +26,7 @@ pub fn set_buffer(vmid: u64, gpa: u64) -> Result {
         return Err(Errno::GENERIC);
     }
     vm.request_page.store(page, Ordering::Release);
-    ioreq::free_all(vm);
+    request_page::free_all(page);
     Ok(())
 }
 
@@ -40,7 +41,7 @@ pub fn notify(vmid: u64, vcpu: u64) -> Result {
     let polling = vm.polling.load(Ordering::Acquire);
     // A request that a test raised: no vCPU waits for it.
     if let Some(slot) =
-        Slot::of(vm, index).filter(|_| vm.raised.load(Ordering::Acquire) & 1 << index != 0)
+        vm.slot(index).filter(|_| vm.raised.load(Ordering::Acquire) & 1 << index != 0)
     {
         if ioreq::consume(vm, index, &slot) {
             vm.raised.fetch_and(!(1 << index), Ordering::AcqRel);

@@ -3,7 +3,7 @@
 //! CREATE, START, PAUSE, RESET, DESTROY, SET_VCPU_REGS, and taking CPUs from the Service VM.
 
 use super::device;
-use crate::{cpu, log, phys, rule, service, vm};
+use crate::{cpu, log, phys, rule, vm};
 use acrn_hypercall_abi::{Hypercall, INVALID_VMID};
 use acrn_uapi::{acrn_vcpu_regs, acrn_vm_creation};
 use mini_acrn_channel::{Fault, vm_state};
@@ -14,7 +14,7 @@ pub fn offline_cpu(lapic_id: u64) -> Result {
     match usize::try_from(lapic_id).ok().and_then(cpu::with_lapic_id) {
         Some(cpu::BOOT) => return Err(Errno::GENERIC),
         Some(id) if !cpu::is(id, cpu::Owner::None) && !cpu::is_removed(id) => {
-            service::remove_cpu(id);
+            cpu::take_from_service(id);
             log!("CPU {id} is not the Service VM's any more");
         }
         _ => {}

@@ -2,6 +2,7 @@
 
 //! Hypercalls of the Service VM: from registers to handlers, with the trace and scripted faults round them.
 
+mod call;
 mod channel;
 mod device;
 mod hold;
@@ -10,76 +11,21 @@ mod ioreq;
 mod lifecycle;
 mod memory;
 mod power;
+mod script;
 
 use crate::svm::Context;
-use crate::{phys, trace};
-use acrn_hypercall_abi::{Hypercall, ID_BASE, Parameter, PmCommand};
-use alloc::vec;
-use alloc::vec::Vec;
+use crate::trace;
+use acrn_hypercall_abi::{Hypercall, PmCommand};
+use call::Call;
 use device::Kind;
-use mini_acrn_channel::{ANY_VM, Fault, kind};
+use mini_acrn_channel::{Fault, kind};
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::regs::{R8, RAX, RDI, RSI, RSP};
-use mini_acrn_logic::script::Script;
+use script::SCRIPT;
 use spin::Mutex;
 
 /// Held while a hypercall is served.
 static SERIAL: Mutex<()> = Mutex::new(());
-static SCRIPT: Mutex<Script> = Mutex::new(Script::new());
-
-/// A hypercall. Only the low byte of its id is looked at, as on ACRN.
-pub struct Call {
-    /// Low byte of the id.
-    pub number: u8,
-    /// First parameter.
-    pub p1: u64,
-    /// Second parameter.
-    pub p2: u64,
-}
-
-impl Call {
-    fn id(&self) -> u32 {
-        ID_BASE | u32::from(self.number)
-    }
-
-    /// The hypercall of ACRN that this is, if it is one.
-    fn hypercall(&self) -> Option<Hypercall> {
-        Hypercall::from_number(self.number)
-    }
-
-    /// Where the parameter structure is, and its bytes.
-    fn parameter(&self) -> Option<(u64, usize)> {
-        Some(match self.hypercall()?.parameter()? {
-            Parameter::First(len) => (self.p1, len),
-            Parameter::Second(len) => (self.p2, len),
-        })
-    }
-
-    /// A copy of the parameter structure, empty if there is none or it can't be read.
-    fn snapshot(&self) -> Vec<u8> {
-        let Some((addr, len)) = self.parameter() else { return Vec::new() };
-        let mut bytes = vec![0; len];
-        match phys::is_service_ram(addr, len as u64).then(|| phys::read_bytes(addr, &mut bytes)) {
-            Some(Some(())) => bytes,
-            _ => Vec::new(),
-        }
-    }
-
-    /// The VM that the call is about.
-    fn target(&self, parameter: &[u8]) -> u16 {
-        use Hypercall::{
-            CreateVm, PmGetCpuState, ServiceVmOfflineCpu, SetCallbackVector, SetMemoryRegions,
-        };
-        match self.hypercall() {
-            Some(ServiceVmOfflineCpu | SetCallbackVector | CreateVm) => ANY_VM,
-            Some(SetMemoryRegions) => {
-                parameter.first_chunk().map_or(ANY_VM, |b| u16::from_le_bytes(*b))
-            }
-            Some(PmGetCpuState) => PmCommand(self.p1).vmid(),
-            _ => self.p1 as u16,
-        }
-    }
-}
 
 /// Serves the hypercall at which `cx` stopped. Returns whether it is done; otherwise it is to be made again.
 pub fn exit(cx: &mut Context) -> bool {

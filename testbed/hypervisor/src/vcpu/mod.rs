@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A User VM's vCPU, and the loop in which its CPU runs it.
+//! A User VM's vCPU.
 
-use crate::exit::apic::Shadow;
-use crate::exit::{cpuid, ioio, msr, npf};
+pub mod run;
+
+use crate::shadow_apic::Shadow;
 use crate::svm::{self, Context};
-use crate::vm::{self, Vm};
-use crate::{cpu, ioreq, lapic, log, time, trace, user_memory};
+use crate::{cpu, time};
 use acrn_uapi::acrn_regs;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use mini_acrn_channel::{ACCOUNT_USER, kind};
-use mini_acrn_logic::cpuid::Viewer;
+use mini_acrn_channel::ACCOUNT_USER;
+use mini_acrn_logic::msrpm::Map;
 use mini_acrn_logic::regs::{Gprs, RDX};
 use mini_acrn_logic::vcpu_state;
-use mini_acrn_logic::vmcb::{Event, GP, Intercept1, UD, exit};
+use mini_acrn_logic::vmcb::{Event, Intercept1};
 use spin::{Mutex, MutexGuard};
 
 /// Signals to a vCPU.
@@ -25,6 +25,9 @@ const SIPI_PAGE_SHIFT: u32 = 8;
 const ASID: u32 = 2;
 /// Processor signature in EDX after reset (APM vol. 2, 14.1.3); what QEMU has.
 const RESET_EDX: u64 = 0x60FB1;
+
+/// The MSR permission map of User VMs.
+static MSR_MAP: Map = Map::user();
 
 /// The I/O permission map of User VMs: every port stops the guest.
 #[repr(C, align(4096))]
@@ -65,19 +68,6 @@ pub struct Vcpu {
     slept: AtomicU64,
     /// APIC registers that are not the real ones.
     pub apic: Mutex<Shadow>,
-}
-
-/// What follows from an exit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
-    /// Go on.
-    Run,
-    /// The vCPU is to stop; the instruction was not carried out.
-    Stop,
-    /// The guest shut down: a triple fault.
-    ShutDown,
-    /// mini-ACRN can't carry the instruction out.
-    Fail,
 }
 
 impl Vcpu {
@@ -136,7 +126,7 @@ impl Vcpu {
             Intercept1::NMI | Intercept1::IOIO,
             ASID,
             nested_root,
-            (&raw const msr::USER_MAP) as u64,
+            (&raw const MSR_MAP) as u64,
             (&raw const ALL_PORTS.0) as u64,
             ACCOUNT_USER,
         );
@@ -287,141 +277,4 @@ fn power_on(cx: &mut Context) {
     cx.gprs().0[RDX] = RESET_EDX;
     cx.reset_fpu();
     cx.inject(Event::NONE);
-}
-
-/// Runs the vCPU that `task` names until it is stopped.
-pub fn run_task(task: u32) {
-    let id = (task & 0xFF) as usize;
-    let Ok(vm) = vm::get(u64::from(task >> 8 & 0xFFFF)) else { return };
-    let vcpu = &vm.vcpus()[id];
-    lapic::quiesce();
-    svm::reset_extended_state();
-    run(vm, vcpu, id, &mut vcpu.context.lock());
-    lapic::quiesce();
-    vcpu.active.store(false, Ordering::Release);
-}
-
-fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
-    cx.load();
-    let mut shut_down = false;
-    while !vcpu.is_stopping() {
-        if vcpu.is_paused() {
-            let halted = !vcpu.parked.load(Ordering::Acquire) && is_behind_halt(vm, cx);
-            vcpu.stand(if halted { Wait::Interrupt } else { Wait::Nothing });
-            continue;
-        }
-        if take_signals(vcpu, cx) {
-            shut_down = false;
-            continue;
-        }
-        if vcpu.parked.load(Ordering::Acquire) {
-            vcpu.sleep();
-            continue;
-        }
-        let next = if shut_down {
-            // As on ACRN again and again, until the VM is paused.
-            ioio::power_off(vm, vcpu, id)
-        } else {
-            cx.leave_out(vcpu.slept.swap(0, Ordering::Relaxed));
-            cx.enter();
-            handle(vm, vcpu, id, cx)
-        };
-        match next {
-            Next::Run => {}
-            Next::Stop => break,
-            Next::ShutDown => {
-                log!("VM {} vCPU {id}: triple fault at {:#x}", vm.id, cx.vmcb.save.rip);
-                shut_down = true;
-            }
-            Next::Fail => {
-                fail(vm, id, cx);
-                while !vcpu.is_stopping() {
-                    if vcpu.is_paused() { vcpu.stand(Wait::Nothing) } else { vcpu.sleep() }
-                }
-            }
-        }
-    }
-}
-
-/// Whether the vCPU, which was kicked out of the guest, halts there: HLT is not intercepted, because an interrupt
-/// ends it without mini-ACRN.
-fn is_behind_halt(vm: &Vm, cx: &Context) -> bool {
-    const HLT: u64 = 0xF4;
-    let (control, save) = (&cx.vmcb.control, &cx.vmcb.save);
-    let before = save.linear_rip().wrapping_sub(1);
-    control.exit_code == exit::NMI && user_memory::read_linear(vm, save, before, 1) == Ok(HLT)
-}
-
-/// Returns whether it opened the global interrupt flag: a kick may have come then, and is taken.
-fn take_signals(vcpu: &Vcpu, cx: &mut Context) -> bool {
-    let signals = vcpu.signals.swap(0, Ordering::AcqRel);
-    if signals & INIT != 0 {
-        power_on(cx);
-        lapic::quiesce();
-        vcpu.parked.store(true, Ordering::Release);
-    }
-    if signals & SIPI != 0 && vcpu.parked.load(Ordering::Acquire) {
-        vcpu_state::startup(&mut cx.vmcb.save, (signals >> SIPI_PAGE_SHIFT) as u8);
-        cx.load();
-        vcpu.parked.store(false, Ordering::Release);
-    }
-    if signals & NMI != 0 {
-        if cx.has_event() {
-            vcpu.signals.fetch_or(NMI, Ordering::AcqRel);
-        } else {
-            cx.inject(Event::NMI);
-        }
-    }
-    signals & INIT != 0
-}
-
-fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Next {
-    match cx.vmcb.control.exit_code {
-        exit::NMI => svm::acknowledge_nmi(),
-        exit::CPUID => {
-            let count = vm.vcpus().len() as u32;
-            cpuid::exit(cx, Viewer::User { id: vcpu.apic_id().into(), count });
-        }
-        exit::MSR => msr::user_exit(cx, vm, id),
-        exit::IOIO => return ioio::exit(vm, vcpu, id, cx),
-        exit::NPF => return npf::exit(vm, vcpu, id, cx),
-        exit::UD => {
-            // VMCALL above ring 0 is #GP on ACRN, in whatever VM.
-            let code = user_memory::fetch(vm, &cx.vmcb.save);
-            let vmcall = code.bytes().starts_with(&[0x0F, 0x01, 0xC1]);
-            let gp = vmcall && cx.vmcb.save.cpl != 0;
-            cx.inject(if gp { Event::fault_with_code(GP, 0) } else { Event::fault(UD) });
-        }
-        exit::SHUTDOWN => return Next::ShutDown,
-        exit::INVALID => return Next::Fail,
-        // SVM's own instructions, MONITOR, MWAIT: a User VM has none.
-        _ => cx.inject(Event::fault(UD)),
-    }
-    Next::Run
-}
-
-fn fail(vm: &Vm, id: usize, cx: &Context) {
-    let (control, save) = (&cx.vmcb.control, &cx.vmcb.save);
-    let code = user_memory::fetch(vm, save);
-    log!(
-        "VM {} vCPU {id} stopped: exit {:#x} ({:#x}, {:#x}) at {:#x}, code {:02x?}",
-        vm.id,
-        control.exit_code,
-        control.exit_info1,
-        control.exit_info2,
-        save.rip,
-        code.bytes()
-    );
-    trace::push(kind::VCPU_FAILED, vm.id, &[], |r| {
-        (r.p1, r.p2, r.result) = (id as u64, control.exit_code, save.rip as i64);
-    });
-}
-
-/// What became of an access to a device, and the value if it was read.
-pub fn answered(reply: ioreq::Reply) -> core::result::Result<u64, Next> {
-    match reply {
-        ioreq::Reply::Done(value) => Ok(value),
-        ioreq::Reply::Stopped => Err(Next::Stop),
-        ioreq::Reply::Refused => Err(Next::Fail),
-    }
 }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! Exits of the Service VM.
+
+use super::{cpuid, msr};
+use crate::phys::ServiceMemory;
+use crate::svm::{self, Context};
+use crate::user_memory::{self, Code};
+use crate::{cpu, handoff, hypercall, log, phys, slot_trap};
+use mini_acrn_logic::cpuid::Viewer;
+use mini_acrn_logic::decode;
+use mini_acrn_logic::npt::PAGE;
+use mini_acrn_logic::vmcb::{Event, GP, UD, exit, npf};
+
+/// Handles the exit of the Service VM's CPU `id` at which `cx` stopped. Returns whether the CPU goes on: it does
+/// not if it parked itself or was taken away.
+pub fn handle(cx: &mut Context, id: usize) -> bool {
+    match cx.vmcb.control.exit_code {
+        exit::CPUID => cpuid::exit(cx, Viewer::Service),
+        exit::MSR => msr::service_exit(cx, id),
+        exit::UD => undefined(cx),
+        exit::NPF => nested_fault(cx),
+        exit::DB => slot_trap::stepped(cx),
+        exit::VMMCALL if cx.vmcb.save.rip == handoff::park_vector() => return false,
+        exit::NMI => {
+            svm::acknowledge_nmi();
+            if cpu::is_removed(id) {
+                return false;
+            }
+            cx.inject(Event::NMI);
+        }
+        exit::SHUTDOWN => {
+            panic!("Service VM: triple fault on CPU {id} at {:#x}", cx.vmcb.save.rip)
+        }
+        exit::INVALID => panic!("Service VM: the control block of CPU {id} is refused"),
+        // SVM's own instructions: the Service VM's CPUs have none.
+        _ => cx.inject(Event::fault(UD)),
+    }
+    true
+}
+
+/// The instruction at RIP, as much as is readable.
+fn fetch(cx: &Context) -> Code {
+    user_memory::fetch_with(&cx.vmcb.save, &ServiceMemory, |gpa, out| {
+        phys::is_service_ram(gpa, out.len() as u64).then_some(())?;
+        phys::read_bytes(gpa, out)
+    })
+}
+
+/// #UD: a VMCALL is a hypercall, anything else is the guest's own business.
+fn undefined(cx: &mut Context) {
+    if !fetch(cx).bytes().starts_with(&[0x0F, 0x01, 0xC1]) {
+        cx.inject(Event::fault(UD));
+    } else if cx.vmcb.save.cpl != 0 {
+        cx.inject(Event::fault_with_code(GP, 0));
+    } else if hypercall::exit(cx) {
+        cx.skip(3);
+    }
+}
+
+/// An access that the nested page tables refuse: a write to the mailbox, or nothing the Service VM may do.
+fn nested_fault(cx: &mut Context) {
+    let gpa = cx.vmcb.control.exit_info2;
+    let write = cx.vmcb.control.exit_info1 & npf::WRITE != 0;
+    if write && slot_trap::step(cx, gpa & !(PAGE - 1)) {
+        return;
+    }
+    let offset = gpa.wrapping_sub(handoff::mailbox());
+    if write && offset < PAGE {
+        let insn =
+            decode::decode(fetch(cx).bytes(), cx.vmcb.save.mode().bits).filter(|i| !i.is_string());
+        if let Some((insn, value)) = insn.and_then(|i| Some((i, i.stored(cx.gprs())?))) {
+            let _mailbox = handoff::MAILBOX_LOCK.lock();
+            let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
+            match target.filter(|id| *id != cpu::BOOT) {
+                Some(id) if cpu::claim(id) => cpu::kick(id),
+                // Nothing starts, as on ACRN, but Linux waits for the acknowledgement.
+                Some(id) => {
+                    handoff::mailbox_take(id);
+                }
+                None => {}
+            }
+            return cx.skip(insn.len);
+        }
+    }
+    log!(
+        "Service VM: access to {gpa:#x} at {:#x} refused (code {:#x})",
+        cx.vmcb.save.rip,
+        cx.vmcb.control.exit_info1
+    );
+    cx.inject(Event::fault_with_code(GP, 0));
+}

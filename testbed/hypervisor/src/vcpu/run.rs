@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+
+//! The loop in which a CPU runs a User VM's vCPU.
+
+use super::{INIT, NMI, SIPI, SIPI_PAGE_SHIFT, Vcpu, Wait, power_on};
+use crate::exit::action::Action;
+use crate::exit::{ioio, user};
+use crate::svm::{self, Context};
+use crate::vm::{self, Vm};
+use crate::{lapic, log, trace, user_memory};
+use core::sync::atomic::Ordering;
+use mini_acrn_channel::kind;
+use mini_acrn_logic::vcpu_state;
+use mini_acrn_logic::vmcb::{Event, exit};
+
+/// Runs the vCPU that `task` names until it is stopped.
+pub fn run_task(task: u32) {
+    let id = (task & 0xFF) as usize;
+    let Ok(vm) = vm::get(u64::from(task >> 8 & 0xFFFF)) else { return };
+    let vcpu = &vm.vcpus()[id];
+    lapic::quiesce();
+    svm::reset_extended_state();
+    run(vm, vcpu, id, &mut vcpu.context.lock());
+    lapic::quiesce();
+    vcpu.active.store(false, Ordering::Release);
+}
+
+fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
+    cx.load();
+    let mut shut_down = false;
+    while !vcpu.is_stopping() {
+        if vcpu.is_paused() {
+            let halted = !vcpu.parked.load(Ordering::Acquire) && is_behind_halt(vm, cx);
+            vcpu.stand(if halted { Wait::Interrupt } else { Wait::Nothing });
+            continue;
+        }
+        if take_signals(vcpu, cx) {
+            shut_down = false;
+            continue;
+        }
+        if vcpu.parked.load(Ordering::Acquire) {
+            vcpu.sleep();
+            continue;
+        }
+        let next = if shut_down {
+            // As on ACRN again and again, until the VM is paused.
+            ioio::power_off(vm, vcpu, id)
+        } else {
+            cx.leave_out(vcpu.slept.swap(0, Ordering::Relaxed));
+            cx.enter();
+            user::handle(vm, vcpu, id, cx)
+        };
+        match next {
+            Action::Run => {}
+            Action::Stop => break,
+            Action::ShutDown => {
+                log!("VM {} vCPU {id}: triple fault at {:#x}", vm.id, cx.vmcb.save.rip);
+                shut_down = true;
+            }
+            Action::Fail => {
+                fail(vm, id, cx);
+                while !vcpu.is_stopping() {
+                    if vcpu.is_paused() { vcpu.stand(Wait::Nothing) } else { vcpu.sleep() }
+                }
+            }
+        }
+    }
+}
+
+/// Whether the vCPU, which was kicked out of the guest, halts there: HLT is not intercepted, because an interrupt
+/// ends it without mini-ACRN.
+fn is_behind_halt(vm: &Vm, cx: &Context) -> bool {
+    const HLT: u64 = 0xF4;
+    let (control, save) = (&cx.vmcb.control, &cx.vmcb.save);
+    let before = save.linear_rip().wrapping_sub(1);
+    control.exit_code == exit::NMI && user_memory::read_linear(vm, save, before, 1) == Ok(HLT)
+}
+
+/// Returns whether it opened the global interrupt flag: a kick may have come then, and is taken.
+fn take_signals(vcpu: &Vcpu, cx: &mut Context) -> bool {
+    let signals = vcpu.signals.swap(0, Ordering::AcqRel);
+    if signals & INIT != 0 {
+        power_on(cx);
+        lapic::quiesce();
+        vcpu.parked.store(true, Ordering::Release);
+    }
+    if signals & SIPI != 0 && vcpu.parked.load(Ordering::Acquire) {
+        vcpu_state::startup(&mut cx.vmcb.save, (signals >> SIPI_PAGE_SHIFT) as u8);
+        cx.load();
+        vcpu.parked.store(false, Ordering::Release);
+    }
+    if signals & NMI != 0 {
+        if cx.has_event() {
+            vcpu.signals.fetch_or(NMI, Ordering::AcqRel);
+        } else {
+            cx.inject(Event::NMI);
+        }
+    }
+    signals & INIT != 0
+}
+
+fn fail(vm: &Vm, id: usize, cx: &Context) {
+    let (control, save) = (&cx.vmcb.control, &cx.vmcb.save);
+    let code = user_memory::fetch(vm, save);
+    log!(
+        "VM {} vCPU {id} stopped: exit {:#x} ({:#x}, {:#x}) at {:#x}, code {:02x?}",
+        vm.id,
+        control.exit_code,
+        control.exit_info1,
+        control.exit_info2,
+        save.rip,
+        code.bytes()
+    );
+    trace::push(kind::VCPU_FAILED, vm.id, &[], |r| {
+        (r.p1, r.p2, r.result) = (id as u64, control.exit_code, save.rip as i64);
+    });
+}
