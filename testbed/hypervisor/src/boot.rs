@@ -3,7 +3,7 @@
 //! From the loader to the Service VM.
 
 use crate::multiboot::{self, Info};
-use crate::phys::{self, Firmware};
+use crate::phys::{self, FirmwareMemory};
 use crate::{cpu, frames, handoff, idt, log, panic, service, smpboot, time};
 use alloc::string::String;
 use core::sync::atomic::Ordering;
@@ -25,13 +25,13 @@ extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     let info = multiboot::parse(info).expect("multiboot gives a memory map and modules");
     phys::init(&info.map);
 
-    let rsdt_addr = acpi::find_rsdt(&Firmware).expect("ACPI RSDP is there");
-    let rsdt = acpi::table(&Firmware, rsdt_addr).expect("ACPI RSDT is there");
-    let fadt = acpi::find(&Firmware, rsdt, b"FACP").expect("ACPI FADT is there");
+    let rsdt_addr = acpi::find_rsdt(&FirmwareMemory).expect("ACPI RSDP is there");
+    let rsdt = acpi::table(&FirmwareMemory, rsdt_addr).expect("ACPI RSDT is there");
+    let fadt = acpi::find(&FirmwareMemory, rsdt, b"FACP").expect("ACPI FADT is there");
     let madt_addr = acpi::entries(rsdt)
-        .find(|a| acpi::table(&Firmware, *a).is_some_and(|t| t.starts_with(b"APIC")))
+        .find(|a| acpi::table(&FirmwareMemory, *a).is_some_and(|t| t.starts_with(b"APIC")))
         .expect("ACPI MADT is there");
-    let madt = acpi::table(&Firmware, madt_addr).expect("found above");
+    let madt = acpi::table(&FirmwareMemory, madt_addr).expect("found above");
     if let Some(port) = acpi::pm1a_control_port(fadt) {
         panic::PM1A_CONTROL.store(port, Ordering::Relaxed);
     }

@@ -36,7 +36,7 @@ pub fn line(args: fmt::Arguments) {
 }
 
 /// Prints the line that a panic leaves, on both consoles.
-pub fn last_words(args: fmt::Arguments) {
+pub fn panic_line(args: fmt::Arguments) {
     PANICKING.store(true, Ordering::Relaxed);
     let _ = Console { serial: true }.write_fmt(format_args!("\r\nmini-ACRN: PANIC {args}\r\n"));
 }

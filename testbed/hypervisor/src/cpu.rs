@@ -24,7 +24,7 @@ const REMOVE_MS: u64 = 2000;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
     /// It does not exist.
-    None,
+    Absent,
     /// The Service VM.
     Service,
     /// Nobody: a User VM may have it.
@@ -45,20 +45,20 @@ struct Cpu {
 static CPUS: [Cpu; MAX] = [const {
     Cpu {
         online: AtomicBool::new(false),
-        owner: AtomicU8::new(Owner::None as u8),
+        owner: AtomicU8::new(Owner::Absent as u8),
         removed: AtomicBool::new(false),
         task: AtomicU32::new(0),
     }
 }; MAX];
 
 /// Whether CPU `id` belongs to `owner`.
-pub fn is(id: usize, owner: Owner) -> bool {
+pub fn is_owned_by(id: usize, owner: Owner) -> bool {
     CPUS.get(id).is_some_and(|c| c.owner.load(Ordering::Acquire) == owner as u8)
 }
 
 /// Whether the machine has no CPU `id`.
 pub fn is_absent(id: usize) -> bool {
-    id >= MAX || is(id, Owner::None)
+    id >= MAX || is_owned_by(id, Owner::Absent)
 }
 
 /// LAPIC id of CPU `id`.
@@ -84,7 +84,7 @@ fn change_owner(id: usize, from: Owner, to: Owner) -> bool {
 }
 
 /// Gives the CPUs `ids` to a User VM if nobody has them.
-pub fn take(ids: &[usize]) -> bool {
+pub fn allocate(ids: &[usize]) -> bool {
     let taken = ids.iter().take_while(|id| change_owner(**id, Owner::Free, Owner::User)).count();
     if taken < ids.len() {
         ids[..taken].iter().for_each(|id| set_owner(*id, Owner::Free));
@@ -93,8 +93,9 @@ pub fn take(ids: &[usize]) -> bool {
 }
 
 /// Gives CPU `id` to the Service VM if that has it already, or nobody has it and it was not given up.
-pub fn claim(id: usize) -> bool {
-    !is_removed(id) && (is(id, Owner::Service) || change_owner(id, Owner::Free, Owner::Service))
+pub fn claim_for_service(id: usize) -> bool {
+    !is_removed(id)
+        && (is_owned_by(id, Owner::Service) || change_owner(id, Owner::Free, Owner::Service))
 }
 
 /// Whether the Service VM gave CPU `id` up.
@@ -104,7 +105,7 @@ pub fn is_removed(id: usize) -> bool {
 
 /// CPUs free for User VMs, bit n for CPU n.
 pub fn free_mask() -> u32 {
-    (0..MAX).filter(|i| is(*i, Owner::Free)).fold(0, |m, i| m | 1 << i)
+    (0..MAX).filter(|i| is_owned_by(*i, Owner::Free)).fold(0, |m, i| m | 1 << i)
 }
 
 /// Makes CPU `id` look at what there is to do.
@@ -113,7 +114,7 @@ pub fn kick(id: usize) {
 }
 
 /// Has CPU `id` run `task`, which is not 0.
-pub fn assign(id: usize, task: u32) {
+pub fn assign_task(id: usize, task: u32) {
     CPUS[id].task.store(task, Ordering::Release);
     kick(id);
 }
@@ -122,12 +123,12 @@ pub fn assign(id: usize, task: u32) {
 /// and after a while if it does not come: one that waits for this hypercall to end parks itself after that.
 pub fn take_from_service(id: usize) {
     CPUS[id].removed.store(true, Ordering::Release);
-    if !is(id, Owner::Service) {
+    if !is_owned_by(id, Owner::Service) {
         return;
     }
     kick(id);
     let end = time::now() + REMOVE_MS * u64::from(time::tsc_khz());
-    while is(id, Owner::Service) && lapic::id() != lapic_id(id) && time::now() < end {
+    while is_owned_by(id, Owner::Service) && lapic::id() != lapic_id(id) && time::now() < end {
         spin_loop();
     }
 }

@@ -4,7 +4,7 @@
 
 use core::cell::UnsafeCell;
 use linked_list_allocator::LockedHeap;
-use mini_acrn_logic::npt::{PAGE, Tables};
+use mini_acrn_logic::npt::{PAGE, TableMemory};
 use spin::Mutex;
 
 /// 24 MiB: tables for six User VMs of 1 GiB in single pages, with room to spare.
@@ -56,7 +56,7 @@ impl Pool {
     }
 }
 
-impl Tables for Pool {
+impl TableMemory for Pool {
     fn alloc(&mut self) -> Option<u64> {
         let (word, bits) = self.used.iter_mut().enumerate().find(|(_, w)| **w != u64::MAX)?;
         let bit = bits.trailing_ones() as usize;

@@ -11,9 +11,9 @@ use spin::Mutex;
 
 const GDT: [u64; 4] = [0, 0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF];
 /// Offset of the parking code in its page, behind the GDT.
-const PARK: usize = 0x800;
+const RESET_VECTOR: usize = 0x800;
 /// VMMCALL, then a jump back to it.
-const PARK_CODE: [u8; 5] = [0x0F, 0x01, 0xD9, 0xEB, 0xFB];
+const RESET_CODE: [u8; 5] = [0x0F, 0x01, 0xD9, 0xEB, 0xFB];
 const PAGES: usize = 9;
 const ZERO_PAGE: usize = 0;
 const CMDLINE: usize = 1;
@@ -37,7 +37,7 @@ fn address(page: usize) -> u64 {
 }
 
 /// First page, and bytes that the Service VM may read and write.
-pub fn open_pages() -> (u64, u64) {
+pub fn writable_pages() -> (u64, u64) {
     (address(0), MAILBOX as u64 * PAGE)
 }
 
@@ -62,8 +62,8 @@ pub fn gdt() -> (u64, u32) {
 }
 
 /// Where a CPU goes that the Service VM gives up: a VMMCALL.
-pub fn park_vector() -> u64 {
-    address(CODE) + PARK as u64
+pub fn reset_vector() -> u64 {
+    address(CODE) + RESET_VECTOR as u64
 }
 
 /// ACPI tables as firmware left them.
@@ -84,7 +84,7 @@ pub fn fill(tables: &Tables, cmdline: &str, zero_page: impl FnOnce(&mut [u8], u3
     for (i, entry) in GDT.iter().enumerate() {
         pages[CODE][i * 8..i * 8 + 8].copy_from_slice(&entry.to_le_bytes());
     }
-    pages[CODE][PARK..PARK + PARK_CODE.len()].copy_from_slice(&PARK_CODE);
+    pages[CODE][RESET_VECTOR..RESET_VECTOR + RESET_CODE.len()].copy_from_slice(&RESET_CODE);
     pages[PML4][..8].copy_from_slice(&(address(PDPT) | 3).to_le_bytes());
     for i in 0..4 {
         pages[PDPT][i * 8..i * 8 + 8].copy_from_slice(&(((i as u64) << 30) | 0x83).to_le_bytes());
@@ -95,7 +95,7 @@ pub fn fill(tables: &Tables, cmdline: &str, zero_page: impl FnOnce(&mut [u8], u3
         tables.madt,
         |lapic_id| cpu::with_lapic_id(lapic_id.into()).is_some(),
         address(MAILBOX),
-        park_vector(),
+        reset_vector(),
     );
     let rsdt = acpi::patch_rsdt(tables.rsdt, tables.madt_addr, address(ACPI + 1));
     let rsdp = acpi::rsdp(address(ACPI) + 64);

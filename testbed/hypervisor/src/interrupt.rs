@@ -2,7 +2,7 @@
 
 //! Interrupts on their way to User VMs: a vCPU has its CPU's local APIC, so they travel as IPIs.
 
-use crate::vcpu::Wait;
+use crate::vcpu::BlockedOn;
 use crate::vm::Vm;
 use crate::{lapic, trace};
 use core::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ pub fn send(vm: &Vm, targets: Targets, vector: u8) {
             lapic::send(vcpu.apic_id(), vector);
             // Not while PAUSE_VM is under way: it would wait for ever.
             if vm.is(vm_state::PAUSED) {
-                vcpu.wake(Wait::Interrupt);
+                vcpu.wake(BlockedOn::Interrupt);
             }
         }
     }

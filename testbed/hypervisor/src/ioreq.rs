@@ -33,7 +33,7 @@ pub fn upcall() {
 
 /// What came of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reply {
+pub enum Completion {
     /// Carried out; the value of a read.
     Done(u64),
     /// The vCPU is to stop.
@@ -67,24 +67,25 @@ pub fn consume(vm: &Vm, index: usize, slot: &Slot) -> bool {
 }
 
 /// Carries `request` to the Service VM and waits for the answer.
-pub fn issue(vm: &Vm, vcpu: &Vcpu, index: usize, request: &Request) -> Reply {
-    let Some(slot) = vm.slot(index) else { return Reply::Refused };
+pub fn issue(vm: &Vm, vcpu: &Vcpu, index: usize, request: &Request) -> Completion {
+    let Some(slot) = vm.slot(index) else { return Completion::Refused };
     if slot.state() != ACRN_IOREQ_STATE_FREE {
         log!("VM {} vCPU {index}: its request slot is in state {}, not FREE", vm.id, slot.state());
-        return Reply::Refused;
+        return Completion::Refused;
     }
     let polling = vm.polling.load(Ordering::Acquire);
     slot.fill(request, polling);
     publish(vm, index, &slot);
     upcall();
-    let done =
-        || if polling { slot.state() == ACRN_IOREQ_STATE_COMPLETE } else { vcpu.take_finished() };
+    let done = || {
+        if polling { slot.state() == ACRN_IOREQ_STATE_COMPLETE } else { vcpu.take_notification() }
+    };
     while !done() {
         if vcpu.is_stopping() {
-            return Reply::Stopped;
+            return Completion::Stopped;
         }
         if vcpu.is_paused() {
-            vcpu.stand_in_request(polling);
+            vcpu.block_in_request(polling);
         } else if polling {
             spin_loop();
         } else {
@@ -93,5 +94,5 @@ pub fn issue(vm: &Vm, vcpu: &Vcpu, index: usize, request: &Request) -> Reply {
     }
     let value = slot.value(request.kind);
     consume(vm, index, &slot);
-    Reply::Done(value)
+    Completion::Done(value)
 }

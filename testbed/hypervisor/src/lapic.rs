@@ -31,7 +31,7 @@ const TIMER_CURRENT: u64 = 0x390;
 /// Timer's divider.
 const TIMER_DIVIDE: u64 = 0x3E0;
 /// Divide by one.
-const UNDIVIDED: u32 = 0xB;
+const DIVIDE_BY_1: u32 = 0xB;
 const LVT_MASKED: u32 = 1 << 16;
 const ICR_ASSERT: u32 = 1 << 14;
 
@@ -53,7 +53,7 @@ pub fn write(offset: u64, value: u32) {
 /// Has the CPU look again for interrupts that are pending. To be called after each #VMEXIT: QEMU's (7.2 at least)
 /// changes the CPU's request flags there without a lock, and loses what another thread sets at that moment. The
 /// interrupt is in IRR then, but nobody delivers it.
-pub fn look_again() {
+pub fn reevaluate_interrupts() {
     write(TPR, read(TPR));
 }
 
@@ -64,7 +64,7 @@ pub fn id() -> u8 {
 
 /// Has the timer count down from `count`, undivided; 0 stops it.
 pub fn start_timer(count: u32) {
-    write(TIMER_DIVIDE, UNDIVIDED);
+    write(TIMER_DIVIDE, DIVIDE_BY_1);
     write(TIMER_COUNT, count);
 }
 

@@ -2,7 +2,7 @@
 
 //! What a multiboot 1 loader hands over (Multiboot Specification 0.6.96, 3.3).
 
-use crate::phys::Firmware;
+use crate::phys::FirmwareMemory;
 use alloc::vec::Vec;
 use mini_acrn_logic::acpi::PhysRead;
 use mini_acrn_logic::e820::Entry;
@@ -29,7 +29,7 @@ pub struct Info {
 }
 
 fn bytes(addr: u32, len: u32) -> Option<&'static [u8]> {
-    Firmware.bytes(u64::from(addr), len as usize)
+    FirmwareMemory.bytes(u64::from(addr), len as usize)
 }
 
 fn u32_at(b: &[u8], at: usize) -> Option<u32> {

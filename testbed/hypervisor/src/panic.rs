@@ -16,9 +16,9 @@ fn panic(info: &PanicInfo) -> ! {
     if FIRST.swap(false, Ordering::Relaxed) {
         match info.location() {
             Some(at) => {
-                console::last_words(format_args!("LAPIC {} {} ({at})", lapic::id(), info.message()))
+                console::panic_line(format_args!("LAPIC {} {} ({at})", lapic::id(), info.message()))
             }
-            None => console::last_words(format_args!("LAPIC {} {}", lapic::id(), info.message())),
+            None => console::panic_line(format_args!("LAPIC {} {}", lapic::id(), info.message())),
         }
     }
     power_off()

@@ -126,9 +126,9 @@ impl GuestRead for ServiceMemory {
 }
 
 /// All physical memory below 4 GiB, for ACPI tables at boot.
-pub struct Firmware;
+pub struct FirmwareMemory;
 
-impl PhysRead for Firmware {
+impl PhysRead for FirmwareMemory {
     fn bytes(&self, addr: u64, len: usize) -> Option<&[u8]> {
         let r = range(addr, len as u64).filter(|r| r.start > 0 && r.end <= 1 << 32)?;
         if r.start < image().end && r.end > image().start {

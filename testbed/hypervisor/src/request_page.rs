@@ -60,7 +60,7 @@ impl Slot {
     }
 
     /// Turns `completion_polling` round.
-    pub fn turn_polling(&self) {
+    pub fn toggle_polling(&self) {
         let word = self.word(offset_of!(acrn_io_request, completion_polling));
         word.store(u32::from(word.load(Ordering::Relaxed) == 0), Ordering::Release);
     }

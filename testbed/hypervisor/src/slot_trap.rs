@@ -48,7 +48,7 @@ pub fn clear() {
 
 /// A CPU of the Service VM writes to `page`. Returns whether that is the page of a trap: then it executes the one
 /// instruction.
-pub fn step(cx: &mut Context, page: u64) -> bool {
+pub fn begin_step(cx: &mut Context, page: u64) -> bool {
     let trap = TRAP.lock();
     if trap.as_ref().is_some_and(|trap| trap.page == page) {
         memory::protect(page, false);
@@ -60,7 +60,7 @@ pub fn step(cx: &mut Context, page: u64) -> bool {
 }
 
 /// It has executed it.
-pub fn stepped(cx: &mut Context) {
+pub fn end_step(cx: &mut Context) {
     cx.vmcb.control.intercept_exceptions &= !(1 << DB);
     cx.vmcb.save.rflags &= !RFLAGS_TF;
     cx.vmcb.save.dr6 &= !DR6_BS;
@@ -72,12 +72,12 @@ pub fn stepped(cx: &mut Context) {
     };
     // It is free for a request that is completed in the other way.
     ioreq::consume(vm, index, &slot);
-    slot.turn_polling();
+    slot.toggle_polling();
     vm.raised.fetch_and(!(1 << index), Ordering::AcqRel);
     *trap = None;
 }
 
 /// The slot that `word` names: vmid in the low 16 bits, vCPU above.
-pub fn set_by(word: u64) -> bool {
+pub fn set_by_word(word: u64) -> bool {
     vm::get(word & 0xFFFF).is_ok_and(|vm| set(vm, (word >> 16) as usize))
 }

@@ -60,7 +60,7 @@ extern "C" fn ap_main(lapic_id: u32) -> ! {
 fn idle(id: usize) {
     loop {
         match cpu::take_task(id) {
-            0 if cpu::is(id, Owner::Service) => return,
+            0 if cpu::is_owned_by(id, Owner::Service) => return,
             0 => svm::sleep(),
             task => vcpu::run::run_task(task),
         }

@@ -85,9 +85,9 @@ pub struct Context {
     pub vmcb: Vmcb,
     state: GuestState,
     /// Where the time until the next entry goes in the account.
-    line: u8,
+    account_line: u8,
     /// The same of an exit of which nothing is said.
-    usual_line: u8,
+    default_line: u8,
 }
 
 impl Context {
@@ -108,7 +108,7 @@ impl Context {
         line: usize,
     ) {
         *self = Self::zeroed();
-        self.usual_line = line as u8;
+        self.default_line = line as u8;
         let c = &mut self.vmcb.control;
         c.intercept_exceptions = 1 << mini_acrn_logic::vmcb::UD;
         c.intercept1 = (more
@@ -145,12 +145,12 @@ impl Context {
     }
 
     /// The time until the next entry goes to `line` of the account.
-    pub fn charge(&mut self, line: u8) {
-        self.line = line;
+    pub fn account_to(&mut self, line: u8) {
+        self.account_line = line;
     }
 
     /// That many ticks of it go nowhere.
-    pub fn leave_out(&mut self, ticks: u64) {
+    pub fn exclude_from_account(&mut self, ticks: u64) {
         if self.state.left != 0 {
             self.state.left += ticks;
         }
@@ -175,10 +175,10 @@ impl Context {
         // intercepts leave to it.
         unsafe { vcpu_enter(&raw mut self.vmcb, &raw mut self.state) };
         if left != 0 {
-            account::add(self.line, self.state.entered - left);
+            account::add(self.account_line, self.state.entered - left);
         }
-        self.line = self.usual_line;
-        crate::lapic::look_again();
+        self.account_line = self.default_line;
+        crate::lapic::reevaluate_interrupts();
         self.vmcb.control.exit_code &= exit::INVALID;
         self.state.gprs.0[RAX] = self.vmcb.save.rax;
         self.state.gprs.0[RSP] = self.vmcb.save.rsp;

@@ -32,7 +32,7 @@ const FLAG_POLLING: u64 = 1 << 2;
 const KICK_AGAIN_MS: u64 = 10;
 
 /// What only hypercalls look at.
-pub struct Book {
+pub struct Config {
     /// Name given at CREATE_VM.
     pub name: [u8; 16],
     /// Physical CPUs.
@@ -45,7 +45,7 @@ pub struct Vm {
     pub id: u16,
     state: AtomicU8,
     /// Books.
-    pub book: Mutex<Book>,
+    pub config: Mutex<Config>,
     /// Nested page tables, unless OFF.
     pub npt: Mutex<Option<Npt>>,
     /// I/O APIC.
@@ -69,7 +69,7 @@ pub struct Vm {
 }
 
 static VMS: [Vm; MAX_VMS] = {
-    let mut vms = [const { Vm::off() }; MAX_VMS];
+    let mut vms = [const { Vm::new_off() }; MAX_VMS];
     let mut i = 0;
     while i < MAX_VMS {
         vms[i].id = i as u16 + 1;
@@ -95,9 +95,9 @@ fn trim(name: &[u8; 16]) -> &[u8] {
 
 /// The slot for a VM called `name`: the one that had that name last, or the first that is OFF. `GENERIC` if there is
 /// a VM of that name. VMs without a name are never the same.
-pub fn slot_for(name: &[u8; 16]) -> Result<&'static Vm> {
+pub fn for_name(name: &[u8; 16]) -> Result<&'static Vm> {
     let name = trim(name);
-    match VMS.iter().find(|vm| !name.is_empty() && trim(&vm.book.lock().name) == name) {
+    match VMS.iter().find(|vm| !name.is_empty() && trim(&vm.config.lock().name) == name) {
         Some(vm) if vm.is(vm_state::OFF) => Ok(vm),
         Some(_) => Err(Errno::GENERIC),
         None => VMS.iter().find(|vm| vm.is(vm_state::OFF)).ok_or(Errno::INVAL),
@@ -105,11 +105,11 @@ pub fn slot_for(name: &[u8; 16]) -> Result<&'static Vm> {
 }
 
 impl Vm {
-    const fn off() -> Self {
+    const fn new_off() -> Self {
         Self {
             id: 0,
             state: AtomicU8::new(vm_state::OFF),
-            book: Mutex::new(Book { name: [0; 16], affinity: 0 }),
+            config: Mutex::new(Config { name: [0; 16], affinity: 0 }),
             npt: Mutex::new(None),
             ioapic: Mutex::new(IoApic::new()),
             logical: Mutex::new([Logical { ldr: 0, dfr: u32::MAX }; MAX_VCPUS]),
@@ -140,7 +140,7 @@ impl Vm {
     }
 
     /// -1 if the VM is OFF.
-    pub fn require_on(&self) -> Result {
+    pub fn require_not_off(&self) -> Result {
         if self.is(vm_state::OFF) { Err(Errno::GENERIC) } else { Ok(()) }
     }
 
@@ -178,14 +178,14 @@ impl Vm {
             return None;
         }
         let npt = Npt::new(&mut *frames::POOL.lock()).ok()?;
-        if !cpu::take(&cpus) {
+        if !cpu::allocate(&cpus) {
             npt.destroy(&mut *frames::POOL.lock());
             return None;
         }
         *self.npt.lock() = Some(npt);
-        *self.book.lock() = Book { name, affinity };
+        *self.config.lock() = Config { name, affinity };
         for (vcpu, cpu) in self.vcpus.iter().zip(&cpus) {
-            vcpu.place(*cpu);
+            vcpu.set_cpu(*cpu);
         }
         self.vcpu_num.store(cpus.len(), Ordering::Release);
         self.polling.store(flags & FLAG_POLLING != 0, Ordering::Release);
@@ -224,11 +224,11 @@ impl Vm {
     /// Any state but OFF to PAUSED. Returns when all vCPUs stand still. Does nothing in a VM that is paused, also if
     /// a vCPU was woken since.
     pub fn pause(&self) -> Result {
-        self.require_on()?;
+        self.require_not_off()?;
         if !self.is(vm_state::PAUSED) {
             self.vcpus().iter().for_each(Vcpu::pause);
             for vcpu in self.vcpus() {
-                wait_while(vcpu, || !vcpu.is_still());
+                wait_while(vcpu, || !vcpu.is_quiescent());
             }
             self.set_state(vm_state::PAUSED);
         }
@@ -236,7 +236,7 @@ impl Vm {
     }
 
     /// Ends the vCPUs of a paused VM, for `hypercall`. A rule is broken if one was woken.
-    fn end_vcpus(&self, hypercall: Hypercall) {
+    fn stop_vcpus(&self, hypercall: Hypercall) {
         let woken =
             self.vcpus().iter().enumerate().find_map(|(i, vcpu)| Some((i, vcpu.woken_by()?)));
         if let Some((i, by)) = woken {
@@ -255,7 +255,7 @@ impl Vm {
     /// PAUSED to CREATED.
     pub fn reset(&self) -> Result {
         self.require(&[vm_state::PAUSED])?;
-        self.end_vcpus(Hypercall::ResetVm);
+        self.stop_vcpus(Hypercall::ResetVm);
         request_page::free_all(self.request_page.load(Ordering::Acquire));
         self.reset_devices();
         self.set_state(vm_state::CREATED);
@@ -265,7 +265,7 @@ impl Vm {
     /// PAUSED to OFF; gives everything back but the name, which keeps the slot until another VM gets it.
     pub fn destroy(&self) -> Result {
         self.require(&[vm_state::PAUSED])?;
-        self.end_vcpus(Hypercall::DestroyVm);
+        self.stop_vcpus(Hypercall::DestroyVm);
         self.request_page.store(0, Ordering::Release);
         for vcpu in self.vcpus() {
             cpu::set_owner(vcpu.cpu(), cpu::Owner::Free);

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn madt_keeps_what_is_wanted() {
+    fn madt_keeps_selected_cpus() {
         assert_eq!(lapic_ids(&madt()), [0, 1, 2, 3]);
         let got = patch_madt(&madt(), |id| id > 1, 0x1000, 0x2000);
         assert_eq!(lapic_ids(&got), [2, 3]);

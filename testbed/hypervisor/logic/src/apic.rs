@@ -52,9 +52,9 @@ fn all(vcpus: &[Address]) -> Targets {
 
 /// The vCPUs of `vcpus` that `dest` means.
 pub fn resolve(dest: u8, logical: bool, vcpus: &[Address]) -> Targets {
-    let is_meant = |a: &Address| if logical { a.logical.matches(dest) } else { a.id == dest };
-    let meant = vcpus.iter().enumerate().filter(|(_, a)| is_meant(a));
-    meant.fold(0, |targets, (i, _)| targets | 1 << i)
+    let matches = |a: &Address| if logical { a.logical.matches(dest) } else { a.id == dest };
+    let targets = vcpus.iter().enumerate().filter(|(_, a)| matches(a));
+    targets.fold(0, |targets, (i, _)| targets | 1 << i)
 }
 
 /// What a write to the ICR asks for.
@@ -75,13 +75,13 @@ pub enum Ipi {
 /// Takes the ICR apart for vCPU `me`; `None` for what does nothing (INIT level de-assert, reserved modes,
 /// vectors below 16).
 pub fn ipi(low: u32, high: u32, me: usize, vcpus: &[Address]) -> Option<(Ipi, Targets)> {
-    let everyone = all(vcpus);
+    let all_vcpus = all(vcpus);
     let targets = match (low >> 18 & 3, (high >> 24) as u8) {
-        (0, BROADCAST) => everyone,
+        (0, BROADCAST) => all_vcpus,
         (0, dest) => resolve(dest, low & 1 << 11 != 0, vcpus),
         (1, _) => 1 << me,
-        (2, _) => everyone,
-        _ => everyone & !(1 << me),
+        (2, _) => all_vcpus,
+        _ => all_vcpus & !(1 << me),
     };
     let vector = low as u8;
     let kind = match low >> 8 & 7 {

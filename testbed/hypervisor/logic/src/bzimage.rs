@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_kernel_is_refused() {
+    fn other_files_are_refused() {
         assert_eq!(parse(&[0; 16]), Err(Error::Truncated));
         assert_eq!(parse(&[0; 4096]), Err(Error::NotLinux));
         let mut old = image();

@@ -22,7 +22,7 @@ pub struct Leaf {
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub enum Viewer {
+pub enum Guest {
     /// The Service VM.
     Service,
     /// A vCPU of a User VM.
@@ -36,9 +36,9 @@ pub enum Viewer {
 
 /// What the answer depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Context {
+pub struct Environment {
     /// Who asks.
-    pub viewer: Viewer,
+    pub guest: Guest,
     /// CR4 of the vCPU.
     pub cr4: u64,
     /// Frequency of the TSC.
@@ -51,11 +51,11 @@ pub fn is_synthetic(leaf: u32) -> bool {
 }
 
 /// The answer to `leaf`/`subleaf`, where the machine says `raw`.
-pub fn answer(leaf: u32, subleaf: u32, raw: Leaf, cx: &Context) -> Leaf {
+pub fn emulate(leaf: u32, subleaf: u32, raw: Leaf, cx: &Environment) -> Leaf {
     let mut l = raw;
-    let user = match cx.viewer {
-        Viewer::Service => None,
-        Viewer::User { id, count } => Some((id, count)),
+    let user = match cx.guest {
+        Guest::Service => None,
+        Guest::User { id, count } => Some((id, count)),
     };
     match leaf {
         0x4000_0000 => {
@@ -121,38 +121,38 @@ mod tests {
 
     const ONES: Leaf = Leaf { eax: !0, ebx: !0, ecx: !0, edx: !0 };
 
-    fn service() -> Context {
-        Context { viewer: Viewer::Service, cr4: 0, tsc_khz: 1_000_000 }
+    fn service() -> Environment {
+        Environment { guest: Guest::Service, cr4: 0, tsc_khz: 1_000_000 }
     }
 
     #[test]
     fn acrn_leaves() {
-        let l = answer(0x4000_0000, 0, ONES, &service());
+        let l = emulate(0x4000_0000, 0, ONES, &service());
         assert_eq!((l.eax, l.ebx), (0x4000_0010, u32::from_le_bytes(*b"ACRN")));
-        assert_eq!(answer(0x4000_0001, 0, ONES, &service()).eax, 1);
-        assert_eq!(answer(0x4000_0010, 0, ONES, &service()).eax, 1_000_000);
-        assert_eq!(answer(0x4000_0100, 0, ONES, &service()), Leaf::default());
-        let user = Context { viewer: Viewer::User { id: 1, count: 2 }, ..service() };
-        assert_eq!(answer(0x4000_0001, 0, ONES, &user).eax, 0);
+        assert_eq!(emulate(0x4000_0001, 0, ONES, &service()).eax, 1);
+        assert_eq!(emulate(0x4000_0010, 0, ONES, &service()).eax, 1_000_000);
+        assert_eq!(emulate(0x4000_0100, 0, ONES, &service()), Leaf::default());
+        let user = Environment { guest: Guest::User { id: 1, count: 2 }, ..service() };
+        assert_eq!(emulate(0x4000_0001, 0, ONES, &user).eax, 0);
     }
 
     #[test]
     fn hidden_bits() {
-        let l = answer(1, 0, ONES, &service());
+        let l = emulate(1, 0, ONES, &service());
         assert_eq!(l.ecx & (1 << 3 | 1 << 21 | 1 << 27), 0);
         assert_ne!(l.ecx & 1 << 31, 0);
-        let l = answer(1, 0, ONES, &Context { cr4: CR4_OSXSAVE, ..service() });
+        let l = emulate(1, 0, ONES, &Environment { cr4: CR4_OSXSAVE, ..service() });
         assert_ne!(l.ecx & 1 << 27, 0);
-        assert_eq!(answer(0x8000_0001, 0, ONES, &service()).ecx & 4, 0);
-        assert_eq!(answer(7, 0, ONES, &service()).ecx & 1 << 16, 0);
-        assert_eq!(answer(0x8000_000A, 0, ONES, &service()), Leaf::default());
+        assert_eq!(emulate(0x8000_0001, 0, ONES, &service()).ecx & 4, 0);
+        assert_eq!(emulate(7, 0, ONES, &service()).ecx & 1 << 16, 0);
+        assert_eq!(emulate(0x8000_000A, 0, ONES, &service()), Leaf::default());
     }
 
     #[test]
     fn a_user_vcpu_has_the_apic_id_of_its_cpu() {
-        let user = Context { viewer: Viewer::User { id: 3, count: 4 }, ..service() };
-        assert_eq!(answer(1, 0, ONES, &user).ebx, 3 << 24 | 4 << 16 | 0xFFFF);
-        assert_eq!(answer(0xB, 1, ONES, &user), Leaf { eax: 4, ebx: 4, ecx: 0x201, edx: 3 });
-        assert_eq!(answer(0x8000_0008, 0, ONES, &user).ecx & 0xF0FF, 4 << 12 | 3);
+        let user = Environment { guest: Guest::User { id: 3, count: 4 }, ..service() };
+        assert_eq!(emulate(1, 0, ONES, &user).ebx, 3 << 24 | 4 << 16 | 0xFFFF);
+        assert_eq!(emulate(0xB, 1, ONES, &user), Leaf { eax: 4, ebx: 4, ecx: 0x201, edx: 3 });
+        assert_eq!(emulate(0x8000_0008, 0, ONES, &user).ecx & 0xF0FF, 4 << 12 | 3);
     }
 }

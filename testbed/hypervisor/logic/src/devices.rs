@@ -44,7 +44,7 @@ pub enum Device {
         phys: u16,
     },
     /// The interrupt line of a PCI device.
-    Line {
+    Intx {
         /// The device: address in the User VM, and its own.
         device: (u16, u16),
         /// Pin in the User VM.
@@ -77,14 +77,14 @@ impl Device {
     }
 
     /// Of SET_PTDEV_INTR and RESET_PTDEV_INTR, which know interrupt lines only.
-    pub fn line(irq: &acrn_ptdev_irq) -> Result<Self> {
+    pub fn intx(irq: &acrn_ptdev_irq) -> Result<Self> {
         if irq.type_ != INTX {
             return Err(Errno::GENERIC);
         }
         let device = (irq.virt_bdf, irq.phys_bdf);
         // ACRN looks at one byte of it.
         let pic = irq.intx.is_pic_pin as u8 != 0;
-        Ok(Self::Line { device, virt_pin: irq.intx.virt_pin, phys_pin: irq.intx.phys_pin, pic })
+        Ok(Self::Intx { device, virt_pin: irq.intx.virt_pin, phys_pin: irq.intx.phys_pin, pic })
     }
 
     /// Of ASSIGN_MMIODEV and DEASSIGN_MMIODEV.
@@ -106,15 +106,15 @@ impl Device {
     }
 
     /// Whether it has neither a name nor memory: there is nothing to give away or to take back.
-    fn is_nothing(&self) -> bool {
+    fn is_empty(&self) -> bool {
         *self == Self::Mmio { name: [0; 8], ranges: [Range { user: 0, host: 0, size: 0 }; 3] }
     }
 
     /// Whether only one of both can be given away, whoever gets it.
-    fn excludes(&self, other: &Self) -> bool {
+    fn conflicts_in_any_vm(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Pci { phys: a, .. }, Self::Pci { phys: b, .. }) => a == b,
-            (Self::Line { phys_pin: a, .. }, Self::Line { phys_pin: b, .. }) => a == b,
+            (Self::Intx { phys_pin: a, .. }, Self::Intx { phys_pin: b, .. }) => a == b,
             (Self::Mmio { name: a, ranges: r }, Self::Mmio { name: b, ranges: s }) => {
                 a == b || r.iter().any(|r| s.iter().any(|s| r.overlaps(s)))
             }
@@ -123,9 +123,9 @@ impl Device {
     }
 
     /// Whether a VM can't have both for other reasons.
-    fn displaces(&self, other: &Self) -> bool {
+    fn conflicts_in_same_vm(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Line { virt_pin: a, pic: p, .. }, Self::Line { virt_pin: b, pic: q, .. }) => {
+            (Self::Intx { virt_pin: a, pic: p, .. }, Self::Intx { virt_pin: b, pic: q, .. }) => {
                 (a, p) == (b, q)
             }
             (Self::Virtual { slot: a, .. }, Self::Virtual { slot: b, .. }) => a == b,
@@ -134,9 +134,9 @@ impl Device {
     }
 
     /// What is returned if it is taken, or not there.
-    fn refusal(&self) -> Errno {
+    fn conflict_errno(&self) -> Errno {
         match self {
-            Self::Pci { .. } | Self::Line { .. } => Errno::NODEV,
+            Self::Pci { .. } | Self::Intx { .. } => Errno::NODEV,
             Self::Mmio { .. } | Self::Virtual { .. } => Errno::INVAL,
         }
     }
@@ -150,9 +150,9 @@ impl Range {
 }
 
 /// The books of all User VMs: VM id and entry.
-pub struct Devices(Vec<(u16, Device)>);
+pub struct Assignments(Vec<(u16, Device)>);
 
-impl Devices {
+impl Assignments {
     /// Nobody has anything.
     pub const fn new() -> Self {
         Self(Vec::new())
@@ -182,8 +182,8 @@ impl Devices {
     }
 
     /// A line is one of a device that the VM has, or of none, and ends at a pin that there is.
-    fn check_line(&self, vm: u16, device: &Device) -> Result {
-        let Device::Line { device: (virt, phys), virt_pin, pic, .. } = *device else {
+    fn check_intx(&self, vm: u16, device: &Device) -> Result {
+        let Device::Intx { device: (virt, phys), virt_pin, pic, .. } = *device else {
             return Ok(());
         };
         let pins = if pic { PIC_PINS } else { PINS as u32 };
@@ -194,11 +194,11 @@ impl Devices {
 
     /// Gives a device to a VM.
     pub fn add(&mut self, vm: u16, device: Device) -> Result {
-        self.check_line(vm, &device)?;
-        if device.is_nothing() {
+        self.check_intx(vm, &device)?;
+        if device.is_empty() {
             return Ok(());
         }
-        if let Device::Line { phys_pin, .. } = device {
+        if let Device::Intx { phys_pin, .. } = device {
             if phys_pin >= PHYSICAL_PINS {
                 return Err(Errno::GENERIC);
             }
@@ -207,9 +207,9 @@ impl Devices {
                 return Ok(());
             }
         }
-        let taken = self.0.iter().any(|(_, d)| d.excludes(&device));
-        if taken || self.of(vm).any(|d| d.displaces(&device)) || self.count(vm) >= MAX {
-            return Err(device.refusal());
+        let taken = self.0.iter().any(|(_, d)| d.conflicts_in_any_vm(&device));
+        if taken || self.of(vm).any(|d| d.conflicts_in_same_vm(&device)) || self.count(vm) >= MAX {
+            return Err(device.conflict_errno());
         }
         self.0.push((vm, device));
         Ok(())
@@ -217,12 +217,12 @@ impl Devices {
 
     /// Takes a device from a VM.
     pub fn remove(&mut self, vm: u16, device: &Device) -> Result {
-        self.check_line(vm, device)?;
+        self.check_intx(vm, device)?;
         match self.0.iter().position(|(owner, d)| *owner == vm && d == device) {
             Some(i) => drop(self.0.remove(i)),
             // A line that is not routed needs no reset.
-            None if matches!(device, Device::Line { .. }) || device.is_nothing() => {}
-            None => return Err(device.refusal()),
+            None if matches!(device, Device::Intx { .. }) || device.is_empty() => {}
+            None => return Err(device.conflict_errno()),
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl Devices {
     }
 }
 
-impl Default for Devices {
+impl Default for Assignments {
     fn default() -> Self {
         Self::new()
     }
@@ -245,8 +245,8 @@ mod tests {
 
     const PCI: Device = Device::Pci { virt: 0x18, phys: 0x10 };
 
-    fn line(virt_pin: u32, phys_pin: u32, pic: bool) -> Device {
-        Device::Line { device: (0x18, 0x10), virt_pin, phys_pin, pic }
+    fn intx(virt_pin: u32, phys_pin: u32, pic: bool) -> Device {
+        Device::Intx { device: (0x18, 0x10), virt_pin, phys_pin, pic }
     }
 
     fn mmio(name: u8, host: u64, size: u64) -> Device {
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn one_owner() {
-        let mut d = Devices::new();
+        let mut d = Assignments::new();
         d.add(1, PCI).unwrap();
         assert_eq!(d.add(1, PCI), Err(Errno::NODEV));
         assert_eq!(d.add(2, Device::Pci { virt: 0x20, phys: 0x10 }), Err(Errno::NODEV));
@@ -272,29 +272,29 @@ mod tests {
     }
 
     #[test]
-    fn lines_need_their_device() {
-        let mut d = Devices::new();
-        assert_eq!(d.add(1, line(4, 5, false)), Err(Errno::GENERIC));
-        assert_eq!(d.remove(1, &line(4, 5, false)), Err(Errno::GENERIC));
+    fn intx_needs_its_device() {
+        let mut d = Assignments::new();
+        assert_eq!(d.add(1, intx(4, 5, false)), Err(Errno::GENERIC));
+        assert_eq!(d.remove(1, &intx(4, 5, false)), Err(Errno::GENERIC));
         d.add(1, PCI).unwrap();
-        d.remove(1, &line(4, 5, false)).unwrap();
+        d.remove(1, &intx(4, 5, false)).unwrap();
         for _ in 0..2 {
-            d.add(1, line(4, 5, false)).unwrap();
+            d.add(1, intx(4, 5, false)).unwrap();
         }
         assert_eq!(d.count(1), 2);
-        assert_eq!(d.add(1, line(4, 6, false)), Err(Errno::NODEV));
-        assert_eq!(d.add(1, line(6, 5, false)), Err(Errno::NODEV));
-        d.add(1, line(4, 6, true)).unwrap();
-        for bad in [line(48, 7, false), line(16, 7, true), line(7, 24, false)] {
+        assert_eq!(d.add(1, intx(4, 6, false)), Err(Errno::NODEV));
+        assert_eq!(d.add(1, intx(6, 5, false)), Err(Errno::NODEV));
+        d.add(1, intx(4, 6, true)).unwrap();
+        for bad in [intx(48, 7, false), intx(16, 7, true), intx(7, 24, false)] {
             assert_eq!(d.add(1, bad), Err(Errno::GENERIC));
         }
-        d.remove(1, &line(4, 5, false)).unwrap();
-        d.add(1, line(6, 5, false)).unwrap();
+        d.remove(1, &intx(4, 5, false)).unwrap();
+        d.add(1, intx(6, 5, false)).unwrap();
     }
 
     #[test]
     fn memory_does_not_overlap() {
-        let mut d = Devices::new();
+        let mut d = Assignments::new();
         d.add(1, mmio(1, 0x10_0000, 0x2000)).unwrap();
         assert_eq!(d.add(2, mmio(2, 0x10_1000, 0x1000)), Err(Errno::INVAL));
         assert_eq!(d.add(2, mmio(1, 0x20_0000, 0x1000)), Err(Errno::INVAL));
@@ -303,16 +303,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_given_to_anybody() {
+    fn empty_devices_have_no_owner() {
         let nothing = Device::mmio(&acrn_mmiodev::default()).unwrap();
-        let mut d = Devices::new();
+        let mut d = Assignments::new();
         for _ in 0..2 {
             d.add(1, nothing.clone()).unwrap();
             d.add(2, nothing.clone()).unwrap();
             d.remove(1, &nothing).unwrap();
         }
         assert_eq!(d.count(1), 0);
-        let line = Device::Line { device: (NO_BDF, NO_BDF), virt_pin: 4, phys_pin: 5, pic: false };
+        let line = Device::Intx { device: (NO_BDF, NO_BDF), virt_pin: 4, phys_pin: 5, pic: false };
         d.add(1, line.clone()).unwrap();
         assert_eq!(d.add(2, line.clone()), Err(Errno::NODEV));
         d.remove(1, &line).unwrap();
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn the_owner_of_a_pci_device() {
-        let mut d = Devices::new();
+        let mut d = Assignments::new();
         d.add(3, PCI).unwrap();
         assert_eq!((d.owner_of_pci(0x10), d.owner_of_pci(0x18)), (Some(3), None));
         assert_eq!((d.pci_of(3).count(), d.pci_of(1).count()), (1, 0));
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn virtual_devices_are_known_ones() {
         assert_eq!(Device::virt(0x1234, 8), Err(Errno::INVAL));
-        let mut d = Devices::new();
+        let mut d = Assignments::new();
         let device = Device::virt(0x1110_1AF4, 8).unwrap();
         d.add(1, device.clone()).unwrap();
         assert_eq!(d.add(1, device.clone()), Err(Errno::INVAL));
@@ -339,8 +339,8 @@ mod tests {
     }
 
     #[test]
-    fn books_are_bounded() {
-        let mut d = Devices::new();
+    fn assignments_are_bounded() {
+        let mut d = Assignments::new();
         for phys in 0..MAX as u16 {
             d.add(1, Device::Pci { virt: phys, phys }).unwrap();
         }
@@ -349,11 +349,11 @@ mod tests {
     }
 
     #[test]
-    fn only_lines_and_whole_pages() {
+    fn only_intx_and_whole_pages() {
         let mut irq = acrn_ptdev_irq { type_: 1, ..Default::default() };
-        assert_eq!(Device::line(&irq), Err(Errno::GENERIC));
+        assert_eq!(Device::intx(&irq), Err(Errno::GENERIC));
         irq.type_ = 0x100;
-        assert_eq!(Device::line(&irq), Err(Errno::GENERIC));
+        assert_eq!(Device::intx(&irq), Err(Errno::GENERIC));
         let mut device = acrn_mmiodev::default();
         assert!(Device::mmio(&device).is_ok());
         device.res[2].size = 0x800;

@@ -24,7 +24,7 @@ const DEFINED: u64 = 0xFF00_0000_0001_FFFF;
 
 /// What happens to a line, numbered as in SET_IRQLINE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Line {
+pub enum LineOp {
     /// Goes high and stays.
     High,
     /// Goes low and stays.
@@ -35,7 +35,7 @@ pub enum Line {
     FallingPulse,
 }
 
-impl Line {
+impl LineOp {
     /// From the number in the ABI.
     pub fn from_op(op: u32) -> Option<Self> {
         Some(match op {
@@ -144,12 +144,12 @@ impl IoApic {
     }
 
     /// Moves the line of `pin`, which exists; returns the interrupt that follows.
-    pub fn set_line(&mut self, pin: usize, line: Line) -> Option<Message> {
+    pub fn set_line(&mut self, pin: usize, line: LineOp) -> Option<Message> {
         let (first, second) = match line {
-            Line::High => (true, None),
-            Line::Low => (false, None),
-            Line::RisingPulse => (true, Some(false)),
-            Line::FallingPulse => (false, Some(true)),
+            LineOp::High => (true, None),
+            LineOp::Low => (false, None),
+            LineOp::RisingPulse => (true, Some(false)),
+            LineOp::FallingPulse => (false, Some(true)),
         };
         let a = self.set_level(pin, first);
         let b = second.and_then(|high| self.set_level(pin, high));
@@ -197,13 +197,13 @@ mod tests {
     #[test]
     fn edges() {
         let mut io = IoApic::new();
-        assert_eq!(io.set_line(4, Line::RisingPulse), None, "masked");
+        assert_eq!(io.set_line(4, LineOp::RisingPulse), None, "masked");
         program(&mut io, 4, 1 << 56 | 0x34);
         let m = Message { vector: 0x34, dest: 1, logical: false, mode: 0 };
-        assert_eq!(io.set_line(4, Line::RisingPulse), Some(m));
-        assert_eq!(io.set_line(4, Line::High), Some(m));
-        assert_eq!(io.set_line(4, Line::High), None);
-        assert_eq!(io.set_line(4, Line::FallingPulse), Some(m));
+        assert_eq!(io.set_line(4, LineOp::RisingPulse), Some(m));
+        assert_eq!(io.set_line(4, LineOp::High), Some(m));
+        assert_eq!(io.set_line(4, LineOp::High), None);
+        assert_eq!(io.set_line(4, LineOp::FallingPulse), Some(m));
     }
 
     #[test]
@@ -211,26 +211,26 @@ mod tests {
         let mut io = IoApic::new();
         program(&mut io, 47, 3 << 56 | 0x41);
         let m = Message { vector: 0x41, dest: 3, logical: false, mode: 0 };
-        assert_eq!(io.set_line(47, Line::RisingPulse), Some(m));
+        assert_eq!(io.set_line(47, LineOp::RisingPulse), Some(m));
     }
 
     #[test]
     fn levels_come_again_until_the_line_falls() {
         let mut io = IoApic::new();
         program(&mut io, 9, LEVEL | 0x39);
-        assert!(io.set_line(9, Line::High).is_some());
-        assert_eq!(io.set_line(9, Line::High), None, "remote IRR");
+        assert!(io.set_line(9, LineOp::High).is_some());
+        assert_eq!(io.set_line(9, LineOp::High), None, "remote IRR");
         assert_eq!(io.end_of_interrupt(0x38), []);
         assert_eq!(io.end_of_interrupt(0x39).len(), 1);
-        io.set_line(9, Line::Low);
+        io.set_line(9, LineOp::Low);
         assert_eq!(io.end_of_interrupt(0x39), []);
-        assert!(io.set_line(9, Line::High).is_some());
+        assert!(io.set_line(9, LineOp::High).is_some());
     }
 
     #[test]
     fn a_line_that_is_active_fires_when_unmasked() {
         let mut io = IoApic::new();
-        io.set_line(9, Line::High);
+        io.set_line(9, LineOp::High);
         assert!(program(&mut io, 9, LEVEL | 0x39).is_some());
         assert_eq!(program(&mut io, 10, LEVEL | MASKED | ACTIVE_LOW | 0x40), None);
         assert!(program(&mut io, 10, LEVEL | ACTIVE_LOW | 0x40).is_some());

@@ -36,7 +36,7 @@ bitflags! {
 }
 
 /// Where tables come from. Addresses are physical and page aligned.
-pub trait Tables {
+pub trait TableMemory {
     /// A new page, all zeros; `None` if there is none left.
     fn alloc(&mut self) -> Option<u64>;
     /// Gives a page back.
@@ -49,7 +49,7 @@ pub trait Tables {
 
 /// No page left for a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OutOfTables;
+pub struct OutOfPages;
 
 /// What a leaf says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,8 +106,8 @@ pub struct Npt {
 
 impl Npt {
     /// An empty tree.
-    pub fn new(mem: &mut impl Tables) -> Result<Self, OutOfTables> {
-        Ok(Self { root: mem.alloc().ok_or(OutOfTables)?, mapped: 0 })
+    pub fn new(mem: &mut impl TableMemory) -> Result<Self, OutOfPages> {
+        Ok(Self { root: mem.alloc().ok_or(OutOfPages)?, mapped: 0 })
     }
 
     /// Value for nCR3.
@@ -124,13 +124,13 @@ impl Npt {
     /// What is mapped already stays as it is, as on ACRN; returns whether that happened.
     pub fn map(
         &mut self,
-        mem: &mut impl Tables,
+        mem: &mut impl TableMemory,
         addr: u64,
         target: u64,
         size: u64,
         attr: Attr,
         max_level: u32,
-    ) -> Result<bool, OutOfTables> {
+    ) -> Result<bool, OutOfPages> {
         let (mut done, mut overlap) = (0, false);
         while done < size {
             let (a, t) = (addr + done, target + done);
@@ -138,8 +138,8 @@ impl Npt {
             while level > 1 && ((a | t) & (span(level) - 1) != 0 || size - done < span(level)) {
                 level -= 1;
             }
-            let (step, fresh) = self.map_some(mem, a, t, size - done, attr, level)?;
-            overlap |= !fresh;
+            let (step, mapped) = self.map_run(mem, a, t, size - done, attr, level)?;
+            overlap |= !mapped;
             done += step;
         }
         Ok(overlap)
@@ -147,15 +147,15 @@ impl Npt {
 
     /// Maps pages of one size, at most that of `want`, until a table is full or `size` bytes are done. Returns the bytes
     /// dealt with and whether they are mapped now.
-    fn map_some(
+    fn map_run(
         &mut self,
-        mem: &mut impl Tables,
+        mem: &mut impl TableMemory,
         addr: u64,
         target: u64,
         size: u64,
         attr: Attr,
         mut want: u32,
-    ) -> Result<(u64, bool), OutOfTables> {
+    ) -> Result<(u64, bool), OutOfPages> {
         let (mut table, mut level) = (self.root, 4);
         loop {
             let entry = mem.read(table, index(addr, level));
@@ -183,7 +183,7 @@ impl Npt {
                 return Ok((done, true));
             }
             if entry & PRESENT == 0 {
-                let next = mem.alloc().ok_or(OutOfTables)?;
+                let next = mem.alloc().ok_or(OutOfPages)?;
                 mem.write(table, index(addr, level), next | TABLE);
                 table = next;
             } else {
@@ -196,10 +196,10 @@ impl Npt {
     /// Removes whatever is mapped in `size` bytes from `addr`.
     pub fn unmap(
         &mut self,
-        mem: &mut impl Tables,
+        mem: &mut impl TableMemory,
         addr: u64,
         size: u64,
-    ) -> Result<(), OutOfTables> {
+    ) -> Result<(), OutOfPages> {
         let end = addr.saturating_add(size).min(TOP);
         let mut at = addr;
         while at < end {
@@ -222,10 +222,10 @@ impl Npt {
     /// ones.
     pub fn protect(
         &mut self,
-        mem: &mut impl Tables,
+        mem: &mut impl TableMemory,
         addr: u64,
         attr: Attr,
-    ) -> Result<(), OutOfTables> {
+    ) -> Result<(), OutOfPages> {
         loop {
             let (table, level, entry) = self.find(mem, addr);
             if entry & PRESENT == 0 {
@@ -241,13 +241,13 @@ impl Npt {
 
     fn split(
         &mut self,
-        mem: &mut impl Tables,
+        mem: &mut impl TableMemory,
         table: u64,
         level: u32,
         index: usize,
         entry: u64,
-    ) -> Result<(), OutOfTables> {
-        let lower = mem.alloc().ok_or(OutOfTables)?;
+    ) -> Result<(), OutOfPages> {
+        let lower = mem.alloc().ok_or(OutOfPages)?;
         let large = if level > 2 { LARGE } else { 0 };
         let flags = entry & !(ADDRESS | LARGE) | large;
         for i in 0..512 {
@@ -259,7 +259,7 @@ impl Npt {
     }
 
     /// The entry where the walk to `addr` ends: a leaf or an absent one.
-    fn find(&self, mem: &impl Tables, addr: u64) -> (u64, u32, u64) {
+    fn find(&self, mem: &impl TableMemory, addr: u64) -> (u64, u32, u64) {
         let (mut table, mut level) = (self.root, 4);
         loop {
             let entry = mem.read(table, index(addr, level));
@@ -272,7 +272,7 @@ impl Npt {
     }
 
     /// What is behind `addr`.
-    pub fn query(&self, mem: &impl Tables, addr: u64) -> Option<Leaf> {
+    pub fn query(&self, mem: &impl TableMemory, addr: u64) -> Option<Leaf> {
         if addr >= TOP {
             return None;
         }
@@ -292,7 +292,7 @@ impl Npt {
     }
 
     /// Whether there is something behind each page of a range, and of its first one in any case.
-    pub fn maps_all(&self, mem: &impl Tables, addr: u64, size: u64) -> bool {
+    pub fn maps_all(&self, mem: &impl TableMemory, addr: u64, size: u64) -> bool {
         let mut at = addr;
         while let Some(leaf) = self.query(mem, at) {
             at = (at & !(leaf.size - 1)) + leaf.size;
@@ -304,11 +304,11 @@ impl Npt {
     }
 
     /// Frees every table.
-    pub fn destroy(self, mem: &mut impl Tables) {
+    pub fn destroy(self, mem: &mut impl TableMemory) {
         Self::free_level(mem, self.root, 4);
     }
 
-    fn free_level(mem: &mut impl Tables, table: u64, level: u32) {
+    fn free_level(mem: &mut impl TableMemory, table: u64, level: u32) {
         if level > 1 {
             for i in 0..512 {
                 let entry = mem.read(table, i);
@@ -339,7 +339,7 @@ mod tests {
         }
     }
 
-    impl Tables for Heap {
+    impl TableMemory for Heap {
         fn alloc(&mut self) -> Option<u64> {
             if self.pages.len() == self.limit {
                 return None;
@@ -445,7 +445,7 @@ mod tests {
         n.map(&mut m, 0x1000, 0x5000, PAGE, Attr(0x101), 2).unwrap();
         let leaf = n.query(&m, 0x1000).unwrap();
         assert_eq!((leaf.access, leaf.mem_type), (Access::READ, 0x100));
-        assert_eq!(n.map(&mut m, 1 << 40, 0, PAGE, RAM, 2), Err(OutOfTables));
+        assert_eq!(n.map(&mut m, 1 << 40, 0, PAGE, RAM, 2), Err(OutOfPages));
         assert_eq!(n.query(&m, 1 << 48), None);
         n.destroy(&mut m);
         assert!(m.pages.is_empty());

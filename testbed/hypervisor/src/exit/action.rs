@@ -8,7 +8,7 @@ use crate::ioreq;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Go on.
-    Run,
+    Resume,
     /// The vCPU is to stop; the instruction was not carried out.
     Stop,
     /// The guest shut down: a triple fault.
@@ -18,10 +18,10 @@ pub enum Action {
 }
 
 /// What became of an access to a device, and the value if it was read.
-pub fn completed(reply: ioreq::Reply) -> core::result::Result<u64, Action> {
-    match reply {
-        ioreq::Reply::Done(value) => Ok(value),
-        ioreq::Reply::Stopped => Err(Action::Stop),
-        ioreq::Reply::Refused => Err(Action::Fail),
+pub fn completed(completion: ioreq::Completion) -> core::result::Result<u64, Action> {
+    match completion {
+        ioreq::Completion::Done(value) => Ok(value),
+        ioreq::Completion::Stopped => Err(Action::Stop),
+        ioreq::Completion::Refused => Err(Action::Fail),
     }
 }

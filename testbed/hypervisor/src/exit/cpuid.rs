@@ -4,11 +4,11 @@
 
 use crate::svm::Context;
 use crate::time;
-use mini_acrn_logic::cpuid::{Context as Asker, Leaf, Viewer, answer, is_synthetic};
+use mini_acrn_logic::cpuid::{Environment, Guest, Leaf, emulate, is_synthetic};
 use mini_acrn_logic::regs::{RAX, RBX, RCX, RDX};
 
 /// Carries out the CPUID that stopped `cx`.
-pub fn exit(cx: &mut Context, viewer: Viewer) {
+pub fn exit(cx: &mut Context, guest: Guest) {
     let regs = cx.gprs().0;
     let (leaf, subleaf) = (regs[RAX] as u32, regs[RCX] as u32);
     let raw = if is_synthetic(leaf) {
@@ -17,8 +17,8 @@ pub fn exit(cx: &mut Context, viewer: Viewer) {
         let r = core::arch::x86_64::__cpuid_count(leaf, subleaf);
         Leaf { eax: r.eax, ebx: r.ebx, ecx: r.ecx, edx: r.edx }
     };
-    let asker = Asker { viewer, cr4: cx.vmcb.save.cr4, tsc_khz: time::tsc_khz() };
-    let l = answer(leaf, subleaf, raw, &asker);
+    let environment = Environment { guest, cr4: cx.vmcb.save.cr4, tsc_khz: time::tsc_khz() };
+    let l = emulate(leaf, subleaf, raw, &environment);
     let out = &mut cx.gprs().0;
     (out[RAX], out[RBX], out[RCX], out[RDX]) =
         (l.eax.into(), l.ebx.into(), l.ecx.into(), l.edx.into());

@@ -59,7 +59,7 @@ fn pic(vm: &Vm, port: u16, write: Option<u64>) -> Option<u64> {
 /// Asks the device model to power off, for a guest that can't go on.
 pub fn power_off(vm: &Vm, vcpu: &Vcpu, id: usize) -> Action {
     let (port, size, value) = PM1A_CONTROL;
-    access(vm, vcpu, id, port, size, Some(value)).map_or_else(|next| next, |_| Action::Run)
+    access(vm, vcpu, id, port, size, Some(value)).map_or_else(|action| action, |_| Action::Resume)
 }
 
 /// Carries out the instruction that stopped `cx`. As on ACRN, a string instruction is one access with RAX, repeated
@@ -78,7 +78,7 @@ pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
             }
             cx.vmcb.save.rip = next_rip;
             cx.vmcb.control.int_state &= !1;
-            Action::Run
+            Action::Resume
         }
         Err(next) => next,
     }

@@ -21,19 +21,19 @@ pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
     let write = info & npf::WRITE != 0;
     // A mapping that a hypercall has just made, or an entry that another CPU saw too late.
     if vm.query(gpa).is_some_and(|l| !write || l.access.contains(Access::WRITE)) {
-        return Action::Run;
+        return Action::Resume;
     }
     let Some(insn) = decode(vm, cx) else {
         cx.inject(Event::fault(UD));
-        return Action::Run;
+        return Action::Resume;
     };
     if insn.is_string() {
-        return string_io::memory(vm, vcpu, id, cx, &insn, gpa, write);
+        return string_io::exit(vm, vcpu, id, cx, &insn, gpa, write);
     }
     match carry_out(vm, vcpu, id, cx, &insn, gpa) {
         Ok(()) => {
             cx.skip(insn.len);
-            Action::Run
+            Action::Resume
         }
         Err(next) => next,
     }

@@ -7,7 +7,7 @@ use crate::phys::ServiceMemory;
 use crate::svm::{self, Context};
 use crate::user_memory::{self, Code};
 use crate::{cpu, handoff, hypercall, log, phys, slot_trap};
-use mini_acrn_logic::cpuid::Viewer;
+use mini_acrn_logic::cpuid::Guest;
 use mini_acrn_logic::decode;
 use mini_acrn_logic::npt::PAGE;
 use mini_acrn_logic::vmcb::{Event, GP, UD, exit, npf};
@@ -16,12 +16,12 @@ use mini_acrn_logic::vmcb::{Event, GP, UD, exit, npf};
 /// not if it parked itself or was taken away.
 pub fn handle(cx: &mut Context, id: usize) -> bool {
     match cx.vmcb.control.exit_code {
-        exit::CPUID => cpuid::exit(cx, Viewer::Service),
+        exit::CPUID => cpuid::exit(cx, Guest::Service),
         exit::MSR => msr::service_exit(cx, id),
         exit::UD => undefined(cx),
         exit::NPF => nested_fault(cx),
-        exit::DB => slot_trap::stepped(cx),
-        exit::VMMCALL if cx.vmcb.save.rip == handoff::park_vector() => return false,
+        exit::DB => slot_trap::end_step(cx),
+        exit::VMMCALL if cx.vmcb.save.rip == handoff::reset_vector() => return false,
         exit::NMI => {
             svm::acknowledge_nmi();
             if cpu::is_removed(id) {
@@ -62,7 +62,7 @@ fn undefined(cx: &mut Context) {
 fn nested_fault(cx: &mut Context) {
     let gpa = cx.vmcb.control.exit_info2;
     let write = cx.vmcb.control.exit_info1 & npf::WRITE != 0;
-    if write && slot_trap::step(cx, gpa & !(PAGE - 1)) {
+    if write && slot_trap::begin_step(cx, gpa & !(PAGE - 1)) {
         return;
     }
     let offset = gpa.wrapping_sub(handoff::mailbox());
@@ -73,7 +73,7 @@ fn nested_fault(cx: &mut Context) {
             let _mailbox = handoff::MAILBOX_LOCK.lock();
             let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
             match target.filter(|id| *id != cpu::BOOT) {
-                Some(id) if cpu::claim(id) => cpu::kick(id),
+                Some(id) if cpu::claim_for_service(id) => cpu::kick(id),
                 // Nothing starts, as on ACRN, but Linux waits for the acknowledgement.
                 Some(id) => {
                     handoff::mailbox_take(id);

@@ -38,14 +38,14 @@ fn fault(cx: &mut Context, error: LinearError, at: u64, write: bool) -> Action {
             let user = u32::from(cx.vmcb.save.cpl == 3) << 2;
             cx.vmcb.save.cr2 = at;
             cx.inject(Event::fault_with_code(PF, user | u32::from(write) << 1));
-            Action::Run
+            Action::Resume
         }
         LinearError::NoMemory => Action::Fail,
     }
 }
 
 /// Moves on to the next element.
-fn step(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Action {
+fn advance(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Action {
     let size = insn.size as i64;
     let delta = if cx.vmcb.save.rflags & DIRECTION != 0 { -size } else { size };
     for &index in indices {
@@ -57,11 +57,11 @@ fn step(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Action {
     if !insn.rep || cx.gprs().0[RCX] & mask(insn.address_size) == 0 {
         cx.skip(insn.len);
     }
-    Action::Run
+    Action::Resume
 }
 
 /// STOS, LODS and MOVS, where the element at `gpa` is a device's; `write` tells which end.
-pub fn memory(
+pub fn exit(
     vm: &Vm,
     vcpu: &Vcpu,
     id: usize,
@@ -75,14 +75,14 @@ pub fn memory(
         (Op::Stos, true) => {
             let value = cx.gprs().0[RAX] & mask(size);
             match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
-                Ok(_) => step(cx, insn, &[RDI]),
+                Ok(_) => advance(cx, insn, &[RDI]),
                 Err(next) => next,
             }
         }
         (Op::Lods, false) => match mmio::access(vm, vcpu, id, gpa, size, None) {
             Ok(value) => {
                 cx.gprs().set(Reg { index: RAX, size, high: false }, value);
-                step(cx, insn, &[RSI])
+                advance(cx, insn, &[RSI])
             }
             Err(next) => next,
         },
@@ -93,7 +93,7 @@ pub fn memory(
                 Err(e) => return fault(cx, e, at, false),
             };
             match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
-                Ok(_) => step(cx, insn, &[RSI, RDI]),
+                Ok(_) => advance(cx, insn, &[RSI, RDI]),
                 Err(next) => next,
             }
         }
@@ -104,7 +104,7 @@ pub fn memory(
             }
             match mmio::access(vm, vcpu, id, gpa, size, None) {
                 Ok(value) => match user_memory::write_linear(vm, &cx.vmcb.save, at, value, size) {
-                    Ok(()) => step(cx, insn, &[RSI, RDI]),
+                    Ok(()) => advance(cx, insn, &[RSI, RDI]),
                     Err(e) => fault(cx, e, at, true),
                 },
                 Err(next) => next,

@@ -8,7 +8,7 @@ use crate::svm::{self, Context};
 use crate::user_memory;
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
-use mini_acrn_logic::cpuid::Viewer;
+use mini_acrn_logic::cpuid::Guest;
 use mini_acrn_logic::vmcb::{Event, GP, UD, exit};
 
 /// Handles the exit of a User VM's vCPU at which `cx` stopped.
@@ -17,7 +17,7 @@ pub fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
         exit::NMI => svm::acknowledge_nmi(),
         exit::CPUID => {
             let count = vm.vcpus().len() as u32;
-            cpuid::exit(cx, Viewer::User { id: vcpu.apic_id().into(), count });
+            cpuid::exit(cx, Guest::User { id: vcpu.apic_id().into(), count });
         }
         exit::MSR => msr::user_exit(cx, vm, id),
         exit::IOIO => return ioio::exit(vm, vcpu, id, cx),
@@ -34,5 +34,5 @@ pub fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
         // SVM's own instructions, MONITOR, MWAIT: a User VM has none.
         _ => cx.inject(Event::fault(UD)),
     }
-    Action::Run
+    Action::Resume
 }

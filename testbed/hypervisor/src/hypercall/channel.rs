@@ -107,7 +107,7 @@ fn trace_read(page: u64) -> Result {
 }
 
 fn vm_info(vm: &Vm) -> VmInfo {
-    let book = vm.book.lock();
+    let config = vm.config.lock();
     let request_page = vm.request_page.load(Ordering::Acquire);
     VmInfo {
         vmid: vm.id,
@@ -117,8 +117,8 @@ fn vm_info(vm: &Vm) -> VmInfo {
         devices: device::count(vm.id) as u16,
         request_page,
         mapped_bytes: vm.npt.lock().as_ref().map_or(0, |n| n.mapped_bytes()),
-        cpu_affinity: book.affinity,
-        name: book.name,
+        cpu_affinity: config.affinity,
+        name: config.name,
     }
 }
 
@@ -199,14 +199,14 @@ fn guest_access(page: u64) -> Result {
 fn slot_trap(word: u64) -> Result {
     if word == NO_SLOT {
         slot_trap::clear();
-    } else if !slot_trap::set_by(word) {
+    } else if !slot_trap::set_by_word(word) {
         return Err(Errno::INVAL);
     }
     Ok(())
 }
 
 fn call_hold(page: u64) -> Result {
-    hold::want(phys::read(page).ok_or(Errno::FAULT)?);
+    hold::set(phys::read(page).ok_or(Errno::FAULT)?);
     Ok(())
 }
 

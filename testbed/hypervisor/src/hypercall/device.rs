@@ -7,14 +7,14 @@ use crate::vm::{self, Vm};
 use acrn_hypercall_abi::PtdevIrq;
 use acrn_uapi::{acrn_mmiodev, acrn_pcidev, acrn_vdev};
 use mini_acrn_channel::vm_state::{CREATED, PAUSED};
-use mini_acrn_logic::devices::{Device, Devices};
+use mini_acrn_logic::devices::{Assignments, Device};
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::iotlb::{Entry, Iotlb};
 use mini_acrn_logic::npt::{Access, PAGE};
 use spin::Mutex;
 
 /// Who has what.
-static DEVICES: Mutex<Devices> = Mutex::new(Devices::new());
+static ASSIGNMENTS: Mutex<Assignments> = Mutex::new(Assignments::new());
 /// Translations of those that are passed through.
 static IOTLB: Mutex<Iotlb> = Mutex::new(Iotlb::new());
 
@@ -22,7 +22,7 @@ static IOTLB: Mutex<Iotlb> = Mutex::new(Iotlb::new());
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Interrupt line.
-    Line,
+    Intx,
     /// PCI device.
     Pci,
     /// MMIO device.
@@ -34,7 +34,7 @@ pub enum Kind {
 /// The device that the structure at `gpa` names.
 fn device(kind: Kind, gpa: u64) -> Result<Device> {
     match kind {
-        Kind::Line => Device::line(&phys::read::<PtdevIrq>(gpa).ok_or(Errno::GENERIC)?.irq),
+        Kind::Intx => Device::intx(&phys::read::<PtdevIrq>(gpa).ok_or(Errno::GENERIC)?.irq),
         Kind::Pci => Ok(Device::pci(&phys::read::<acrn_pcidev>(gpa).ok_or(Errno::FAULT)?)),
         Kind::Mmio => Device::mmio(&phys::read::<acrn_mmiodev>(gpa).ok_or(Errno::INVAL)?),
         Kind::Virtual => {
@@ -47,7 +47,7 @@ fn device(kind: Kind, gpa: u64) -> Result<Device> {
 /// The VM, which is in one of `states`, and the device that the structure at `gpa` names.
 fn parameters(kind: Kind, vmid: u64, gpa: u64, states: &[u8]) -> Result<(&'static Vm, Device)> {
     let vm = vm::get(vmid)?;
-    let wrong_state = if kind == Kind::Line { Errno::GENERIC } else { Errno::INVAL };
+    let wrong_state = if kind == Kind::Intx { Errno::GENERIC } else { Errno::INVAL };
     vm.require(states).map_err(|_| wrong_state)?;
     Ok((vm, device(kind, gpa)?))
 }
@@ -55,13 +55,13 @@ fn parameters(kind: Kind, vmid: u64, gpa: u64, states: &[u8]) -> Result<(&'stati
 /// Gives a device to a VM.
 pub fn assign(kind: Kind, vmid: u64, gpa: u64) -> Result {
     let (vm, device) = parameters(kind, vmid, gpa, &[CREATED])?;
-    DEVICES.lock().add(vm.id, device)
+    ASSIGNMENTS.lock().add(vm.id, device)
 }
 
 /// Takes a device from a VM.
 pub fn deassign(kind: Kind, vmid: u64, gpa: u64) -> Result {
     let (vm, device) = parameters(kind, vmid, gpa, &[CREATED, PAUSED])?;
-    DEVICES.lock().remove(vm.id, &device)?;
+    ASSIGNMENTS.lock().remove(vm.id, &device)?;
     if let Device::Pci { phys, .. } = device {
         IOTLB.lock().flush(phys);
     }
@@ -70,14 +70,14 @@ pub fn deassign(kind: Kind, vmid: u64, gpa: u64) -> Result {
 
 /// Takes all that a VM has.
 pub fn clear(vmid: u16) {
-    let mut devices = DEVICES.lock();
+    let mut devices = ASSIGNMENTS.lock();
     devices.pci_of(vmid).for_each(|phys| IOTLB.lock().flush(phys));
     devices.clear(vmid);
 }
 
 /// Where the DMA of a passed-through device at a User VM's address goes. `None`: it is nobody's, or may not go there.
 pub fn translate(phys_bdf: u16, gpa: u64, write: bool) -> Option<u64> {
-    let owner = DEVICES.lock().owner_of_pci(phys_bdf)?;
+    let owner = ASSIGNMENTS.lock().owner_of_pci(phys_bdf)?;
     let iotlb = &mut *IOTLB.lock();
     let (page, offset) = (gpa & !(PAGE - 1), gpa & (PAGE - 1));
     let known = iotlb.find(phys_bdf, page);
@@ -92,5 +92,5 @@ pub fn translate(phys_bdf: u16, gpa: u64, write: bool) -> Option<u64> {
 
 /// How many entries a VM has.
 pub fn count(vmid: u16) -> usize {
-    DEVICES.lock().count(vmid)
+    ASSIGNMENTS.lock().count(vmid)
 }

@@ -15,23 +15,23 @@ type Caller = (u64, u64, u64);
 
 enum State {
     /// None is to be held.
-    Idle,
+    None,
     /// The next one that matches is.
-    Wanted(Hold),
+    Armed(Hold),
     /// It waits, until this time if it does not wait for ever.
     Held(Caller, Option<u64>),
 }
 
-static STATE: Mutex<State> = Mutex::new(State::Idle);
+static STATE: Mutex<State> = Mutex::new(State::None);
 
 /// Holds the next hypercall that matches.
-pub fn want(hold: Hold) {
-    *STATE.lock() = State::Wanted(hold);
+pub fn set(hold: Hold) {
+    *STATE.lock() = State::Armed(hold);
 }
 
 /// Lets it go on.
 pub fn release() {
-    *STATE.lock() = State::Idle;
+    *STATE.lock() = State::None;
 }
 
 /// Whether it has arrived.
@@ -40,12 +40,12 @@ pub fn is_held() -> bool {
 }
 
 /// Whether `call`, made with this stack pointer, has to be made again later.
-pub fn keeps(call: &Call, stack: u64) -> bool {
+pub fn must_wait(call: &Call, stack: u64) -> bool {
     let state = &mut *STATE.lock();
     let caller = (stack, call.p1, call.p2);
     match state {
-        State::Idle => false,
-        State::Wanted(hold) => {
+        State::None => false,
+        State::Armed(hold) => {
             let matches = call.id() == hold.id
                 && (hold.vmid == ANY_VM || hold.vmid == call.target(&call.snapshot()));
             if matches && hold.skip > 0 {
@@ -63,7 +63,7 @@ pub fn keeps(call: &Call, stack: u64) -> bool {
         State::Held(_, end) => {
             let ends = end.is_some_and(|end| time::now() >= end);
             if ends {
-                *state = State::Idle;
+                *state = State::None;
             }
             !ends
         }

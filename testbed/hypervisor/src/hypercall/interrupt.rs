@@ -10,7 +10,7 @@ use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use mini_acrn_logic::apic::Message;
 use mini_acrn_logic::errno::{Errno, Result};
-use mini_acrn_logic::ioapic::{Line, PINS};
+use mini_acrn_logic::ioapic::{LineOp, PINS};
 use mini_acrn_logic::npt::PAGE;
 
 /// Bytes of the structure of VM_INTR_MONITOR.
@@ -18,7 +18,7 @@ const MONITOR_SIZE: u64 = size_of::<IntrMonitor>() as u64;
 
 pub fn inject_msi(vmid: u64, gpa: u64) -> Result {
     let vm = vm::get(vmid)?;
-    vm.require_on()?;
+    vm.require_not_off()?;
     let msi: acrn_msi_entry = phys::read(gpa).ok_or(Errno::GENERIC)?;
     let message = Message::from_msi(msi.msi_addr, msi.msi_data).ok_or(Errno::GENERIC)?;
     interrupt::deliver(vm, message);
@@ -27,13 +27,13 @@ pub fn inject_msi(vmid: u64, gpa: u64) -> Result {
 
 pub fn set_irqline(vmid: u64, value: u64) -> Result {
     let vm = vm::get(vmid)?;
-    vm.require_on()?;
+    vm.require_not_off()?;
     let (gsi, op) = (value as u32 as usize, (value >> 32) as u32);
     if gsi >= PINS {
         return Err(Errno::GENERIC);
     }
     // Operations that ACRN does not know do nothing.
-    let message = Line::from_op(op).and_then(|line| vm.ioapic.lock().set_line(gsi, line));
+    let message = LineOp::from_op(op).and_then(|line| vm.ioapic.lock().set_line(gsi, line));
     message.into_iter().for_each(|m| interrupt::deliver(vm, m));
     Ok(())
 }
@@ -41,7 +41,7 @@ pub fn set_irqline(vmid: u64, value: u64) -> Result {
 /// Counts interrupts, or delays them.
 pub fn monitor(vmid: u64, gpa: u64) -> Result {
     let vm = vm::get(vmid)?;
-    vm.require_on().map_err(|_| Errno::INVAL)?;
+    vm.require_not_off().map_err(|_| Errno::INVAL)?;
     // ACRN wants a page and does not look; it would go wrong on what lies on two.
     if (gpa & (PAGE - 1)) + MONITOR_SIZE > PAGE || !phys::is_service_ram(gpa, MONITOR_SIZE) {
         return Err(Errno::INVAL);

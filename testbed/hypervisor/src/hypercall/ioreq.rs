@@ -4,7 +4,7 @@
 
 use crate::ioreq;
 use crate::request_page;
-use crate::vcpu::Wait;
+use crate::vcpu::BlockedOn;
 use crate::{phys, vm};
 use core::sync::atomic::Ordering;
 use mini_acrn_channel::vm_state;
@@ -32,7 +32,7 @@ pub fn set_buffer(vmid: u64, gpa: u64) -> Result {
 
 pub fn notify(vmid: u64, vcpu: u64) -> Result {
     let vm = vm::get(vmid)?;
-    vm.require_on()?;
+    vm.require_not_off()?;
     let index = usize::try_from(vcpu).map_err(|_| Errno::GENERIC)?;
     let target = vm.vcpus().get(index);
     if vm.request_page.load(Ordering::Acquire) == 0 {
@@ -49,13 +49,13 @@ pub fn notify(vmid: u64, vcpu: u64) -> Result {
         let vcpu = target.ok_or(Errno::GENERIC)?;
         if vm.is(vm_state::PAUSED) && !polling {
             // The vCPU that it stands for would go on.
-            vcpu.note_woken(Wait::Answer);
+            vcpu.record_wakeup(BlockedOn::IoRequest);
         }
         return Ok(());
     }
     let vcpu = target.ok_or(Errno::GENERIC)?;
     if !polling {
-        vcpu.finish_request();
+        vcpu.notify();
     }
     Ok(())
 }

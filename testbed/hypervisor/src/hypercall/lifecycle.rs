@@ -13,7 +13,7 @@ use mini_acrn_logic::vcpu_state::control_registers_valid;
 pub fn offline_cpu(lapic_id: u64) -> Result {
     match usize::try_from(lapic_id).ok().and_then(cpu::with_lapic_id) {
         Some(cpu::BOOT) => return Err(Errno::GENERIC),
-        Some(id) if !cpu::is(id, cpu::Owner::None) && !cpu::is_removed(id) => {
+        Some(id) if !cpu::is_owned_by(id, cpu::Owner::Absent) && !cpu::is_removed(id) => {
             cpu::take_from_service(id);
             log!("CPU {id} is not the Service VM's any more");
         }
@@ -32,7 +32,7 @@ pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
         (cv.vmid, cv.vcpu_num) = (f.value as u16, 0);
         return phys::write(gpa, &cv).ok_or(Errno::GENERIC);
     }
-    let vm = vm::slot_for(&cv.uuid)?;
+    let vm = vm::for_name(&cv.uuid)?;
     let absent = |cpu: &usize| cv.cpu_affinity & 1 << cpu != 0 && cpu::is_absent(*cpu);
     if let Some(cpu) = (0..64).find(absent) {
         // ACRN takes the number for that of a CPU, and writes where the data of that one would be.

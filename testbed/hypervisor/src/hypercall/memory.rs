@@ -17,7 +17,7 @@ const MAX_LEVEL: u32 = 2;
 pub fn set(gpa: u64, limit: Option<u32>) -> Result {
     let header: MemoryRegions = phys::read(gpa).ok_or(Errno::GENERIC)?;
     let vm = vm::get(header.vmid.into())?;
-    vm.require_on()?;
+    vm.require_not_off()?;
     if header.mr_num == 0 {
         return Err(Errno::GENERIC);
     }

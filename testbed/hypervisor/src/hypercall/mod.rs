@@ -31,8 +31,8 @@ static SERIAL: Mutex<()> = Mutex::new(());
 pub fn exit(cx: &mut Context) -> bool {
     let r = cx.gprs().0;
     let call = Call { number: r[R8] as u8, p1: r[RDI], p2: r[RSI] };
-    cx.charge(call.number);
-    if hold::keeps(&call, r[RSP]) {
+    cx.account_to(call.number);
+    if hold::must_wait(&call, r[RSP]) {
         return false;
     }
     cx.gprs().0[RAX] = serve(&call) as u64;
@@ -84,8 +84,8 @@ fn dispatch(call: &Call, fault: Option<&Fault>, vmid: &mut u16) -> Result {
         Hypercall::SetMemoryRegions => {
             memory::set(p1, fault.filter(|f| f.entry > 0).map(|f| f.entry))
         }
-        Hypercall::SetPtdevIntr => device::assign(Kind::Line, p1, p2),
-        Hypercall::ResetPtdevIntr => device::deassign(Kind::Line, p1, p2),
+        Hypercall::SetPtdevIntr => device::assign(Kind::Intx, p1, p2),
+        Hypercall::ResetPtdevIntr => device::deassign(Kind::Intx, p1, p2),
         Hypercall::AssignPcidev => device::assign(Kind::Pci, p1, p2),
         Hypercall::DeassignPcidev => device::deassign(Kind::Pci, p1, p2),
         Hypercall::AssignMmiodev => device::assign(Kind::Mmio, p1, p2),

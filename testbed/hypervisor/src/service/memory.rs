@@ -3,7 +3,7 @@
 //! The Service VM's nested page tables.
 
 use crate::{frames, handoff, phys};
-use mini_acrn_logic::npt::{Attr, Npt, OutOfTables, PAGE};
+use mini_acrn_logic::npt::{Attr, Npt, OutOfPages, PAGE};
 use spin::{Mutex, Once};
 
 /// Read, write, execute; write back.
@@ -21,13 +21,13 @@ fn nested() -> &'static Mutex<Npt> {
         let pool = &mut *frames::POOL.lock();
         let build = |pool: &mut frames::Pool| {
             let (own, top) = (phys::image(), phys::space().top);
-            let (open, open_len) = handoff::open_pages();
+            let (open, open_len) = handoff::writable_pages();
             let mut npt = Npt::new(pool)?;
             npt.map(pool, 0, 0, own.start, OPEN, 3)?;
             npt.map(pool, own.end, own.end, top - own.end, OPEN, 3)?;
             npt.map(pool, open, open, open_len, OPEN, 1)?;
             npt.map(pool, handoff::mailbox(), handoff::mailbox(), PAGE, READ_ONLY, 1)?;
-            Ok::<_, OutOfTables>(npt)
+            Ok::<_, OutOfPages>(npt)
         };
         Mutex::new(build(pool).expect("the pool is fresh"))
     })

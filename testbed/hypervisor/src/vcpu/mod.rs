@@ -37,11 +37,11 @@ static ALL_PORTS: AllPorts = AllPorts([0xFF; 3 * 4096]);
 /// What a vCPU of a paused VM waited for when the VM was paused: that wakes it still, as on ACRN.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wait {
+pub enum BlockedOn {
     /// It ran, or waits for what does not come.
     Nothing = 1,
     /// The answer to its I/O request.
-    Answer,
+    IoRequest,
     /// An interrupt: it executed HLT.
     Interrupt,
 }
@@ -55,15 +55,15 @@ pub struct Vcpu {
     stop: AtomicBool,
     /// The VM is paused, and nothing has woken this vCPU since.
     pause: AtomicBool,
-    /// It stands still because of that: a [`Wait`], or 0.
-    stands: AtomicU8,
-    /// What has woken it since the VM was paused: a [`Wait`], or 0.
+    /// It stands still because of that: a [`BlockedOn`], or 0.
+    blocked: AtomicU8,
+    /// What has woken it since the VM was paused: a [`BlockedOn`], or 0.
     woken: AtomicU8,
     /// Waits for a start-up IPI.
-    parked: AtomicBool,
+    waits_for_sipi: AtomicBool,
     signals: AtomicU32,
     /// NOTIFY_REQUEST_FINISH came. Latched: also if no request is under way.
-    finished: AtomicBool,
+    notified: AtomicBool,
     /// TSC ticks that it slept since its last exit.
     slept: AtomicU64,
     /// APIC registers that are not the real ones.
@@ -79,18 +79,18 @@ impl Vcpu {
             active: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             pause: AtomicBool::new(false),
-            stands: AtomicU8::new(0),
+            blocked: AtomicU8::new(0),
             woken: AtomicU8::new(0),
-            parked: AtomicBool::new(false),
+            waits_for_sipi: AtomicBool::new(false),
             signals: AtomicU32::new(0),
-            finished: AtomicBool::new(false),
+            notified: AtomicBool::new(false),
             slept: AtomicU64::new(0),
             apic: Mutex::new(Shadow::RESET),
         }
     }
 
     /// Puts the vCPU on a CPU.
-    pub fn place(&self, cpu: usize) {
+    pub fn set_cpu(&self, cpu: usize) {
         self.cpu.store(cpu as u8, Ordering::Release);
     }
 
@@ -111,7 +111,7 @@ impl Vcpu {
 
     /// Whether it takes interrupts.
     pub fn is_running(&self) -> bool {
-        self.is_active() && !self.parked.load(Ordering::Acquire)
+        self.is_active() && !self.waits_for_sipi.load(Ordering::Acquire)
     }
 
     fn context(&self) -> MutexGuard<'_, Context> {
@@ -131,7 +131,7 @@ impl Vcpu {
             ACCOUNT_USER,
         );
         power_on(&mut cx);
-        for flag in [&self.stop, &self.pause, &self.parked, &self.finished] {
+        for flag in [&self.stop, &self.pause, &self.waits_for_sipi, &self.notified] {
             flag.store(false, Ordering::Release);
         }
         self.woken.store(0, Ordering::Release);
@@ -149,10 +149,10 @@ impl Vcpu {
 
     /// Has its CPU run it. vCPUs but the first wait for a start-up IPI.
     pub fn start(&self, vmid: u16, id: usize) {
-        self.parked.store(id != 0, Ordering::Release);
+        self.waits_for_sipi.store(id != 0, Ordering::Release);
         self.stop.store(false, Ordering::Release);
         self.active.store(true, Ordering::Release);
-        cpu::assign(self.cpu(), 1 << 31 | u32::from(vmid) << 8 | id as u32);
+        cpu::assign_task(self.cpu(), 1 << 31 | u32::from(vmid) << 8 | id as u32);
     }
 
     /// Tells it to stand still where it is, until it is woken or stopped.
@@ -169,8 +169,8 @@ impl Vcpu {
     }
 
     /// Whether it does nothing: stands still, or no CPU runs it.
-    pub fn is_still(&self) -> bool {
-        !self.is_active() || self.stands.load(Ordering::Acquire) != 0
+    pub fn is_quiescent(&self) -> bool {
+        !self.is_active() || self.blocked.load(Ordering::Acquire) != 0
     }
 
     /// Sleeps on its CPU until that is kicked.
@@ -181,31 +181,31 @@ impl Vcpu {
     }
 
     /// Stands still on its CPU until it is woken or told to stop.
-    fn stand(&self, wait: Wait) {
-        self.stands.store(wait as u8, Ordering::Release);
+    fn block_while_paused(&self, wait: BlockedOn) {
+        self.blocked.store(wait as u8, Ordering::Release);
         while self.is_paused() && !self.is_stopping() {
             self.sleep();
         }
-        self.stands.store(0, Ordering::Release);
+        self.blocked.store(0, Ordering::Release);
     }
 
     /// The same in the middle of an I/O request. One that was answered before the pause waits for nothing.
-    pub fn stand_in_request(&self, polling: bool) {
-        let waits = !polling && !self.finished.load(Ordering::Acquire);
-        self.stand(if waits { Wait::Answer } else { Wait::Nothing });
+    pub fn block_in_request(&self, polling: bool) {
+        let waits = !polling && !self.notified.load(Ordering::Acquire);
+        self.block_while_paused(if waits { BlockedOn::IoRequest } else { BlockedOn::Nothing });
     }
 
     /// Wakes it if it stands still and waits for that.
-    pub fn wake(&self, wait: Wait) {
-        if self.is_paused() && self.stands.load(Ordering::Acquire) == wait as u8 {
-            self.note_woken(wait);
+    pub fn wake(&self, wait: BlockedOn) {
+        if self.is_paused() && self.blocked.load(Ordering::Acquire) == wait as u8 {
+            self.record_wakeup(wait);
             self.pause.store(false, Ordering::Release);
             self.kick();
         }
     }
 
     /// Takes down that it was woken while the VM was paused.
-    pub fn note_woken(&self, wait: Wait) {
+    pub fn record_wakeup(&self, wait: BlockedOn) {
         self.woken.store(wait as u8, Ordering::Release);
     }
 
@@ -213,7 +213,7 @@ impl Vcpu {
     pub fn woken_by(&self) -> Option<&'static str> {
         match self.woken.load(Ordering::Acquire) {
             0 => None,
-            w if w == Wait::Answer as u8 => Some("NOTIFY_REQUEST_FINISH"),
+            w if w == BlockedOn::IoRequest as u8 => Some("NOTIFY_REQUEST_FINISH"),
             _ => Some("an interrupt"),
         }
     }
@@ -257,17 +257,17 @@ impl Vcpu {
     }
 
     /// NOTIFY_REQUEST_FINISH.
-    pub fn finish_request(&self) {
-        let latched = self.finished.swap(true, Ordering::AcqRel);
+    pub fn notify(&self) {
+        let latched = self.notified.swap(true, Ordering::AcqRel);
         if !latched {
-            self.wake(Wait::Answer);
+            self.wake(BlockedOn::IoRequest);
         }
         self.kick();
     }
 
     /// Takes the latched NOTIFY_REQUEST_FINISH.
-    pub fn take_finished(&self) -> bool {
-        self.finished.swap(false, Ordering::AcqRel)
+    pub fn take_notification(&self) -> bool {
+        self.notified.swap(false, Ordering::AcqRel)
     }
 }
 

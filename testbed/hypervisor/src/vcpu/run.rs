@@ -2,7 +2,7 @@
 
 //! The loop in which a CPU runs a User VM's vCPU.
 
-use super::{INIT, NMI, SIPI, SIPI_PAGE_SHIFT, Vcpu, Wait, power_on};
+use super::{BlockedOn, INIT, NMI, SIPI, SIPI_PAGE_SHIFT, Vcpu, power_on};
 use crate::exit::action::Action;
 use crate::exit::{ioio, user};
 use crate::svm::{self, Context};
@@ -30,15 +30,15 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
     let mut shut_down = false;
     while !vcpu.is_stopping() {
         if vcpu.is_paused() {
-            let halted = !vcpu.parked.load(Ordering::Acquire) && is_behind_halt(vm, cx);
-            vcpu.stand(if halted { Wait::Interrupt } else { Wait::Nothing });
+            let halted = !vcpu.waits_for_sipi.load(Ordering::Acquire) && is_behind_halt(vm, cx);
+            vcpu.block_while_paused(if halted { BlockedOn::Interrupt } else { BlockedOn::Nothing });
             continue;
         }
         if take_signals(vcpu, cx) {
             shut_down = false;
             continue;
         }
-        if vcpu.parked.load(Ordering::Acquire) {
+        if vcpu.waits_for_sipi.load(Ordering::Acquire) {
             vcpu.sleep();
             continue;
         }
@@ -46,12 +46,12 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
             // As on ACRN again and again, until the VM is paused.
             ioio::power_off(vm, vcpu, id)
         } else {
-            cx.leave_out(vcpu.slept.swap(0, Ordering::Relaxed));
+            cx.exclude_from_account(vcpu.slept.swap(0, Ordering::Relaxed));
             cx.enter();
             user::handle(vm, vcpu, id, cx)
         };
         match next {
-            Action::Run => {}
+            Action::Resume => {}
             Action::Stop => break,
             Action::ShutDown => {
                 log!("VM {} vCPU {id}: triple fault at {:#x}", vm.id, cx.vmcb.save.rip);
@@ -60,7 +60,11 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
             Action::Fail => {
                 fail(vm, id, cx);
                 while !vcpu.is_stopping() {
-                    if vcpu.is_paused() { vcpu.stand(Wait::Nothing) } else { vcpu.sleep() }
+                    if vcpu.is_paused() {
+                        vcpu.block_while_paused(BlockedOn::Nothing)
+                    } else {
+                        vcpu.sleep()
+                    }
                 }
             }
         }
@@ -82,12 +86,12 @@ fn take_signals(vcpu: &Vcpu, cx: &mut Context) -> bool {
     if signals & INIT != 0 {
         power_on(cx);
         lapic::quiesce();
-        vcpu.parked.store(true, Ordering::Release);
+        vcpu.waits_for_sipi.store(true, Ordering::Release);
     }
-    if signals & SIPI != 0 && vcpu.parked.load(Ordering::Acquire) {
+    if signals & SIPI != 0 && vcpu.waits_for_sipi.load(Ordering::Acquire) {
         vcpu_state::startup(&mut cx.vmcb.save, (signals >> SIPI_PAGE_SHIFT) as u8);
         cx.load();
-        vcpu.parked.store(false, Ordering::Release);
+        vcpu.waits_for_sipi.store(false, Ordering::Release);
     }
     if signals & NMI != 0 {
         if cx.has_event() {
