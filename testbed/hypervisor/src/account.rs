@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The time that vCPUs spend in mini-ACRN, by hypercall (`mini_acrn_channel::Account`).
+//! Account of the time that vCPUs spend in mini-ACRN, by hypercall (`mini_acrn_channel::Account`).
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use mini_acrn_channel::{ACCOUNT_LINES, Account, Spent};
@@ -13,14 +13,14 @@ struct Line {
 static LINES: [Line; ACCOUNT_LINES] =
     [const { Line { ticks: AtomicU64::new(0), exits: AtomicU64::new(0) } }; ACCOUNT_LINES];
 
-/// Adds an exit.
+/// Adds an exit to `line`.
 pub fn add(line: u8, ticks: u64) {
     let line = &LINES[usize::from(line)];
     line.ticks.fetch_add(ticks, Ordering::Relaxed);
     line.exits.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What was added since the last time.
+/// Returns the account since the last call, and resets it.
 pub fn take() -> Account {
     let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
     Account {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! From the loader to the Service VM.
+//! Boots the Service VM from the multiboot loader.
 
 use crate::multiboot::{self, Info};
 use crate::phys::{self, FirmwareMemory};
@@ -9,11 +9,11 @@ use alloc::string::String;
 use core::sync::atomic::Ordering;
 use mini_acrn_logic::{acpi, bzimage, npt::PAGE};
 
-/// What the Service VM's kernel has to know; appended to its command line.
-/// Broadcast IPIs would reach the CPUs of User VMs.
+/// Parameters that mini-ACRN appends to the command line of the Service VM's kernel. Broadcast IPIs
+/// would reach the CPUs of User VMs.
 const CMDLINE_EXTRA: &str = "no_ipi_broadcast=1";
 
-/// Where the first CPU arrives.
+/// The entry point of the first CPU.
 #[unsafe(no_mangle)]
 extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     frames::init_heap();
@@ -50,7 +50,7 @@ extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     cpu::halt()
 }
 
-/// Puts the Service VM's kernel where it wants to be; returns its entry point.
+/// Loads the Service VM's kernel at its preferred address and returns its entry point.
 fn load_linux(info: &Info, tables: &handoff::Tables) -> u64 {
     let [kernel, rest @ ..] = info.modules.as_slice() else {
         panic!("no kernel: -initrd KERNEL,INITRAMFS")

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# From where QEMU's multiboot loader (CPU 0) or a SIPI (all others) leaves a CPU to 64-bit Rust.
-# AT&T syntax.
+# Entry points of the CPUs, and their way to 64-bit Rust: CPU 0 comes from QEMU's multiboot loader,
+# all others from a SIPI. AT&T syntax.
 
 .set STACK_SIZE, 0x10000
 .set MAX_CPUS, 16
 
-# Multiboot 1 header: modules page aligned, memory map wanted.
+# Multiboot 1 header: requests page-aligned modules and the memory map.
 .section .multiboot, "a"
 .balign 4
     .long 0x1BADB002
@@ -48,7 +48,7 @@ long_mode:
     xorl %eax, %eax
     movw %ax, %fs
     movw %ax, %gs
-    # Stack by LAPIC id.
+    # The stack is selected by LAPIC id.
     movl $1, %eax
     cpuid
     shrl $24, %ebx
@@ -72,7 +72,7 @@ stop:
     hlt
     jmp stop
 
-# Copied to page 8 of physical memory, where the SIPI sends the other CPUs.
+# Copied to page 8 of physical memory, where the SIPI starts the other CPUs.
 .global trampoline_start
 .global trampoline_end
 .code16
@@ -108,7 +108,7 @@ boot_magic:
 boot_info:
     .long 0
 
-# All of the first 512 GiB, identity mapped by 1 GiB pages.
+# Maps the first 512 GiB one to one by pages of 1 GiB.
 .balign 4096
 boot_pml4:
     .quad boot_pdpt + 3

@@ -1,33 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Physical CPUs: who has which, starting them, waking them.
+//! Physical CPUs: their owners and tasks.
 //!
-//! CPU n is the one with LAPIC id n + 1. The one with LAPIC id 0 boots mini-ACRN and then halts for good, because
-//! QEMU (7.2 at least) can't run guests on its first CPU while others run: loading x87 state on any CPU
-//! clears IGNNE# in the first one's flags, without a lock, and may put back the flags that #VMEXIT or VMRUN changes
-//! at that moment (the global interrupt flag, nested paging).
+//! CPU n is the one with LAPIC id n + 1. The CPU with LAPIC id 0 boots mini-ACRN and then halts for
+//! good, because QEMU (7.2 at least) cannot run guests on its first CPU while others run. When any
+//! CPU loads x87 state, QEMU clears IGNNE# in the flags of its first CPU without a lock. It may
+//! then restore flags that #VMEXIT or VMRUN changes at that moment: the global interrupt flag and
+//! nested paging.
 
 use crate::{lapic, time};
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use x86_64::instructions::{hlt, interrupts};
 
-/// CPUs that mini-ACRN can deal with.
+/// Number of CPUs that mini-ACRN supports.
 pub const MAX: usize = 15;
-/// The one that boots the Service VM, which it never gives up.
+/// The CPU that boots the Service VM. The Service VM never gives it up.
 pub const BOOT: usize = 0;
-/// How long REMOVE_CPU waits.
+/// Time in milliseconds that SERVICE_VM_OFFLINE_CPU waits for the CPU.
 const REMOVE_MS: u64 = 2000;
 
-/// Who has a CPU.
+/// The owner of a CPU.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// It does not exist.
+    /// The machine has no such CPU.
     Absent,
     /// The Service VM.
     Service,
-    /// Nobody: a User VM may have it.
+    /// No VM: a User VM may get it.
     Free,
     /// A User VM.
     User,
@@ -36,9 +37,9 @@ pub enum Owner {
 struct Cpu {
     online: AtomicBool,
     owner: AtomicU8,
-    /// The Service VM gave it up.
+    /// The Service VM has given the CPU up.
     removed: AtomicBool,
-    /// What it is to run: 0 for nothing, otherwise a vCPU as the `vcpu` module numbers them.
+    /// The task of the CPU: 0 for none, otherwise a vCPU as [`crate::vcpu`] encodes it.
     task: AtomicU32,
 }
 
@@ -51,27 +52,27 @@ static CPUS: [Cpu; MAX] = [const {
     }
 }; MAX];
 
-/// Whether CPU `id` belongs to `owner`.
+/// Returns whether CPU `id` belongs to `owner`.
 pub fn is_owned_by(id: usize, owner: Owner) -> bool {
     CPUS.get(id).is_some_and(|c| c.owner.load(Ordering::Acquire) == owner as u8)
 }
 
-/// Whether the machine has no CPU `id`.
+/// Returns whether the machine has no CPU `id`.
 pub fn is_absent(id: usize) -> bool {
     id >= MAX || is_owned_by(id, Owner::Absent)
 }
 
-/// LAPIC id of CPU `id`.
+/// Returns the LAPIC id of CPU `id`.
 pub fn lapic_id(id: usize) -> u8 {
     id as u8 + 1
 }
 
-/// The CPU with that LAPIC id.
+/// Returns the CPU with the LAPIC id `lapic_id`.
 pub fn with_lapic_id(lapic_id: usize) -> Option<usize> {
     lapic_id.checked_sub(1).filter(|id| *id < MAX)
 }
 
-/// Gives CPU `id` to `owner`.
+/// Sets the owner of CPU `id`.
 pub fn set_owner(id: usize, owner: Owner) {
     CPUS[id].owner.store(owner as u8, Ordering::Release);
 }
@@ -83,7 +84,8 @@ fn change_owner(id: usize, from: Owner, to: Owner) -> bool {
     })
 }
 
-/// Gives the CPUs `ids` to a User VM if nobody has them.
+/// Allocates the CPUs `ids` to a User VM. Returns whether all of them were free; if not, it
+/// allocates none.
 pub fn allocate(ids: &[usize]) -> bool {
     let taken = ids.iter().take_while(|id| change_owner(**id, Owner::Free, Owner::User)).count();
     if taken < ids.len() {
@@ -92,35 +94,38 @@ pub fn allocate(ids: &[usize]) -> bool {
     taken == ids.len()
 }
 
-/// Gives CPU `id` to the Service VM if that has it already, or nobody has it and it was not given up.
+/// Claims CPU `id` for the Service VM. Returns whether the Service VM has it now: it had it before,
+/// or the CPU was free and never given up.
 pub fn claim_for_service(id: usize) -> bool {
     !is_removed(id)
         && (is_owned_by(id, Owner::Service) || change_owner(id, Owner::Free, Owner::Service))
 }
 
-/// Whether the Service VM gave CPU `id` up.
+/// Returns whether the Service VM has given CPU `id` up.
 pub fn is_removed(id: usize) -> bool {
     CPUS[id].removed.load(Ordering::Acquire)
 }
 
-/// CPUs free for User VMs, bit n for CPU n.
+/// Returns the CPUs that are free for User VMs, bit n for CPU n.
 pub fn free_mask() -> u32 {
     (0..MAX).filter(|i| is_owned_by(*i, Owner::Free)).fold(0, |m, i| m | 1 << i)
 }
 
-/// Makes CPU `id` look at what there is to do.
+/// Sends CPU `id` an NMI, so that it leaves the guest or its sleep.
 pub fn kick(id: usize) {
     lapic::send_nmi(lapic_id(id));
 }
 
-/// Has CPU `id` run `task`, which is not 0.
+/// Assigns `task`, which is not 0, to CPU `id`.
 pub fn assign_task(id: usize, task: u32) {
     CPUS[id].task.store(task, Ordering::Release);
     kick(id);
 }
 
-/// Takes CPU `id` away from the Service VM for good. Returns when it is parked; at once if it is the caller itself,
-/// and after a while if it does not come: one that waits for this hypercall to end parks itself after that.
+/// Takes CPU `id` from the Service VM for good.
+///
+/// Returns when the CPU is parked, or after [`REMOVE_MS`]: a CPU that waits for this hypercall to
+/// return parks itself later. Returns at once if the CPU is the caller's own.
 pub fn take_from_service(id: usize) {
     CPUS[id].removed.store(true, Ordering::Release);
     if !is_owned_by(id, Owner::Service) {
@@ -133,22 +138,22 @@ pub fn take_from_service(id: usize) {
     }
 }
 
-/// Takes what CPU `id` is to run; 0 for nothing.
+/// Takes the task of CPU `id`, 0 if there is none.
 pub fn take_task(id: usize) -> u32 {
     CPUS[id].task.swap(0, Ordering::AcqRel)
 }
 
-/// Whether CPU `id` was started.
+/// Returns whether CPU `id` was started.
 pub fn is_online(id: usize) -> bool {
     CPUS[id].online.load(Ordering::Acquire)
 }
 
-/// Tells that CPU `id` was started.
+/// Marks CPU `id` as started.
 pub fn set_online(id: usize) {
     CPUS[id].online.store(true, Ordering::Release);
 }
 
-/// Halts the CPU that runs this for good.
+/// Halts the current CPU for good.
 pub fn halt() -> ! {
     loop {
         interrupts::disable();

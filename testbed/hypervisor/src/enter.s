@@ -2,9 +2,10 @@
 #
 # World switch. AT&T syntax.
 #
-# vcpu_enter(vmcb: %rdi, state: %rsi): runs the guest until its next #VMEXIT. `state` is `GuestState`: 16
-# general registers (RAX and RSP live in the VMCB), then the FXSAVE area, then the TSC at the entry and at the
-# exit. Upper halves of YMM registers are not touched by mini-ACRN and need no saving.
+# vcpu_enter(vmcb: %rdi, state: %rsi): runs the guest until its next #VMEXIT. `state` is
+# `GuestState`: 16 general-purpose registers (RAX and RSP are in the VMCB), the FXSAVE area, the TSC
+# at the entry, and the TSC at the exit. mini-ACRN does not change the upper halves of YMM
+# registers, so that they need no saving.
 
 .text
 .global vcpu_enter

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The pages of mini-ACRN that the Service VM sees: what it is started with, its ACPI tables, and the
-//! mailbox by which it starts further CPUs (ACPI 6.5, 5.2.12.19).
+//! The pages of mini-ACRN that the Service VM sees.
+//!
+//! They hold the Service VM's start-up data, its ACPI tables, and the mailbox by which it starts
+//! further CPUs (ACPI 6.5, 5.2.12.19).
 
 use crate::cpu;
 use core::cell::UnsafeCell;
@@ -10,7 +12,7 @@ use mini_acrn_logic::npt::PAGE;
 use spin::Mutex;
 
 const GDT: [u64; 4] = [0, 0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF];
-/// Offset of the parking code in its page, behind the GDT.
+/// Offset of the reset vector's code in its page, behind the GDT.
 const RESET_VECTOR: usize = 0x800;
 /// VMMCALL, then a jump back to it.
 const RESET_CODE: [u8; 5] = [0x0F, 0x01, 0xD9, 0xEB, 0xFB];
@@ -21,12 +23,13 @@ const CODE: usize = 2;
 const PML4: usize = 3;
 const PDPT: usize = 4;
 const ACPI: usize = 5;
-/// The mailbox is the last page, because the Service VM's writes to it are trapped.
+/// The mailbox is the last page, because writes of the Service VM to it exit.
 const MAILBOX: usize = 8;
 
 #[repr(C, align(4096))]
 struct Pages(UnsafeCell<[[u8; PAGE as usize]; PAGES]>);
-// SAFETY: written by `fill` before any guest runs; afterwards only the mailbox changes, through `Mailbox`.
+// SAFETY: `fill` writes the pages before any guest runs. Afterwards only the mailbox changes, by
+// volatile accesses under `MAILBOX_LOCK`.
 unsafe impl Sync for Pages {}
 
 #[unsafe(link_section = ".handoff")]
@@ -36,49 +39,51 @@ fn address(page: usize) -> u64 {
     PAGES_MEMORY.0.get() as u64 + page as u64 * PAGE
 }
 
-/// First page, and bytes that the Service VM may read and write.
+/// Returns the address and the length in bytes of the pages that the Service VM may read and write.
 pub fn writable_pages() -> (u64, u64) {
     (address(0), MAILBOX as u64 * PAGE)
 }
 
-/// Address of the mailbox.
+/// Returns the address of the mailbox.
 pub fn mailbox() -> u64 {
     address(MAILBOX)
 }
 
-/// Address of the zero page.
+/// Returns the address of the zero page.
 pub fn zero_page() -> u64 {
     address(ZERO_PAGE)
 }
 
-/// Root of page tables that map the first 4 GiB one to one.
+/// Returns the root of page tables that map the first 4 GiB one to one.
 pub fn page_tables() -> u64 {
     address(PML4)
 }
 
-/// Address and limit of the GDT.
+/// Returns the address and the limit of the GDT.
 pub fn gdt() -> (u64, u32) {
     (address(CODE), size_of_val(&GDT) as u32 - 1)
 }
 
-/// Where a CPU goes that the Service VM gives up: a VMMCALL.
+/// Returns the reset vector of the mailbox: the Service VM sends a CPU there when it gives the CPU
+/// up. The code is a VMMCALL.
 pub fn reset_vector() -> u64 {
     address(CODE) + RESET_VECTOR as u64
 }
 
-/// ACPI tables as firmware left them.
+/// ACPI tables of the firmware.
 pub struct Tables<'a> {
-    /// Root table.
+    /// The RSDT.
     pub rsdt: &'a [u8],
-    /// CPUs and interrupt controllers.
+    /// The MADT, which lists CPUs and interrupt controllers.
     pub madt: &'a [u8],
-    /// Where the MADT is.
+    /// Address of the MADT.
     pub madt_addr: u64,
 }
 
-/// Fills the pages. `zero_page` gets its page, the address of the command line and that of the RSDP.
+/// Fills the pages. `zero_page` gets the zero page, the address of the command line, and the
+/// address of the RSDP.
 pub fn fill(tables: &Tables, cmdline: &str, zero_page: impl FnOnce(&mut [u8], u32, u64)) {
-    // SAFETY: runs once at boot, before any guest or other CPU uses the pages.
+    // SAFETY: This runs once at boot, before any guest or other CPU uses the pages.
     let pages = unsafe { &mut *PAGES_MEMORY.0.get() };
     pages[CMDLINE][..cmdline.len()].copy_from_slice(cmdline.as_bytes());
     for (i, entry) in GDT.iter().enumerate() {
@@ -90,7 +95,7 @@ pub fn fill(tables: &Tables, cmdline: &str, zero_page: impl FnOnce(&mut [u8], u3
         pages[PDPT][i * 8..i * 8 + 8].copy_from_slice(&(((i as u64) << 30) | 0x83).to_le_bytes());
     }
 
-    // RSDP at 0, RSDT at 64, MADT on the next pages.
+    // RSDP at offset 0, RSDT at offset 64, MADT on the next pages.
     let madt = acpi::patch_madt(
         tables.madt,
         |lapic_id| cpu::with_lapic_id(lapic_id.into()).is_some(),
@@ -107,16 +112,16 @@ pub fn fill(tables: &Tables, cmdline: &str, zero_page: impl FnOnce(&mut [u8], u3
     zero_page(&mut pages[ZERO_PAGE], address(CMDLINE) as u32, address(ACPI));
 }
 
-/// What the Service VM wants of a CPU.
+/// A command of the mailbox.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// Start at that address.
+    /// Start at this address.
     Wake(u64),
-    /// Show that mini-ACRN has the CPU.
+    /// Acknowledge, to show that mini-ACRN controls the CPU.
     Test,
 }
 
-/// Held while a command is put into the mailbox and its CPU kicked, and while one is taken.
+/// Held from the write of a command until its CPU is kicked, and while a CPU takes a command.
 pub static MAILBOX_LOCK: Mutex<()> = Mutex::new(());
 
 const WAKE: u16 = 1;
@@ -126,24 +131,26 @@ fn field<T>(offset: usize) -> *mut T {
     (mailbox() as *mut u8).wrapping_add(offset).cast()
 }
 
-/// Carries out a write of the Service VM to the mailbox; returns the CPU that a command is for, if one is there.
+/// Applies a write of the Service VM to the mailbox. Returns the CPU that the command is for,
+/// `None` if there is no command.
 pub fn mailbox_write(offset: usize, data: &[u8]) -> Option<usize> {
     if offset + data.len() > PAGE as usize {
         return None;
     }
     for (i, b) in data.iter().enumerate() {
-        // SAFETY: inside the mailbox page; CPUs look at it only after the kick that follows.
+        // SAFETY: The byte is inside the mailbox page. CPUs read it only after the kick that
+        // follows.
         unsafe { field::<u8>(offset + i).write_volatile(*b) };
     }
-    // SAFETY: aligned fields of the mailbox.
+    // SAFETY: These are aligned fields of the mailbox.
     let (command, target) =
         unsafe { (field::<u16>(0).read_volatile(), field::<u32>(4).read_volatile()) };
     (command != 0).then(|| cpu::with_lapic_id(target as usize))?
 }
 
-/// Takes the command for CPU `id`, if there is one, and acknowledges it.
+/// Takes and acknowledges the command for CPU `id`, if there is one.
 pub fn mailbox_take(id: usize) -> Option<Command> {
-    // SAFETY: aligned fields of the mailbox.
+    // SAFETY: These are aligned fields of the mailbox.
     let (command, target, vector) = unsafe {
         (
             field::<u16>(0).read_volatile(),
@@ -159,7 +166,7 @@ pub fn mailbox_take(id: usize) -> Option<Command> {
     if cpu::with_lapic_id(target as usize) != Some(id) {
         return None;
     }
-    // SAFETY: an aligned field of the mailbox; zero is the acknowledgement.
+    // SAFETY: This is an aligned field of the mailbox. Zero is the acknowledgement.
     unsafe { field::<u16>(0).write_volatile(0) };
     Some(taken)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Interrupts on their way to User VMs: a vCPU has its CPU's local APIC, so they travel as IPIs.
+//! Interrupts to User VMs. A vCPU uses the local APIC of its CPU, so that mini-ACRN sends them as
+//! IPIs.
 
 use crate::vcpu::BlockedOn;
 use crate::vm::Vm;
@@ -9,7 +10,7 @@ use core::sync::atomic::Ordering;
 use mini_acrn_channel::{kind, vm_state};
 use mini_acrn_logic::apic::{Address, Message, Targets};
 
-/// The addresses of the VM's vCPUs.
+/// Returns the APIC addresses of the VM's vCPUs, and their number.
 pub fn addresses(vm: &Vm) -> ([Address; crate::vm::MAX_VCPUS], usize) {
     let mut table = [Address::default(); crate::vm::MAX_VCPUS];
     let (vcpus, logical) = (vm.vcpus(), vm.logical.lock());
@@ -19,12 +20,13 @@ pub fn addresses(vm: &Vm) -> ([Address; crate::vm::MAX_VCPUS], usize) {
     (table, vcpus.len())
 }
 
-/// Sends `vector` to the vCPUs in `targets` that run, and to those that halt in a paused VM: it wakes them.
+/// Sends `vector` to the vCPUs in `targets` that run. In a paused VM this wakes those that are
+/// halted.
 pub fn send(vm: &Vm, targets: Targets, vector: u8) {
     for (id, vcpu) in vm.vcpus().iter().enumerate() {
         if targets & 1 << id != 0 && vcpu.is_running() {
             lapic::send(vcpu.apic_id(), vector);
-            // Not while PAUSE_VM is under way: it would wait for ever.
+            // Not while PAUSE_VM is in progress, because it would then wait for ever.
             if vm.is(vm_state::PAUSED) {
                 vcpu.wake(BlockedOn::Interrupt);
             }
@@ -32,7 +34,7 @@ pub fn send(vm: &Vm, targets: Targets, vector: u8) {
     }
 }
 
-/// Delivers a message from outside, with a record of it.
+/// Delivers a message of the Service VM or the I/O APIC and records it in the trace.
 pub fn deliver(vm: &Vm, message: Message) {
     if !message.is_interrupt() {
         return;

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# Interrupts that reach mini-ACRN itself. All its Rust code runs with GIF = 0 and IF = 0, so that an NMI
-# comes in wait_for_kick or take_nmi only, and an interrupt in drain_interrupts only. AT&T syntax.
+# Interrupts that mini-ACRN itself takes. All its Rust code runs with GIF = 0 and IF = 0. Therefore
+# an NMI is taken in wait_for_kick and take_nmi only, and an interrupt in drain_interrupts only.
+# AT&T syntax.
 
 .text
-# Sleeps until an NMI. One that came earlier is taken at STGI, and then HLT is skipped.
+# Sleeps until an NMI. An NMI that is pending is taken at STGI, and its handler skips HLT.
 .global wait_for_kick
 wait_for_kick:
     stgi
@@ -13,7 +14,7 @@ halt_here:
     clgi
     ret
 
-# Takes an NMI that is pending.
+# Takes a pending NMI.
 .global take_nmi
 take_nmi:
     stgi
@@ -21,7 +22,7 @@ take_nmi:
     clgi
     ret
 
-# Takes the interrupts that are pending.
+# Takes the pending interrupts.
 .global drain_interrupts
 drain_interrupts:
     stgi
@@ -41,7 +42,7 @@ nmi_entry:
 1:  popq %rax
     iretq
 
-# An interrupt meant for a guest that is gone: acknowledged and forgotten.
+# An interrupt for a guest that no longer runs: it is acknowledged and ignored.
 interrupt_entry:
     pushq %rax
     movl $0xFEE000B0, %eax
@@ -69,7 +70,7 @@ exception_entry:
     call exception_panic
     ud2
 
-# Builds the IDT, 16 bytes a gate, from the addresses here.
+# The IDT, 16 bytes per gate, is built from these addresses.
 .section .rodata
 .balign 8
 .global gate_targets

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! I/O requests: mini-ACRN's side of the shared page (`struct acrn_io_request`, one slot a vCPU).
+//! I/O requests: the hypervisor's side of the request page.
 
 use crate::request_page::{Request, Slot};
 use crate::vcpu::Vcpu;
@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use mini_acrn_channel::{ANY_VM, kind};
 
 const DEFAULT_VECTOR: u8 = 0xF3;
-/// CPU that gets all upcalls.
+/// The CPU that gets all upcalls.
 const UPCALL_CPU: usize = 0;
 
 static VECTOR: AtomicU8 = AtomicU8::new(DEFAULT_VECTOR);
@@ -25,20 +25,20 @@ pub fn set_vector(vector: u8) {
     VECTOR.store(vector, Ordering::Relaxed);
 }
 
-/// Tells the Service VM to look at its request pages.
+/// Fires the upcall, which makes the driver check its request pages.
 pub fn upcall() {
     trace::push(kind::UPCALL, ANY_VM, &[], |_| {});
     lapic::send(cpu::lapic_id(UPCALL_CPU), VECTOR.load(Ordering::Relaxed));
 }
 
-/// What came of it.
+/// The outcome of an I/O request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Completion {
-    /// Carried out; the value of a read.
+    /// The request is complete. Holds the value of a read.
     Done(u64),
-    /// The vCPU is to stop.
+    /// The vCPU was told to stop.
     Stopped,
-    /// The slot is not FREE, or there is no page.
+    /// The slot is not FREE, or no request page is set.
     Refused,
 }
 
@@ -46,7 +46,7 @@ fn record(what: u16, vm: &Vm, index: usize, bytes: &[u8]) {
     trace::push(what, vm.id, bytes, |r| r.p1 = index as u64);
 }
 
-/// Makes a slot PENDING, with a record of it.
+/// Makes a slot PENDING and records it in the trace.
 pub fn publish(vm: &Vm, index: usize, slot: &Slot) {
     let mut bytes = slot.bytes();
     let at = offset_of!(acrn_io_request, processed);
@@ -55,7 +55,8 @@ pub fn publish(vm: &Vm, index: usize, slot: &Slot) {
     slot.set_state(ACRN_IOREQ_STATE_PENDING);
 }
 
-/// Makes a COMPLETE slot FREE, with a record of it. Any other state is recorded as wedged and stays.
+/// Makes a COMPLETE slot FREE and records it in the trace. A slot in any other state keeps it, and
+/// is recorded as wedged. Returns whether the slot was COMPLETE.
 pub fn consume(vm: &Vm, index: usize, slot: &Slot) -> bool {
     let complete = slot.state() == ACRN_IOREQ_STATE_COMPLETE;
     let what = if complete { kind::REQUEST_CONSUMED } else { kind::REQUEST_WEDGED };
@@ -66,7 +67,7 @@ pub fn consume(vm: &Vm, index: usize, slot: &Slot) -> bool {
     complete
 }
 
-/// Carries `request` to the Service VM and waits for the answer.
+/// Issues `request` and waits for its completion.
 pub fn issue(vm: &Vm, vcpu: &Vcpu, index: usize, request: &Request) -> Completion {
     let Some(slot) = vm.slot(index) else { return Completion::Refused };
     if slot.state() != ACRN_IOREQ_STATE_FREE {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The local APIC of the CPU that runs this, in xAPIC mode (AMD APM vol. 2, chapter 16).
+//! The local APIC of the current CPU, in xAPIC mode (AMD APM vol. 2, chapter 16).
 
 use core::hint::spin_loop;
 
-/// Physical address of its page.
+/// Physical address of the registers.
 pub const BASE: u64 = 0xFEE0_0000;
 /// ID register.
 const ID: u64 = 0x20;
@@ -22,13 +22,13 @@ const IRR: u64 = 0x200;
 const ICR: u64 = 0x300;
 /// Interrupt command, high half.
 const ICR_HIGH: u64 = 0x310;
-/// Timer entry of the local vector table; LINT0, LINT1 and error follow 0x30 to 0x50 above.
+/// Timer entry of the local vector table. LINT0, LINT1 and error follow at offsets 0x30 to 0x50.
 const LVT_TIMER: u64 = 0x320;
-/// Timer's initial count.
+/// Initial count of the timer.
 const TIMER_COUNT: u64 = 0x380;
-/// Timer's current count.
+/// Current count of the timer.
 const TIMER_CURRENT: u64 = 0x390;
-/// Timer's divider.
+/// Divider of the timer.
 const TIMER_DIVIDE: u64 = 0x3E0;
 /// Divide by one.
 const DIVIDE_BY_1: u32 = 0xB;
@@ -38,43 +38,46 @@ const ICR_ASSERT: u32 = 1 << 14;
 /// Reads the register at `offset`.
 pub fn read(offset: u64) -> u32 {
     debug_assert!(offset < 4096);
-    // SAFETY: every CPU has its local APIC's page here, identity mapped; reads have no side effect on memory.
+    // SAFETY: The local APIC of every CPU is mapped here one to one. Reads have no side effect on
+    // memory.
     unsafe { ((BASE + offset) as *const u32).read_volatile() }
 }
 
 /// Writes the register at `offset`.
 pub fn write(offset: u64, value: u32) {
     debug_assert!(offset < 4096);
-    // SAFETY: as for `read`; what a write starts is an interrupt at most, and those that reach mini-ACRN
-    // are all handled.
+    // SAFETY: As for `read`. A write can at most raise an interrupt, and mini-ACRN handles every
+    // interrupt that it can receive.
     unsafe { ((BASE + offset) as *mut u32).write_volatile(value) }
 }
 
-/// Has the CPU look again for interrupts that are pending. To be called after each #VMEXIT: QEMU's (7.2 at least)
-/// changes the CPU's request flags there without a lock, and loses what another thread sets at that moment. The
-/// interrupt is in IRR then, but nobody delivers it.
+/// Makes the CPU check again for pending interrupts. Must be called after each #VMEXIT.
+///
+/// At a #VMEXIT, QEMU (7.2 at least) changes the CPU's request flags without a lock, and loses a
+/// flag that another thread sets at that moment. The interrupt is then in IRR, but is never
+/// delivered.
 pub fn reevaluate_interrupts() {
     write(TPR, read(TPR));
 }
 
-/// LAPIC id of this CPU.
+/// Returns the LAPIC id of the current CPU.
 pub fn id() -> u8 {
     (read(ID) >> 24) as u8
 }
 
-/// Has the timer count down from `count`, undivided; 0 stops it.
+/// Starts the timer with `count` and the divider 1. A count of 0 stops it.
 pub fn start_timer(count: u32) {
     write(TIMER_DIVIDE, DIVIDE_BY_1);
     write(TIMER_COUNT, count);
 }
 
-/// What the timer has still to count.
+/// Returns the current count of the timer.
 pub fn timer_count() -> u32 {
     read(TIMER_CURRENT)
 }
 
 fn command(dest: u8, low: u32) {
-    // The Service VM's own half-written command survives.
+    // Preserve a command that the Service VM has half written.
     let high = read(ICR_HIGH);
     write(ICR_HIGH, u32::from(dest) << 24);
     write(ICR, low);
@@ -84,27 +87,27 @@ fn command(dest: u8, low: u32) {
     write(ICR_HIGH, high);
 }
 
-/// Sends a fixed interrupt to the CPU `dest`.
+/// Sends the fixed interrupt `vector` to the CPU with the LAPIC id `dest`.
 pub fn send(dest: u8, vector: u8) {
     command(dest, ICR_ASSERT | u32::from(vector));
 }
 
-/// Sends an NMI to the CPU `dest`.
+/// Sends an NMI to the CPU with the LAPIC id `dest`.
 pub fn send_nmi(dest: u8) {
     command(dest, ICR_ASSERT | 4 << 8);
 }
 
-/// Sends INIT to the CPU `dest`.
+/// Sends INIT to the CPU with the LAPIC id `dest`.
 pub fn send_init(dest: u8) {
     command(dest, ICR_ASSERT | 5 << 8);
 }
 
-/// Sends SIPI to the CPU `dest`, to start at page `page`.
+/// Sends a SIPI to the CPU with the LAPIC id `dest`, to start at `page`.
 pub fn send_sipi(dest: u8, page: u8) {
     command(dest, ICR_ASSERT | 6 << 8 | u32::from(page));
 }
 
-// SAFETY: defined in interrupt.s, with this signature.
+// SAFETY: `interrupt.s` defines the function with this signature.
 unsafe extern "C" {
     fn drain_interrupts();
 }
@@ -113,7 +116,7 @@ fn any(first: u64) -> bool {
     (0..8).any(|i| read(first + i * 0x10) != 0)
 }
 
-/// The interrupt that is being served: the highest in service.
+/// Returns the interrupt that is being serviced, which is the highest one in service.
 pub fn in_service() -> Option<u8> {
     (0..8u8).rev().find_map(|i| {
         let bits = read(ISR + u64::from(i) * 0x10);
@@ -121,7 +124,8 @@ pub fn in_service() -> Option<u8> {
     })
 }
 
-/// Brings the local APIC to where INIT leaves it: nothing in service or pending, all sources masked.
+/// Brings the local APIC to the state after INIT: no interrupt in service or pending, all sources
+/// masked.
 pub fn quiesce() {
     for entry in [LVT_TIMER, 0x330, 0x340, 0x350, 0x360, 0x370] {
         write(entry, LVT_MASKED);
@@ -129,7 +133,8 @@ pub fn quiesce() {
     write(TIMER_COUNT, 0);
     write(SVR, 0x1FF);
     write(TPR, 0);
-    // 240 vectors can be in service and as many pending; more rounds than that mean something refills them.
+    // At most 240 vectors are in service and as many pending. If more rounds are needed, a source
+    // keeps raising interrupts.
     for _ in 0..512 {
         while any(ISR) {
             write(EOI, 0);
@@ -137,8 +142,8 @@ pub fn quiesce() {
         if !any(IRR) {
             break;
         }
-        // SAFETY: opens a window in which interrupts are taken by `interrupt_entry`, which acknowledges them
-        // and changes nothing else.
+        // SAFETY: `interrupt_entry` takes the interrupts of this window. It acknowledges them and
+        // changes nothing else.
         unsafe { drain_interrupts() };
     }
     write(SVR, 0xFF);

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! mini-ACRN: a bare-metal hypervisor with ACRN's guest ABI, for AMD SVM with nested paging as QEMU's TCG
-//! emulates it. It runs Linux as the Service VM on CPU 0 and those that Linux starts, with all devices passed through,
-//! and User VMs on the other CPUs, one CPU a vCPU.
+//! mini-ACRN: a bare-metal hypervisor with ACRN's guest ABI.
 //!
-//! All Rust code runs with interrupts and the global interrupt flag off; a CPU that waits sleeps until
-//! another one sends it an NMI. So no lock is ever taken in an interrupt.
+//! It needs AMD SVM with nested paging, which QEMU's TCG emulates. It runs Linux as the Service VM,
+//! with all devices passed through, on CPU 0 and on the CPUs that Linux starts. It runs User VMs on
+//! the other CPUs, one vCPU per CPU.
+//!
+//! All Rust code runs with interrupts disabled and the global interrupt flag (GIF) clear. A CPU
+//! that waits sleeps until another CPU sends it an NMI. Therefore no interrupt handler ever takes a
+//! lock.
 #![no_std]
 #![no_main]
 

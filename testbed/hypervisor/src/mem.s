@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #
-# The memory functions that the compiler calls, which a C library would have. AT&T syntax.
+# The memory functions that the compiler calls and a C library would provide. AT&T syntax.
 
 .text
 # memcpy(to: %rdi, from: %rsi, bytes: %rdx)
@@ -15,7 +15,8 @@ memcpy:
     rep movsb
     ret
 
-# memmove(to: %rdi, from: %rsi, bytes: %rdx): backwards if the target overlaps the source from behind.
+# memmove(to: %rdi, from: %rsi, bytes: %rdx): copies backwards if the target overlaps the end of the
+# source.
 .global memmove
 memmove:
     movq %rdi, %rax

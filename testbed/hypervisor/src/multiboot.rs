@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What a multiboot 1 loader hands over (Multiboot Specification 0.6.96, 3.3).
+//! The information of a multiboot 1 loader (Multiboot Specification 0.6.96, 3.3).
 
 use crate::phys::FirmwareMemory;
 use alloc::vec::Vec;
 use mini_acrn_logic::acpi::PhysRead;
 use mini_acrn_logic::e820::Entry;
 
-/// In EAX at entry.
+/// Value of EAX at entry.
 pub const MAGIC: u32 = 0x2BAD_B002;
 
-/// A file that the loader put into memory.
+/// A file that the loader has loaded.
 pub struct Module {
-    /// Address.
+    /// Address of the file.
     pub start: u32,
-    /// Its bytes.
+    /// Contents of the file.
     pub bytes: &'static [u8],
-    /// Its string without the first word, which is the file's name.
+    /// The string of the module without its first word, the name of the file.
     pub args: &'static str,
 }
 
-/// Everything of interest.
+/// The information that mini-ACRN uses.
 pub struct Info {
-    /// Firmware's memory map.
+    /// The memory map of the firmware.
     pub map: Vec<Entry>,
-    /// The files, in order.
+    /// The loaded files, in order.
     pub modules: Vec<Module>,
 }
 
@@ -46,10 +46,10 @@ fn string(addr: u32) -> Option<&'static str> {
     core::str::from_utf8(&text[..end]).ok()
 }
 
-/// Reads the structure at `addr`.
+/// Parses the structure at `addr`.
 pub fn parse(addr: u32) -> Option<Info> {
     let info = bytes(addr, 52)?;
-    // Bits 3 and 6: modules and memory map are there.
+    // Bits 3 and 6: modules and memory map are valid.
     if u32_at(info, 0)? & 0x48 != 0x48 {
         return None;
     }

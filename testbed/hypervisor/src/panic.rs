@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The end: says why and switches the machine off.
+//! Panics: mini-ACRN logs the reason and powers the machine off.
 
 use crate::{console, cpu, lapic};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use x86_64::instructions::port::Port;
 
-/// PM1a control register, from the FADT; where QEMU's PIIX4 has it until then.
+/// Port of the PM1a control register, from the FADT. The initial value is that of QEMU's PIIX4.
 pub static PM1A_CONTROL: AtomicU16 = AtomicU16::new(0x604);
 
 #[panic_handler]
@@ -24,9 +24,10 @@ fn panic(info: &PanicInfo) -> ! {
     power_off()
 }
 
-/// Switches the machine off by ACPI: SLP_EN with sleep type 0, which is S5 on PIIX4.
+/// Powers the machine off by ACPI: SLP_EN with sleep type 0, which is S5 on PIIX4.
 pub fn power_off() -> ! {
-    // SAFETY: the PM1a control register; this write ends QEMU, nothing runs after it.
+    // SAFETY: This is the PM1a control register. The write ends QEMU, so that no code runs after
+    // it.
     unsafe { Port::<u16>::new(PM1A_CONTROL.load(Ordering::Relaxed)).write(1 << 13) };
     cpu::halt()
 }
@@ -41,7 +42,7 @@ struct ExceptionFrame {
     rsp: u64,
 }
 
-/// Called by `interrupt.s` for every exception in mini-ACRN itself.
+/// Panics because of an exception in mini-ACRN itself. `interrupt.s` calls this.
 #[unsafe(no_mangle)]
 extern "C" fn exception_panic(frame: &ExceptionFrame) -> ! {
     let cr2 = x86_64::registers::control::Cr2::read_raw();
@@ -51,6 +52,6 @@ extern "C" fn exception_panic(frame: &ExceptionFrame) -> ! {
     );
 }
 
-/// The prebuilt core refers to it; with `panic=abort` nothing calls it.
+/// The prebuilt `core` refers to this symbol. With `panic=abort` it is never called.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}

@@ -11,74 +11,74 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering};
 use zerocopy::IntoBytes;
 
-/// Slots of a page.
+/// Number of slots of a page.
 pub const SLOTS: usize = 16;
-/// Bytes of a slot.
+/// Size of a slot in bytes.
 pub const SLOT_SIZE: usize = size_of::<acrn_io_request>();
 
-/// What a vCPU asks for.
+/// An I/O request.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// `ACRN_IOREQ_TYPE_*`.
     pub kind: u32,
-    /// Write, not read.
+    /// The access is a write.
     pub write: bool,
     /// Port or address.
     pub address: u64,
-    /// Bytes.
+    /// Width of the access in bytes.
     pub size: usize,
     /// Value of a write.
     pub value: u64,
 }
 
-/// One slot of a VM's page. The other side may write all of it at any time.
+/// A slot of a request page. The Service VM may write to all of it at any time.
 pub struct Slot {
     base: u64,
 }
 
 impl Slot {
-    /// The slot of vCPU `index` in `page`, unless that is 0.
+    /// Returns the slot of vCPU `index` in `page`, `None` if `page` is 0.
     pub fn in_page(page: u64, index: usize) -> Option<Self> {
-        // SET_IOREQ_BUFFER checked that the page is the Service VM's RAM.
+        // SET_IOREQ_BUFFER has checked that the page is RAM of the Service VM.
         (page != 0 && index < SLOTS).then_some(Self { base: page + (index * SLOT_SIZE) as u64 })
     }
 
     fn word(&self, offset: usize) -> &AtomicU32 {
-        // SAFETY: an aligned word inside a page that SET_IOREQ_BUFFER found to be the Service VM's RAM, which
-        // is always mapped; shared memory is accessed atomically.
+        // SAFETY: The word is aligned and inside a page that SET_IOREQ_BUFFER found to be RAM of
+        // the Service VM, which is always mapped. All accesses to the shared memory are atomic.
         unsafe { &*((self.base + offset as u64) as *const AtomicU32) }
     }
 
-    /// `processed`.
+    /// Returns `processed`.
     pub fn state(&self) -> u32 {
         self.word(offset_of!(acrn_io_request, processed)).load(Ordering::Acquire)
     }
 
-    /// Sets `processed`, after everything else that was written.
+    /// Sets `processed`, after all earlier writes to the slot.
     pub fn set_state(&self, state: u32) {
         self.word(offset_of!(acrn_io_request, processed)).store(state, Ordering::Release);
     }
 
-    /// Turns `completion_polling` round.
+    /// Toggles `completion_polling`.
     pub fn toggle_polling(&self) {
         let word = self.word(offset_of!(acrn_io_request, completion_polling));
         word.store(u32::from(word.load(Ordering::Relaxed) == 0), Ordering::Release);
     }
 
-    /// All bytes.
+    /// Returns all bytes of the slot.
     pub fn bytes(&self) -> [u8; SLOT_SIZE] {
         let mut out = [0; SLOT_SIZE];
         phys::read_bytes(self.base, &mut out).expect("checked by SET_IOREQ_BUFFER");
         out
     }
 
-    /// Overwrites bytes from `offset` on.
+    /// Overwrites the slot from `offset` on.
     pub fn write(&self, offset: usize, data: &[u8]) {
         assert!(offset + data.len() <= SLOT_SIZE);
         phys::write_bytes(self.base + offset as u64, data).expect("checked by SET_IOREQ_BUFFER");
     }
 
-    /// Writes `request`.
+    /// Writes `request` into the slot.
     pub fn fill(&self, request: &Request, polling: bool) {
         let direction = u32::from(request.write);
         let (address, size) = (request.address, request.size as u64);
@@ -92,14 +92,14 @@ impl Slot {
                 acrn_mmio_request { direction, reserved: 0, address, size, value }.as_bytes(),
             );
         } else {
-            // Field by field: the structure ends in padding.
+            // Written field by field, because the structure ends in padding.
             self.write(at, [direction, 0].as_bytes());
             self.write(at + offset_of!(acrn_pio_request, address), [address, size].as_bytes());
             self.write(at + offset_of!(acrn_pio_request, value), (request.value as u32).as_bytes());
         }
     }
 
-    /// Value of a completed read of `kind`.
+    /// Returns the value of a completed read of type `kind`.
     pub fn value(&self, kind: u32) -> u64 {
         let at = offset_of!(acrn_io_request, reqs);
         if kind == ACRN_IOREQ_TYPE_MMIO {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Rules of ACRN that the Service VM broke: ACRN would halt the machine or run on freed memory. mini-ACRN
-//! records it, and goes on.
+//! Rules of ACRN that the Service VM has broken.
+//!
+//! Where ACRN would halt the machine or use freed memory, mini-ACRN records a broken rule and
+//! continues.
 
 use crate::{log, trace};
 use acrn_hypercall_abi::Hypercall;
@@ -10,12 +12,12 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use mini_acrn_channel::kind;
 
-/// Broken rules that no test had announced.
+/// Number of broken rules that no test had announced.
 static BROKEN: AtomicU64 = AtomicU64::new(0);
-/// Broken rules that are announced and did not come yet.
+/// Number of broken rules that were announced and have not happened yet.
 static EXPECTED: AtomicU32 = AtomicU32::new(0);
 
-/// Records that `hypercall` broke a rule. Called with `SERIAL` locked.
+/// Records that `hypercall` has broken a rule. The caller holds `SERIAL`.
 pub fn broken(vmid: u16, hypercall: Hypercall, rule: fmt::Arguments) {
     let announced =
         EXPECTED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
@@ -33,7 +35,7 @@ pub fn broken(vmid: u16, hypercall: Hypercall, rule: fmt::Arguments) {
     });
 }
 
-/// Announces one more, or forgets those announced that did not come.
+/// Announces one more broken rule, or cancels all announced ones that have not happened.
 pub fn expect(one_more: bool) {
     if one_more {
         EXPECTED.fetch_add(1, Ordering::AcqRel);
@@ -42,12 +44,12 @@ pub fn expect(one_more: bool) {
     }
 }
 
-/// How many were broken that nobody had announced.
+/// Returns the number of broken rules that no test had announced.
 pub fn count() -> u64 {
     BROKEN.load(Ordering::Acquire)
 }
 
-/// How many are announced and did not come yet.
+/// Returns the number of broken rules that are announced and have not happened yet.
 pub fn expected() -> u32 {
     EXPECTED.load(Ordering::Acquire)
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A request that is taken at the very instant at which the Service VM makes it COMPLETE, as a hypervisor that polls
-//! may: before the next instruction of the CPU that did it.
+//! A trap for the moment at which the Service VM completes a request.
 //!
-//! The request page is read-only for the Service VM meanwhile. Each instruction that writes to it is executed alone.
+//! mini-ACRN consumes the request before the CPU that has made it COMPLETE executes its next
+//! instruction. A hypervisor that polls may do the same. While the trap is set, the request page is
+//! read-only for the Service VM, and each instruction that writes to it is single-stepped.
 
 use crate::ioreq;
 use crate::service::memory;
@@ -15,7 +16,7 @@ use mini_acrn_logic::vmcb::DB;
 use spin::Mutex;
 
 const RFLAGS_TF: u64 = 1 << 8;
-/// A single step, in DR6.
+/// Bit of DR6 for a single step.
 const DR6_BS: u64 = 1 << 14;
 
 struct Trap {
@@ -25,10 +26,11 @@ struct Trap {
 }
 
 static TRAP: Mutex<Option<Trap>> = Mutex::new(None);
-/// The page of the last trap: a CPU that enters the guest later than others may still have it read-only.
+/// The page of the last trap. A CPU that enters the guest later than others may still have it
+/// read-only.
 static LAST: Mutex<Option<u64>> = Mutex::new(None);
 
-/// Takes the next request in slot `index` of `vm` at once. False if that has no page.
+/// Sets the trap for slot `index` of `vm`. Returns false if the VM has no request page.
 pub fn set(vm: &'static Vm, index: usize) -> bool {
     let page = vm.request_page.load(Ordering::Acquire);
     if vm.slot(index).is_none() || !memory::protect(page, true) {
@@ -39,15 +41,15 @@ pub fn set(vm: &'static Vm, index: usize) -> bool {
     true
 }
 
-/// No request is taken at once any more.
+/// Removes the trap.
 pub fn clear() {
     if let Some(trap) = TRAP.lock().take() {
         memory::protect(trap.page, false);
     }
 }
 
-/// A CPU of the Service VM writes to `page`. Returns whether that is the page of a trap: then it executes the one
-/// instruction.
+/// Handles a write of the Service VM to `page`. Returns whether the page is that of a trap. In this
+/// case the CPU executes the one instruction.
 pub fn begin_step(cx: &mut Context, page: u64) -> bool {
     let trap = TRAP.lock();
     if trap.as_ref().is_some_and(|trap| trap.page == page) {
@@ -59,7 +61,7 @@ pub fn begin_step(cx: &mut Context, page: u64) -> bool {
     *LAST.lock() == Some(page)
 }
 
-/// It has executed it.
+/// Handles the end of the single step.
 pub fn end_step(cx: &mut Context) {
     cx.vmcb.control.intercept_exceptions &= !(1 << DB);
     cx.vmcb.save.rflags &= !RFLAGS_TF;
@@ -70,14 +72,14 @@ pub fn end_step(cx: &mut Context) {
         memory::protect(page, true);
         return;
     };
-    // It is free for a request that is completed in the other way.
+    // The slot is now free for a request that is completed in the other way.
     ioreq::consume(vm, index, &slot);
     slot.toggle_polling();
     vm.raised.fetch_and(!(1 << index), Ordering::AcqRel);
     *trap = None;
 }
 
-/// The slot that `word` names: vmid in the low 16 bits, vCPU above.
+/// Sets the trap for the slot of `word`: the VM id in bits 15:0, the vCPU above.
 pub fn set_by_word(word: u64) -> bool {
     vm::get(word & 0xFFFF).is_ok_and(|vm| set(vm, (word >> 16) as usize))
 }

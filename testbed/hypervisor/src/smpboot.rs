@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Start-up of CPUs, and what each of them runs.
+//! Start-up of CPUs, and the loop in which each CPU waits for a task.
 
 use crate::cpu::{self, Owner};
 use crate::{lapic, log, phys, service, svm, time, vcpu};
 use core::hint::spin_loop;
 use mini_acrn_logic::npt::PAGE;
 
-/// Page of low memory where CPUs start.
+/// Page of low memory that holds the trampoline.
 const TRAMPOLINE_PAGE: u8 = 8;
 
-// SAFETY: symbols of `boot.s`.
+// SAFETY: These are symbols of `boot.s`.
 unsafe extern "C" {
     static trampoline_start: u8;
     static trampoline_end: u8;
 }
 
-/// Starts all CPUs of which the LAPIC ids are in `lapic_ids`, except the one that runs this.
+/// Starts the CPUs with the LAPIC ids `lapic_ids`, except the current CPU.
 pub fn start_others(lapic_ids: &[u8]) {
     let (start, end) = (&raw const trampoline_start, &raw const trampoline_end);
-    // SAFETY: both symbols delimit the trampoline in `boot.s`.
+    // SAFETY: Both symbols delimit the trampoline in `boot.s`.
     let code = unsafe { core::slice::from_raw_parts(start, end as usize - start as usize) };
     phys::write_bytes(u64::from(TRAMPOLINE_PAGE) * PAGE, code).expect("low memory is RAM");
     for id in lapic_ids.iter().filter_map(|lapic_id| cpu::with_lapic_id((*lapic_id).into())) {
         lapic::send_init(cpu::lapic_id(id));
         time::delay_us(1000);
         lapic::send_sipi(cpu::lapic_id(id), TRAMPOLINE_PAGE);
-        // Seconds, because on a busy machine the thread that runs this CPU may have to wait.
+        // The limit is 10 seconds: on a busy machine, QEMU's thread for this CPU may have to wait.
         let end = time::now() + 10_000 * u64::from(time::tsc_khz());
         while !cpu::is_online(id) {
             if time::now() > end {
@@ -38,7 +38,7 @@ pub fn start_others(lapic_ids: &[u8]) {
     }
 }
 
-/// Where all CPUs but the first arrive.
+/// The entry point of all CPUs but the first.
 #[unsafe(no_mangle)]
 extern "C" fn ap_main(lapic_id: u32) -> ! {
     let n = cpu::with_lapic_id(lapic_id as usize).expect("only these are started");
@@ -56,7 +56,7 @@ extern "C" fn ap_main(lapic_id: u32) -> ! {
     }
 }
 
-/// Runs what is assigned to CPU `id` until that is the Service VM's.
+/// Runs the tasks of CPU `id` until the CPU belongs to the Service VM.
 fn idle(id: usize) {
     loop {
         match cpu::take_task(id) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! SVM on one CPU: switching it on, and a vCPU's context with its way into the guest and back.
+//! SVM on one CPU: enabling it, the context of a vCPU, and the world switch.
 
 use core::cell::UnsafeCell;
 use mini_acrn_logic::regs::{Gprs, RAX, RSP};
@@ -15,7 +15,7 @@ const VM_HSAVE_PA: u32 = 0xC001_0117;
 
 #[repr(C, align(4096))]
 struct HostSave(UnsafeCell<[[u8; 4096]; cpu::MAX]>);
-// SAFETY: only the hardware reads and writes it, each CPU its own page.
+// SAFETY: Only the hardware reads and writes the memory, each CPU its own page.
 unsafe impl Sync for HostSave {}
 static HOST_SAVE: HostSave = HostSave(UnsafeCell::new([[0; 4096]; cpu::MAX]));
 
@@ -25,11 +25,12 @@ unsafe extern "C" {
     fn take_nmi();
 }
 
-/// Enables SVM and no-execute on CPU `id`, and closes the global interrupt flag for good.
+/// Enables SVM and no-execute pages on CPU `id`, and clears the global interrupt flag for good.
 pub fn enable(id: usize) {
     let page = HOST_SAVE.0.get() as u64 + id as u64 * 4096;
-    // SAFETY: EFER keeps what it has; SVME and NXE change nothing for code that runs now. The host save area
-    // is a page of this CPU's own. CLGI needs SVME, which is set by then; with GIF = 0 no interrupt comes.
+    // SAFETY: EFER keeps its other bits. SVME and NXE do not affect the code that runs now. The
+    // host save area is a page of this CPU alone. CLGI needs SVME, which is set by then. With GIF =
+    // 0 no interrupt is taken.
     unsafe {
         Efer::update(|f| {
             *f |= EferFlags::SECURE_VIRTUAL_MACHINE_ENABLE | EferFlags::NO_EXECUTE_ENABLE
@@ -43,10 +44,10 @@ fn has_xsave() -> bool {
     core::arch::x86_64::__cpuid(1).ecx & 1 << 26 != 0
 }
 
-/// Sets XCR0 as after reset: a guest on this CPU may have changed it.
+/// Sets XCR0 to its reset value, because a guest on this CPU may have changed it.
 pub fn reset_extended_state() {
     if has_xsave() {
-        // SAFETY: the CPU has XSAVE, hence CR4.OSXSAVE; mini-ACRN itself uses FXSAVE only.
+        // SAFETY: The CPU has XSAVE, and therefore CR4.OSXSAVE. mini-ACRN itself uses FXSAVE only.
         unsafe {
             Cr4::update(|f| *f |= Cr4Flags::OSXSAVE);
             XCr0::write(XCr0Flags::X87);
@@ -56,48 +57,48 @@ pub fn reset_extended_state() {
 
 /// Sleeps until another CPU sends an NMI.
 pub fn sleep() {
-    // SAFETY: opens the global interrupt flag round a HLT with interrupts off: only an NMI comes, whose
-    // handler touches nothing but its return address.
+    // SAFETY: The code sets the global interrupt flag around a HLT with interrupts disabled.
+    // Therefore only an NMI is taken, whose handler changes only its return address.
     unsafe { wait_for_kick() };
 }
 
-/// Takes the NMI that made a guest stop.
+/// Takes the NMI that caused an exit.
 pub fn acknowledge_nmi() {
-    // SAFETY: as for `sleep`.
+    // SAFETY: As for `sleep`.
     unsafe { take_nmi() };
 }
 
-/// What VMRUN does not switch.
+/// Guest state that VMRUN does not switch.
 #[repr(C, align(16))]
 pub struct GuestState {
     gprs: Gprs,
     fx: [u8; 512],
     /// TSC at the last entry.
     entered: u64,
-    /// TSC at the last exit; 0 if there was none since the vCPU was loaded.
+    /// TSC at the last exit, 0 if there was none since [`Context::load`].
     left: u64,
 }
 
-/// A vCPU's registers, in and out of the VMCB.
+/// The registers of a vCPU, inside and outside of the VMCB.
 #[repr(C, align(4096))]
 pub struct Context {
-    /// The control block.
+    /// The VMCB.
     pub vmcb: Vmcb,
     state: GuestState,
-    /// Where the time until the next entry goes in the account.
+    /// The line of the account for the time until the next entry.
     account_line: u8,
-    /// The same of an exit of which nothing is said.
+    /// The line of the account for an exit that sets no other.
     default_line: u8,
 }
 
 impl Context {
-    /// All zeros, ready for [`Context::init`].
+    /// Returns a context of zeros, for [`Context::init`].
     pub const fn zeroed() -> Self {
-        // SAFETY: every field is an integer or an array of integers.
+        // SAFETY: Every field is an integer or an array of integers.
         unsafe { core::mem::zeroed() }
     }
 
-    /// Makes it a context that intercepts what both kinds of VM need intercepted, and `more`.
+    /// Initialises the context with the intercepts that every VM needs, and with `more`.
     pub fn init(
         &mut self,
         more: Intercept1,
@@ -123,56 +124,56 @@ impl Context {
         self.reset_fpu();
     }
 
-    /// FPU and SSE as after reset.
+    /// Sets FPU and SSE registers to their reset values.
     pub fn reset_fpu(&mut self) {
         self.state.fx = [0; 512];
         self.state.fx[..2].copy_from_slice(&0x37Fu16.to_le_bytes());
         self.state.fx[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
     }
 
-    /// General registers.
+    /// Returns the general-purpose registers.
     pub fn gprs(&mut self) -> &mut Gprs {
         &mut self.state.gprs
     }
 
-    /// Loads the part of the guest's state that VMRUN does not load, on the CPU that is to run it.
+    /// Loads the guest state that VMRUN does not load. The CPU that runs the guest calls this.
     pub fn load(&mut self) {
         let vmcb = &raw mut self.vmcb;
-        // SAFETY: `vmcb` is a valid control block; what VMLOAD replaces (FS, GS, TR, LDTR, system call MSRs)
-        // mini-ACRN does not use.
+        // SAFETY: `vmcb` is a valid VMCB. mini-ACRN does not use the registers that VMLOAD
+        // replaces: FS, GS, TR, LDTR, and the MSRs of system calls.
         unsafe { core::arch::asm!("vmload rax", in("rax") vmcb, options(nostack)) };
         self.state.left = 0;
     }
 
-    /// The time until the next entry goes to `line` of the account.
+    /// Accounts the time until the next entry to `line`.
     pub fn account_to(&mut self, line: u8) {
         self.account_line = line;
     }
 
-    /// That many ticks of it go nowhere.
+    /// Subtracts `ticks` from the time that the next entry accounts.
     pub fn exclude_from_account(&mut self, ticks: u64) {
         if self.state.left != 0 {
             self.state.left += ticks;
         }
     }
 
-    /// Brings FS, GS, TR and LDTR in the control block up to date.
+    /// Updates FS, GS, TR and LDTR in the VMCB.
     pub fn save_segments(&mut self) {
         let vmcb = &raw mut self.vmcb;
-        // SAFETY: `vmcb` is a valid control block, borrowed mutably.
+        // SAFETY: `vmcb` is a valid VMCB, and is borrowed mutably.
         unsafe { core::arch::asm!("vmsave rax", in("rax") vmcb, options(nostack)) };
     }
 
-    /// Runs the guest until it stops; the reason is in the control block.
+    /// Runs the guest until its next exit. The VMCB then holds the exit code.
     pub fn enter(&mut self) {
         self.vmcb.save.rax = self.state.gprs.0[RAX];
         self.vmcb.save.rsp = self.state.gprs.0[RSP];
-        // Nested page tables may have changed, and ASIDs of two VMs on one CPU are the same.
+        // The nested page tables may have changed, and two VMs on one CPU share an ASID.
         self.vmcb.control.tlb_control = 1;
         let left = self.state.left;
-        // SAFETY: `self` is a complete context in memory that no guest reaches; SVM is on; the assembly saves
-        // what the ABI wants saved. The guest can touch only what its nested page tables, permission maps and
-        // intercepts leave to it.
+        // SAFETY: `self` is a complete context in memory that no guest reaches. SVM is enabled. The
+        // assembly saves the registers that the ABI preserves. The guest can access only memory,
+        // ports and MSRs that its nested page tables, permission maps and intercepts allow.
         unsafe { vcpu_enter(&raw mut self.vmcb, &raw mut self.state) };
         if left != 0 {
             account::add(self.account_line, self.state.entered - left);
@@ -182,23 +183,23 @@ impl Context {
         self.vmcb.control.exit_code &= exit::INVALID;
         self.state.gprs.0[RAX] = self.vmcb.save.rax;
         self.state.gprs.0[RSP] = self.vmcb.save.rsp;
-        // An event whose delivery was cut short is delivered again.
+        // An event whose delivery the exit interrupted is delivered again.
         let cut = Event(self.vmcb.control.exit_int_info);
         let again = cut.is_valid() && !cut.is_software();
         self.vmcb.control.event_inj = if again { cut.0 } else { 0 };
     }
 
-    /// Has `event` delivered at the next entry.
+    /// Injects `event` at the next entry.
     pub fn inject(&mut self, event: Event) {
         self.vmcb.control.event_inj = event.0;
     }
 
-    /// Whether an event waits for the next entry.
+    /// Returns whether an event is to be injected at the next entry.
     pub fn has_event(&self) -> bool {
         Event(self.vmcb.control.event_inj).is_valid()
     }
 
-    /// Goes past an instruction of `len` bytes.
+    /// Advances RIP past an instruction of `len` bytes.
     pub fn skip(&mut self, len: u64) {
         let save = &mut self.vmcb.save;
         let next = save.rip.wrapping_add(len);

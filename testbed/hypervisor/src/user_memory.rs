@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A User VM's memory as mini-ACRN reads and writes it: through the nested page tables, and through the
-//! guest's own where an instruction gave a linear address.
+//! Memory of a User VM as mini-ACRN accesses it.
+//!
+//! Guest-physical addresses are translated by the nested page tables. A linear address of an
+//! instruction is translated by the guest's page tables first.
 
 use crate::phys;
 use crate::vm::Vm;
@@ -18,8 +20,8 @@ impl GuestRead for Vm {
     }
 }
 
-/// Calls `each` with the Service VM's address and the range in the buffer for every page of `len` bytes at
-/// `gpa`.
+/// Calls `each` for every page of the `len` bytes at `gpa`, with the address in the Service VM and
+/// the range of the buffer.
 fn by_page(
     vm: &Vm,
     gpa: u64,
@@ -38,22 +40,22 @@ fn by_page(
     Some(())
 }
 
-/// Reads guest-physical memory.
+/// Reads guest-physical memory. Returns `None` if a page is not mapped readable.
 pub fn read(vm: &Vm, gpa: u64, out: &mut [u8]) -> Option<()> {
     by_page(vm, gpa, out.len(), Access::READ, |addr, r| phys::read_bytes(addr, &mut out[r]))
 }
 
-/// Writes guest-physical memory.
+/// Writes guest-physical memory. Returns `None` if a page is not mapped writable.
 pub fn write(vm: &Vm, gpa: u64, data: &[u8]) -> Option<()> {
     by_page(vm, gpa, data.len(), Access::WRITE, |addr, r| phys::write_bytes(addr, &data[r]))
 }
 
-/// Why a linear address can't be used.
+/// The reason why an access to a linear address fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinearError {
-    /// The guest's page tables have nothing there.
+    /// The guest's page tables do not map the address.
     NotMapped,
-    /// No memory is behind it.
+    /// The guest's page tables map the address, but the nested page tables do not.
     NoMemory,
 }
 
@@ -63,7 +65,7 @@ impl From<NotMapped> for LinearError {
     }
 }
 
-/// Reads `size` (up to 8) bytes at a linear address.
+/// Reads `size` bytes, at most 8, at a linear address.
 pub fn read_linear(vm: &Vm, save: &Save, linear: u64, size: usize) -> Result<u64, LinearError> {
     let mut out = [0; 8];
     for (i, b) in out[..size].iter_mut().enumerate() {
@@ -88,25 +90,25 @@ pub fn write_linear(
     Ok(())
 }
 
-/// The bytes at RIP.
+/// The bytes of an instruction.
 pub struct Code {
     bytes: [u8; MAX_LEN],
     len: usize,
 }
 
 impl Code {
-    /// As many as could be read.
+    /// Returns the bytes that could be read.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }
 
-/// Reads the instruction at RIP, up to the first page that is not there.
+/// Reads the instruction at RIP, up to the first page that is not mapped.
 pub fn fetch(vm: &Vm, save: &Save) -> Code {
     fetch_with(save, vm, |gpa, out| read(vm, gpa, out))
 }
 
-/// Reads the instruction at RIP: `tables` for the page-table walk, `read` for the code.
+/// Reads the instruction at RIP. `tables` serves the page-table walk, `read` the code.
 pub fn fetch_with(
     save: &Save,
     tables: &impl GuestRead,

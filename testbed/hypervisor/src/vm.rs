@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! User VMs: what they are made of, and their states.
+//! User VMs and their states.
 //!
-//! Locks: hypercalls are serialised by one lock (`hypercall::SERIAL`), which is taken first. Below it each
-//! VM has leaf locks that its vCPUs take as well (`npt` before `frames::POOL`; `ioapic`; `apics`; `config_address`),
-//! never two of them at once otherwise. A vCPU's `context` is held by its CPU for as long as it runs, and by a
-//! hypercall only while it does not.
+//! Locking: `hypercall::SERIAL` serialises hypercalls and is taken first. Below it are the locks of
+//! a VM that its vCPUs take as well: `npt`, `ioapic`, `logical`, `config_address`, and `apic` of a
+//! vCPU. At most one of them is held at a time, except that `logical` nests inside `apic`.
+//! `frames::POOL` nests inside `npt`. The CPU of a vCPU holds the vCPU's `context` while it runs
+//! the vCPU. A hypercall takes it only while no CPU does.
 
 use crate::request_page::{self, Slot};
 use crate::vcpu::Vcpu;
@@ -22,48 +23,48 @@ use mini_acrn_logic::ioapic::IoApic;
 use mini_acrn_logic::npt::{Leaf, Npt};
 use spin::Mutex;
 
-/// Slots for User VMs; their ids are 1 to this.
+/// Number of User VMs. Their ids are 1 to `MAX_VMS`.
 pub const MAX_VMS: usize = mini_acrn_channel::MAX_VMS;
-/// vCPUs of a VM.
+/// Maximum number of vCPUs of a VM.
 pub const MAX_VCPUS: usize = 8;
 /// `vm_flag` of a VM whose vCPUs poll for completion (`GUEST_FLAG_IO_COMPLETION_POLLING`).
 const FLAG_POLLING: u64 = 1 << 2;
-/// How long a vCPU may take to come before it is kicked again.
+/// Time in milliseconds after which a vCPU that has not exited is kicked again.
 const KICK_AGAIN_MS: u64 = 10;
 
-/// What only hypercalls look at.
+/// The configuration of a VM. Only hypercalls use it.
 pub struct Config {
-    /// Name given at CREATE_VM.
+    /// The name that CREATE_VM passed.
     pub name: [u8; 16],
-    /// Physical CPUs.
+    /// Physical CPUs, bit n for CPU n.
     pub affinity: u64,
 }
 
 /// A User VM.
 pub struct Vm {
-    /// Its id.
+    /// The VM id.
     pub id: u16,
     state: AtomicU8,
-    /// Books.
+    /// Configuration.
     pub config: Mutex<Config>,
-    /// Nested page tables, unless OFF.
+    /// Nested page tables, `None` if the VM is OFF.
     pub npt: Mutex<Option<Npt>>,
     /// I/O APIC.
     pub ioapic: Mutex<IoApic>,
     /// Logical destination registers of the vCPUs' APICs.
     pub logical: Mutex<[Logical; MAX_VCPUS]>,
-    /// Interrupts sent to it from outside, by vector.
+    /// Interrupts that the Service VM has sent, by vector.
     pub interrupts: [AtomicU64; 256],
     /// Mask registers of the two PICs.
     pub pic_masks: [AtomicU8; 2],
-    /// Address register of PCI configuration space.
+    /// The PCI configuration address register.
     pub config_address: Mutex<AddressRegister>,
     vcpu_num: AtomicUsize,
-    /// Physical address of the request page, 0 if not set.
+    /// Physical address of the request page, 0 if it is not set.
     pub request_page: AtomicU64,
-    /// vCPUs poll for completion.
+    /// The vCPUs poll for completion.
     pub polling: AtomicBool,
-    /// Slots whose request was raised by a test, so that no vCPU waits for it.
+    /// Slots in which a test has raised the request. No vCPU waits for these.
     pub raised: AtomicU16,
     vcpus: [Vcpu; MAX_VCPUS],
 }
@@ -78,23 +79,26 @@ static VMS: [Vm; MAX_VMS] = {
     vms
 };
 
-/// The VM slot `vmid`; -ENOTTY if there is none.
+/// Returns the VM `vmid`. Fails with `ENOTTY` if there is no such id.
 pub fn get(vmid: u64) -> Result<&'static Vm> {
     VMS.get((vmid as u16).wrapping_sub(1) as usize).ok_or(Errno::NOTTY)
 }
 
-/// All VM slots.
+/// Returns all VMs, those that are OFF included.
 pub fn all() -> &'static [Vm] {
     &VMS
 }
 
-/// A name without what is behind its end.
+/// Returns `name` up to its first zero byte.
 fn trim(name: &[u8; 16]) -> &[u8] {
     name.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// The slot for a VM called `name`: the one that had that name last, or the first that is OFF. `GENERIC` if there is
-/// a VM of that name. VMs without a name are never the same.
+/// Returns the OFF VM that a VM called `name` is to be created in.
+///
+/// This is the VM that had the name last, otherwise the first one. Two VMs without a name never
+/// have the same name. Fails with `GENERIC` if a VM of that name exists, and with `EINVAL` if no VM
+/// is OFF.
 pub fn for_name(name: &[u8; 16]) -> Result<&'static Vm> {
     let name = trim(name);
     match VMS.iter().find(|vm| !name.is_empty() && trim(&vm.config.lock().name) == name) {
@@ -124,22 +128,22 @@ impl Vm {
         }
     }
 
-    /// State, one of [`vm_state`].
+    /// Returns the state, one of [`vm_state`].
     pub fn state(&self) -> u8 {
         self.state.load(Ordering::Acquire)
     }
 
-    /// Whether the VM is in `state`.
+    /// Returns whether the VM is in `state`.
     pub fn is(&self, state: u8) -> bool {
         self.state() == state
     }
 
-    /// -1 unless the VM is in one of `states`.
+    /// Fails with `GENERIC` unless the VM is in one of `states`.
     pub fn require(&self, states: &[u8]) -> Result {
         states.contains(&self.state()).then_some(()).ok_or(Errno::GENERIC)
     }
 
-    /// -1 if the VM is OFF.
+    /// Fails with `GENERIC` if the VM is OFF.
     pub fn require_not_off(&self) -> Result {
         if self.is(vm_state::OFF) { Err(Errno::GENERIC) } else { Ok(()) }
     }
@@ -148,28 +152,30 @@ impl Vm {
         self.state.store(state, Ordering::Release);
     }
 
-    /// Its vCPUs.
+    /// Returns the vCPUs.
     pub fn vcpus(&self) -> &[Vcpu] {
         &self.vcpus[..self.vcpu_num.load(Ordering::Acquire)]
     }
 
-    /// The slot of vCPU `index` in the request page, if that is set.
+    /// Returns the slot of vCPU `index` in the request page, `None` if no page is set.
     pub fn slot(&self, index: usize) -> Option<Slot> {
         Slot::in_page(self.request_page.load(Ordering::Acquire), index)
     }
 
-    /// What is behind a guest-physical address.
+    /// Looks up the guest-physical address `gpa` in the nested page tables.
     pub fn query(&self, gpa: u64) -> Option<Leaf> {
         self.npt.lock().as_ref()?.query(&*frames::POOL.lock(), gpa)
     }
 
-    /// Whether the VM has something behind each page from `gpa` on, `size` bytes.
+    /// Returns whether each page of the `size` bytes from `gpa` on is mapped.
     pub fn maps_all(&self, gpa: u64, size: u64) -> bool {
         self.npt.lock().as_ref().is_some_and(|npt| npt.maps_all(&*frames::POOL.lock(), gpa, size))
     }
 
-    /// Makes an OFF slot a VM on the CPUs of `affinity`, or on those of its static configuration if that is empty:
-    /// the first one that is free. `None`: those can't be had.
+    /// Creates the VM on the CPUs of `affinity`. Returns `None` if these CPUs are not available.
+    ///
+    /// An empty `affinity` stands for the static configuration of the VM, which is the first free
+    /// CPU.
     pub fn create(&self, name: [u8; 16], flags: u64, affinity: u64) -> Option<()> {
         let free = u64::from(cpu::free_mask());
         let affinity = if affinity == 0 { free & free.wrapping_neg() } else { affinity };
@@ -208,7 +214,7 @@ impl Vm {
         }
     }
 
-    /// CREATED to RUNNING.
+    /// Starts the VM: CREATED to RUNNING.
     pub fn start(&self) -> Result {
         self.require(&[vm_state::CREATED])?;
         if self.request_page.load(Ordering::Acquire) == 0 {
@@ -221,8 +227,10 @@ impl Vm {
         Ok(())
     }
 
-    /// Any state but OFF to PAUSED. Returns when all vCPUs stand still. Does nothing in a VM that is paused, also if
-    /// a vCPU was woken since.
+    /// Pauses the VM: any state but OFF to PAUSED.
+    ///
+    /// Returns when all vCPUs are blocked. Does nothing if the VM is paused already, even if a vCPU
+    /// was woken in the meantime.
     pub fn pause(&self) -> Result {
         self.require_not_off()?;
         if !self.is(vm_state::PAUSED) {
@@ -235,7 +243,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Ends the vCPUs of a paused VM, for `hypercall`. A rule is broken if one was woken.
+    /// Stops the vCPUs of a paused VM on behalf of `hypercall`. It is a broken rule if an event has
+    /// woken one of them.
     fn stop_vcpus(&self, hypercall: Hypercall) {
         let woken =
             self.vcpus().iter().enumerate().find_map(|(i, vcpu)| Some((i, vcpu.woken_by()?)));
@@ -252,7 +261,7 @@ impl Vm {
         }
     }
 
-    /// PAUSED to CREATED.
+    /// Resets the VM: PAUSED to CREATED.
     pub fn reset(&self) -> Result {
         self.require(&[vm_state::PAUSED])?;
         self.stop_vcpus(Hypercall::ResetVm);
@@ -262,7 +271,9 @@ impl Vm {
         Ok(())
     }
 
-    /// PAUSED to OFF; gives everything back but the name, which keeps the slot until another VM gets it.
+    /// Destroys the VM: PAUSED to OFF.
+    ///
+    /// Releases all resources. The name stays with this id until another VM is created in it.
     pub fn destroy(&self) -> Result {
         self.require(&[vm_state::PAUSED])?;
         self.stop_vcpus(Hypercall::DestroyVm);
@@ -278,8 +289,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Has every vCPU that runs leave the guest soon: it flushes its translations when it enters again, and uses
-    /// those that are gone until then.
+    /// Kicks the vCPUs, so that they flush their translations when they next enter the guest. Until
+    /// then they use stale translations.
     pub fn request_flush(&self) {
         if !KICKS_HELD.load(Ordering::Acquire) {
             self.vcpus().iter().for_each(Vcpu::kick);
@@ -287,16 +298,16 @@ impl Vm {
     }
 }
 
-/// Whether vCPUs that have to flush their translations are left alone.
+/// Whether vCPUs that have to flush their translations are not kicked.
 static KICKS_HELD: AtomicBool = AtomicBool::new(false);
 
-/// From now on vCPUs that have to flush their translations are kicked, or are not.
+/// Sets whether vCPUs that have to flush their translations are kicked (`held` is false) or not.
 pub fn hold_kicks(held: bool) {
     KICKS_HELD.store(held, Ordering::Release);
 }
 
-/// Waits for a vCPU that was kicked, and kicks it again and again: an NMI got lost once in many runs, and a guest
-/// that halts does not leave by itself.
+/// Waits while `condition` holds. Kicks the vCPU repeatedly: in rare cases an NMI is lost, and a
+/// halted guest does not exit by itself.
 fn wait_while(vcpu: &Vcpu, condition: impl Fn() -> bool) {
     let patience = KICK_AGAIN_MS * u64::from(time::tsc_khz());
     let mut again = time::now() + patience;
@@ -309,7 +320,8 @@ fn wait_while(vcpu: &Vcpu, condition: impl Fn() -> bool) {
     }
 }
 
-/// Physical pages used by nested page tables of all VMs, the Service VM's included.
+/// Returns the number of physical pages that the nested page tables of all VMs use, those of the
+/// Service VM included.
 pub fn table_pages() -> usize {
     frames::POOL.lock().count()
 }

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! ACPI tables for the Service VM: firmware's, with the CPU that runs no guests taken out of the MADT and the
-//! multiprocessor wake-up structure put in (ACPI 6.5, 5.2.12.19).
+//! ACPI tables for the Service VM.
+//!
+//! They are the firmware's tables with two changes to the MADT: it omits the CPU that runs no
+//! guests, and has a multiprocessor wake-up structure (ACPI 6.5, 5.2.12.19).
 
 use alloc::vec::Vec;
 
-/// Bytes of the header that every table has.
+/// Size in bytes of the header that every table has.
 pub const HEADER: usize = 36;
 const MADT_HEADER: usize = 44;
 const LOCAL_APIC: u8 = 0;
 const LOCAL_X2APIC: u8 = 9;
 const MP_WAKEUP: u8 = 16;
 
-/// Reads physical memory; `None` where there is nothing to read.
+/// Access to physical memory.
 pub trait PhysRead {
-    /// The `len` bytes at `addr`.
+    /// Returns the `len` bytes at `addr`, `None` if they are not readable.
     fn bytes(&self, addr: u64, len: usize) -> Option<&[u8]>;
 }
 
@@ -41,19 +43,19 @@ pub fn find_rsdt(mem: &impl PhysRead) -> Option<u64> {
     u32_at(rsdp, 16).map(u64::from)
 }
 
-/// The table at `addr`, whole, if its checksum is right.
+/// Returns the table at `addr` if its checksum is correct.
 pub fn table(mem: &impl PhysRead, addr: u64) -> Option<&[u8]> {
     let len = u32_at(mem.bytes(addr, HEADER)?, 4)? as usize;
     let bytes = mem.bytes(addr, len.max(HEADER))?;
     (sum(bytes) == 0).then_some(bytes)
 }
 
-/// Addresses of the tables that `rsdt` lists.
+/// Returns the addresses of the tables that `rsdt` lists.
 pub fn entries(rsdt: &[u8]) -> impl Iterator<Item = u64> + '_ {
     rsdt[HEADER..].chunks_exact(4).map(|c| u64::from(u32::from_le_bytes([c[0], c[1], c[2], c[3]])))
 }
 
-/// The table with `signature`.
+/// Returns the table with `signature`.
 pub fn find<'a>(mem: &'a impl PhysRead, rsdt: &[u8], signature: &[u8; 4]) -> Option<&'a [u8]> {
     entries(rsdt).filter_map(|a| table(mem, a)).find(|t| t.starts_with(signature))
 }
@@ -68,7 +70,7 @@ fn madt_entries(madt: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// LAPIC ids of the enabled CPUs in `madt`.
+/// Returns the LAPIC ids of the enabled CPUs in `madt`.
 pub fn lapic_ids(madt: &[u8]) -> Vec<u8> {
     madt_entries(madt)
         .filter(|e| e[0] == LOCAL_APIC && e.len() >= 8 && e[4] & 1 != 0)
@@ -76,7 +78,7 @@ pub fn lapic_ids(madt: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// `madt` with only the CPUs that `keep` says, and a wake-up structure.
+/// Returns `madt` with the CPUs that `keep` selects, and with a wake-up structure.
 pub fn patch_madt(
     madt: &[u8],
     keep: impl Fn(u8) -> bool,
@@ -104,7 +106,7 @@ pub fn patch_madt(
     out
 }
 
-/// `rsdt` with the entry `old` replaced by `new`.
+/// Returns `rsdt` with the entry `old` replaced by `new`.
 pub fn patch_rsdt(rsdt: &[u8], old: u64, new: u64) -> Vec<u8> {
     let mut out = rsdt[..HEADER].to_vec();
     for a in entries(rsdt) {
@@ -115,7 +117,7 @@ pub fn patch_rsdt(rsdt: &[u8], old: u64, new: u64) -> Vec<u8> {
     out
 }
 
-/// An RSDP of revision 0 that points to `rsdt`.
+/// Returns an RSDP of revision 0 that points to `rsdt`.
 pub fn rsdp(rsdt: u64) -> [u8; 20] {
     let mut out = *b"RSD PTR \0MIACRN\0\0\0\0\0";
     out[16..20].copy_from_slice(&(rsdt as u32).to_le_bytes());
@@ -123,12 +125,12 @@ pub fn rsdp(rsdt: u64) -> [u8; 20] {
     out
 }
 
-/// Port of the PM timer in `fadt`.
+/// Returns the port of the PM timer in `fadt`.
 pub fn pm_timer_port(fadt: &[u8]) -> Option<u16> {
     u32_at(fadt, 76).map(|p| p as u16).filter(|p| *p != 0)
 }
 
-/// Port of the PM1a control register in `fadt`.
+/// Returns the port of the PM1a control register in `fadt`.
 pub fn pm1a_control_port(fadt: &[u8]) -> Option<u16> {
     u32_at(fadt, 64).map(|p| p as u16).filter(|p| *p != 0)
 }

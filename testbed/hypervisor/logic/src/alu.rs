@@ -10,21 +10,21 @@ const AF: u64 = 1 << 4;
 const ZF: u64 = 1 << 6;
 const SF: u64 = 1 << 7;
 const OF: u64 = 1 << 11;
-/// The flags that [`Alu::apply`] sets.
+/// The flags that [`Alu::apply`] computes.
 pub const STATUS: u64 = CF | PF | AF | ZF | SF | OF;
 
-/// An operation.
+/// An arithmetic or logic instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Alu {
     /// ADD.
     Add,
     /// SUB.
     Sub,
-    /// CMP: SUB that keeps the flags only.
+    /// CMP: SUB that only sets flags.
     Cmp,
     /// AND.
     And,
-    /// TEST: AND that keeps the flags only.
+    /// TEST: AND that only sets flags.
     Test,
     /// OR.
     Or,
@@ -33,12 +33,12 @@ pub enum Alu {
 }
 
 impl Alu {
-    /// Whether the destination is written.
+    /// Returns whether the instruction writes its destination.
     pub fn writes(self) -> bool {
         !matches!(self, Self::Cmp | Self::Test)
     }
 
-    /// `a op b` on `size` bytes: result and status flags.
+    /// Computes `a op b` on `size` bytes. Returns the result and the status flags.
     pub fn apply(self, a: u64, b: u64, size: usize) -> (u64, u64) {
         let (a, b, m) = (a & mask(size), b & mask(size), mask(size));
         let sign = m ^ (m >> 1);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Interrupt messages among the vCPUs of a VM: who a destination means, what an ICR write asks for (AMD
+//! Interrupt messages among the vCPUs of a VM: their destinations, and the commands of the ICR (AMD
 //! APM vol. 2, 16.5 and 16.6).
 
-/// First vector that an interrupt may have.
+/// First legal vector of an interrupt.
 pub const FIRST_VECTOR: u8 = 16;
-/// Destination of an IPI to all. A message from outside does not have it: there it is a physical id like others.
+/// Destination of an IPI to all. In an MSI or a message of the I/O APIC it is a physical id like
+/// any other.
 const BROADCAST: u8 = 0xFF;
 
 /// A set of vCPUs, bit n for vCPU n.
@@ -30,19 +31,19 @@ impl Logical {
     fn matches(self, dest: u8) -> bool {
         let own = (self.ldr >> 24) as u8;
         match self.dfr >> 28 {
-            // Cluster: high nibble is a number, low nibble a set.
+            // Cluster mode: the high nibble is a number, the low nibble a set.
             0 => own >> 4 == dest >> 4 && own & dest & 0xF != 0,
             _ => own & dest != 0,
         }
     }
 }
 
-/// How a vCPU's local APIC is addressed.
+/// The addresses of a vCPU's local APIC.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Address {
     /// APIC id: the LAPIC id of the vCPU's physical CPU.
     pub id: u8,
-    /// Logical mode.
+    /// The registers for logical mode.
     pub logical: Logical,
 }
 
@@ -50,14 +51,14 @@ fn all(vcpus: &[Address]) -> Targets {
     (0..vcpus.len()).fold(0, |targets, i| targets | 1 << i)
 }
 
-/// The vCPUs of `vcpus` that `dest` means.
+/// Returns the vCPUs of `vcpus` with the destination `dest`.
 pub fn resolve(dest: u8, logical: bool, vcpus: &[Address]) -> Targets {
     let matches = |a: &Address| if logical { a.logical.matches(dest) } else { a.id == dest };
     let targets = vcpus.iter().enumerate().filter(|(_, a)| matches(a));
     targets.fold(0, |targets, (i, _)| targets | 1 << i)
 }
 
-/// What a write to the ICR asks for.
+/// A command of the ICR.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ipi {
     /// An interrupt to all targets.
@@ -68,12 +69,12 @@ pub enum Ipi {
     Nmi,
     /// INIT.
     Init,
-    /// Start-up at that page.
+    /// A start-up IPI with this page.
     Startup(u8),
 }
 
-/// Takes the ICR apart for vCPU `me`; `None` for what does nothing (INIT level de-assert, reserved modes,
-/// vectors below 16).
+/// Decodes a write of vCPU `me` to the ICR. Returns `None` for a command without effect: INIT level
+/// de-assert, reserved modes, vectors below 16.
 pub fn ipi(low: u32, high: u32, me: usize, vcpus: &[Address]) -> Option<(Ipi, Targets)> {
     let all_vcpus = all(vcpus);
     let targets = match (low >> 18 & 3, (high >> 24) as u8) {
@@ -88,7 +89,7 @@ pub fn ipi(low: u32, high: u32, me: usize, vcpus: &[Address]) -> Option<(Ipi, Ta
         0 if vector >= FIRST_VECTOR => Ipi::Fixed(vector),
         1 if vector >= FIRST_VECTOR => Ipi::Lowest(vector),
         4 => Ipi::Nmi,
-        // Level-triggered and not asserted: the second half of INIT on old machines.
+        // INIT level de-assert, which old machines need after INIT.
         5 if low & (1 << 15) != 0 && low & (1 << 14) == 0 => return None,
         5 => Ipi::Init,
         6 => Ipi::Startup(vector),
@@ -97,21 +98,21 @@ pub fn ipi(low: u32, high: u32, me: usize, vcpus: &[Address]) -> Option<(Ipi, Ta
     Some((kind, targets))
 }
 
-/// An interrupt on its way to a VM, from an MSI or an I/O APIC pin.
+/// An interrupt to a VM, from an MSI or a pin of the I/O APIC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Message {
     /// Vector.
     pub vector: u8,
     /// Destination.
     pub dest: u8,
-    /// Destination is logical.
+    /// The destination is logical.
     pub logical: bool,
     /// Delivery mode: 0 fixed, 1 lowest priority, 7 ExtINT, ...
     pub mode: u8,
 }
 
 impl Message {
-    /// From an MSI; `None` if the address is none of an MSI's.
+    /// Decodes an MSI. Returns `None` if `addr` is not an address of MSIs.
     pub fn from_msi(addr: u64, data: u64) -> Option<Self> {
         (addr >> 20 & 0xFFF == 0xFEE).then_some(Self {
             vector: data as u8,
@@ -121,12 +122,12 @@ impl Message {
         })
     }
 
-    /// Whether it is an interrupt that a vCPU takes.
+    /// Returns whether a vCPU takes the message as an interrupt.
     pub fn is_interrupt(self) -> bool {
         matches!(self.mode, 0 | 1 | 7) && self.vector >= FIRST_VECTOR
     }
 
-    /// The vCPUs that get it: one only for lowest priority.
+    /// Returns the vCPUs that get the message. With lowest priority it is one vCPU.
     pub fn targets(self, vcpus: &[Address]) -> Targets {
         let all = resolve(self.dest, self.logical, vcpus);
         if self.mode == 1 { all & all.wrapping_neg() } else { all }
@@ -137,7 +138,7 @@ impl Message {
 mod tests {
     use super::*;
 
-    /// A VM on the physical CPUs with the LAPIC ids 3, 4 and 7.
+    /// The addresses of a VM on the physical CPUs with the LAPIC ids 3, 4 and 7.
     const FLAT: [Address; 3] = [
         Address { id: 3, logical: Logical { ldr: 1 << 24, dfr: u32::MAX } },
         Address { id: 4, logical: Logical { ldr: 2 << 24, dfr: u32::MAX } },

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Linux's 64-bit boot protocol: what is read from a bzImage, what is written to the zero page.
+//! Linux's 64-bit boot protocol: reads the header of a bzImage and fills the zero page.
 //!
 //! Offsets are those of the kernel's `Documentation/arch/x86/boot.rst` and `zero-page.rst`.
 
@@ -13,32 +13,32 @@ const XLOADFLAGS: usize = 0x236;
 const XLF_KERNEL_64: u16 = 1;
 const E820_MAX: usize = 128;
 
-/// Distance of the 64-bit entry point from the load address.
+/// Offset of the 64-bit entry point from the load address.
 pub const ENTRY_64: u64 = 0x200;
 
-/// Why an image can't be booted.
+/// The reason why an image cannot be booted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// No `HdrS` where it belongs.
+    /// The image has no signature `HdrS`.
     NotLinux,
-    /// No 64-bit entry point.
+    /// The kernel has no 64-bit entry point.
     No64BitEntry,
-    /// Shorter than its own header says.
+    /// The image is shorter than its header says.
     Truncated,
-    /// More memory ranges than the zero page holds.
+    /// The memory map has more ranges than the zero page holds.
     MapTooLong,
 }
 
-/// What the header says.
+/// The set-up header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// Bytes of the image that are the protected-mode kernel.
+    /// The range of the image that holds the protected-mode kernel.
     pub payload: Range<usize>,
-    /// Where the kernel wants to be.
+    /// Preferred load address.
     pub load_address: u64,
-    /// Memory that it needs there.
+    /// Size in bytes of the memory that the kernel needs there.
     pub init_size: u64,
-    /// Bytes of the image that go to the zero page at the same offset.
+    /// The range of the image that is copied to the zero page at the same offset.
     setup: Range<usize>,
 }
 
@@ -50,7 +50,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// Reads the set-up header of `image`.
+/// Parses the set-up header of `image`.
 pub fn parse(image: &[u8]) -> Result<Header, Error> {
     if image.get(MAGIC..MAGIC + 4).ok_or(Error::Truncated)? != b"HdrS" {
         return Err(Error::NotLinux);
@@ -75,13 +75,13 @@ pub fn parse(image: &[u8]) -> Result<Header, Error> {
     })
 }
 
-/// What the zero page tells the kernel.
+/// The parameters of the zero page.
 pub struct Boot<'a> {
     /// Address of the command line.
     pub cmdline: u32,
     /// Address of the initramfs.
     pub ramdisk: u32,
-    /// Its bytes.
+    /// Size of the initramfs in bytes.
     pub ramdisk_size: u32,
     /// Address of the RSDP.
     pub rsdp: u64,
@@ -99,7 +99,7 @@ pub fn zero_page(image: &[u8], header: &Header, boot: &Boot, out: &mut [u8]) -> 
         .copy_from_slice(image.get(header.setup.clone()).ok_or(Error::Truncated)?);
     let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
     put(0x070, &boot.rsdp.to_le_bytes());
-    // Type of loader: undefined.
+    // Type of the loader: undefined.
     put(0x210, &[0xFF]);
     put(0x218, &boot.ramdisk.to_le_bytes());
     put(0x21C, &boot.ramdisk_size.to_le_bytes());

@@ -1,36 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What ACRN does itself about the ports of PCI configuration mechanism #1, for a VM whose PCI devices are all the
-//! device model's. The rest goes on to the Service VM as port I/O.
+//! The ports of PCI configuration mechanism #1, as far as ACRN itself emulates them.
+//!
+//! This is for a VM whose PCI devices are all emulated by the device model. The other accesses
+//! become I/O requests.
 
 const ADDRESS_PORT: u16 = 0xCF8;
 const DATA_PORT: u16 = 0xCFC;
 const DATA_END: u16 = DATA_PORT + 4;
 const ENABLE: u32 = 1 << 31;
-/// Bits 30:24 and 1:0 are not kept.
+/// The bits that the register keeps: not 30:24 and 1:0.
 const KEPT: u32 = !0x7F00_0003;
 const ONES: u64 = 0xFFFF_FFFF;
 
-/// What becomes of an access.
+/// The outcome of an access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
-    /// Carried out: a read has this value.
+    /// The access is complete. Holds the value of a read.
     Done(u64),
-    /// The Service VM has to carry it out.
+    /// The access becomes an I/O request.
     PassedOn,
 }
 
-/// The address register.
+/// The configuration address register.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct AddressRegister(u32);
 
 impl AddressRegister {
-    /// As after reset.
+    /// Returns the register after reset.
     pub const fn new() -> Self {
         Self(0)
     }
 
-    /// A read (`write` is `None`) or write of `size` bytes at `port`. Only where it begins counts.
+    /// Reads (`write` is `None`) or writes `size` bytes at `port`. Only the first port counts.
     pub fn access(&mut self, port: u16, size: usize, write: Option<u64>) -> Access {
         match (port, size, write) {
             (ADDRESS_PORT, 4, Some(value)) => {
@@ -44,7 +46,7 @@ impl AddressRegister {
         }
     }
 
-    /// Each address is good for one access.
+    /// Accesses a data port. Each address is valid for one access.
     fn data(&mut self, port: u16, size: usize) -> Access {
         let address = core::mem::take(&mut self.0);
         // Registers are aligned to 4 bytes.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What guests see in CPUID: the machine's own leaves with a few bits changed, and ACRN's.
+//! CPUID of guests: the leaves of the machine with a few bits changed, and ACRN's leaves.
 
 use crate::vmcb::{CR4_OSXSAVE, CR4_PKE};
 
 /// Last hypervisor leaf.
 const ACRN_MAX: u32 = 0x4000_0010;
 
-/// EAX, EBX, ECX, EDX.
+/// The registers that CPUID returns.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Leaf {
     /// EAX.
@@ -20,37 +20,37 @@ pub struct Leaf {
     pub edx: u32,
 }
 
-/// Who asks.
+/// The guest that executes CPUID.
 #[derive(Clone, Copy, Debug)]
 pub enum Guest {
     /// The Service VM.
     Service,
     /// A vCPU of a User VM.
     User {
-        /// Its APIC id: the LAPIC id of its physical CPU.
+        /// APIC id, which is the LAPIC id of the physical CPU.
         id: u32,
-        /// vCPUs of the VM.
+        /// Number of vCPUs of the VM.
         count: u32,
     },
 }
 
-/// What the answer depends on.
+/// The state on which a leaf depends.
 #[derive(Clone, Copy, Debug)]
 pub struct Environment {
-    /// Who asks.
+    /// The guest.
     pub guest: Guest,
     /// CR4 of the vCPU.
     pub cr4: u64,
-    /// Frequency of the TSC.
+    /// Frequency of the TSC in kHz.
     pub tsc_khz: u32,
 }
 
-/// Whether `leaf` is answered without asking the machine.
+/// Returns whether `leaf` does not depend on the machine.
 pub fn is_synthetic(leaf: u32) -> bool {
     (0x4000_0000..=0x4FFF_FFFF).contains(&leaf)
 }
 
-/// The answer to `leaf`/`subleaf`, where the machine says `raw`.
+/// Returns `leaf` and `subleaf` for a guest, where `raw` is the leaf of the machine.
 pub fn emulate(leaf: u32, subleaf: u32, raw: Leaf, cx: &Environment) -> Leaf {
     let mut l = raw;
     let user = match cx.guest {
@@ -67,17 +67,17 @@ pub fn emulate(leaf: u32, subleaf: u32, raw: Leaf, cx: &Environment) -> Leaf {
         0x4000_0010 => l = Leaf { eax: cx.tsc_khz, ..Leaf::default() },
         _ if is_synthetic(leaf) => l = Leaf::default(),
         1 => {
-            // MONITOR, x2APIC off; OSXSAVE is the guest's own; hypervisor present.
+            // MONITOR and x2APIC are hidden, OSXSAVE is the guest's, and a hypervisor is present.
             l.ecx &= !(1 << 3 | 1 << 21 | 1 << 27);
             l.ecx |= 1 << 31 | u32::from(cx.cr4 & CR4_OSXSAVE != 0) << 27;
             if let Some((id, count)) = user {
                 l.ebx = (l.ebx & 0xFFFF) | count << 16 | id << 24;
-                // TSC-deadline timer, as ACRN has it: no PIT is needed then.
+                // The TSC-deadline timer is present as on ACRN, so that a guest needs no PIT.
                 l.ecx |= 1 << 24;
             }
         }
         7 if subleaf == 0 => {
-            // Five-level paging off; OSPKE is the guest's own.
+            // Five-level paging is hidden, and OSPKE is the guest's.
             l.ecx &= !(1 << 16 | 1 << 4);
             l.ecx |= u32::from(cx.cr4 & CR4_PKE != 0) << 4;
         }
@@ -87,7 +87,7 @@ pub fn emulate(leaf: u32, subleaf: u32, raw: Leaf, cx: &Environment) -> Leaf {
             }
         }
         0x8000_0001 => {
-            // SVM off; in User VMs the extended topology leaves as well.
+            // SVM is hidden, in User VMs also the extended topology leaves.
             l.ecx &= !(1 << 2);
             if user.is_some() {
                 l.ecx &= !(1 << 22);
@@ -105,7 +105,7 @@ pub fn emulate(leaf: u32, subleaf: u32, raw: Leaf, cx: &Environment) -> Leaf {
     l
 }
 
-/// Extended topology: one thread a core, all cores in one package.
+/// Returns a leaf of the extended topology: one thread per core, all cores in one package.
 fn topology(subleaf: u32, id: u32, count: u32) -> Leaf {
     let (eax, ebx, ecx) = match subleaf {
         0 => (0, 1, 0x100),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What an instruction that touched a device does: decoded by iced-x86, boiled down to one read, one
-//! write, or a read and then a write.
+//! Decodes instructions that access a device, by iced-x86. The result is one read, one write, or a
+//! read and then a write.
 
 use crate::alu::{Alu, STATUS};
 use crate::regs::{Gprs, RAX, Reg, mask, sign_extend};
@@ -9,10 +9,10 @@ use iced_x86::{
     Code, Decoder, DecoderOptions, Instruction, MemorySize, Mnemonic, OpKind, Register,
 };
 
-/// Longest instruction.
+/// Maximum length of an instruction in bytes.
 pub const MAX_LEN: usize = 15;
 
-/// A value that is no memory.
+/// An operand that is not in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
     /// A register.
@@ -22,7 +22,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Its value.
+    /// Returns the value.
     pub fn get(self, regs: &Gprs) -> u64 {
         match self {
             Self::Reg(r) => regs.get(r),
@@ -31,19 +31,19 @@ impl Source {
     }
 }
 
-/// What is done with the memory operand.
+/// The operation on the memory operand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
-    /// Memory gets a value.
+    /// Stores a value.
     Store(Source),
-    /// A register gets memory, sign-extended or zero-extended to its own width.
+    /// Loads a register, sign-extended or zero-extended to its width.
     Load {
         /// The register.
         dst: Reg,
-        /// Sign-extend.
+        /// The value is sign-extended.
         signed: bool,
     },
-    /// Memory and a register change places.
+    /// Exchanges memory and a register.
     Exchange(Reg),
     /// `memory = memory op value`.
     ToMemory(Alu, Source),
@@ -60,36 +60,37 @@ pub enum Op {
 /// A decoded instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Insn {
-    /// Bytes.
+    /// Length of the instruction in bytes.
     pub len: u64,
-    /// What it does.
+    /// The operation.
     pub op: Op,
-    /// Bytes of the memory operand.
+    /// Width of the memory operand in bytes.
     pub size: usize,
-    /// REP or REPNE.
+    /// The instruction has a REP or REPNE prefix.
     pub rep: bool,
-    /// Bytes of an address: the width of RCX, RSI and RDI in a string instruction.
+    /// Width of an address in bytes, which is the width of RCX, RSI and RDI in a string
+    /// instruction.
     pub address_size: usize,
-    /// Segment of the operand at RSI, as a hardware number: ES, CS, SS, DS, FS, GS.
+    /// Segment of the operand at RSI by its hardware number: ES, CS, SS, DS, FS, GS.
     pub segment: usize,
 }
 
-/// What follows from the value that was read.
+/// The result of an instruction that has read memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// What to write back to memory.
+    /// The value to write back to memory.
     pub write: Option<u64>,
     /// RFLAGS.
     pub rflags: u64,
 }
 
 impl Insn {
-    /// Whether it is a string instruction.
+    /// Returns whether it is a string instruction.
     pub fn is_string(&self) -> bool {
         matches!(self.op, Op::Stos | Op::Lods | Op::Movs)
     }
 
-    /// The value to write, if nothing needs to be read first.
+    /// Returns the value to write, if the instruction reads no memory first.
     pub fn stored(&self, regs: &Gprs) -> Option<u64> {
         match self.op {
             Op::Store(src) => Some(src.get(regs) & mask(self.size)),
@@ -98,7 +99,7 @@ impl Insn {
         }
     }
 
-    /// Carries the instruction out with `value` read from memory.
+    /// Executes the instruction with `value`, which was read from memory.
     pub fn loaded(&self, value: u64, regs: &mut Gprs, rflags: u64) -> Outcome {
         let value = value & mask(self.size);
         let mut out = Outcome { write: None, rflags };
@@ -197,7 +198,7 @@ fn string_op(m: Mnemonic) -> Option<(Op, usize)> {
     })
 }
 
-/// Bytes of an address in a string instruction, from the width of its index registers.
+/// Returns the width of an address in a string instruction, from its index registers.
 fn string_address(i: &Instruction) -> Option<usize> {
     (0..i.op_count()).find_map(|n| match i.op_kind(n) {
         OpKind::MemorySegSI | OpKind::MemoryESDI => Some(2),
@@ -207,7 +208,7 @@ fn string_address(i: &Instruction) -> Option<usize> {
     })
 }
 
-/// Whether the address of a MOV is a part of it: opcodes A0 to A3.
+/// Returns whether the instruction is a MOV whose address is an immediate (opcodes A0 to A3).
 fn has_offset(i: &Instruction) -> bool {
     matches!(
         i.code(),
@@ -222,8 +223,8 @@ fn has_offset(i: &Instruction) -> bool {
     )
 }
 
-/// Decodes the instruction in `bytes`, which runs in code of `bits`. `None`: not one that mini-ACRN
-/// carries out. ACRN does not know the MOVs of opcodes A0 to A3.
+/// Decodes the instruction in `bytes`, in code of `bits`. Returns `None` for an instruction that
+/// mini-ACRN does not emulate. Like ACRN, it does not decode the MOVs of opcodes A0 to A3.
 pub fn decode(bytes: &[u8], bits: u32) -> Option<Insn> {
     let i = Decoder::new(bits, bytes, DecoderOptions::NONE).decode();
     if i.is_invalid() || has_offset(&i) {
@@ -326,7 +327,7 @@ mod tests {
         // or dword [rbx], 0x10
         let or = decode(&[0x83, 0x0B, 0x10], 64).unwrap();
         assert_eq!(or.loaded(0x8000_0001, &mut regs, 2).write, Some(0x8000_0011));
-        // test dword [rbx], 1 reads only
+        // test dword [rbx], 1 reads only.
         let test = decode(&[0xF7, 0x03, 1, 0, 0, 0], 64).unwrap();
         let out = test.loaded(0xFFFF_FFFE, &mut regs, 2);
         assert_eq!((out.write, out.rflags & 0x40), (None, 0x40));

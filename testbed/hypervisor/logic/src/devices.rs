@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Who has which device: books, with ACRN's rules. No device stands behind an entry: any PCI address and any
-//! range of memory can be given away, once.
+//! The devices that are assigned to VMs, with ACRN's checks.
+//!
+//! An assignment needs no real device: any PCI address and any range of memory can be assigned, to
+//! one VM at a time.
 
 use crate::errno::{Errno, Result};
 use crate::ioapic::PINS;
@@ -9,85 +11,87 @@ use crate::npt::PAGE;
 use acrn_uapi::{acrn_mmiodev, acrn_pcidev, acrn_ptdev_irq};
 use alloc::vec::Vec;
 
-/// Entries that a VM may have.
+/// Maximum number of devices of a VM.
 pub const MAX: usize = 64;
-/// Pins of the two PICs.
+/// Number of pins of the two PICs.
 const PIC_PINS: u32 = 16;
-/// Pins of the machine's own I/O APIC.
+/// Number of pins of the physical I/O APIC.
 const PHYSICAL_PINS: u32 = 24;
 /// `ACRN_PTDEV_IRQ_INTX`.
 const INTX: u32 = 0;
-/// The PCI address of no device.
+/// The PCI address that stands for no device.
 const NO_BDF: u16 = 0xFFFF;
-/// The virtual devices there are: ivshmem, by PCI vendor and device id.
+/// The devices that the hypervisor emulates, by PCI vendor and device id: ivshmem.
 const VIRTUAL: [u32; 1] = [0x1110_1AF4];
 
 /// A range of device memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Range {
-    /// Where it appears in the User VM.
+    /// Address in the User VM.
     pub user: u64,
-    /// Where it is.
+    /// Physical address.
     pub host: u64,
-    /// Bytes; 0 for none.
+    /// Length in bytes, 0 for no range.
     pub size: u64,
 }
 
-/// An entry of the books.
+/// An assigned device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Device {
-    /// A PCI device: its address in the User VM, and its own.
+    /// A PCI device.
     Pci {
-        /// In the User VM.
+        /// Address in the User VM.
         virt: u16,
-        /// In the machine.
+        /// Physical address.
         phys: u16,
     },
     /// The interrupt line of a PCI device.
     Intx {
-        /// The device: address in the User VM, and its own.
+        /// The PCI device: its address in the User VM, and its physical address.
         device: (u16, u16),
         /// Pin in the User VM.
         virt_pin: u32,
-        /// Pin in the machine.
+        /// Pin of the physical I/O APIC.
         phys_pin: u32,
-        /// The virtual pin is one of the PIC's.
+        /// The virtual pin is one of the PICs.
         pic: bool,
     },
-    /// A device known by its memory.
+    /// A device without PCI, identified by its memory.
     Mmio {
         /// Name.
         name: [u8; 8],
         /// Its memory.
         ranges: [Range; 3],
     },
-    /// A device that the hypervisor plays.
+    /// A device that the hypervisor emulates.
     Virtual {
-        /// What it is.
+        /// Vendor and device id.
         id: u64,
-        /// Its address in the User VM.
+        /// Address in the User VM.
         slot: u64,
     },
 }
 
 impl Device {
-    /// Of ASSIGN_PCIDEV and DEASSIGN_PCIDEV.
+    /// Decodes the parameter of ASSIGN_PCIDEV and DEASSIGN_PCIDEV.
     pub fn pci(device: &acrn_pcidev) -> Self {
         Self::Pci { virt: device.virt_bdf, phys: device.phys_bdf }
     }
 
-    /// Of SET_PTDEV_INTR and RESET_PTDEV_INTR, which know interrupt lines only.
+    /// Decodes the parameter of SET_PTDEV_INTR and RESET_PTDEV_INTR. Fails with `GENERIC` if it is
+    /// not an interrupt line.
     pub fn intx(irq: &acrn_ptdev_irq) -> Result<Self> {
         if irq.type_ != INTX {
             return Err(Errno::GENERIC);
         }
         let device = (irq.virt_bdf, irq.phys_bdf);
-        // ACRN looks at one byte of it.
+        // ACRN uses one byte of the field.
         let pic = irq.intx.is_pic_pin as u8 != 0;
         Ok(Self::Intx { device, virt_pin: irq.intx.virt_pin, phys_pin: irq.intx.phys_pin, pic })
     }
 
-    /// Of ASSIGN_MMIODEV and DEASSIGN_MMIODEV.
+    /// Decodes the parameter of ASSIGN_MMIODEV and DEASSIGN_MMIODEV. Fails with `EINVAL` if a range
+    /// is not page-aligned.
     pub fn mmio(device: &acrn_mmiodev) -> Result<Self> {
         let ranges =
             device.res.map(|r| Range { user: r.user_vm_pa, host: r.service_vm_pa, size: r.size });
@@ -97,7 +101,8 @@ impl Device {
         Ok(Self::Mmio { name: device.name, ranges })
     }
 
-    /// Of CREATE_VDEV and DESTROY_VDEV.
+    /// Decodes the parameter of CREATE_VDEV and DESTROY_VDEV. Fails with `EINVAL` if there is no
+    /// such device.
     pub fn virt(id: u64, slot: u64) -> Result<Self> {
         if !VIRTUAL.contains(&(id as u32)) {
             return Err(Errno::INVAL);
@@ -105,12 +110,13 @@ impl Device {
         Ok(Self::Virtual { id, slot })
     }
 
-    /// Whether it has neither a name nor memory: there is nothing to give away or to take back.
+    /// Returns whether the device has neither a name nor memory. Assigning and removing it has no
+    /// effect.
     fn is_empty(&self) -> bool {
         *self == Self::Mmio { name: [0; 8], ranges: [Range { user: 0, host: 0, size: 0 }; 3] }
     }
 
-    /// Whether only one of both can be given away, whoever gets it.
+    /// Returns whether only one of both can be assigned, to whichever VM.
     fn conflicts_in_any_vm(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Pci { phys: a, .. }, Self::Pci { phys: b, .. }) => a == b,
@@ -122,7 +128,7 @@ impl Device {
         }
     }
 
-    /// Whether a VM can't have both for other reasons.
+    /// Returns whether one VM cannot have both.
     fn conflicts_in_same_vm(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Intx { virt_pin: a, pic: p, .. }, Self::Intx { virt_pin: b, pic: q, .. }) => {
@@ -133,7 +139,7 @@ impl Device {
         }
     }
 
-    /// What is returned if it is taken, or not there.
+    /// Returns the error for a device that is assigned already, or is not assigned.
     fn conflict_errno(&self) -> Errno {
         match self {
             Self::Pci { .. } | Self::Intx { .. } => Errno::NODEV,
@@ -149,11 +155,11 @@ impl Range {
     }
 }
 
-/// The books of all User VMs: VM id and entry.
+/// The assigned devices with their VM ids.
 pub struct Assignments(Vec<(u16, Device)>);
 
 impl Assignments {
-    /// Nobody has anything.
+    /// Creates a table without devices.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
@@ -162,12 +168,12 @@ impl Assignments {
         self.0.iter().filter(move |(owner, _)| *owner == vm).map(|(_, device)| device)
     }
 
-    /// Entries of a VM.
+    /// Returns the number of devices of a VM.
     pub fn count(&self, vm: u16) -> usize {
         self.of(vm).count()
     }
 
-    /// The PCI devices of a VM, by their own addresses.
+    /// Returns the physical addresses of the PCI devices of a VM.
     pub fn pci_of(&self, vm: u16) -> impl Iterator<Item = u16> {
         self.of(vm).filter_map(|device| match device {
             Device::Pci { phys, .. } => Some(*phys),
@@ -175,13 +181,14 @@ impl Assignments {
         })
     }
 
-    /// The VM that has a PCI device.
+    /// Returns the VM that has a PCI device.
     pub fn owner_of_pci(&self, phys: u16) -> Option<u16> {
         let is_it = |d: &Device| matches!(d, Device::Pci { phys: p, .. } if *p == phys);
         self.0.iter().find(|(_, d)| is_it(d)).map(|(owner, _)| *owner)
     }
 
-    /// A line is one of a device that the VM has, or of none, and ends at a pin that there is.
+    /// Checks an interrupt line: it belongs to a device of the VM or to no device, and its virtual
+    /// pin exists.
     fn check_intx(&self, vm: u16, device: &Device) -> Result {
         let Device::Intx { device: (virt, phys), virt_pin, pic, .. } = *device else {
             return Ok(());
@@ -192,7 +199,7 @@ impl Assignments {
         (present && virt_pin < pins).then_some(()).ok_or(Errno::GENERIC)
     }
 
-    /// Gives a device to a VM.
+    /// Assigns a device to a VM.
     pub fn add(&mut self, vm: u16, device: Device) -> Result {
         self.check_intx(vm, &device)?;
         if device.is_empty() {
@@ -202,7 +209,7 @@ impl Assignments {
             if phys_pin >= PHYSICAL_PINS {
                 return Err(Errno::GENERIC);
             }
-            // ACRN takes a line that is routed as asked for no error.
+            // ACRN accepts a line that is already routed in the same way.
             if self.of(vm).any(|d| *d == device) {
                 return Ok(());
             }
@@ -215,19 +222,19 @@ impl Assignments {
         Ok(())
     }
 
-    /// Takes a device from a VM.
+    /// Removes a device from a VM.
     pub fn remove(&mut self, vm: u16, device: &Device) -> Result {
         self.check_intx(vm, device)?;
         match self.0.iter().position(|(owner, d)| *owner == vm && d == device) {
             Some(i) => drop(self.0.remove(i)),
-            // A line that is not routed needs no reset.
+            // Resetting a line that is not routed succeeds.
             None if matches!(device, Device::Intx { .. }) || device.is_empty() => {}
             None => return Err(device.conflict_errno()),
         }
         Ok(())
     }
 
-    /// Takes all that a VM has.
+    /// Removes all devices of a VM.
     pub fn clear(&mut self, vm: u16) {
         self.0.retain(|(owner, _)| *owner != vm);
     }

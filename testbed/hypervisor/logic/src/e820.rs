@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The memory map handed to Linux: firmware's map with mini-ACRN's own memory reserved.
+//! The memory map for Linux: the firmware's map with mini-ACRN's memory reserved.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Memory the OS may use.
+/// Type of memory that the OS may use.
 pub const RAM: u32 = 1;
-/// Memory the OS must leave alone.
+/// Type of memory that the OS must not use.
 pub const RESERVED: u32 = 2;
 
-/// One range of the map.
+/// A range of the map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// First byte.
+    /// Address of the first byte.
     pub base: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub len: u64,
-    /// [`RAM`], [`RESERVED`], or another type that firmware gave.
+    /// [`RAM`], [`RESERVED`], or another type of the firmware.
     pub kind: u32,
 }
 
@@ -27,7 +27,7 @@ impl Entry {
     }
 }
 
-/// `map` with `hole` cut out of every RAM entry and added as reserved.
+/// Returns `map` with `hole` removed from every RAM entry and added as reserved.
 pub fn reserve(map: &[Entry], hole: Range<u64>) -> Vec<Entry> {
     let mut out = Vec::new();
     for e in map {
@@ -47,12 +47,12 @@ pub fn reserve(map: &[Entry], hole: Range<u64>) -> Vec<Entry> {
     out
 }
 
-/// First address above all RAM.
+/// Returns the first address above all RAM.
 pub fn top_of_ram(map: &[Entry]) -> u64 {
     map.iter().filter(|e| e.kind == RAM).map(Entry::end).max().unwrap_or(0)
 }
 
-/// Whether `range` lies in one RAM entry.
+/// Returns whether `range` is inside one RAM entry.
 pub fn is_ram(map: &[Entry], range: Range<u64>) -> bool {
     map.iter().any(|e| e.kind == RAM && e.base <= range.start && range.end <= e.end())
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A virtual I/O APIC (Intel 82093AA data sheet) with as many pins as ACRN's has.
+//! An emulated I/O APIC (Intel 82093AA data sheet) with as many pins as ACRN's.
 
 use crate::apic::Message;
 use alloc::vec::Vec;
 
-/// Pins.
+/// Number of pins.
 pub const PINS: usize = 48;
-/// Where it is in a User VM.
+/// Physical address in a User VM.
 pub const BASE: u64 = 0xFEC0_0000;
 /// Register select.
 const IOREGSEL: u64 = 0x00;
@@ -19,24 +19,24 @@ const LEVEL: u64 = 1 << 15;
 const MASKED: u64 = 1 << 16;
 /// Delivery status and remote IRR.
 const READ_ONLY: u64 = 1 << 12 | REMOTE_IRR;
-/// Destination, and all that is defined in the low half.
+/// Destination, and the defined bits of the low half.
 const DEFINED: u64 = 0xFF00_0000_0001_FFFF;
 
-/// What happens to a line, numbered as in SET_IRQLINE.
+/// Operations on a line, numbered as in SET_IRQLINE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LineOp {
-    /// Goes high and stays.
+    /// The line goes high and stays high.
     High,
-    /// Goes low and stays.
+    /// The line goes low and stays low.
     Low,
-    /// Goes high, then low.
+    /// The line goes high, then low.
     RisingPulse,
-    /// Goes low, then high.
+    /// The line goes low, then high.
     FallingPulse,
 }
 
 impl LineOp {
-    /// From the number in the ABI.
+    /// Returns the operation with the number `op` of the ABI.
     pub fn from_op(op: u32) -> Option<Self> {
         Some(match op {
             0 => Self::High,
@@ -48,7 +48,7 @@ impl LineOp {
     }
 }
 
-/// The device.
+/// The I/O APIC.
 pub struct IoApic {
     select: u8,
     id: u32,
@@ -63,17 +63,17 @@ impl Default for IoApic {
 }
 
 impl IoApic {
-    /// As after reset: everything masked, all lines low.
+    /// Returns the state after reset: all pins are masked, all lines low.
     pub const fn new() -> Self {
         Self { select: 0, id: 0, entries: [MASKED; PINS], lines: 0 }
     }
 
-    /// Reads the register at `offset` of its page.
+    /// Reads the register at `offset`.
     pub fn read(&self, offset: u64) -> u32 {
         match (offset, self.select) {
             (IOREGSEL, _) => u32::from(self.select),
             (IOWIN, 0 | 2) => self.id,
-            // Version 0x11, last entry.
+            // Version 0x11, and the number of the last entry.
             (IOWIN, 1) => 0x11 | (PINS as u32 - 1) << 16,
             (IOWIN, _) => {
                 self.entry().map_or(0, |(pin, shift)| (self.entries[pin] >> shift) as u32)
@@ -82,7 +82,7 @@ impl IoApic {
         }
     }
 
-    /// Writes the register at `offset` of its page; returns the interrupt that follows.
+    /// Writes the register at `offset`. Returns the interrupt that this raises.
     pub fn write(&mut self, offset: u64, value: u32) -> Option<Message> {
         match (offset, self.select) {
             (IOREGSEL, _) => self.select = value as u8,
@@ -123,7 +123,8 @@ impl IoApic {
         high != (self.entries[pin] & ACTIVE_LOW != 0)
     }
 
-    /// The interrupt of a level-triggered pin that is active and not waiting for an EOI.
+    /// Raises the interrupt of a level-triggered pin, if its line is active and it does not wait
+    /// for an EOI.
     fn level_interrupt(&mut self, pin: usize) -> Option<Message> {
         let e = self.entries[pin];
         if e & (LEVEL | MASKED | REMOTE_IRR) != LEVEL || !self.is_active(pin) {
@@ -143,7 +144,7 @@ impl IoApic {
         (e & MASKED == 0 && !was_active && self.is_active(pin)).then(|| self.message(pin))
     }
 
-    /// Moves the line of `pin`, which exists; returns the interrupt that follows.
+    /// Changes the line of `pin`, which must exist. Returns the interrupt that this raises.
     pub fn set_line(&mut self, pin: usize, line: LineOp) -> Option<Message> {
         let (first, second) = match line {
             LineOp::High => (true, None),
@@ -156,7 +157,8 @@ impl IoApic {
         a.or(b)
     }
 
-    /// A vCPU ended the interrupt `vector`; returns the interrupts that follow from lines still active.
+    /// Handles the EOI of a vCPU for `vector`. Returns the interrupts of lines that are still
+    /// active.
     pub fn end_of_interrupt(&mut self, vector: u8) -> Vec<Message> {
         let mut again = Vec::new();
         for pin in 0..PINS {

@@ -1,39 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The translations that an IOMMU keeps for passed-through PCI devices. What is removed from a VM's tables stays
-//! here until the device is flushed.
+//! The IOTLB: translations that an IOMMU caches for passed-through PCI devices.
+//!
+//! A translation that is removed from the tables of a VM stays in the cache until the device is
+//! flushed.
 
 use alloc::vec::Vec;
 
-/// Translations kept; the oldest makes room.
+/// Maximum number of translations. A new one replaces the oldest.
 pub const CAPACITY: usize = 1024;
 
-/// What is behind a page.
+/// The translation of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
     /// Address of the page in the Service VM.
     pub target: u64,
-    /// The device may write to it.
+    /// The device may write to the page.
     pub writable: bool,
 }
 
-/// The translations: device, page in the VM, and what is behind it.
+/// The translations: device, page in the VM, and entry.
 #[derive(Default)]
 pub struct Iotlb(Vec<(u16, u64, Entry)>);
 
 impl Iotlb {
-    /// Empty.
+    /// Creates an empty cache.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// The translation of `page` for a device.
+    /// Returns the translation of `page` for a device.
     pub fn find(&self, device: u16, page: u64) -> Option<Entry> {
         let of_page = |e: &&(u16, u64, Entry)| (e.0, e.1) == (device, page);
         self.0.iter().find(of_page).map(|(_, _, entry)| *entry)
     }
 
-    /// Keeps a translation that is not there.
+    /// Inserts a translation that is not in the cache.
     pub fn insert(&mut self, device: u16, page: u64, entry: Entry) {
         if self.0.len() == CAPACITY {
             self.0.remove(0);
@@ -41,7 +43,7 @@ impl Iotlb {
         self.0.push((device, page, entry));
     }
 
-    /// Forgets those of a device.
+    /// Flushes the translations of a device.
     pub fn flush(&mut self, device: u16) {
         self.0.retain(|(of, ..)| *of != device);
     }

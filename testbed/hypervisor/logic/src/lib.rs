@@ -2,7 +2,8 @@
 
 //! The parts of mini-ACRN that need no hardware: tables, page tables, decoders, state machines.
 //!
-//! Nothing here touches memory it was not given, so all of it runs under `cargo test` on a host.
+//! This code accesses only memory that its caller passes, so that all of it runs under `cargo test`
+//! on a host.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

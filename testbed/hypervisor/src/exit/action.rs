@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Results of exit handlers.
+//! The outcome of an exit handler.
 
 use crate::ioreq;
 
-/// What follows from an exit.
+/// The action that follows an exit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Go on.
+    /// Enter the guest again.
     Resume,
-    /// The vCPU is to stop; the instruction was not carried out.
+    /// Stop the vCPU. The instruction is not complete.
     Stop,
-    /// The guest shut down: a triple fault.
+    /// The guest has shut down because of a triple fault.
     ShutDown,
-    /// mini-ACRN can't carry the instruction out.
+    /// mini-ACRN cannot emulate the instruction.
     Fail,
 }
 
-/// What became of an access to a device, and the value if it was read.
+/// Returns the value of a complete access to a device, otherwise the action that follows.
 pub fn completed(completion: ioreq::Completion) -> core::result::Result<u64, Action> {
     match completion {
         ioreq::Completion::Done(value) => Ok(value),

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A User VM's view of its CPU's local APIC: most registers are the real ones; identity, interrupt commands
-//! and sources other than the timer are not. The timer's TSC-deadline mode is made of its one-shot mode.
+//! The local APIC of a User VM's vCPU.
+//!
+//! Most registers are those of the CPU's local APIC. Identity, interrupt commands and the sources
+//! other than the timer are shadowed. TSC-deadline mode of the timer is emulated by its one-shot
+//! mode.
 
 use crate::shadow_apic::{MASKED, Shadow};
 use crate::vm::Vm;
@@ -21,10 +24,11 @@ const LVT_TIMER: u64 = 0x320;
 const TIMER_INITIAL: u64 = 0x380;
 const TIMER_CURRENT: u64 = 0x390;
 const TIMER_DIVIDE: u64 = 0x3E0;
-/// Timer mode in its vector table entry: TSC deadline.
+/// Timer mode in the local vector table: TSC deadline.
 const DEADLINE_MODE: u32 = 1 << 18;
 
-/// Reads (`write` is `None`) or writes the register at `offset` for vCPU `id`, on its CPU.
+/// Reads (`write` is `None`) or writes the register at `offset` of vCPU `id`. The CPU of the vCPU
+/// calls this.
 pub fn access(vm: &Vm, id: usize, offset: u64, write: Option<u32>) -> u32 {
     match write {
         Some(value) => {
@@ -67,14 +71,14 @@ fn write_register(vm: &Vm, id: usize, offset: u64, value: u32) {
         ICR => {
             let high = {
                 let shadow = &mut *vcpu.apic.lock();
-                // Delivery status is read-only, and always idle.
+                // The delivery status is read-only and always idle.
                 shadow.icr = value & !(1 << 12);
                 shadow.icr_high
             };
             command(vm, id, value, high);
         }
         LVT_TIMER => write_timer_entry(&mut vcpu.apic.lock(), value),
-        // In TSC-deadline mode the count is not the guest's.
+        // In TSC-deadline mode the guest cannot set the count.
         TIMER_INITIAL | TIMER_DIVIDE if vcpu.apic.lock().deadline_lvt.is_some() => {}
         0x330..=0x370 => {
             if let Some(l) = vcpu.apic.lock().lvt(offset) {
@@ -89,25 +93,27 @@ fn write_register(vm: &Vm, id: usize, offset: u64, value: u32) {
 fn write_timer_entry(shadow: &mut Shadow, value: u32) {
     let deadline = value & DEADLINE_MODE != 0;
     if deadline || shadow.deadline_lvt.is_some() {
-        // The mode changes: what was armed is not any more.
+        // A change of the mode disarms the timer.
         lapic::start_timer(0);
         shadow.deadline = 0;
     }
     shadow.deadline_lvt = deadline.then_some(value);
-    // One-shot is mode 0. An illegal vector would raise what mini-ACRN takes for an exception of its own.
+    // One-shot is mode 0. An illegal vector is replaced, because mini-ACRN would take its interrupt
+    // for an exception of its own.
     let real = if deadline { value & !(3 << 17) } else { value };
     let legal = real as u8 >= FIRST_VECTOR;
     lapic::write(LVT_TIMER, if legal { real } else { real | MASKED | u32::from(FIRST_VECTOR) });
 }
 
-/// RDMSR of TSC_DEADLINE: 0 once the timer has fired.
+/// Returns TSC_DEADLINE, which is 0 once the timer has fired.
 pub fn deadline(vm: &Vm, id: usize) -> u64 {
     let shadow = vm.vcpus()[id].apic.lock();
     if shadow.deadline > time::now() { shadow.deadline } else { 0 }
 }
 
-/// WRMSR of TSC_DEADLINE on the vCPU's CPU. One that is further away than the timer counts fires early, which
-/// an OS has to expect of any timer.
+/// Sets TSC_DEADLINE. The CPU of the vCPU calls this.
+///
+/// A deadline beyond the range of the timer fires early, which a guest has to expect of any timer.
 pub fn set_deadline(vm: &Vm, id: usize, tsc: u64) {
     let shadow = &mut *vm.vcpus()[id].apic.lock();
     if shadow.deadline_lvt.is_none() {

@@ -7,7 +7,7 @@ use crate::time;
 use mini_acrn_logic::cpuid::{Environment, Guest, Leaf, emulate, is_synthetic};
 use mini_acrn_logic::regs::{RAX, RBX, RCX, RDX};
 
-/// Carries out the CPUID that stopped `cx`.
+/// Emulates the CPUID that made `cx` exit.
 pub fn exit(cx: &mut Context, guest: Guest) {
     let regs = cx.gprs().0;
     let (leaf, subleaf) = (regs[RAX] as u32, regs[RCX] as u32);

@@ -14,7 +14,8 @@ use mini_acrn_logic::config_ports::Access;
 use mini_acrn_logic::regs::{RAX, Reg, mask};
 
 const IN: u64 = 1 << 0;
-/// ACPI's PM1a control register, as ACRN has it, and what powers off: sleep type 5, sleep enable.
+/// ACPI's PM1a control register, as on ACRN, and the value that powers off: sleep type 5, sleep
+/// enable.
 const PM1A_CONTROL: (u16, usize, u64) = (0x404, 2, 5 << 10 | 1 << 13);
 
 /// Reads (`write` is `None`) or writes a port.
@@ -42,7 +43,7 @@ fn access(
     completed(ioreq::issue(vm, vcpu, id, &request))
 }
 
-/// The PICs: their mask registers can be read back, which is how an OS finds out that they are there.
+/// Emulates the PICs as far as an OS probes them: the mask registers can be read back.
 fn pic(vm: &Vm, port: u16, write: Option<u64>) -> Option<u64> {
     let mask = match port {
         0x20 | 0xA0 => return Some(0),
@@ -56,18 +57,20 @@ fn pic(vm: &Vm, port: u16, write: Option<u64>) -> Option<u64> {
     Some(mask.load(Ordering::Relaxed).into())
 }
 
-/// Asks the device model to power off, for a guest that can't go on.
+/// Asks the device model to power off, on behalf of a guest that has shut down.
 pub fn power_off(vm: &Vm, vcpu: &Vcpu, id: usize) -> Action {
     let (port, size, value) = PM1A_CONTROL;
     access(vm, vcpu, id, port, size, Some(value)).map_or_else(|action| action, |_| Action::Resume)
 }
 
-/// Carries out the instruction that stopped `cx`. As on ACRN, a string instruction is one access with RAX, repeated
-/// or not, and what IN does not write of RAX stays, also with 4 bytes in 64-bit mode.
+/// Emulates the instruction that made `cx` exit.
+///
+/// As on ACRN, a string instruction is one access with RAX, even if it has a REP prefix. IN leaves
+/// the bits of RAX that it does not write unchanged, also with 4 bytes in 64-bit mode.
 pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
     let (info, next_rip) = (cx.vmcb.control.exit_info1, cx.vmcb.control.exit_info2);
     let port = (info >> 16) as u16;
-    // Bits 4 to 6 are 1, 2 and 4 bytes.
+    // Bits 4, 5 and 6 stand for 1, 2 and 4 bytes.
     let size = (info >> 4 & 7) as usize;
     let write = (info & IN == 0).then(|| cx.gprs().get(Reg { index: RAX, size, high: false }));
     match access(vm, vcpu, id, port, size, write) {

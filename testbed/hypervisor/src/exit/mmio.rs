@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Registers of devices in a User VM's memory.
+//! Device registers in the memory of a User VM.
 
 use super::action::{Action, completed};
 use super::apic;
@@ -13,7 +13,8 @@ use mini_acrn_logic::ioapic;
 use mini_acrn_logic::npt::PAGE;
 use mini_acrn_logic::regs::mask;
 
-/// Reads (`write` is `None`) or writes a device register.
+/// Reads (`write` is `None`) or writes a device register. Registers that mini-ACRN does not emulate
+/// become I/O requests.
 pub fn access(
     vm: &Vm,
     vcpu: &Vcpu,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Exits: a file per exit of the guest that mini-ACRN handles.
+//! Exit handlers, one file per exit that mini-ACRN handles.
 
 pub mod action;
 pub mod apic;

@@ -12,7 +12,7 @@ use mini_acrn_logic::vmcb::{Event, GP};
 const TSC_DEADLINE: u32 = 0x6E0;
 const MTRR_CAP: u32 = 0xFE;
 const MTRR_DEF_TYPE: u32 = 0x2FF;
-/// SVM is disabled and locked.
+/// SVM is disabled, and the setting is locked.
 const VM_CR_LOCKED: u64 = 1 << 3 | 1 << 4;
 
 fn value(cx: &mut Context) -> u64 {
@@ -28,7 +28,8 @@ fn finish(cx: &mut Context, read: Option<u64>) {
     cx.skip(2);
 }
 
-/// What both kinds of VM share. `Some(None)`: a write that was carried out.
+/// Emulates the MSRs that all VMs share. Returns `Some(Some(_))` for a read, `Some(None)` for a
+/// write, and `None` for any other MSR.
 fn common(cx: &mut Context, msr: u32, write: bool) -> Option<Option<u64>> {
     let new = value(cx);
     let save = &mut cx.vmcb.save;
@@ -45,24 +46,25 @@ fn common(cx: &mut Context, msr: u32, write: bool) -> Option<Option<u64>> {
     Some(None)
 }
 
-/// What CPU `id` of a VM sees: the LAPIC is enabled and at its usual place, and CPU 0 booted.
+/// Returns the APIC base of CPU `id` of a VM: the LAPIC is enabled at its default address, and CPU
+/// 0 is the boot CPU.
 fn apic_base(id: usize) -> u64 {
     crate::lapic::BASE | 1 << 11 | u64::from(id == 0) << 8
 }
 
-/// Carries out the access of the Service VM's CPU `id` that stopped `cx`.
+/// Emulates the access that made CPU `id` of the Service VM exit.
 pub fn service_exit(cx: &mut Context, id: usize) {
     let (msr, write) = (cx.gprs().0[RCX] as u32, cx.vmcb.control.exit_info1 & 1 != 0);
     match common(cx, msr, write) {
         Some(read) => finish(cx, read),
         None if (msr, write) == (APIC_BASE, false) => finish(cx, Some(apic_base(id))),
-        // Outside the ranges that a map covers: no such MSR.
+        // The MSR is outside the ranges of the permission map: it does not exist.
         None => cx.inject(Event::fault_with_code(GP, 0)),
     }
 }
 
-/// Carries out the access of a User VM's vCPU that stopped `cx`. MSRs that mini-ACRN does not know read as
-/// zero and ignore writes.
+/// Emulates the access that made a vCPU of a User VM exit. MSRs that mini-ACRN does not know read
+/// as zero and ignore writes.
 pub fn user_exit(cx: &mut Context, vm: &Vm, id: usize) {
     let (msr, write) = (cx.gprs().0[RCX] as u32, cx.vmcb.control.exit_info1 & 1 != 0);
     let read = common(cx, msr, write).unwrap_or_else(|| {
@@ -73,9 +75,9 @@ pub fn user_exit(cx: &mut Context, vm: &Vm, id: usize) {
             TSC_DEADLINE => apic::deadline(vm, id),
             APIC_BASE => apic_base(id),
             TSC => crate::time::now(),
-            // Write combining, no ranges of either kind.
+            // Write-combining supported, no fixed and no variable ranges.
             MTRR_CAP => 1 << 10,
-            // Enabled, write back.
+            // Enabled, write-back.
             MTRR_DEF_TYPE => 1 << 11 | 6,
             _ => 0,
         })

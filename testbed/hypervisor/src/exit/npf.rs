@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Nested page faults of User VMs: accesses to devices, in mini-ACRN or in the Service VM.
+//! Nested page faults of User VMs: accesses to devices that mini-ACRN or the Service VM emulates.
 
 use super::action::Action;
 use super::{mmio, string_io};
@@ -12,14 +12,15 @@ use mini_acrn_logic::decode::{self, Insn};
 use mini_acrn_logic::npt::Access;
 use mini_acrn_logic::vmcb::{CR0_PG, Event, UD, npf};
 
-/// Carries out the instruction that stopped `cx`.
+/// Emulates the instruction that made `cx` exit.
 pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
     let (info, gpa) = (cx.vmcb.control.exit_info1, cx.vmcb.control.exit_info2);
     if info & (npf::FETCH | npf::TABLE) != 0 {
         return Action::Fail;
     }
     let write = info & npf::WRITE != 0;
-    // A mapping that a hypercall has just made, or an entry that another CPU saw too late.
+    // The address is mapped: a hypercall has just mapped it, or this CPU has used a stale
+    // translation.
     if vm.query(gpa).is_some_and(|l| !write || l.access.contains(Access::WRITE)) {
         return Action::Resume;
     }
@@ -39,7 +40,8 @@ pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
     }
 }
 
-/// The instruction at RIP, if ACRN would know it: it knows none of a guest without paging.
+/// Decodes the instruction at RIP. Returns `None` for an instruction that ACRN does not decode,
+/// which includes every instruction of a guest without paging.
 fn decode(vm: &Vm, cx: &Context) -> Option<Insn> {
     let save = &cx.vmcb.save;
     let code = (save.cr0 & CR0_PG != 0).then(|| user_memory::fetch(vm, save))?;
@@ -59,7 +61,7 @@ fn carry_out(
         return Ok(());
     }
     let value = mmio::access(vm, vcpu, id, gpa, insn.size, None)?;
-    // Registers change only when the write-back is done as well.
+    // The registers change only after the write-back has succeeded.
     let mut gprs = *cx.gprs();
     let outcome = insn.loaded(value, &mut gprs, cx.vmcb.save.rflags);
     if let Some(value) = outcome.write {

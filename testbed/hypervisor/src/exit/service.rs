@@ -12,8 +12,10 @@ use mini_acrn_logic::decode;
 use mini_acrn_logic::npt::PAGE;
 use mini_acrn_logic::vmcb::{Event, GP, UD, exit, npf};
 
-/// Handles the exit of the Service VM's CPU `id` at which `cx` stopped. Returns whether the CPU goes on: it does
-/// not if it parked itself or was taken away.
+/// Handles the exit of CPU `id` of the Service VM.
+///
+/// Returns whether the CPU enters the guest again. It does not if it has parked itself or was taken
+/// from the Service VM.
 pub fn handle(cx: &mut Context, id: usize) -> bool {
     match cx.vmcb.control.exit_code {
         exit::CPUID => cpuid::exit(cx, Guest::Service),
@@ -33,13 +35,13 @@ pub fn handle(cx: &mut Context, id: usize) -> bool {
             panic!("Service VM: triple fault on CPU {id} at {:#x}", cx.vmcb.save.rip)
         }
         exit::INVALID => panic!("Service VM: the control block of CPU {id} is refused"),
-        // SVM's own instructions: the Service VM's CPUs have none.
+        // Instructions of SVM: the CPUs of the Service VM do not have SVM.
         _ => cx.inject(Event::fault(UD)),
     }
     true
 }
 
-/// The instruction at RIP, as much as is readable.
+/// Reads the instruction at RIP, as far as it is readable.
 fn fetch(cx: &Context) -> Code {
     user_memory::fetch_with(&cx.vmcb.save, &ServiceMemory, |gpa, out| {
         phys::is_service_ram(gpa, out.len() as u64).then_some(())?;
@@ -47,7 +49,7 @@ fn fetch(cx: &Context) -> Code {
     })
 }
 
-/// #UD: a VMCALL is a hypercall, anything else is the guest's own business.
+/// Handles #UD: a VMCALL is a hypercall. Any other instruction gets the exception.
 fn undefined(cx: &mut Context) {
     if !fetch(cx).bytes().starts_with(&[0x0F, 0x01, 0xC1]) {
         cx.inject(Event::fault(UD));
@@ -58,7 +60,8 @@ fn undefined(cx: &mut Context) {
     }
 }
 
-/// An access that the nested page tables refuse: a write to the mailbox, or nothing the Service VM may do.
+/// Handles an access that the nested page tables do not allow: a write to the mailbox, or an access
+/// that the Service VM must not make.
 fn nested_fault(cx: &mut Context) {
     let gpa = cx.vmcb.control.exit_info2;
     let write = cx.vmcb.control.exit_info1 & npf::WRITE != 0;
@@ -74,7 +77,7 @@ fn nested_fault(cx: &mut Context) {
             let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
             match target.filter(|id| *id != cpu::BOOT) {
                 Some(id) if cpu::claim_for_service(id) => cpu::kick(id),
-                // Nothing starts, as on ACRN, but Linux waits for the acknowledgement.
+                // The CPU does not start, as on ACRN, but Linux waits for the acknowledgement.
                 Some(id) => {
                     handoff::mailbox_take(id);
                 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! String instructions with a device register at one end (AMD APM vol. 3): one element an exit. While elements are
-//! left RIP stays, and the CPU runs the instruction again.
+//! String instructions with one end in a device register (AMD APM vol. 3).
+//!
+//! mini-ACRN emulates one element per exit. RIP stays at the instruction until the last element, so
+//! that the CPU executes it again.
 
 use super::action::Action;
 use super::mmio;
@@ -16,7 +18,7 @@ use mini_acrn_logic::vmcb::{Event, PF};
 const DIRECTION: u64 = 1 << 10;
 const ES: usize = 0;
 
-/// Linear address of the element at RSI or RDI.
+/// Returns the linear address of the element at RSI or RDI.
 fn linear(cx: &mut Context, insn: &Insn, index: usize) -> u64 {
     cx.save_segments();
     let offset = cx.gprs().0[index] & mask(insn.address_size);
@@ -31,7 +33,8 @@ fn linear(cx: &mut Context, insn: &Insn, index: usize) -> u64 {
     }
 }
 
-/// A page fault of the guest's own, or an element where no memory is.
+/// Handles an element at a linear address that cannot be accessed: by a page fault of the guest, or
+/// by a failure of the vCPU if no memory is mapped there.
 fn fault(cx: &mut Context, error: LinearError, at: u64, write: bool) -> Action {
     match error {
         LinearError::NotMapped => {
@@ -44,7 +47,7 @@ fn fault(cx: &mut Context, error: LinearError, at: u64, write: bool) -> Action {
     }
 }
 
-/// Moves on to the next element.
+/// Advances to the next element.
 fn advance(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Action {
     let size = insn.size as i64;
     let delta = if cx.vmcb.save.rflags & DIRECTION != 0 { -size } else { size };
@@ -60,7 +63,8 @@ fn advance(cx: &mut Context, insn: &Insn, indices: &[usize]) -> Action {
     Action::Resume
 }
 
-/// STOS, LODS and MOVS, where the element at `gpa` is a device's; `write` tells which end.
+/// Emulates STOS, LODS or MOVS. The element at `gpa` is in a device register, the target if `write`
+/// is set and the source otherwise.
 pub fn exit(
     vm: &Vm,
     vcpu: &Vcpu,

@@ -11,7 +11,7 @@ use crate::vm::Vm;
 use mini_acrn_logic::cpuid::Guest;
 use mini_acrn_logic::vmcb::{Event, GP, UD, exit};
 
-/// Handles the exit of a User VM's vCPU at which `cx` stopped.
+/// Handles the exit of a User VM's vCPU.
 pub fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
     match cx.vmcb.control.exit_code {
         exit::NMI => svm::acknowledge_nmi(),
@@ -23,7 +23,7 @@ pub fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
         exit::IOIO => return ioio::exit(vm, vcpu, id, cx),
         exit::NPF => return npf::exit(vm, vcpu, id, cx),
         exit::UD => {
-            // VMCALL above ring 0 is #GP on ACRN, in whatever VM.
+            // VMCALL above ring 0 raises #GP on ACRN, in all VMs.
             let code = user_memory::fetch(vm, &cx.vmcb.save);
             let vmcall = code.bytes().starts_with(&[0x0F, 0x01, 0xC1]);
             let gp = vmcall && cx.vmcb.save.cpl != 0;
@@ -31,7 +31,7 @@ pub fn handle(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
         }
         exit::SHUTDOWN => return Action::ShutDown,
         exit::INVALID => return Action::Fail,
-        // SVM's own instructions, MONITOR, MWAIT: a User VM has none.
+        // Instructions of SVM, MONITOR and MWAIT: User VMs do not have them.
         _ => cx.inject(Event::fault(UD)),
     }
     Action::Resume

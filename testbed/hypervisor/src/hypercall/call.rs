@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A hypercall as it arrives.
+//! The registers of a hypercall.
 
 use crate::phys;
 use acrn_hypercall_abi::{Hypercall, ID_BASE, Parameter, PmCommand};
@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use mini_acrn_channel::ANY_VM;
 
-/// A hypercall. Only the low byte of its id is looked at, as on ACRN.
+/// A hypercall. Only the low byte of its id counts, as on ACRN.
 pub struct Call {
     /// Low byte of the id.
     pub number: u8,
@@ -19,17 +19,17 @@ pub struct Call {
 }
 
 impl Call {
-    /// Its id.
+    /// Returns the id.
     pub fn id(&self) -> u32 {
         ID_BASE | u32::from(self.number)
     }
 
-    /// The hypercall of ACRN that this is, if it is one.
+    /// Returns the hypercall of ACRN with this number, if there is one.
     pub fn hypercall(&self) -> Option<Hypercall> {
         Hypercall::from_number(self.number)
     }
 
-    /// Where the parameter structure is, and its bytes.
+    /// Returns the address and the length of the parameter structure, if there is one.
     pub fn parameter(&self) -> Option<(u64, usize)> {
         Some(match self.hypercall()?.parameter()? {
             Parameter::First(len) => (self.p1, len),
@@ -37,7 +37,8 @@ impl Call {
         })
     }
 
-    /// A copy of the parameter structure, empty if there is none or it can't be read.
+    /// Returns a copy of the parameter structure. The copy is empty if there is no structure or it
+    /// cannot be read.
     pub fn snapshot(&self) -> Vec<u8> {
         let Some((addr, len)) = self.parameter() else { return Vec::new() };
         let mut bytes = vec![0; len];
@@ -47,7 +48,7 @@ impl Call {
         }
     }
 
-    /// The VM that the call is about.
+    /// Returns the id of the VM that the hypercall is about, [`ANY_VM`] if there is none.
     pub fn target(&self, parameter: &[u8]) -> u16 {
         use Hypercall::{
             CreateVm, PmGetCpuState, ServiceVmOfflineCpu, SetCallbackVector, SetMemoryRegions,

@@ -23,7 +23,7 @@ use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::npt::{Access, PAGE};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// Serves `call` if it is one of the channel's.
+/// Serves `call` if it belongs to the channel.
 pub fn serve(call: &Call) -> Option<Result> {
     let page = call.p1;
     let id = u64::from(call.id());
@@ -76,7 +76,7 @@ fn put<T: IntoBytes + zerocopy::Immutable>(gpa: u64, value: &T) -> Result {
     phys::write(gpa, value).ok_or(Errno::FAULT)
 }
 
-/// Requests that a test raised and that are COMPLETE become FREE.
+/// Makes the requests that a test has raised FREE if they are COMPLETE.
 fn collect_raised() {
     for vm in vm::all() {
         let raised = vm.raised.load(Ordering::Acquire);
@@ -135,7 +135,7 @@ fn vm_list(page: u64) -> Result {
     put(page, &list)
 }
 
-/// The VM `vmid`, which must not be OFF.
+/// Returns the VM `vmid`. Fails with `EINVAL` if it does not exist or is OFF.
 fn live(vmid: u16) -> Result<&'static Vm> {
     vm::get(vmid.into()).ok().filter(|vm| !vm.is(vm_state::OFF)).ok_or(Errno::INVAL)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Passed-through and virtual devices: checks and books.
+//! Passed-through devices and devices that the hypervisor emulates.
 
 use crate::phys;
 use crate::vm::{self, Vm};
@@ -13,25 +13,25 @@ use mini_acrn_logic::iotlb::{Entry, Iotlb};
 use mini_acrn_logic::npt::{Access, PAGE};
 use spin::Mutex;
 
-/// Who has what.
+/// The devices of each VM.
 static ASSIGNMENTS: Mutex<Assignments> = Mutex::new(Assignments::new());
-/// Translations of those that are passed through.
+/// The translations of passed-through devices.
 static IOTLB: Mutex<Iotlb> = Mutex::new(Iotlb::new());
 
-/// A kind of device that has hypercalls of its own.
+/// The kind of a device. Each kind has its own hypercalls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Interrupt line.
+    /// Interrupt line of a PCI device.
     Intx,
     /// PCI device.
     Pci,
     /// MMIO device.
     Mmio,
-    /// Virtual device.
+    /// Device that the hypervisor emulates.
     Virtual,
 }
 
-/// The device that the structure at `gpa` names.
+/// Returns the device of the structure at `gpa`.
 fn device(kind: Kind, gpa: u64) -> Result<Device> {
     match kind {
         Kind::Intx => Device::intx(&phys::read::<PtdevIrq>(gpa).ok_or(Errno::GENERIC)?.irq),
@@ -44,7 +44,8 @@ fn device(kind: Kind, gpa: u64) -> Result<Device> {
     }
 }
 
-/// The VM, which is in one of `states`, and the device that the structure at `gpa` names.
+/// Returns the VM and the device of the structure at `gpa`. Fails unless the VM is in one of
+/// `states`.
 fn parameters(kind: Kind, vmid: u64, gpa: u64, states: &[u8]) -> Result<(&'static Vm, Device)> {
     let vm = vm::get(vmid)?;
     let wrong_state = if kind == Kind::Intx { Errno::GENERIC } else { Errno::INVAL };
@@ -52,13 +53,13 @@ fn parameters(kind: Kind, vmid: u64, gpa: u64, states: &[u8]) -> Result<(&'stati
     Ok((vm, device(kind, gpa)?))
 }
 
-/// Gives a device to a VM.
+/// Assigns a device to a VM.
 pub fn assign(kind: Kind, vmid: u64, gpa: u64) -> Result {
     let (vm, device) = parameters(kind, vmid, gpa, &[CREATED])?;
     ASSIGNMENTS.lock().add(vm.id, device)
 }
 
-/// Takes a device from a VM.
+/// Removes a device from a VM.
 pub fn deassign(kind: Kind, vmid: u64, gpa: u64) -> Result {
     let (vm, device) = parameters(kind, vmid, gpa, &[CREATED, PAUSED])?;
     ASSIGNMENTS.lock().remove(vm.id, &device)?;
@@ -68,14 +69,15 @@ pub fn deassign(kind: Kind, vmid: u64, gpa: u64) -> Result {
     Ok(())
 }
 
-/// Takes all that a VM has.
+/// Removes all devices of a VM.
 pub fn clear(vmid: u16) {
     let mut devices = ASSIGNMENTS.lock();
     devices.pci_of(vmid).for_each(|phys| IOTLB.lock().flush(phys));
     devices.clear(vmid);
 }
 
-/// Where the DMA of a passed-through device at a User VM's address goes. `None`: it is nobody's, or may not go there.
+/// Translates the address of a DMA of a passed-through device. Returns `None` if no VM has the
+/// device, or if the access is not allowed.
 pub fn translate(phys_bdf: u16, gpa: u64, write: bool) -> Option<u64> {
     let owner = ASSIGNMENTS.lock().owner_of_pci(phys_bdf)?;
     let iotlb = &mut *IOTLB.lock();
@@ -90,7 +92,7 @@ pub fn translate(phys_bdf: u16, gpa: u64, write: bool) -> Option<u64> {
     (entry.writable || !write).then_some(entry.target + offset)
 }
 
-/// How many entries a VM has.
+/// Returns the number of devices of a VM.
 pub fn count(vmid: u16) -> usize {
     ASSIGNMENTS.lock().count(vmid)
 }

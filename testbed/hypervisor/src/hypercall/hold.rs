@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A hypercall that waits for a test's word before it is carried out.
+//! A hypercall that waits until a test releases it.
 //!
-//! Its VMCALL is made again and again meanwhile, with the guest running in between: its CPU takes interrupts, so
-//! that the rest of the Service VM can go on.
+//! While it waits, the guest repeats its VMCALL again and again. The CPU takes interrupts in
+//! between, so that the rest of the Service VM continues.
 
 use super::call::Call;
 use crate::time;
 use mini_acrn_channel::{ANY_VM, Hold};
 use spin::Mutex;
 
-/// What tells callers of a hypercall apart: stack pointer and parameters.
+/// Identifies the caller of a hypercall: stack pointer and parameters.
 type Caller = (u64, u64, u64);
 
 enum State {
-    /// None is to be held.
+    /// No hypercall is to be held.
     None,
-    /// The next one that matches is.
+    /// The next hypercall that matches is to be held.
     Armed(Hold),
-    /// It waits, until this time if it does not wait for ever.
+    /// The hypercall of this caller is held, until the given time if there is one.
     Held(Caller, Option<u64>),
 }
 
@@ -29,17 +29,17 @@ pub fn set(hold: Hold) {
     *STATE.lock() = State::Armed(hold);
 }
 
-/// Lets it go on.
+/// Releases the hypercall.
 pub fn release() {
     *STATE.lock() = State::None;
 }
 
-/// Whether it has arrived.
+/// Returns whether a hypercall is held.
 pub fn is_held() -> bool {
     matches!(*STATE.lock(), State::Held(..))
 }
 
-/// Whether `call`, made with this stack pointer, has to be made again later.
+/// Returns whether `call`, made with the stack pointer `stack`, must be repeated later.
 pub fn must_wait(call: &Call, stack: u64) -> bool {
     let state = &mut *STATE.lock();
     let caller = (stack, call.p1, call.p2);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! INJECT_MSI, SET_IRQLINE, VM_INTR_MONITOR.
+//! INJECT_MSI, SET_IRQLINE and VM_INTR_MONITOR.
 
 use crate::vm::{self, Vm};
 use crate::{interrupt, phys};
@@ -13,7 +13,7 @@ use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::ioapic::{LineOp, PINS};
 use mini_acrn_logic::npt::PAGE;
 
-/// Bytes of the structure of VM_INTR_MONITOR.
+/// Size in bytes of the structure of VM_INTR_MONITOR.
 const MONITOR_SIZE: u64 = size_of::<IntrMonitor>() as u64;
 
 pub fn inject_msi(vmid: u64, gpa: u64) -> Result {
@@ -32,17 +32,17 @@ pub fn set_irqline(vmid: u64, value: u64) -> Result {
     if gsi >= PINS {
         return Err(Errno::GENERIC);
     }
-    // Operations that ACRN does not know do nothing.
+    // Operations that ACRN does not know have no effect.
     let message = LineOp::from_op(op).and_then(|line| vm.ioapic.lock().set_line(gsi, line));
     message.into_iter().for_each(|m| interrupt::deliver(vm, m));
     Ok(())
 }
 
-/// Counts interrupts, or delays them.
+/// Reads the counts of interrupts, or delays interrupts.
 pub fn monitor(vmid: u64, gpa: u64) -> Result {
     let vm = vm::get(vmid)?;
     vm.require_not_off().map_err(|_| Errno::INVAL)?;
-    // ACRN wants a page and does not look; it would go wrong on what lies on two.
+    // ACRN expects a page without checking it. A structure on two pages would be misread there.
     if (gpa & (PAGE - 1)) + MONITOR_SIZE > PAGE || !phys::is_service_ram(gpa, MONITOR_SIZE) {
         return Err(Errno::INVAL);
     }
@@ -50,14 +50,16 @@ pub fn monitor(vmid: u64, gpa: u64) -> Result {
     match cmd {
         _ if count as usize > IntrMonitor::BUFFER => Err(Errno::INVAL),
         IntrMonitor::GET => interrupt_counts(vm, gpa, count as usize).ok_or(Errno::INVAL),
-        // There is no passed-through device whose interrupts could be.
+        // There is no passed-through device whose interrupts could be delayed.
         IntrMonitor::DELAY => Ok(()),
         _ => Err(Errno::INVAL),
     }
 }
 
-/// Fills `count` entries of the buffer at `gpa`, two an interrupt: what, and how often. ACRN counts those of
-/// passed-through devices by their number in the machine; here it is those sent to the VM, by vector.
+/// Fills at most `count` entries of the buffer at `gpa`: pairs of an interrupt and its count.
+///
+/// ACRN counts the interrupts of passed-through devices by their physical number. mini-ACRN counts
+/// the interrupts that were sent to the VM by vector.
 fn interrupt_counts(vm: &Vm, gpa: u64, count: usize) -> Option<()> {
     let counts = vm.interrupts.iter().map(|n| n.load(Ordering::Relaxed));
     let seen = (0u64..).zip(counts).filter(|(_, n)| *n > 0).take(count / 2);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! SET_CALLBACK_VECTOR, SET_IOREQ_BUFFER, NOTIFY_REQUEST_FINISH.
+//! SET_CALLBACK_VECTOR, SET_IOREQ_BUFFER and NOTIFY_REQUEST_FINISH.
 
 use crate::ioreq;
 use crate::request_page;
@@ -39,7 +39,7 @@ pub fn notify(vmid: u64, vcpu: u64) -> Result {
         return Err(Errno::GENERIC);
     }
     let polling = vm.polling.load(Ordering::Acquire);
-    // A request that a test raised: no vCPU waits for it.
+    // A test has raised the request, and no vCPU waits for it.
     if let Some(slot) =
         vm.slot(index).filter(|_| vm.raised.load(Ordering::Acquire) & 1 << index != 0)
     {
@@ -48,7 +48,7 @@ pub fn notify(vmid: u64, vcpu: u64) -> Result {
         }
         let vcpu = target.ok_or(Errno::GENERIC)?;
         if vm.is(vm_state::PAUSED) && !polling {
-            // The vCPU that it stands for would go on.
+            // On ACRN the vCPU of this slot would continue.
             vcpu.record_wakeup(BlockedOn::IoRequest);
         }
         return Ok(());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! CREATE, START, PAUSE, RESET, DESTROY, SET_VCPU_REGS, and taking CPUs from the Service VM.
+//! CREATE_VM, START_VM, PAUSE_VM, RESET_VM, DESTROY_VM, SET_VCPU_REGS and SERVICE_VM_OFFLINE_CPU.
 
 use super::device;
 use crate::{cpu, log, phys, rule, vm};
@@ -28,14 +28,14 @@ pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
         return Err(Errno::GENERIC);
     }
     if let Some(f) = fault.filter(|f| f.patch == 2 && f.after == 0) {
-        // ACRN's way to fail without an error.
+        // ACRN can fail without returning an error.
         (cv.vmid, cv.vcpu_num) = (f.value as u16, 0);
         return phys::write(gpa, &cv).ok_or(Errno::GENERIC);
     }
     let vm = vm::for_name(&cv.uuid)?;
     let absent = |cpu: &usize| cv.cpu_affinity & 1 << cpu != 0 && cpu::is_absent(*cpu);
     if let Some(cpu) = (0..64).find(absent) {
-        // ACRN takes the number for that of a CPU, and writes where the data of that one would be.
+        // ACRN uses the number without a check, and writes behind its array of CPUs.
         rule::broken(vm.id, Hypercall::CreateVm, format_args!("the machine has no CPU {cpu}"));
     }
     (cv.vmid, cv.vcpu_num) = match vm.create(cv.uuid, cv.vm_flag, cv.cpu_affinity) {
@@ -90,7 +90,7 @@ pub fn set_vcpu_regs(vmid: u64, gpa: u64) -> Result {
     if !control_registers_valid(regs.cr0, regs.cr4, regs.ia32_efer) {
         return Err(Errno::GENERIC);
     }
-    // In a paused VM RESET_VM would undo it.
+    // In a paused VM, RESET_VM would overwrite the registers.
     if vm.is(vm_state::CREATED) {
         vcpu.set_regs(regs);
     }

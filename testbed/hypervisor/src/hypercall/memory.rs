@@ -10,10 +10,11 @@ use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::npt::{Attr, PAGE, TOP};
 use zerocopy::IntoBytes;
 
-/// Largest page in a User VM's tables: 2 MiB.
+/// The largest page in the tables of a User VM is 2 MiB.
 const MAX_LEVEL: u32 = 2;
 
-/// Carries the array out, in order, up to the first error; `limit` cuts it short.
+/// Processes the entries of the array in order, up to the first error. `limit` is the maximum
+/// number of entries.
 pub fn set(gpa: u64, limit: Option<u32>) -> Result {
     let header: MemoryRegions = phys::read(gpa).ok_or(Errno::GENERIC)?;
     let vm = vm::get(header.vmid.into())?;
@@ -44,13 +45,13 @@ pub fn set(gpa: u64, limit: Option<u32>) -> Result {
     result
 }
 
-/// Up to a whole page; beyond the last one it is the first.
+/// Rounds `address` up to a whole page. An address in the last page becomes 0.
 fn round_up(address: u64) -> u64 {
     address.wrapping_add(PAGE - 1) & !(PAGE - 1)
 }
 
-/// As ACRN has it: of addresses nobody asks that they are aligned, to add a range that wraps does nothing, and
-/// what is deleted must all be there.
+/// Processes one entry with ACRN's checks: addresses need no alignment, adding a range that wraps
+/// has no effect, and all of a deleted range must be mapped.
 fn one(vm: &Vm, r: &MemoryRegion) -> Result {
     let source = round_up(r.service_vm_pa);
     let allowed = match r.type_ {
@@ -72,7 +73,7 @@ fn one(vm: &Vm, r: &MemoryRegion) -> Result {
     let place = round_up(r.user_vm_pa);
     match place.checked_add(r.size) {
         None if r.type_ == MemoryRegion::ADD => Ok(()),
-        // ACRN's tables would begin anew at the top.
+        // ACRN's tables would wrap at the top.
         Some(end) if end <= TOP => {
             let r = MemoryRegion { user_vm_pa: place, service_vm_pa: source, ..*r };
             if r.type_ == MemoryRegion::ADD { add(vm, &r) } else { delete(vm, &r) }
@@ -81,7 +82,8 @@ fn one(vm: &Vm, r: &MemoryRegion) -> Result {
     }
 }
 
-/// Whether a User VM may have it: it is the Service VM's, and no real local APIC.
+/// Returns whether a User VM may get the memory: it belongs to the Service VM, and is not the local
+/// APIC.
 fn may_be_given(start: u64, size: u64) -> bool {
     phys::is_service_space(start, size)
         && (start >= lapic::BASE + PAGE || start + size <= lapic::BASE)
@@ -102,7 +104,7 @@ fn add(vm: &Vm, r: &MemoryRegion) -> Result {
             )
         }
         Err(_) => {
-            // An assertion in ACRN.
+            // ACRN fails an assertion here.
             rule::broken(
                 vm.id,
                 Hypercall::SetMemoryRegions,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Hypercalls of the Service VM: from registers to handlers, with the trace and scripted faults round them.
+//! Hypercalls of the Service VM: decoding, handlers, trace, and scripted faults.
 
 mod call;
 mod channel;
@@ -27,7 +27,8 @@ use spin::Mutex;
 /// Held while a hypercall is served.
 static SERIAL: Mutex<()> = Mutex::new(());
 
-/// Serves the hypercall at which `cx` stopped. Returns whether it is done; otherwise it is to be made again.
+/// Serves the hypercall that made `cx` exit. Returns whether it is complete. If not, the guest has
+/// to repeat it.
 pub fn exit(cx: &mut Context) -> bool {
     let r = cx.gprs().0;
     let call = Call { number: r[R8] as u8, p1: r[RDI], p2: r[RSI] };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! PM_GET_CPU_STATE: a machine with two idle states and two frequency states.
+//! PM_GET_CPU_STATE: two C-states and two P-states.
 
 use crate::{phys, vm};
 use acrn_hypercall_abi::PmCommand;
@@ -11,9 +11,9 @@ use acrn_uapi::{
 use mini_acrn_channel::vm_state;
 use mini_acrn_logic::errno::{Errno, Result};
 
-/// Address space of an idle state entered by an instruction.
+/// Address space of a C-state that an instruction enters.
 const FIXED_HARDWARE: u8 = 0x7F;
-/// Address space of an idle state entered by reading a port.
+/// Address space of a C-state that a read of a port enters.
 const SYSTEM_IO: u8 = 1;
 
 const FREQUENCIES: [acrn_pstate_data; 2] = [
@@ -35,7 +35,7 @@ const FREQUENCIES: [acrn_pstate_data; 2] = [
     },
 ];
 
-/// Type, latency in microseconds, power in milliwatts, address space, address.
+/// C-states: type, latency in microseconds, power in milliwatts, address space, address.
 const STATES: [(u8, u32, u64, u8, u64); 2] =
     [(1, 1, 1000, FIXED_HARDWARE, 0), (2, 80, 500, SYSTEM_IO, 0x414)];
 
@@ -48,11 +48,11 @@ pub fn get_state(command: PmCommand, gpa: u64) -> Result {
     let number = command.state();
     match command.type_() {
         ACRN_PMCMD_GET_PX_CNT => phys::write(gpa, &(FREQUENCIES.len() as u8)),
-        // Numbered from 0.
+        // P-states are numbered from 0.
         ACRN_PMCMD_GET_PX_DATA => phys::write(gpa, FREQUENCIES.get(number).ok_or(Errno::GENERIC)?),
         ACRN_PMCMD_GET_CX_CNT => phys::write(gpa, &(STATES.len() as u8)),
         ACRN_PMCMD_GET_CX_DATA => {
-            // Numbered from 1.
+            // C-states are numbered from 1.
             let state = number.checked_sub(1).and_then(|i| STATES.get(i)).ok_or(Errno::GENERIC)?;
             phys::write_bytes_checked(gpa, &encode(state))
         }
@@ -61,7 +61,7 @@ pub fn get_state(command: PmCommand, gpa: u64) -> Result {
     .ok_or(Errno::GENERIC)
 }
 
-/// The structure's bytes; its padding is zero.
+/// Returns the bytes of the structure. Its padding is zero.
 fn encode(&(kind, latency, power, space_id, address): &(u8, u32, u64, u8, u64)) -> [u8; 32] {
     let mut out = [0; size_of::<acrn_cstate_data>()];
     let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The results that a test scripts.
+//! The results of hypercalls that a test has scripted.
 
 use mini_acrn_logic::script::Script;
 use spin::Mutex;

@@ -6,16 +6,16 @@ use crate::{frames, handoff, phys};
 use mini_acrn_logic::npt::{Attr, Npt, OutOfPages, PAGE};
 use spin::{Mutex, Once};
 
-/// Read, write, execute; write back.
+/// Read, write and execute, write-back.
 const OPEN: Attr = Attr(0x47);
-/// Read only; write back.
+/// Read only, write-back.
 const READ_ONLY: Attr = Attr(0x41);
-/// The same for a page that the Service VM has for its own use.
+/// Read and execute, write-back: for a page of the Service VM's own memory.
 const READ_ONLY_DATA: Attr = Attr(0x45);
 
 static NESTED: Once<Mutex<Npt>> = Once::new();
 
-/// The Service VM's nested page tables: one to one, less mini-ACRN's memory.
+/// Returns the nested page tables. They map everything one to one, except for mini-ACRN's memory.
 fn nested() -> &'static Mutex<Npt> {
     NESTED.call_once(|| {
         let pool = &mut *frames::POOL.lock();
@@ -33,14 +33,14 @@ fn nested() -> &'static Mutex<Npt> {
     })
 }
 
-/// Makes a page of the Service VM read-only, or writable again: on each CPU when that enters the guest next. Whether
-/// there was memory for it.
+/// Makes a page of the Service VM read-only, or writable again. Each CPU applies the change when it
+/// next enters the guest. Returns false if there is no page left for the tables.
 pub fn protect(page: u64, protected: bool) -> bool {
     let attr = if protected { READ_ONLY_DATA } else { OPEN };
     nested().lock().protect(&mut *frames::POOL.lock(), page, attr).is_ok()
 }
 
-/// Address of the root of the tables.
+/// Returns the address of the root of the tables.
 pub fn root() -> u64 {
     nested().lock().root()
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The Service VM: Linux on CPU 0 and on those that it starts, with everything passed through but mini-ACRN's own
-//! memory.
+//! The Service VM: Linux on CPU 0 and on the CPUs that it starts. Everything but mini-ACRN's memory
+//! is passed through.
 
 pub mod memory;
 pub mod run;

@@ -22,10 +22,10 @@ const ASID: u32 = 1;
 static MSR_MAP: Map = Map::service();
 
 static CONTEXTS: [Mutex<Context>; cpu::MAX] = [const { Mutex::new(Context::zeroed()) }; cpu::MAX];
-/// Where the kernel starts; 0 as long as it is not loaded.
+/// Entry point of the kernel, 0 until it is loaded.
 static ENTRY: AtomicU64 = AtomicU64::new(0);
 
-/// Puts `cx` at `rip` in long mode, with the first 4 GiB mapped one to one.
+/// Sets the start state: long mode at `rip`, with the first 4 GiB mapped one to one.
 fn start_state(cx: &mut Context, rip: u64) {
     let more = Intercept1::NMI;
     cx.init(more, ASID, memory::root(), (&raw const MSR_MAP) as u64, 0, ACCOUNT_SERVICE);
@@ -39,17 +39,17 @@ fn start_state(cx: &mut Context, rip: u64) {
     save.cr0 = CR0_PG | CR0_PE | CR0_ET;
     save.cr4 = CR4_PAE;
     save.cr3 = handoff::page_tables();
-    // Linux's code for secondary CPUs switches to page tables with no-execute bits at once.
+    // The code of Linux for secondary CPUs switches to page tables with no-execute bits at once.
     save.efer = EFER_SVME | EFER_LMA | EFER_LME | EFER_NXE;
 }
 
-/// Has CPU 0 run the kernel from its entry point. Called once.
+/// Makes CPU 0 enter the kernel at `entry`. Called once.
 pub fn boot(entry: u64) {
     ENTRY.store(entry, Ordering::Release);
     cpu::kick(0);
 }
 
-/// Runs the Service VM's first CPU, once there is a kernel.
+/// Runs the Service VM's first CPU as soon as the kernel is loaded.
 pub fn boot_cpu() -> ! {
     let entry = loop {
         match ENTRY.load(Ordering::Acquire) {
@@ -57,7 +57,7 @@ pub fn boot_cpu() -> ! {
             entry => break entry,
         }
     };
-    // The kick may still be pending, and the guest has no handler yet.
+    // The kick may still be pending, and the guest has no NMI handler yet.
     svm::acknowledge_nmi();
     let mut cx = CONTEXTS[0].lock();
     start_state(&mut cx, entry);
@@ -68,7 +68,8 @@ pub fn boot_cpu() -> ! {
     panic::power_off()
 }
 
-/// Runs CPU `id` of the Service VM whenever that wants it; returns when it is given up.
+/// Runs CPU `id` of the Service VM each time that the Service VM starts it. Returns when the
+/// Service VM has given the CPU up.
 pub fn secondary_cpu(id: usize) {
     let mut cx = CONTEXTS[id].lock();
     loop {
@@ -81,8 +82,8 @@ pub fn secondary_cpu(id: usize) {
         };
         match command {
             Some(Command::Wake(vector)) => {
-                // The kick for it may still be pending, if an earlier one woke the CPU. It must not come once
-                // the guest runs, which has no handler yet.
+                // The kick may still be pending, if an earlier one has woken the CPU. It must not
+                // arrive while the guest runs, because the guest has no NMI handler yet.
                 svm::acknowledge_nmi();
                 start_state(&mut cx, vector);
                 run(&mut cx, id);
@@ -94,7 +95,7 @@ pub fn secondary_cpu(id: usize) {
     }
 }
 
-/// Runs a vCPU until it parks itself or is taken away.
+/// Runs the guest until the CPU parks itself or is taken from the Service VM.
 fn run(cx: &mut Context, id: usize) {
     cx.load();
     loop {

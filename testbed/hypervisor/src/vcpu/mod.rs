@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A User VM's vCPU.
+//! The vCPUs of User VMs.
 
 pub mod run;
 
@@ -16,33 +16,34 @@ use mini_acrn_logic::vcpu_state;
 use mini_acrn_logic::vmcb::{Event, Intercept1};
 use spin::{Mutex, MutexGuard};
 
-/// Signals to a vCPU.
+/// Signals to a vCPU, in `Vcpu::signals`.
 const NMI: u32 = 1 << 1;
 const INIT: u32 = 1 << 2;
 const SIPI: u32 = 1 << 3;
 const SIPI_PAGE_SHIFT: u32 = 8;
-/// All User VMs' address spaces have the same id: a CPU runs one at a time and flushes its TLB at entry.
+/// The address space id (ASID) of all User VMs. One is enough, because a CPU runs one User VM at a
+/// time and flushes its TLB at each entry.
 const ASID: u32 = 2;
-/// Processor signature in EDX after reset (APM vol. 2, 14.1.3); what QEMU has.
+/// Processor signature in EDX after reset (APM vol. 2, 14.1.3). The value is QEMU's.
 const RESET_EDX: u64 = 0x60FB1;
 
 /// The MSR permission map of User VMs.
 static MSR_MAP: Map = Map::user();
 
-/// The I/O permission map of User VMs: every port stops the guest.
+/// The I/O permission map of User VMs: every port access exits.
 #[repr(C, align(4096))]
 struct AllPorts([u8; 3 * 4096]);
 static ALL_PORTS: AllPorts = AllPorts([0xFF; 3 * 4096]);
 
-/// What a vCPU of a paused VM waited for when the VM was paused: that wakes it still, as on ACRN.
+/// The event for which a vCPU of a paused VM waits. The event still wakes the vCPU, as on ACRN.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BlockedOn {
-    /// It ran, or waits for what does not come.
+    /// None: it was running, or waits for an event that cannot wake it.
     Nothing = 1,
-    /// The answer to its I/O request.
+    /// The completion of its I/O request.
     IoRequest,
-    /// An interrupt: it executed HLT.
+    /// An interrupt, because it executed HLT.
     Interrupt,
 }
 
@@ -50,28 +51,29 @@ pub enum BlockedOn {
 pub struct Vcpu {
     cpu: AtomicU8,
     context: Mutex<Context>,
-    /// A CPU runs it, or is told to; cleared by that CPU.
+    /// A CPU runs the vCPU, or was told to run it. That CPU clears the flag.
     active: AtomicBool,
     stop: AtomicBool,
-    /// The VM is paused, and nothing has woken this vCPU since.
+    /// The VM is paused, and no event has woken the vCPU since.
     pause: AtomicBool,
-    /// It stands still because of that: a [`BlockedOn`], or 0.
+    /// The event for which the vCPU is blocked because of `pause`: a [`BlockedOn`], or 0 if it is
+    /// not blocked.
     blocked: AtomicU8,
-    /// What has woken it since the VM was paused: a [`BlockedOn`], or 0.
+    /// The event that has woken the vCPU since the VM was paused: a [`BlockedOn`], or 0.
     woken: AtomicU8,
-    /// Waits for a start-up IPI.
+    /// The vCPU waits for a start-up IPI.
     waits_for_sipi: AtomicBool,
     signals: AtomicU32,
-    /// NOTIFY_REQUEST_FINISH came. Latched: also if no request is under way.
+    /// NOTIFY_REQUEST_FINISH arrived. The flag is latched, even if no request is pending.
     notified: AtomicBool,
-    /// TSC ticks that it slept since its last exit.
+    /// TSC ticks that the vCPU slept since its last exit.
     slept: AtomicU64,
-    /// APIC registers that are not the real ones.
+    /// The shadowed registers of the local APIC.
     pub apic: Mutex<Shadow>,
 }
 
 impl Vcpu {
-    /// Of no VM.
+    /// Creates a vCPU that belongs to no VM.
     pub const fn new() -> Self {
         Self {
             cpu: AtomicU8::new(0),
@@ -89,27 +91,27 @@ impl Vcpu {
         }
     }
 
-    /// Puts the vCPU on a CPU.
+    /// Sets the CPU that runs the vCPU.
     pub fn set_cpu(&self, cpu: usize) {
         self.cpu.store(cpu as u8, Ordering::Release);
     }
 
-    /// Its CPU.
+    /// Returns the CPU that runs the vCPU.
     pub fn cpu(&self) -> usize {
         usize::from(self.cpu.load(Ordering::Acquire))
     }
 
-    /// Its APIC id: the LAPIC id of its CPU.
+    /// Returns the APIC id, which is the LAPIC id of the CPU.
     pub fn apic_id(&self) -> u8 {
         cpu::lapic_id(self.cpu())
     }
 
-    /// Whether a CPU runs it.
+    /// Returns whether a CPU runs the vCPU.
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Acquire)
     }
 
-    /// Whether it takes interrupts.
+    /// Returns whether the vCPU takes interrupts.
     pub fn is_running(&self) -> bool {
         self.is_active() && !self.waits_for_sipi.load(Ordering::Acquire)
     }
@@ -119,7 +121,7 @@ impl Vcpu {
         self.context.lock()
     }
 
-    /// Power-on state. The vCPU must not run.
+    /// Resets the vCPU to its power-on state. The vCPU must not run.
     pub fn reset(&self, nested_root: u64) {
         let mut cx = self.context();
         cx.init(
@@ -139,7 +141,7 @@ impl Vcpu {
         *self.apic.lock() = Shadow::RESET;
     }
 
-    /// Takes registers from SET_VCPU_REGS. The vCPU must not run.
+    /// Sets the registers as SET_VCPU_REGS requests. The vCPU must not run.
     pub fn set_regs(&self, regs: &acrn_regs) {
         let cx = &mut *self.context();
         let mut gprs = Gprs::default();
@@ -147,7 +149,7 @@ impl Vcpu {
         *cx.gprs() = gprs;
     }
 
-    /// Has its CPU run it. vCPUs but the first wait for a start-up IPI.
+    /// Starts the vCPU on its CPU. Each vCPU but the first waits for a start-up IPI.
     pub fn start(&self, vmid: u16, id: usize) {
         self.waits_for_sipi.store(id != 0, Ordering::Release);
         self.stop.store(false, Ordering::Release);
@@ -155,7 +157,7 @@ impl Vcpu {
         cpu::assign_task(self.cpu(), 1 << 31 | u32::from(vmid) << 8 | id as u32);
     }
 
-    /// Tells it to stand still where it is, until it is woken or stopped.
+    /// Tells the vCPU to block at its next exit until it is woken or stopped.
     pub fn pause(&self) {
         if self.is_active() {
             self.pause.store(true, Ordering::Release);
@@ -163,24 +165,24 @@ impl Vcpu {
         }
     }
 
-    /// Whether it has to stand still.
+    /// Returns whether the vCPU has to block.
     pub fn is_paused(&self) -> bool {
         self.pause.load(Ordering::Acquire)
     }
 
-    /// Whether it does nothing: stands still, or no CPU runs it.
+    /// Returns whether the vCPU is blocked or not run by a CPU.
     pub fn is_quiescent(&self) -> bool {
         !self.is_active() || self.blocked.load(Ordering::Acquire) != 0
     }
 
-    /// Sleeps on its CPU until that is kicked.
+    /// Sleeps until the CPU is kicked. The CPU of the vCPU calls this.
     pub fn sleep(&self) {
         let from = time::now();
         svm::sleep();
         self.slept.fetch_add(time::now() - from, Ordering::Relaxed);
     }
 
-    /// Stands still on its CPU until it is woken or told to stop.
+    /// Blocks until the vCPU is woken or told to stop. The CPU of the vCPU calls this.
     fn block_while_paused(&self, wait: BlockedOn) {
         self.blocked.store(wait as u8, Ordering::Release);
         while self.is_paused() && !self.is_stopping() {
@@ -189,13 +191,14 @@ impl Vcpu {
         self.blocked.store(0, Ordering::Release);
     }
 
-    /// The same in the middle of an I/O request. One that was answered before the pause waits for nothing.
+    /// Blocks in the middle of an I/O request. The vCPU waits for its completion unless the request
+    /// was completed before the pause.
     pub fn block_in_request(&self, polling: bool) {
         let waits = !polling && !self.notified.load(Ordering::Acquire);
         self.block_while_paused(if waits { BlockedOn::IoRequest } else { BlockedOn::Nothing });
     }
 
-    /// Wakes it if it stands still and waits for that.
+    /// Wakes the vCPU if it is blocked on `wait`.
     pub fn wake(&self, wait: BlockedOn) {
         if self.is_paused() && self.blocked.load(Ordering::Acquire) == wait as u8 {
             self.record_wakeup(wait);
@@ -204,12 +207,12 @@ impl Vcpu {
         }
     }
 
-    /// Takes down that it was woken while the VM was paused.
+    /// Records that `wait` has woken the vCPU while the VM was paused.
     pub fn record_wakeup(&self, wait: BlockedOn) {
         self.woken.store(wait as u8, Ordering::Release);
     }
 
-    /// What has woken it since the VM was paused, in words.
+    /// Returns the name of the event that has woken the vCPU since the VM was paused.
     pub fn woken_by(&self) -> Option<&'static str> {
         match self.woken.load(Ordering::Acquire) {
             0 => None,
@@ -218,20 +221,20 @@ impl Vcpu {
         }
     }
 
-    /// Tells it to stop, wherever it is.
+    /// Tells the vCPU to stop.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
         self.kick();
     }
 
-    /// Has it leave the guest, or its sleep, and look at what there is.
+    /// Makes the vCPU leave the guest, or its sleep, and check its flags.
     pub fn kick(&self) {
         if self.is_active() {
             cpu::kick(self.cpu());
         }
     }
 
-    /// Whether it was told to stop.
+    /// Returns whether the vCPU was told to stop.
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -256,7 +259,7 @@ impl Vcpu {
         self.signal(SIPI | u32::from(page) << SIPI_PAGE_SHIFT);
     }
 
-    /// NOTIFY_REQUEST_FINISH.
+    /// Latches NOTIFY_REQUEST_FINISH and wakes the vCPU.
     pub fn notify(&self) {
         let latched = self.notified.swap(true, Ordering::AcqRel);
         if !latched {
@@ -265,7 +268,7 @@ impl Vcpu {
         self.kick();
     }
 
-    /// Takes the latched NOTIFY_REQUEST_FINISH.
+    /// Takes the latched NOTIFY_REQUEST_FINISH. Returns whether there was one.
     pub fn take_notification(&self) -> bool {
         self.notified.swap(false, Ordering::AcqRel)
     }

@@ -13,7 +13,7 @@ use mini_acrn_channel::kind;
 use mini_acrn_logic::vcpu_state;
 use mini_acrn_logic::vmcb::{Event, exit};
 
-/// Runs the vCPU that `task` names until it is stopped.
+/// Runs the vCPU that `task` encodes until it is stopped.
 pub fn run_task(task: u32) {
     let id = (task & 0xFF) as usize;
     let Ok(vm) = vm::get(u64::from(task >> 8 & 0xFFFF)) else { return };
@@ -43,7 +43,7 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
             continue;
         }
         let next = if shut_down {
-            // As on ACRN again and again, until the VM is paused.
+            // The request is repeated until the VM is paused, as on ACRN.
             ioio::power_off(vm, vcpu, id)
         } else {
             cx.exclude_from_account(vcpu.slept.swap(0, Ordering::Relaxed));
@@ -71,8 +71,8 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
     }
 }
 
-/// Whether the vCPU, which was kicked out of the guest, halts there: HLT is not intercepted, because an interrupt
-/// ends it without mini-ACRN.
+/// Returns whether the vCPU was halted when a kick made it exit. HLT is not intercepted, because an
+/// interrupt ends it without mini-ACRN.
 fn is_behind_halt(vm: &Vm, cx: &Context) -> bool {
     const HLT: u64 = 0xF4;
     let (control, save) = (&cx.vmcb.control, &cx.vmcb.save);
@@ -80,7 +80,8 @@ fn is_behind_halt(vm: &Vm, cx: &Context) -> bool {
     control.exit_code == exit::NMI && user_memory::read_linear(vm, save, before, 1) == Ok(HLT)
 }
 
-/// Returns whether it opened the global interrupt flag: a kick may have come then, and is taken.
+/// Handles the signals of the vCPU. Returns whether it has set the global interrupt flag: a kick
+/// may have arrived at that time, and is consumed.
 fn take_signals(vcpu: &Vcpu, cx: &mut Context) -> bool {
     let signals = vcpu.signals.swap(0, Ordering::AcqRel);
     if signals & INIT != 0 {
