@@ -7,8 +7,8 @@
 //! structures are little-endian. The source is `hypervisor/include/public/acrn_hv_defs.h` of ACRN
 //! v3.3.
 //!
-//! Structures that user space passes as well are those of `acrn-uapi`. This crate defines the others
-//! only.
+//! Structures that user space passes as well are those of `acrn-uapi`. This crate defines only the
+//! others.
 #![no_std]
 
 mod hypercall;

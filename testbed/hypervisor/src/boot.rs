@@ -20,22 +20,22 @@ extern "C" fn bsp_main(magic: u32, info: u32) -> ! {
     idt::init();
     log!("mini-ACRN {}", env!("CARGO_PKG_VERSION"));
     if magic != multiboot::MAGIC {
-        panic!("not started by a multiboot loader");
+        panic!("not booted by a multiboot loader");
     }
-    let info = multiboot::parse(info).expect("multiboot gives a memory map and modules");
+    let info = multiboot::parse(info).expect("multiboot memory map and modules");
     phys::init(&info.map);
 
-    let rsdt_addr = acpi::find_rsdt(&FirmwareMemory).expect("ACPI RSDP is there");
-    let rsdt = acpi::table(&FirmwareMemory, rsdt_addr).expect("ACPI RSDT is there");
-    let fadt = acpi::find(&FirmwareMemory, rsdt, b"FACP").expect("ACPI FADT is there");
+    let rsdt_addr = acpi::find_rsdt(&FirmwareMemory).expect("ACPI RSDP");
+    let rsdt = acpi::table(&FirmwareMemory, rsdt_addr).expect("ACPI RSDT");
+    let fadt = acpi::find(&FirmwareMemory, rsdt, b"FACP").expect("ACPI FADT");
     let madt_addr = acpi::entries(rsdt)
         .find(|a| acpi::table(&FirmwareMemory, *a).is_some_and(|t| t.starts_with(b"APIC")))
-        .expect("ACPI MADT is there");
+        .expect("ACPI MADT");
     let madt = acpi::table(&FirmwareMemory, madt_addr).expect("found above");
     if let Some(port) = acpi::pm1a_control_port(fadt) {
         panic::PM1A_CONTROL.store(port, Ordering::Relaxed);
     }
-    time::calibrate(acpi::pm_timer_port(fadt).expect("ACPI PM timer is there"));
+    time::calibrate(acpi::pm_timer_port(fadt).expect("ACPI PM timer"));
     let cpus = acpi::lapic_ids(madt);
     smpboot::start_others(&cpus);
     log!(
@@ -60,13 +60,13 @@ fn load_linux(info: &Info, tables: &handoff::Tables) -> u64 {
     let size = header.init_size.max(payload.len() as u64);
     let end = header.load_address + size;
     if !phys::is_service_ram(header.load_address, size) {
-        panic!("kernel wants {:#x} to {end:#x}, which is not free", header.load_address);
+        panic!("kernel image: {:#x} to {end:#x} is not free RAM", header.load_address);
     }
     for m in &info.modules {
         if u64::from(m.start) < end
             && u64::from(m.start) + m.bytes.len() as u64 > header.load_address
         {
-            panic!("module at {:#x} is where the kernel wants to be", m.start);
+            panic!("module at {:#x} overlaps the kernel", m.start);
         }
     }
     phys::write_bytes(header.load_address, payload).expect("checked above");

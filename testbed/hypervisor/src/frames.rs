@@ -50,7 +50,7 @@ impl Pool {
         let frame = (table.wrapping_sub(base) / PAGE) as usize;
         assert!(
             table.is_multiple_of(PAGE) && frame < FRAMES && index < 512,
-            "no table: {table:#x}"
+            "{table:#x} is not a table"
         );
         assert!(self.used[frame / 64] & 1 << (frame % 64) != 0, "table {table:#x} is free");
         (table as *mut u64).wrapping_add(index)

@@ -42,8 +42,8 @@ pub enum Completion {
     Refused,
 }
 
-fn record(what: u16, vm: &Vm, index: usize, bytes: &[u8]) {
-    trace::push(what, vm.id, bytes, |r| r.p1 = index as u64);
+fn record(kind: u16, vm: &Vm, index: usize, bytes: &[u8]) {
+    trace::push(kind, vm.id, bytes, |r| r.p1 = index as u64);
 }
 
 /// Makes a slot PENDING and records it in the trace.
@@ -59,8 +59,8 @@ pub fn publish(vm: &Vm, index: usize, slot: &Slot) {
 /// is recorded as wedged. Returns whether the slot was COMPLETE.
 pub fn consume(vm: &Vm, index: usize, slot: &Slot) -> bool {
     let complete = slot.state() == ACRN_IOREQ_STATE_COMPLETE;
-    let what = if complete { kind::REQUEST_CONSUMED } else { kind::REQUEST_WEDGED };
-    record(what, vm, index, &slot.bytes());
+    let kind = if complete { kind::REQUEST_CONSUMED } else { kind::REQUEST_WEDGED };
+    record(kind, vm, index, &slot.bytes());
     if complete {
         slot.set_state(ACRN_IOREQ_STATE_FREE);
     }
@@ -71,7 +71,7 @@ pub fn consume(vm: &Vm, index: usize, slot: &Slot) -> bool {
 pub fn issue(vm: &Vm, vcpu: &Vcpu, index: usize, request: &Request) -> Completion {
     let Some(slot) = vm.slot(index) else { return Completion::Refused };
     if slot.state() != ACRN_IOREQ_STATE_FREE {
-        log!("VM {} vCPU {index}: its request slot is in state {}, not FREE", vm.id, slot.state());
+        log!("VM {} vCPU {index}: request slot is in state {}, not FREE", vm.id, slot.state());
         return Completion::Refused;
     }
     let polling = vm.polling.load(Ordering::Acquire);

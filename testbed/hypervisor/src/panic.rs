@@ -47,7 +47,7 @@ struct ExceptionFrame {
 extern "C" fn exception_panic(frame: &ExceptionFrame) -> ! {
     let cr2 = x86_64::registers::control::Cr2::read_raw();
     panic!(
-        "exception {} code {:#x} at {:#x} rsp {:#x} cr2 {cr2:#x}",
+        "exception {}, code {:#x} at {:#x}, rsp {:#x}, cr2 {cr2:#x}",
         frame.vector, frame.code, frame.rip, frame.rsp
     );
 }

@@ -174,7 +174,7 @@ impl Vm {
 
     /// Creates the VM on the CPUs of `affinity`. Returns `None` if these CPUs are not available.
     ///
-    /// An empty `affinity` stands for the static configuration of the VM, which is the first free
+    /// An empty `affinity` means the static configuration of the VM, which is the first free
     /// CPU.
     pub fn create(&self, name: [u8; 16], flags: u64, affinity: u64) -> Option<()> {
         let free = u64::from(cpu::free_mask());

@@ -315,7 +315,7 @@ mod tests {
         let i = decode(&[0xF3, 0x67, 0xA5], 64).unwrap();
         assert_eq!((i.op, i.size, i.rep, i.address_size), (Op::Movs, 4, true, 4));
         assert!(decode(&[0xA5], 32).unwrap().is_string());
-        assert_eq!(decode(&[0xA6], 32), None, "CMPS is not carried out");
+        assert_eq!(decode(&[0xA6], 32), None, "CMPS is not emulated");
     }
 
     #[test]
@@ -342,6 +342,6 @@ mod tests {
         assert_eq!(decode(&[0x0F, 0x0B], 64), None);
         assert_eq!(decode(&[0x89], 64), None);
         assert_eq!(decode(&[], 64), None);
-        assert_eq!(decode(&[0x0F, 0x29, 0x00], 64), None, "SSE stores are not carried out");
+        assert_eq!(decode(&[0x0F, 0x29, 0x00], 64), None, "SSE stores are not emulated");
     }
 }

@@ -19,7 +19,7 @@ const PIC_PINS: u32 = 16;
 const PHYSICAL_PINS: u32 = 24;
 /// `ACRN_PTDEV_IRQ_INTX`.
 const INTX: u32 = 0;
-/// The PCI address that stands for no device.
+/// The PCI address that means no device.
 const NO_BDF: u16 = 0xFFFF;
 /// The devices that the hypervisor emulates, by PCI vendor and device id: ivshmem.
 const VIRTUAL: [u32; 1] = [0x1110_1AF4];

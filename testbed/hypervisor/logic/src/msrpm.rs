@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! MSR permission maps (AMD APM vol. 2, 15.11): two bits an MSR, read then write, set to intercept.
+//! MSR permission maps (AMD APM vol. 2, 15.11). An MSR has two bits, for reads and for writes. A
+//! set bit intercepts.
 
 /// EFER.
 pub const EFER: u32 = 0xC000_0080;
@@ -10,13 +11,13 @@ pub const PAT: u32 = 0x277;
 pub const TSC: u32 = 0x10;
 /// LAPIC base.
 pub const APIC_BASE: u32 = 0x1B;
-/// SVM's own control register.
+/// Control register of SVM.
 pub const VM_CR: u32 = 0xC001_0114;
 /// Host save area.
 pub const VM_HSAVE_PA: u32 = 0xC001_0117;
 
-/// MSRs that a User VM uses directly: SYSENTER, system calls, segment bases, TSC_AUX. All are switched with
-/// VMLOAD, or a CPU has no use for its old value.
+/// MSRs that a User VM accesses directly: SYSENTER, system calls, segment bases, TSC_AUX. VMLOAD
+/// switches them, or the CPU does not use their old values.
 const DIRECT: [u32; 11] = [
     0x174,
     0x175,
@@ -31,11 +32,11 @@ const DIRECT: [u32; 11] = [
     0xC000_0103,
 ];
 
-/// A map, page aligned as the hardware wants it.
+/// A permission map, page-aligned as the hardware requires.
 #[repr(C, align(4096))]
 pub struct Map(pub [u8; 8192]);
 
-/// Bit number of the read bit of `msr`.
+/// Returns the number of the read bit of `msr`.
 const fn position(msr: u32) -> usize {
     let (base, first) = match msr >> 13 {
         0 => (0, 0),
@@ -52,12 +53,14 @@ impl Map {
         self
     }
 
-    /// For the Service VM: everything is direct but what shows SVM, and reading which CPU booted.
+    /// Returns the map of the Service VM. It intercepts the MSRs that show SVM, and reads of the
+    /// APIC base, which show the boot CPU.
     pub const fn service() -> Self {
         Self([0; 8192]).set(EFER, 3).set(PAT, 3).set(VM_CR, 3).set(VM_HSAVE_PA, 3).set(APIC_BASE, 1)
     }
 
-    /// For User VMs: nothing is direct but what is listed, and reading the TSC.
+    /// Returns the map of User VMs. It intercepts all MSRs but those of [`DIRECT`] and reads of the
+    /// TSC.
     pub const fn user() -> Self {
         let mut map = Self([0xFF; 8192]).set(TSC, 2);
         let mut i = 0;

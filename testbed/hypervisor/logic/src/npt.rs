@@ -2,14 +2,14 @@
 
 //! Nested page tables (AMD APM vol. 2, 15.25): long-mode format, four levels, user bit always set.
 //!
-//! The caching type that a region was given stands in bits 52 to 56 of its leaves, which hardware ignores
-//! here, so that a look-up gives it back.
+//! Bits 52 to 56 of a leaf, which the hardware ignores here, hold the caching type of the region,
+//! so that a look-up can return it.
 
 use bitflags::bitflags;
 
-/// Bytes of a page.
+/// Size of a page in bytes.
 pub const PAGE: u64 = 4096;
-/// First address that four levels can't reach.
+/// First address beyond the range of four levels.
 pub const TOP: u64 = 1 << 48;
 const PRESENT: u64 = 1 << 0;
 const WRITE: u64 = 1 << 1;
@@ -35,36 +35,36 @@ bitflags! {
     }
 }
 
-/// Where tables come from. Addresses are physical and page aligned.
+/// The memory of tables. Addresses are physical and page-aligned.
 pub trait TableMemory {
-    /// A new page, all zeros; `None` if there is none left.
+    /// Allocates a page of zeros. Returns `None` if there is none left.
     fn alloc(&mut self) -> Option<u64>;
-    /// Gives a page back.
+    /// Frees a page.
     fn free(&mut self, table: u64);
-    /// Entry `index` of `table`.
+    /// Returns entry `index` of `table`.
     fn read(&self, table: u64, index: usize) -> u64;
     /// Writes entry `index` of `table`.
     fn write(&mut self, table: u64, index: usize, entry: u64);
 }
 
-/// No page left for a table.
+/// There is no page left for a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfPages;
 
-/// What a leaf says.
+/// A leaf entry, as a look-up returns it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Leaf {
-    /// Address behind the one asked for.
+    /// Address that the queried address translates to.
     pub target: u64,
-    /// Rights.
+    /// Access rights.
     pub access: Access,
     /// `ACRN_MEM_TYPE_*`.
     pub mem_type: u32,
-    /// Bytes from the start of the leaf to its end.
+    /// Size in bytes of the range that the leaf maps.
     pub size: u64,
 }
 
-/// Rights and caching type of a region, `ACRN_MEM_ACCESS_* | ACRN_MEM_TYPE_*`.
+/// Access rights and caching type of a region, `ACRN_MEM_ACCESS_* | ACRN_MEM_TYPE_*`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Attr(pub u32);
 
@@ -85,7 +85,7 @@ impl Attr {
     }
 }
 
-/// Bytes that an entry of `level` covers; level 1 is the lowest.
+/// Returns the size of the range that an entry of `level` covers. Level 1 is the lowest.
 fn span(level: u32) -> u64 {
     PAGE << (9 * (level - 1))
 }
@@ -98,30 +98,32 @@ fn is_leaf(entry: u64, level: u32) -> bool {
     level == 1 || entry & LARGE != 0
 }
 
-/// A tree of tables. Dropping it frees nothing: [`Npt::destroy`] does.
+/// A tree of tables. [`Npt::destroy`] frees it. Dropping it does not.
 pub struct Npt {
     root: u64,
     mapped: u64,
 }
 
 impl Npt {
-    /// An empty tree.
+    /// Creates an empty tree.
     pub fn new(mem: &mut impl TableMemory) -> Result<Self, OutOfPages> {
         Ok(Self { root: mem.alloc().ok_or(OutOfPages)?, mapped: 0 })
     }
 
-    /// Value for nCR3.
+    /// Returns the address of the root table, the value for nCR3.
     pub fn root(&self) -> u64 {
         self.root
     }
 
-    /// Bytes mapped.
+    /// Returns the number of bytes that are mapped.
     pub fn mapped_bytes(&self) -> u64 {
         self.mapped
     }
 
-    /// Maps `size` bytes at `addr` to `target`, with the largest pages up to `span(max_level)` that fit.
-    /// What is mapped already stays as it is, as on ACRN; returns whether that happened.
+    /// Maps `size` bytes at `addr` to `target`, with the largest pages up to `span(max_level)` that
+    /// fit.
+    ///
+    /// Pages that are already mapped stay as they are, as on ACRN. Returns whether there were any.
     pub fn map(
         &mut self,
         mem: &mut impl TableMemory,
@@ -145,8 +147,8 @@ impl Npt {
         Ok(overlap)
     }
 
-    /// Maps pages of one size, at most that of `want`, until a table is full or `size` bytes are done. Returns the bytes
-    /// dealt with and whether they are mapped now.
+    /// Maps pages of one size, at most that of level `want`, until a table is full or `size` bytes
+    /// are done. Returns the number of bytes processed, and false if they were mapped already.
     fn map_run(
         &mut self,
         mem: &mut impl TableMemory,
@@ -164,7 +166,7 @@ impl Npt {
                 return Ok((rest.min(span(want)), false));
             }
             if level == want && entry & PRESENT != 0 {
-                // Smaller pages are here already: fill the gaps between them.
+                // Smaller pages are mapped here already: fill the gaps between them.
                 want -= 1;
             }
             if level == want {
@@ -193,7 +195,7 @@ impl Npt {
         }
     }
 
-    /// Removes whatever is mapped in `size` bytes from `addr`.
+    /// Unmaps all that is mapped in the `size` bytes from `addr` on.
     pub fn unmap(
         &mut self,
         mem: &mut impl TableMemory,
@@ -218,8 +220,8 @@ impl Npt {
         Ok(())
     }
 
-    /// Gives one page that is mapped other rights, in a leaf of its own. Its other users see the old rights or the new
-    /// ones.
+    /// Changes the access rights of a mapped page, in a leaf of its own. A concurrent walker sees
+    /// the old or the new rights.
     pub fn protect(
         &mut self,
         mem: &mut impl TableMemory,
@@ -258,7 +260,8 @@ impl Npt {
         Ok(())
     }
 
-    /// The entry where the walk to `addr` ends: a leaf or an absent one.
+    /// Returns the entry where the walk to `addr` ends: a leaf, or an entry that is not present.
+    /// Returns table, level and entry.
     fn find(&self, mem: &impl TableMemory, addr: u64) -> (u64, u32, u64) {
         let (mut table, mut level) = (self.root, 4);
         loop {
@@ -271,7 +274,7 @@ impl Npt {
         }
     }
 
-    /// What is behind `addr`.
+    /// Looks up `addr`.
     pub fn query(&self, mem: &impl TableMemory, addr: u64) -> Option<Leaf> {
         if addr >= TOP {
             return None;
@@ -291,7 +294,8 @@ impl Npt {
         })
     }
 
-    /// Whether there is something behind each page of a range, and of its first one in any case.
+    /// Returns whether each page of a range is mapped. The first page must be mapped even if `size`
+    /// is 0.
     pub fn maps_all(&self, mem: &impl TableMemory, addr: u64, size: u64) -> bool {
         let mut at = addr;
         while let Some(leaf) = self.query(mem, at) {
@@ -414,7 +418,7 @@ mod tests {
         assert_eq!(n.query(&m, 0x20_3000).unwrap().target, 0x20_3000);
         assert_eq!(n.query(&m, 0x3FFF_F000).unwrap().target, 0x3FFF_F000);
         assert_eq!(n.mapped_bytes(), (1 << 30) - 2 * PAGE);
-        // The hole is filled again, what stands round it stays.
+        // The hole is filled, and the pages around it stay.
         assert!(n.map(&mut m, 0x20_0000, MIB2 * 10, MIB2, RAM, 2).unwrap());
         assert_eq!(n.query(&m, 0x20_1000).unwrap().target, MIB2 * 10 + PAGE);
         assert_eq!(n.query(&m, 0x20_0000).unwrap().target, 0x20_0000);

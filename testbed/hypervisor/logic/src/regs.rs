@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! General registers of a vCPU, with the width rules of x86 (AMD APM vol. 1, 3.1.2.3).
+//! General-purpose registers of a vCPU, with the width rules of x86 (AMD APM vol. 1, 3.1.2.3).
 
-/// The 16 general registers in instruction-encoding order, which is also the order of `acrn_gp_regs`.
+/// The 16 general-purpose registers in the order of instruction encoding, which is also that of
+/// `acrn_gp_regs`.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Gprs(pub [u64; 16]);
@@ -24,18 +25,19 @@ pub const RDI: usize = 7;
 /// Index of R8.
 pub const R8: usize = 8;
 
-/// All ones in the low `size` bytes.
+/// Returns a mask of the low `size` bytes.
 pub fn mask(size: usize) -> u64 {
     if size >= 8 { u64::MAX } else { (1 << (size * 8)) - 1 }
 }
 
-/// `value`, taken as a number of `size` bytes, sign-extended to 64 bits.
+/// Sign-extends the low `size` bytes of `value` to 64 bits.
 pub fn sign_extend(value: u64, size: usize) -> u64 {
     let unused = 64 - 8 * size.min(8) as u32;
     (((value << unused) as i64) >> unused) as u64
 }
 
-/// `old` after a write of `size` bytes to a register: 1 and 2 merge, 4 clears the upper half.
+/// Returns the value of a register after a write of `size` bytes: 1 and 2 bytes merge, 4 bytes
+/// clear the upper half.
 pub fn merge(old: u64, value: u64, size: usize) -> u64 {
     match size {
         1 | 2 => (old & !mask(size)) | (value & mask(size)),
@@ -43,19 +45,19 @@ pub fn merge(old: u64, value: u64, size: usize) -> u64 {
     }
 }
 
-/// A register as an instruction names it.
+/// A register operand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reg {
     /// Index in [`Gprs`].
     pub index: usize,
-    /// Bytes.
+    /// Width in bytes.
     pub size: usize,
-    /// AH, CH, DH or BH.
+    /// The register is AH, CH, DH or BH.
     pub high: bool,
 }
 
 impl Gprs {
-    /// Value of `reg`, zero-extended.
+    /// Returns the value of `reg`, zero-extended.
     pub fn get(&self, reg: Reg) -> u64 {
         let full = self.0[reg.index];
         (if reg.high { full >> 8 } else { full }) & mask(reg.size)

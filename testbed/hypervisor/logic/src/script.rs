@@ -5,24 +5,24 @@
 use alloc::vec::Vec;
 use mini_acrn_channel::{ANY_VM, Fault};
 
-/// Faults that may wait.
+/// Maximum number of faults that wait.
 pub const CAPACITY: usize = 16;
 
 /// The faults that wait, oldest first.
 #[derive(Default)]
 pub struct Script(Vec<Fault>);
 
-/// Too many wait.
+/// [`CAPACITY`] faults wait already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Full;
 
 impl Script {
-    /// Empty.
+    /// Creates an empty script.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Adds a fault. One that is to hit no call is dropped.
+    /// Adds a fault. A fault with a `count` of 0 is dropped.
     pub fn push(&mut self, fault: Fault) -> Result<(), Full> {
         if self.0.len() == CAPACITY {
             return Err(Full);
@@ -33,13 +33,13 @@ impl Script {
         Ok(())
     }
 
-    /// Forgets all.
+    /// Removes all faults.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// The fault that hits a call of `id` for `vmid`, if any. Each matching fault counts the call, until
-    /// one hits.
+    /// Takes the fault for a call of `id` for `vmid`, if there is one. Every matching fault counts
+    /// the call, up to the one that applies.
     pub fn take(&mut self, id: u32, vmid: u16) -> Option<Fault> {
         for i in 0..self.0.len() {
             let f = &mut self.0[i];

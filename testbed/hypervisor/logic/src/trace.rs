@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The trace: a ring of records, of which the oldest are lost when it is full.
+//! The trace: a ring of records. When it is full, a new record replaces the oldest.
 
 use mini_acrn_channel::{RECORD_DATA, Record};
 
@@ -25,18 +25,19 @@ const EMPTY: Record = Record {
 };
 
 impl<const N: usize> Ring<N> {
-    /// Nothing recorded.
+    /// Creates an empty ring.
     pub const fn new() -> Self {
         Self { records: [EMPTY; N], next: 0 }
     }
 
-    /// Number that the next record gets.
+    /// Returns the sequence number of the next record.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Adds a record with `data`, cut to what fits, which `fill` completes: everything else is zero but its number. Of
-    /// `data` it has no more than that: the rest is what was there before.
+    /// Adds a record with `data`, cut to [`RECORD_DATA`] bytes. `fill` sets the other fields, which
+    /// are zero before, except for the sequence number. Bytes of `data` behind `data_len` keep
+    /// their old values.
     pub fn push(&mut self, data: &[u8], fill: impl FnOnce(&mut Record)) {
         let slot = &mut self.records[(self.next % N as u64) as usize];
         let len = data.len().min(RECORD_DATA);
@@ -48,7 +49,7 @@ impl<const N: usize> Ring<N> {
         self.next += 1;
     }
 
-    /// The first record from `seq` on that is still there, and those after it.
+    /// Returns the records from `seq` on that are still in the ring.
     pub fn from(&self, seq: u64) -> impl Iterator<Item = &Record> {
         let first = seq.max(self.next.saturating_sub(N as u64));
         (first..self.next).map(|s| &self.records[(s % N as u64) as usize])

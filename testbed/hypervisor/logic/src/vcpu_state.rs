@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Start states of a User VM's vCPU: reset, start-up IPI, and what SET_VCPU_REGS gives.
+//! Start states of a User VM's vCPU: reset, start-up IPI, and SET_VCPU_REGS.
 
 use crate::regs::Gprs;
 use crate::vmcb::{
@@ -8,18 +8,19 @@ use crate::vmcb::{
 };
 use acrn_uapi::acrn_regs;
 
-/// Access rights of data segments where paging or protection is on, in VMX format.
+/// Access rights of data segments in protected mode, in VMX format.
 const PROTECTED_DATA: u32 = 0xC093;
-/// And in real mode.
+/// Access rights of data segments in real mode.
 const REAL_DATA: u32 = 0x93;
 /// CR0 bits that exist: PE, MP, EM, TS, ET, NE, WP, AM, NW, CD, PG.
 const CR0_DEFINED: u64 = 0xE005_003F;
 const CR0_NW: u64 = 1 << 29;
 const CR0_CD: u64 = 1 << 30;
-/// CR4 bits that a guest may start with: all up to UMIP but LA57, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP, PKE.
+/// CR4 bits that a guest may start with: all up to UMIP, FSGSBASE, PCIDE, OSXSAVE, SMEP, SMAP and
+/// PKE, but not LA57.
 const CR4_DEFINED: u64 = 0x0077_0FFF;
 
-/// The state at power-on: the first instruction is at F000:FFF0, 16 bytes below 4 GiB.
+/// Sets the power-on state: the first instruction is at F000:FFF0, 16 bytes below 4 GiB.
 pub fn power_on(save: &mut Save) {
     save.reset(
         Segment { selector: 0xF000, attributes: 0x9B, limit: 0xFFFF, base: 0xFFFF_0000 },
@@ -27,7 +28,7 @@ pub fn power_on(save: &mut Save) {
     );
 }
 
-/// The state after a start-up IPI.
+/// Sets the state after a start-up IPI with `page`.
 pub fn startup(save: &mut Save, page: u8) {
     let page = u64::from(page);
     let cs =
@@ -35,7 +36,7 @@ pub fn startup(save: &mut Save, page: u8) {
     save.reset(cs, 0);
 }
 
-/// Whether CR0 and CR4 make sense together.
+/// Returns whether CR0, CR4 and EFER are valid together.
 pub fn control_registers_valid(cr0: u64, cr4: u64, efer: u64) -> bool {
     cr0 & !CR0_DEFINED == 0
         && cr4 & !CR4_DEFINED == 0
@@ -44,7 +45,7 @@ pub fn control_registers_valid(cr0: u64, cr4: u64, efer: u64) -> bool {
         && (cr0 & CR0_PG == 0 || efer & EFER_LME == 0 || cr4 & CR4_PAE != 0)
 }
 
-/// The state that `regs` describes. Segments but CS get fixed rights and limits, as ACRN does.
+/// Sets the state of `regs`. Segments other than CS get fixed access rights and limits, as on ACRN.
 pub fn from_regs(regs: &acrn_regs, save: &mut Save, gprs: &mut Gprs) {
     let (ar, limit) =
         if regs.cr0 & CR0_PE != 0 { (PROTECTED_DATA, u32::MAX) } else { (REAL_DATA, 0xFFFF) };
@@ -67,7 +68,7 @@ pub fn from_regs(regs: &acrn_regs, save: &mut Save, gprs: &mut Gprs) {
     if save.efer & EFER_LME != 0 && save.cr0 & CR0_PG != 0 {
         save.efer |= EFER_LMA;
     }
-    // Status flags start clear.
+    // The status flags are cleared.
     save.rflags = if regs.rflags == 0 { 2 } else { (regs.rflags & !0x8D5 & 0x3F_7FD7) | 2 };
     save.g_pat = PAT_RESET;
     let g = &regs.gprs;

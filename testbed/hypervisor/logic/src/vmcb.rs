@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The virtual machine control block (AMD APM vol. 2, appendix B).
+//! The virtual machine control block (VMCB; AMD APM vol. 2, appendix B).
 
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -28,7 +28,7 @@ bitflags! {
 
     /// Intercepts of the vector at offset 0x010.
     pub struct Intercept2: u32 {
-        /// VMRUN; the hardware insists on it.
+        /// VMRUN. The hardware requires this intercept.
         const VMRUN = 1 << 0;
         /// VMMCALL.
         const VMMCALL = 1 << 1;
@@ -46,7 +46,7 @@ bitflags! {
         const MONITOR = 1 << 10;
         /// MWAIT.
         const MWAIT = 1 << 11;
-        /// All that touch SVM itself.
+        /// All instructions of SVM.
         const SVM = 0x7F;
     }
 }
@@ -75,7 +75,7 @@ pub mod exit {
     pub const VMMCALL: u64 = 0x81;
     /// Nested page fault.
     pub const NPF: u64 = 0x400;
-    /// The VMCB makes no sense. The APM has -1; this is its lower half, which is all that QEMU stores.
+    /// The VMCB is invalid. In the APM the code is -1. QEMU stores its lower half only.
     pub const INVALID: u64 = 0xFFFF_FFFF;
 }
 
@@ -83,11 +83,11 @@ pub mod exit {
 pub mod npf {
     /// The page is present.
     pub const PRESENT: u64 = 1 << 0;
-    /// A write.
+    /// The access is a write.
     pub const WRITE: u64 = 1 << 1;
-    /// An instruction fetch.
+    /// The access is an instruction fetch.
     pub const FETCH: u64 = 1 << 4;
-    /// It happened on the guest's own page tables.
+    /// The access is one to the guest's page tables.
     pub const TABLE: u64 = 1 << 33;
 }
 
@@ -100,32 +100,33 @@ pub const GP: u8 = 13;
 /// Vector of #PF.
 pub const PF: u8 = 14;
 
-/// What is injected at the next VMRUN (APM vol. 2, 15.20), also the format of EXITINTINFO.
+/// An event to inject at the next VMRUN (APM vol. 2, 15.20). EXITINTINFO has the same format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Event(pub u64);
 
 impl Event {
-    /// Nothing.
+    /// No event.
     pub const NONE: Self = Self(0);
     /// An NMI.
     pub const NMI: Self = Self(2 | 2 << 8 | 1 << 31);
 
-    /// An exception without error code.
+    /// Returns an exception without an error code.
     pub const fn fault(vector: u8) -> Self {
         Self(vector as u64 | 3 << 8 | 1 << 31)
     }
 
-    /// An exception with an error code.
+    /// Returns an exception with an error code.
     pub const fn fault_with_code(vector: u8, code: u32) -> Self {
         Self(vector as u64 | 3 << 8 | 1 << 11 | 1 << 31 | (code as u64) << 32)
     }
 
-    /// Whether there is one.
+    /// Returns whether there is an event.
     pub fn is_valid(self) -> bool {
         self.0 & 1 << 31 != 0
     }
 
-    /// Whether the guest will raise it again by itself: software interrupts, whose instruction is run again.
+    /// Returns whether it is a software interrupt. The guest raises it again, because it executes
+    /// the instruction again.
     pub fn is_software(self) -> bool {
         (self.0 >> 8) & 7 == 4
     }
@@ -153,7 +154,7 @@ pub const SEG_LONG: u16 = 1 << 9;
 pub const SEG_DB: u16 = 1 << 10;
 
 impl Segment {
-    /// From an access-rights word in VMX format, which is what ACRN's ABI uses.
+    /// Returns the segment for an access-rights word in VMX format, which ACRN's ABI uses.
     pub fn from_access_rights(selector: u16, ar: u32, limit: u32, base: u64) -> Self {
         let attributes = (ar & 0xFF) as u16 | ((ar >> 4) & 0xF00) as u16;
         Self { selector, attributes, limit, base }
@@ -166,7 +167,7 @@ impl Segment {
 pub struct Control {
     intercept_cr: u32,
     intercept_dr: u32,
-    /// Exceptions, one bit a vector.
+    /// Exceptions, one bit per vector.
     pub intercept_exceptions: u32,
     /// [`Intercept1`].
     pub intercept1: u32,
@@ -182,18 +183,18 @@ pub struct Control {
     pub asid: u32,
     /// 1 flushes the whole TLB at VMRUN.
     pub tlb_control: u32,
-    /// V_TPR and friends.
+    /// V_TPR and related fields.
     pub int_ctl: u32,
     int_vector: u32,
     /// Bit 0: interrupt shadow.
     pub int_state: u64,
-    /// Why the guest stopped: [`exit`].
+    /// Exit code, one of [`exit`].
     pub exit_code: u64,
-    /// More of it.
+    /// EXITINFO1.
     pub exit_info1: u64,
-    /// More of it.
+    /// EXITINFO2.
     pub exit_info2: u64,
-    /// Event whose delivery was cut short.
+    /// Event whose delivery the exit interrupted.
     pub exit_int_info: u64,
     /// Bit 0: nested paging.
     pub np_enable: u64,
@@ -217,17 +218,17 @@ pub struct Save {
     pub ss: Segment,
     /// DS.
     pub ds: Segment,
-    /// FS; valid after VMSAVE only.
+    /// FS, valid after VMSAVE only.
     pub fs: Segment,
-    /// GS; valid after VMSAVE only.
+    /// GS, valid after VMSAVE only.
     pub gs: Segment,
     /// GDTR.
     pub gdtr: Segment,
-    /// LDTR; valid after VMSAVE only.
+    /// LDTR, valid after VMSAVE only.
     pub ldtr: Segment,
     /// IDTR.
     pub idtr: Segment,
-    /// TR; valid after VMSAVE only.
+    /// TR, valid after VMSAVE only.
     pub tr: Segment,
     reserved1: [u8; 0x2B],
     /// Current privilege level.
@@ -265,16 +266,16 @@ pub struct Save {
     /// CR2.
     pub cr2: u64,
     reserved6: [u8; 0x20],
-    /// PAT of the guest, used because paging is nested.
+    /// PAT of the guest, used with nested paging.
     pub g_pat: u64,
     reserved7: [u8; 0xC00 - 0x270],
 }
 
-/// One page.
+/// A VMCB, one page.
 #[repr(C, align(4096))]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Vmcb {
-    /// Intercepts, exits, events.
+    /// Intercepts, exit information and events.
     pub control: Control,
     /// Registers.
     pub save: Save,
@@ -314,14 +315,14 @@ pub const EFER_LME: u64 = 1 << 8;
 pub const EFER_LMA: u64 = 1 << 10;
 /// EFER.NXE.
 pub const EFER_NXE: u64 = 1 << 11;
-/// EFER.SVME, set while the CPU is under mini-ACRN and hidden from every guest.
+/// EFER.SVME, set while a guest runs under mini-ACRN, and hidden from it.
 pub const EFER_SVME: u64 = 1 << 12;
 /// Bits of EFER that a guest may set: SCE, LME, NXE, FFXSR.
 pub const EFER_GUEST: u64 = 1 | EFER_LME | EFER_NXE | 1 << 14;
 /// PAT after reset.
 pub const PAT_RESET: u64 = 0x0007_0406_0007_0406;
 
-/// Operating mode, as far as addresses and instructions depend on it.
+/// The operating mode, as far as addresses and instructions depend on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mode {
     /// Default operand and address width: 16, 32 or 64.
@@ -329,17 +330,17 @@ pub struct Mode {
 }
 
 impl Save {
-    /// What the guest sees in EFER.
+    /// Returns EFER as the guest sees it.
     pub fn guest_efer(&self) -> u64 {
         self.efer & !EFER_SVME
     }
 
-    /// Writes EFER as the guest would: LMA stays as it is, SVME set.
+    /// Sets EFER on behalf of the guest. LMA keeps its value, and SVME is set.
     pub fn set_guest_efer(&mut self, value: u64) {
         self.efer = (value & EFER_GUEST) | (self.efer & EFER_LMA) | EFER_SVME;
     }
 
-    /// Width of code.
+    /// Returns the width of code.
     pub fn mode(&self) -> Mode {
         let bits = if self.efer & EFER_LMA != 0 && self.cs.attributes & SEG_LONG != 0 {
             64
@@ -351,7 +352,7 @@ impl Save {
         Mode { bits }
     }
 
-    /// Linear address of RIP.
+    /// Returns the linear address of RIP.
     pub fn linear_rip(&self) -> u64 {
         match self.mode().bits {
             64 => self.rip,
@@ -359,7 +360,7 @@ impl Save {
         }
     }
 
-    /// Sets the state after INIT (APM vol. 2, 14.1.3), in which the first instruction is at `cs`:`rip`.
+    /// Sets the state after INIT (APM vol. 2, 14.1.3), with the first instruction at `cs`:`rip`.
     pub fn reset(&mut self, cs: Segment, rip: u64) {
         let data = Segment { selector: 0, attributes: 0x93, limit: 0xFFFF, base: 0 };
         *self = Self::new_zeroed();

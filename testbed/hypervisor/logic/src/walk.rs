@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Walks a guest's own page tables (AMD APM vol. 2, chapter 5).
+//! Walks the page tables of a guest (AMD APM vol. 2, chapter 5).
 //!
-//! Only presence is checked: the CPU checked the rights before the guest stopped.
+//! The walk checks only whether entries are present. The CPU has checked the access rights before
+//! the exit.
 
 use crate::vmcb::{CR0_PG, CR4_PAE, CR4_PSE, EFER_LMA, Save};
 
@@ -13,15 +14,15 @@ const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 
 /// Reads guest-physical memory.
 pub trait GuestRead {
-    /// The `size` (4 or 8) bytes at `gpa`, which don't cross a page.
+    /// Returns the `size` (4 or 8) bytes at `gpa`, which must not cross a page.
     fn read(&self, gpa: u64, size: usize) -> Option<u64>;
 }
 
-/// Nothing is mapped at the address.
+/// The address is not mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotMapped;
 
-/// Guest-physical address of `linear`.
+/// Returns the guest-physical address of `linear`.
 pub fn translate(save: &Save, mem: &impl GuestRead, linear: u64) -> Result<u64, NotMapped> {
     if save.cr0 & CR0_PG == 0 {
         return Ok(linear & 0xFFFF_FFFF);

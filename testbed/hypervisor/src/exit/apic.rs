@@ -135,10 +135,10 @@ fn end_of_interrupt(vm: &Vm) {
 
 fn command(vm: &Vm, id: usize, low: u32, high: u32) {
     let (table, count) = interrupt::addresses(vm);
-    let Some((what, targets)) = ipi(low, high, id, &table[..count]) else { return };
+    let Some((command, targets)) = ipi(low, high, id, &table[..count]) else { return };
     let each =
         || vm.vcpus().iter().enumerate().filter(|(i, _)| targets & 1 << i != 0).map(|(_, v)| v);
-    match what {
+    match command {
         Ipi::Fixed(vector) => interrupt::send(vm, targets, vector),
         Ipi::Lowest(vector) => interrupt::send(vm, targets & targets.wrapping_neg(), vector),
         Ipi::Nmi => each().for_each(|v| v.send_nmi()),

@@ -34,7 +34,7 @@ pub fn handle(cx: &mut Context, id: usize) -> bool {
         exit::SHUTDOWN => {
             panic!("Service VM: triple fault on CPU {id} at {:#x}", cx.vmcb.save.rip)
         }
-        exit::INVALID => panic!("Service VM: the control block of CPU {id} is refused"),
+        exit::INVALID => panic!("Service VM: the VMCB of CPU {id} is invalid"),
         // Instructions of SVM: the CPUs of the Service VM do not have SVM.
         _ => cx.inject(Event::fault(UD)),
     }
@@ -87,7 +87,7 @@ fn nested_fault(cx: &mut Context) {
         }
     }
     log!(
-        "Service VM: access to {gpa:#x} at {:#x} refused (code {:#x})",
+        "Service VM: access to {gpa:#x} at {:#x} not allowed (code {:#x})",
         cx.vmcb.save.rip,
         cx.vmcb.control.exit_info1
     );

@@ -59,7 +59,7 @@ pub fn must_wait(call: &Call, stack: u64) -> bool {
             }
             matches
         }
-        State::Held(who, _) if *who != caller => false,
+        State::Held(held, _) if *held != caller => false,
         State::Held(_, end) => {
             let ends = end.is_some_and(|end| time::now() >= end);
             if ends {

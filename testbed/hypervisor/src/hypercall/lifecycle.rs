@@ -15,7 +15,7 @@ pub fn offline_cpu(lapic_id: u64) -> Result {
         Some(cpu::BOOT) => return Err(Errno::GENERIC),
         Some(id) if !cpu::is_owned_by(id, cpu::Owner::Absent) && !cpu::is_removed(id) => {
             cpu::take_from_service(id);
-            log!("CPU {id} is not the Service VM's any more");
+            log!("CPU {id} was taken from the Service VM");
         }
         _ => {}
     }
@@ -45,7 +45,7 @@ pub fn create(gpa: u64, fault: Option<&Fault>, vmid: &mut u16) -> Result {
         }
         None => {
             log!(
-                "CREATE_VM: CPUs {:#x} can't be had, free are {:#x}",
+                "CREATE_VM: CPUs {:#x} are not available, free CPUs: {:#x}",
                 cv.cpu_affinity,
                 cpu::free_mask()
             );

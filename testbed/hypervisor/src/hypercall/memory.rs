@@ -62,7 +62,7 @@ fn one(vm: &Vm, r: &MemoryRegion) -> Result {
     if !allowed || !r.size.is_multiple_of(PAGE) {
         if r.type_ == MemoryRegion::DELETE {
             log!(
-                "VM {}: {:#x}, {:#x} bytes, is not mapped, or not all of it",
+                "VM {}: cannot unmap {:#x}, {:#x} bytes: not all of it is mapped",
                 vm.id,
                 r.user_vm_pa,
                 r.size
@@ -97,7 +97,7 @@ fn add(vm: &Vm, r: &MemoryRegion) -> Result {
         Ok(false) => {}
         Ok(true) => {
             log!(
-                "VM {}: part of {:#x}, {:#x} bytes, was mapped already",
+                "VM {}: part of {:#x}, {:#x} bytes, is mapped already",
                 vm.id,
                 r.user_vm_pa,
                 r.size

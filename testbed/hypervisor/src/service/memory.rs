@@ -29,7 +29,7 @@ fn nested() -> &'static Mutex<Npt> {
             npt.map(pool, handoff::mailbox(), handoff::mailbox(), PAGE, READ_ONLY, 1)?;
             Ok::<_, OutOfPages>(npt)
         };
-        Mutex::new(build(pool).expect("the pool is fresh"))
+        Mutex::new(build(pool).expect("the pool is empty at boot"))
     })
 }
 
