@@ -124,7 +124,7 @@ pub fn assign_task(id: usize, task: u32) {
 
 /// Takes CPU `id` from the Service VM for good.
 ///
-/// Returns when the CPU is parked, or after [`REMOVE_MS`]: a CPU that waits for this hypercall to
+/// Returns when the CPU is parked, or after `REMOVE_MS`: a CPU that waits for this hypercall to
 /// return parks itself later. Returns at once if the CPU is the caller's own.
 pub fn take_from_service(id: usize) {
     CPUS[id].removed.store(true, Ordering::Release);

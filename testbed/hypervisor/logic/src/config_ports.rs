@@ -9,8 +9,8 @@ const ADDRESS_PORT: u16 = 0xCF8;
 const DATA_PORT: u16 = 0xCFC;
 const DATA_END: u16 = DATA_PORT + 4;
 const ENABLE: u32 = 1 << 31;
-/// The bits that the register keeps: not 30:24 and 1:0.
-const KEPT: u32 = !0x7F00_0003;
+/// The bits of the register that can be written: not 30:24 and 1:0.
+const WRITABLE: u32 = !0x7F00_0003;
 const ONES: u64 = 0xFFFF_FFFF;
 
 /// The outcome of an access.
@@ -36,7 +36,7 @@ impl AddressRegister {
     pub fn access(&mut self, port: u16, size: usize, write: Option<u64>) -> Access {
         match (port, size, write) {
             (ADDRESS_PORT, 4, Some(value)) => {
-                self.0 = value as u32 & KEPT;
+                self.0 = value as u32 & WRITABLE;
                 Access::PassedOn
             }
             (ADDRESS_PORT, 4, None) => Access::Done(self.0.into()),

@@ -59,7 +59,7 @@ impl Map {
         Self([0; 8192]).set(EFER, 3).set(PAT, 3).set(VM_CR, 3).set(VM_HSAVE_PA, 3).set(APIC_BASE, 1)
     }
 
-    /// Returns the map of User VMs. It intercepts all MSRs but those of [`DIRECT`] and reads of the
+    /// Returns the map of User VMs. It intercepts all MSRs but those of `DIRECT` and reads of the
     /// TSC.
     pub const fn user() -> Self {
         let mut map = Self([0xFF; 8192]).set(TSC, 2);

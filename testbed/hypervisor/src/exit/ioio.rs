@@ -83,6 +83,6 @@ pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
             cx.vmcb.control.int_state &= !1;
             Action::Resume
         }
-        Err(next) => next,
+        Err(action) => action,
     }
 }

@@ -36,7 +36,7 @@ pub fn exit(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) -> Action {
             cx.skip(insn.len);
             Action::Resume
         }
-        Err(next) => next,
+        Err(action) => action,
     }
 }
 

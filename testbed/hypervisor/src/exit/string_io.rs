@@ -80,7 +80,7 @@ pub fn exit(
             let value = cx.gprs().0[RAX] & mask(size);
             match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
                 Ok(_) => advance(cx, insn, &[RDI]),
-                Err(next) => next,
+                Err(action) => action,
             }
         }
         (Op::Lods, false) => match mmio::access(vm, vcpu, id, gpa, size, None) {
@@ -88,7 +88,7 @@ pub fn exit(
                 cx.gprs().set(Reg { index: RAX, size, high: false }, value);
                 advance(cx, insn, &[RSI])
             }
-            Err(next) => next,
+            Err(action) => action,
         },
         (Op::Movs, true) => {
             let at = linear(cx, insn, RSI);
@@ -98,7 +98,7 @@ pub fn exit(
             };
             match mmio::access(vm, vcpu, id, gpa, size, Some(value)) {
                 Ok(_) => advance(cx, insn, &[RSI, RDI]),
-                Err(next) => next,
+                Err(action) => action,
             }
         }
         (Op::Movs, false) => {
@@ -111,7 +111,7 @@ pub fn exit(
                     Ok(()) => advance(cx, insn, &[RSI, RDI]),
                     Err(e) => fault(cx, e, at, true),
                 },
-                Err(next) => next,
+                Err(action) => action,
             }
         }
         _ => Action::Fail,

@@ -30,7 +30,7 @@ pub fn set(gpa: u64, limit: Option<u32>) -> Result {
             result = Err(Errno::GENERIC);
             break;
         };
-        result = one(vm, &region);
+        result = process(vm, &region);
         deleted |= region.type_ == MemoryRegion::DELETE && result.is_ok();
         trace::push(kind::MEMORY_REGION, vm.id, region.as_bytes(), |r| {
             r.result = result.map_or_else(Errno::value, |()| 0);
@@ -45,17 +45,17 @@ pub fn set(gpa: u64, limit: Option<u32>) -> Result {
     result
 }
 
-/// Rounds `address` up to a whole page. An address in the last page becomes 0.
+/// Rounds `address` up to a whole page. An address behind the start of the last page becomes 0.
 fn round_up(address: u64) -> u64 {
     address.wrapping_add(PAGE - 1) & !(PAGE - 1)
 }
 
 /// Processes one entry with ACRN's checks: addresses need no alignment, adding a range that wraps
 /// has no effect, and all of a deleted range must be mapped.
-fn one(vm: &Vm, r: &MemoryRegion) -> Result {
-    let source = round_up(r.service_vm_pa);
+fn process(vm: &Vm, r: &MemoryRegion) -> Result {
+    let service_vm_pa = round_up(r.service_vm_pa);
     let allowed = match r.type_ {
-        MemoryRegion::ADD => may_be_given(source, r.size),
+        MemoryRegion::ADD => may_be_mapped(service_vm_pa, r.size),
         MemoryRegion::DELETE => vm.maps_all(r.user_vm_pa, r.size),
         _ => false,
     };
@@ -70,12 +70,12 @@ fn one(vm: &Vm, r: &MemoryRegion) -> Result {
         }
         return Err(Errno::INVAL);
     }
-    let place = round_up(r.user_vm_pa);
-    match place.checked_add(r.size) {
+    let user_vm_pa = round_up(r.user_vm_pa);
+    match user_vm_pa.checked_add(r.size) {
         None if r.type_ == MemoryRegion::ADD => Ok(()),
         // ACRN's tables would wrap at the top.
         Some(end) if end <= TOP => {
-            let r = MemoryRegion { user_vm_pa: place, service_vm_pa: source, ..*r };
+            let r = MemoryRegion { user_vm_pa, service_vm_pa, ..*r };
             if r.type_ == MemoryRegion::ADD { add(vm, &r) } else { delete(vm, &r) }
         }
         _ => Err(Errno::INVAL),
@@ -84,7 +84,7 @@ fn one(vm: &Vm, r: &MemoryRegion) -> Result {
 
 /// Returns whether a User VM may get the memory: it belongs to the Service VM, and is not the local
 /// APIC.
-fn may_be_given(start: u64, size: u64) -> bool {
+fn may_be_mapped(start: u64, size: u64) -> bool {
     phys::is_service_space(start, size)
         && (start >= lapic::BASE + PAGE || start + size <= lapic::BASE)
 }

@@ -30,7 +30,7 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
     let mut shut_down = false;
     while !vcpu.is_stopping() {
         if vcpu.is_paused() {
-            let halted = !vcpu.waits_for_sipi.load(Ordering::Acquire) && is_behind_halt(vm, cx);
+            let halted = !vcpu.waits_for_sipi.load(Ordering::Acquire) && was_halted(vm, cx);
             vcpu.block_while_paused(if halted { BlockedOn::Interrupt } else { BlockedOn::Nothing });
             continue;
         }
@@ -42,7 +42,7 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
             vcpu.sleep();
             continue;
         }
-        let next = if shut_down {
+        let action = if shut_down {
             // The request is repeated until the VM is paused, as on ACRN.
             ioio::power_off(vm, vcpu, id)
         } else {
@@ -50,7 +50,7 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
             cx.enter();
             user::handle(vm, vcpu, id, cx)
         };
-        match next {
+        match action {
             Action::Resume => {}
             Action::Stop => break,
             Action::ShutDown => {
@@ -73,7 +73,7 @@ fn run(vm: &Vm, vcpu: &Vcpu, id: usize, cx: &mut Context) {
 
 /// Returns whether the vCPU was halted when a kick made it exit. HLT is not intercepted, because an
 /// interrupt ends it without mini-ACRN.
-fn is_behind_halt(vm: &Vm, cx: &Context) -> bool {
+fn was_halted(vm: &Vm, cx: &Context) -> bool {
     const HLT: u64 = 0xF4;
     let (control, save) = (&cx.vmcb.control, &cx.vmcb.save);
     let before = save.linear_rip().wrapping_sub(1);
