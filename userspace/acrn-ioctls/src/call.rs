@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use acrn_uapi::ioctl::*;
 use zerocopy::FromBytes;
 
 use crate::{Error, Operation, Result};
@@ -15,7 +16,34 @@ fn check(request: u32, result: libc::c_int) -> Result<()> {
     Ok(())
 }
 
-/// A request whose argument is a number, or nothing.
+/// A command that takes no argument.
+#[derive(Clone, Copy)]
+pub(crate) struct NoArgument(u32);
+
+impl NoArgument {
+    pub(crate) const DESTROY_VM: Self = Self::new(ACRN_IOCTL_DESTROY_VM);
+    pub(crate) const START_VM: Self = Self::new(ACRN_IOCTL_START_VM);
+    pub(crate) const PAUSE_VM: Self = Self::new(ACRN_IOCTL_PAUSE_VM);
+    pub(crate) const RESET_VM: Self = Self::new(ACRN_IOCTL_RESET_VM);
+    pub(crate) const CREATE_IOREQ_CLIENT: Self = Self::new(ACRN_IOCTL_CREATE_IOREQ_CLIENT);
+    pub(crate) const ATTACH_IOREQ_CLIENT: Self = Self::new(ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
+    pub(crate) const DESTROY_IOREQ_CLIENT: Self = Self::new(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
+    pub(crate) const CLEAR_VM_IOREQ: Self = Self::new(ACRN_IOCTL_CLEAR_VM_IOREQ);
+
+    /// Checks, at compile time, that the number has neither a direction nor a size: an `_IO` one.
+    const fn new(request: u32) -> Self {
+        assert!(request >> 16 == 0, "the command has an argument");
+        Self(request)
+    }
+}
+
+/// Issues a command that takes no argument.
+pub(crate) fn without_argument(fd: BorrowedFd<'_>, NoArgument(request): NoArgument) -> Result<()> {
+    // SAFETY: the driver ignores the argument of such a command.
+    unsafe { with_value(fd, request, 0) }
+}
+
+/// Issues a command whose argument is a number.
 ///
 /// # Safety
 ///

@@ -5,9 +5,9 @@
 use std::os::fd::AsFd;
 
 use acrn_uapi::acrn_ioreq_notify;
-use acrn_uapi::ioctl::*;
+use acrn_uapi::ioctl::ACRN_IOCTL_NOTIFY_REQUEST_FINISH;
 
-use crate::call;
+use crate::call::{self, NoArgument};
 use crate::{Result, Vm};
 
 /// # I/O requests
@@ -25,7 +25,7 @@ impl Vm {
     /// # }
     /// ```
     pub fn create_ioreq_client(&self) -> Result<()> {
-        self.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        self.command(NoArgument::CREATE_IOREQ_CLIENT)
     }
 
     /// `ACRN_IOCTL_ATTACH_IOREQ_CLIENT`: waits until there are requests to serve, which are then to be found
@@ -47,7 +47,7 @@ impl Vm {
     /// # }
     /// ```
     pub fn attach_ioreq_client(&self) -> Result<()> {
-        self.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT)
+        self.command(NoArgument::ATTACH_IOREQ_CLIENT)
     }
 
     /// `ACRN_IOCTL_DESTROY_IOREQ_CLIENT`: the caller gets no more requests. A thread that waits in
@@ -61,7 +61,7 @@ impl Vm {
     /// # }
     /// ```
     pub fn destroy_ioreq_client(&self) -> Result<()> {
-        self.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
+        self.command(NoArgument::DESTROY_IOREQ_CLIENT)
     }
 
     /// `ACRN_IOCTL_NOTIFY_REQUEST_FINISH`: the request in this vCPU's slot is served, the vCPU may run on.
@@ -96,6 +96,6 @@ impl Vm {
     /// # }
     /// ```
     pub fn clear_vm_ioreq(&self) -> Result<()> {
-        self.plain(ACRN_IOCTL_CLEAR_VM_IOREQ)
+        self.command(NoArgument::CLEAR_VM_IOREQ)
     }
 }

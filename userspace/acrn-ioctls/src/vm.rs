@@ -5,9 +5,9 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use acrn_uapi::acrn_vcpu_regs;
-use acrn_uapi::ioctl::*;
+use acrn_uapi::ioctl::ACRN_IOCTL_SET_VCPU_REGS;
 
-use crate::call;
+use crate::call::{self, NoArgument};
 use crate::{Failed, Hsm, Result};
 
 /// A VM. Made by [`Hsm::create_vm`]; all methods may be called from several threads at once.
@@ -51,7 +51,7 @@ impl Vm {
     /// # }
     /// ```
     pub fn destroy(self) -> std::result::Result<Hsm, Failed<Vm>> {
-        match self.plain(ACRN_IOCTL_DESTROY_VM) {
+        match self.command(NoArgument::DESTROY_VM) {
             Ok(()) => Ok(Hsm::from(self.fd)),
             Err(error) => Err(Failed { value: self, error }),
         }
@@ -69,7 +69,7 @@ impl Vm {
     /// # }
     /// ```
     pub fn start(&self) -> Result<()> {
-        self.plain(ACRN_IOCTL_START_VM)
+        self.command(NoArgument::START_VM)
     }
 
     /// `ACRN_IOCTL_PAUSE_VM`: stops all vCPUs. Not an error if they are stopped already.
@@ -84,7 +84,7 @@ impl Vm {
     /// # }
     /// ```
     pub fn pause(&self) -> Result<()> {
-        self.plain(ACRN_IOCTL_PAUSE_VM)
+        self.command(NoArgument::PAUSE_VM)
     }
 
     /// `ACRN_IOCTL_RESET_VM`: puts a paused VM back to the state it had before the start. Its memory stays
@@ -101,7 +101,7 @@ impl Vm {
     /// # }
     /// ```
     pub fn reset(&self) -> Result<()> {
-        self.plain(ACRN_IOCTL_RESET_VM)
+        self.command(NoArgument::RESET_VM)
     }
 
     /// `ACRN_IOCTL_SET_VCPU_REGS`: sets the state that a vCPU starts from, before the start or while the VM
@@ -123,11 +123,9 @@ impl Vm {
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_SET_VCPU_REGS, regs) }
     }
 
-    /// One of the requests that take no argument.
-    pub(crate) fn plain(&self, request: u32) -> Result<()> {
-        debug_assert_eq!(request >> 16, 0, "it has an argument");
-        // SAFETY: the caller names a request without an argument.
-        unsafe { call::with_value(self.as_fd(), request, 0) }
+    /// Issues a command that takes no argument.
+    pub(crate) fn command(&self, command: NoArgument) -> Result<()> {
+        call::without_argument(self.as_fd(), command)
     }
 }
 
