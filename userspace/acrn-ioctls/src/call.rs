@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The only places where `ioctl` is called.
+//! The only calls of `ioctl` in this crate.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -9,9 +9,9 @@ use zerocopy::FromBytes;
 
 use crate::{Error, Operation, Result};
 
-fn check(request: u32, result: libc::c_int) -> Result<()> {
+fn check(command: u32, result: libc::c_int) -> Result<()> {
     if result < 0 {
-        return Err(Error::last(Operation::Ioctl(request)));
+        return Err(Error::last(Operation::Ioctl(command)));
     }
     Ok(())
 }
@@ -31,52 +31,52 @@ impl NoArgument {
     pub(crate) const CLEAR_VM_IOREQ: Self = Self::new(ACRN_IOCTL_CLEAR_VM_IOREQ);
 
     /// Checks, at compile time, that the number has neither a direction nor a size: an `_IO` one.
-    const fn new(request: u32) -> Self {
-        assert!(request >> 16 == 0, "the command has an argument");
-        Self(request)
+    const fn new(command: u32) -> Self {
+        assert!(command >> 16 == 0, "the command has an argument");
+        Self(command)
     }
 }
 
 /// Issues a command that takes no argument.
-pub(crate) fn without_argument(fd: BorrowedFd<'_>, NoArgument(request): NoArgument) -> Result<()> {
+pub(crate) fn without_argument(fd: BorrowedFd<'_>, NoArgument(command): NoArgument) -> Result<()> {
     // SAFETY: the driver ignores the argument of such a command.
-    unsafe { with_value(fd, request, 0) }
+    unsafe { with_value(fd, command, 0) }
 }
 
 /// Issues a command whose argument is a number.
 ///
 /// # Safety
 ///
-/// `request` must not be one whose argument is a pointer.
-pub(crate) unsafe fn with_value(fd: BorrowedFd<'_>, request: u32, value: u64) -> Result<()> {
-    // SAFETY: by the contract of this function the kernel takes `value` for no address of ours.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, value) };
-    check(request, result)
+/// The argument of `command` must not be a pointer.
+pub(crate) unsafe fn with_value(fd: BorrowedFd<'_>, command: u32, value: u64) -> Result<()> {
+    // SAFETY: by the safety section of this function the kernel does not use `value` as an address.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), command as libc::Ioctl, value) };
+    check(command, result)
 }
 
-/// A request that reads its argument.
+/// Issues a command that reads its argument.
 ///
 /// # Safety
 ///
-/// `request` must read no more than a `T`, and write nothing there.
-pub(crate) unsafe fn with_ref<T>(fd: BorrowedFd<'_>, request: u32, argument: &T) -> Result<()> {
-    // SAFETY: the kernel reads a `T` for the length of the call, by the contract of this function.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, argument) };
-    check(request, result)
+/// `command` must read no more than a `T`, and must not write to it.
+pub(crate) unsafe fn with_ref<T>(fd: BorrowedFd<'_>, command: u32, argument: &T) -> Result<()> {
+    // SAFETY: by the safety section of this function the kernel reads a `T`, only during the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), command as libc::Ioctl, argument) };
+    check(command, result)
 }
 
-/// A request that reads and writes its argument.
+/// Issues a command that reads and writes its argument.
 ///
 /// # Safety
 ///
-/// `request` must read and write no more than a `T`.
+/// `command` must read and write no more than a `T`.
 pub(crate) unsafe fn with_mut<T: FromBytes>(
     fd: BorrowedFd<'_>,
-    request: u32,
+    command: u32,
     argument: &mut T,
 ) -> Result<()> {
-    // SAFETY: the kernel reads and writes a `T` for the length of the call, by the contract of this function,
-    // and any bytes make a `T`.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, argument) };
-    check(request, result)
+    // SAFETY: by the safety section of this function the kernel reads and writes a `T`, only during
+    // the call. Any bytes are a valid `T`.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), command as libc::Ioctl, argument) };
+    check(command, result)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Devices that pass through to the guest, and devices that the hypervisor plays.
+//! Passed-through devices, and devices that the hypervisor emulates.
 
 use std::os::fd::AsFd;
 
@@ -12,10 +12,16 @@ use crate::{Result, Vm};
 
 /// # Devices
 ///
-/// The hypervisor wants these before the start; what undoes them also works while the VM is paused. It
-/// answers `EINVAL` for what it does not know, and for PCI also `ENODEV` and `EFAULT`.
+/// The hypervisor accepts these commands before the VM's start. It accepts those that undo them
+/// also while the VM is paused.
 impl Vm {
-    /// `ACRN_IOCTL_ASSIGN_PCIDEV`: passes a PCI device through.
+    /// Passes a PCI device through to the VM (`ACRN_IOCTL_ASSIGN_PCIDEV`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`, `ENODEV` or `EFAULT`: the hypervisor refuses the device.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -27,24 +33,37 @@ impl Vm {
     /// # }
     /// ```
     pub fn assign_pcidev(&self, device: &acrn_pcidev) -> Result<()> {
-        // SAFETY: this request reads an `acrn_pcidev`.
+        // SAFETY: this command reads an `acrn_pcidev`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_ASSIGN_PCIDEV, device) }
     }
 
-    /// `ACRN_IOCTL_DEASSIGN_PCIDEV`: takes it back.
+    /// Takes a PCI device back from the VM (`ACRN_IOCTL_DEASSIGN_PCIDEV`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`, `ENODEV` or `EFAULT`: the hypervisor refuses the device.
+    ///
+    /// # Examples
     ///
     /// ```no_run
-    /// # fn f(vm: acrn_ioctls::Vm, device: acrn_ioctls::uapi::acrn_pcidev) -> acrn_ioctls::Result<()> {
+    /// # use acrn_ioctls::{Result, Vm, uapi::acrn_pcidev};
+    /// # fn f(vm: Vm, device: acrn_pcidev) -> Result<()> {
     /// vm.deassign_pcidev(&device)?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn deassign_pcidev(&self, device: &acrn_pcidev) -> Result<()> {
-        // SAFETY: this request reads an `acrn_pcidev`.
+        // SAFETY: this command reads an `acrn_pcidev`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_DEASSIGN_PCIDEV, device) }
     }
 
-    /// `ACRN_IOCTL_ASSIGN_MMIODEV`: passes a device known by its memory ranges through.
+    /// Passes a device through that its memory ranges identify (`ACRN_IOCTL_ASSIGN_MMIODEV`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: the hypervisor refuses the device.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -56,24 +75,37 @@ impl Vm {
     /// # }
     /// ```
     pub fn assign_mmiodev(&self, device: &acrn_mmiodev) -> Result<()> {
-        // SAFETY: this request reads an `acrn_mmiodev`.
+        // SAFETY: this command reads an `acrn_mmiodev`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_ASSIGN_MMIODEV, device) }
     }
 
-    /// `ACRN_IOCTL_DEASSIGN_MMIODEV`: takes it back.
+    /// Takes such a device back from the VM (`ACRN_IOCTL_DEASSIGN_MMIODEV`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: the hypervisor refuses the device.
+    ///
+    /// # Examples
     ///
     /// ```no_run
-    /// # fn f(vm: acrn_ioctls::Vm, device: acrn_ioctls::uapi::acrn_mmiodev) -> acrn_ioctls::Result<()> {
+    /// # use acrn_ioctls::{Result, Vm, uapi::acrn_mmiodev};
+    /// # fn f(vm: Vm, device: acrn_mmiodev) -> Result<()> {
     /// vm.deassign_mmiodev(&device)?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn deassign_mmiodev(&self, device: &acrn_mmiodev) -> Result<()> {
-        // SAFETY: this request reads an `acrn_mmiodev`.
+        // SAFETY: this command reads an `acrn_mmiodev`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_DEASSIGN_MMIODEV, device) }
     }
 
-    /// `ACRN_IOCTL_SET_PTDEV_INTR`: routes the interrupt line of a device that passes through.
+    /// Routes the interrupt line of a passed-through device (`ACRN_IOCTL_SET_PTDEV_INTR`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: the hypervisor refuses the interrupt.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -85,24 +117,37 @@ impl Vm {
     /// # }
     /// ```
     pub fn set_ptdev_intr(&self, interrupt: &acrn_ptdev_irq) -> Result<()> {
-        // SAFETY: this request reads an `acrn_ptdev_irq`.
+        // SAFETY: this command reads an `acrn_ptdev_irq`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_SET_PTDEV_INTR, interrupt) }
     }
 
-    /// `ACRN_IOCTL_RESET_PTDEV_INTR`: undoes it.
+    /// Undoes [`set_ptdev_intr`](Self::set_ptdev_intr) (`ACRN_IOCTL_RESET_PTDEV_INTR`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: the hypervisor refuses the interrupt.
+    ///
+    /// # Examples
     ///
     /// ```no_run
-    /// # fn f(vm: acrn_ioctls::Vm, interrupt: acrn_ioctls::uapi::acrn_ptdev_irq) -> acrn_ioctls::Result<()> {
+    /// # use acrn_ioctls::{Result, Vm, uapi::acrn_ptdev_irq};
+    /// # fn f(vm: Vm, interrupt: acrn_ptdev_irq) -> Result<()> {
     /// vm.reset_ptdev_intr(&interrupt)?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn reset_ptdev_intr(&self, interrupt: &acrn_ptdev_irq) -> Result<()> {
-        // SAFETY: this request reads an `acrn_ptdev_irq`.
+        // SAFETY: this command reads an `acrn_ptdev_irq`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_RESET_PTDEV_INTR, interrupt) }
     }
 
-    /// `ACRN_IOCTL_CREATE_VDEV`: creates a device that the hypervisor plays.
+    /// Creates a device that the hypervisor emulates (`ACRN_IOCTL_CREATE_VDEV`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: the hypervisor refuses the device.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -114,20 +159,27 @@ impl Vm {
     /// # }
     /// ```
     pub fn create_vdev(&self, device: &acrn_vdev) -> Result<()> {
-        // SAFETY: this request reads an `acrn_vdev`.
+        // SAFETY: this command reads an `acrn_vdev`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_CREATE_VDEV, device) }
     }
 
-    /// `ACRN_IOCTL_DESTROY_VDEV`: destroys it.
+    /// Destroys a device that the hypervisor emulates (`ACRN_IOCTL_DESTROY_VDEV`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: the hypervisor refuses the device.
+    ///
+    /// # Examples
     ///
     /// ```no_run
-    /// # fn f(vm: acrn_ioctls::Vm, device: acrn_ioctls::uapi::acrn_vdev) -> acrn_ioctls::Result<()> {
+    /// # use acrn_ioctls::{Result, Vm, uapi::acrn_vdev};
+    /// # fn f(vm: Vm, device: acrn_vdev) -> Result<()> {
     /// vm.destroy_vdev(&device)?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn destroy_vdev(&self, device: &acrn_vdev) -> Result<()> {
-        // SAFETY: this request reads an `acrn_vdev`.
+        // SAFETY: this command reads an `acrn_vdev`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_DESTROY_VDEV, device) }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What went wrong, and in which call.
+//! Errors: the call that failed, and its errno.
 
 use std::fmt;
 use std::io;
@@ -31,34 +31,34 @@ impl fmt::Display for Operation {
     }
 }
 
-/// A call that the kernel refused: which one, and why.
+/// A call that failed, and its errno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Error {
     operation: Operation,
     errno: i32,
 }
 
-/// What almost every method returns.
+/// The result of almost every method.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error of `operation` with this errno, a positive number.
+    /// Returns an error of `operation` with this errno, a positive number.
     pub fn new(operation: Operation, errno: i32) -> Self {
         Error { operation, errno }
     }
 
-    /// The error of the system call that this thread made last.
+    /// Returns the error of the last system call of this thread.
     pub(crate) fn last(operation: Operation) -> Self {
         let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
         Error { operation, errno }
     }
 
-    /// The call that failed.
+    /// Returns the call that failed.
     pub fn operation(&self) -> Operation {
         self.operation
     }
 
-    /// Its errno, a positive number such as `libc::EINVAL`.
+    /// Returns the errno, a positive number such as `libc::EINVAL`.
     pub fn errno(&self) -> i32 {
         self.errno
     }
@@ -83,13 +83,14 @@ impl From<Error> for io::Error {
     }
 }
 
-/// A change of state that the kernel refused, with the thing as it was, to try again or to go on with.
+/// A change of state that failed, with the unchanged value.
 ///
-/// Turns into an [`Error`] where `?` is used, which drops `value`.
+/// The caller may try again or continue with the value. The `?` operator turns this into an
+/// [`Error`], which drops `value`.
 pub struct Failed<T> {
-    /// What should have changed, and didn't.
+    /// The unchanged value.
     pub value: T,
-    /// Why.
+    /// The reason.
     pub error: Error,
 }
 

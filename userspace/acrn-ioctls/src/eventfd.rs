@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! eventfds that save the round trip through a device model.
+//! Eventfds that save the way through the device model.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -10,7 +10,7 @@ use acrn_uapi::*;
 use crate::call;
 use crate::{Result, Vm};
 
-/// Where a write signals an eventfd.
+/// The address at which a write signals an eventfd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IoEventAddress {
     /// An I/O port.
@@ -19,14 +19,14 @@ pub enum IoEventAddress {
     Mmio(u64),
 }
 
-/// What write signals an eventfd.
+/// The write that signals an eventfd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IoEvent {
-    /// Where.
+    /// The port or address.
     pub address: IoEventAddress,
-    /// How many bytes: 1, 2, 4 or 8.
+    /// The length of the write in bytes: 1, 2, 4 or 8.
     pub len: u32,
-    /// Only if this is written; `None` for any value.
+    /// The value that must be written; `None` for any value.
     pub datamatch: Option<u64>,
 }
 
@@ -42,7 +42,7 @@ impl IoEvent {
             0
         };
         acrn_ioeventfd {
-            // The ABI has the descriptor unsigned.
+            // The descriptor is unsigned in the ABI.
             fd: fd.as_raw_fd() as u32,
             flags: flags | pio | datamatch,
             addr,
@@ -53,11 +53,20 @@ impl IoEvent {
     }
 }
 
-/// # eventfds
+/// # Eventfds
 impl Vm {
-    /// `ACRN_IOCTL_IOEVENTFD`: from now on this write by the guest signals `eventfd`, and nothing else.
+    /// Makes a write of the guest signal `eventfd` (`ACRN_IOCTL_IOEVENTFD`).
     ///
-    /// `EINVAL`: an impossible length or range. `EEXIST`: there is one for this write.
+    /// The driver completes such a write. The device model does not receive it.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: the length or the range is impossible.
+    /// - `EBADF`: the descriptor is not open. `EINVAL`: it is not an eventfd.
+    /// - `EEXIST`: the eventfd is an ioeventfd of this VM for the same write.
+    /// - `ENOSPC`: the VM would have more than 1024 ioeventfds, or more than 64 at one address.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;
@@ -71,8 +80,16 @@ impl Vm {
         self.ioeventfd(event.argument(eventfd, 0))
     }
 
-    /// `ACRN_IOCTL_IOEVENTFD`: undoes it. If the eventfd has none that is just this `event`, its first one is
-    /// undone; if it has none at all, nothing is, which is no error.
+    /// Undoes [`assign_ioeventfd`](Self::assign_ioeventfd) (`ACRN_IOCTL_IOEVENTFD`).
+    ///
+    /// If no ioeventfd of `eventfd` has exactly this `event`, the driver removes the one that was
+    /// assigned first. If there is none at all, the call succeeds and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - `EBADF`: the descriptor is not open. `EINVAL`: it is not an eventfd.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;
@@ -86,13 +103,19 @@ impl Vm {
     }
 
     fn ioeventfd(&self, argument: acrn_ioeventfd) -> Result<()> {
-        // SAFETY: this request reads an `acrn_ioeventfd`.
+        // SAFETY: this command reads an `acrn_ioeventfd`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_IOEVENTFD, &argument) }
     }
 
-    /// `ACRN_IOCTL_IRQFD`: from now on a signal of `eventfd` sends this MSI to the guest.
+    /// Makes a signal of `eventfd` inject an MSI into the guest (`ACRN_IOCTL_IRQFD`).
     ///
-    /// `EBUSY`: it does so already.
+    /// # Errors
+    ///
+    /// - `EBADF`: the descriptor is not open. `EINVAL`: it is not an eventfd.
+    /// - `EBUSY`: the eventfd is an irqfd of this VM.
+    /// - `ENOSPC`: the VM would have more than 1024 irqfds.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm, eventfd: std::os::fd::OwnedFd) -> acrn_ioctls::Result<()> {
@@ -109,7 +132,15 @@ impl Vm {
         self.irqfd(eventfd, 0, msi_address, msi_data)
     }
 
-    /// `ACRN_IOCTL_IRQFD`: undoes it.
+    /// Undoes [`assign_irqfd`](Self::assign_irqfd) (`ACRN_IOCTL_IRQFD`).
+    ///
+    /// If the eventfd is not an irqfd of this VM, the call succeeds and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - `EBADF`: the descriptor is not open. `EINVAL`: it is not an eventfd.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm, eventfd: std::os::fd::OwnedFd) -> acrn_ioctls::Result<()> {
@@ -134,7 +165,7 @@ impl Vm {
             flags,
             msi,
         };
-        // SAFETY: this request reads an `acrn_irqfd`.
+        // SAFETY: this command reads an `acrn_irqfd`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_IRQFD, &argument) }
     }
 }

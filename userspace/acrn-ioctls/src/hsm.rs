@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The open device, and how a VM is made.
+//! The open device, and the creation of VMs.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -13,13 +13,14 @@ use acrn_uapi::ioctl::ACRN_IOCTL_CREATE_VM;
 use crate::call;
 use crate::{Error, Failed, Operation, RequestPage, Result, Vm};
 
-/// By what the hypervisor knows a VM: 16 bytes, a name padded with zeros or, for older versions of ACRN, a
-/// UUID.
+/// The 16 bytes by which the hypervisor identifies a VM.
+///
+/// They are a name padded with zeros or, for older versions of ACRN, a UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VmName([u8; 16]);
 
 impl VmName {
-    /// A name of 1 to 15 bytes. `None` if it is longer or empty, or has a zero in it.
+    /// Returns a name of 1 to 15 bytes, or `None` if `name` is empty, is longer or contains a zero.
     pub fn new(name: &str) -> Option<Self> {
         if name.is_empty() || name.bytes().any(|b| b == 0) {
             return None;
@@ -31,30 +32,30 @@ impl VmName {
         Some(VmName(bytes))
     }
 
-    /// All 16 bytes, for instance those of a UUID.
+    /// Returns a name of all 16 bytes, for example those of a UUID.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         VmName(bytes)
     }
 
-    /// All 16 bytes.
+    /// Returns all 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
 
-/// What VM to create.
+/// The parameters of a VM to create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VmConfig {
-    /// By what the hypervisor knows it.
+    /// The name by which the hypervisor identifies the VM.
     pub name: VmName,
-    /// Physical CPUs for it, bit n for CPU n, one a vCPU.
+    /// The VM's physical CPUs, one for each vCPU: bit n is CPU n.
     pub cpu_affinity: u64,
     /// The hypervisor's flags for a VM.
     pub flags: u64,
 }
 
 impl VmConfig {
-    /// A VM without flags.
+    /// Returns the parameters of a VM without flags.
     pub fn new(name: VmName, cpu_affinity: u64) -> Self {
         VmConfig {
             name,
@@ -64,14 +65,20 @@ impl VmConfig {
     }
 }
 
-/// The open device, with no VM yet.
+/// The open device, without a VM.
 #[derive(Debug)]
 pub struct Hsm(OwnedFd);
 
 impl Hsm {
     /// Opens `/dev/acrn_hsm`.
     ///
-    /// Errors are those of `open`: `ENOENT` if the driver is not loaded, `EACCES` without the right to it.
+    /// # Errors
+    ///
+    /// - `ENOENT`: the driver is not loaded.
+    /// - `EACCES`: the caller has no access to the device.
+    /// - Any other error of `open`.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn main() -> acrn_ioctls::Result<()> {
@@ -83,7 +90,20 @@ impl Hsm {
         Self::open_path(Path::new("/dev/acrn_hsm"))
     }
 
-    /// Opens the device by another name.
+    /// Opens the device by another path.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn main() -> acrn_ioctls::Result<()> {
+    /// let hsm = acrn_ioctls::Hsm::open_path("/run/acrn_hsm".as_ref())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn open_path(path: &Path) -> Result<Self> {
         OpenOptions::new()
             .read(true)
@@ -99,12 +119,18 @@ impl Hsm {
             })
     }
 
-    /// `ACRN_IOCTL_CREATE_VM`: creates a VM, whose vCPUs put their I/O requests into `page`.
+    /// Creates a VM, with `page` as its request page (`ACRN_IOCTL_CREATE_VM`).
     ///
-    /// The driver pins the page, so it may be dropped before the VM is.
+    /// The driver pins the page, so the caller may drop it before the VM.
     ///
-    /// On failure the open device comes back in [`Failed::value`]. `EINVAL`: the hypervisor refused, for
-    /// instance because a CPU of `cpu_affinity` is taken.
+    /// # Errors
+    ///
+    /// [`Failed::value`] holds the open device.
+    ///
+    /// - `EINVAL`: the hypervisor refuses, for example because a CPU of `cpu_affinity` is in use.
+    /// - `ENODEV`: the Service VM shuts down.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;
@@ -128,8 +154,8 @@ impl Hsm {
             cpu_affinity: config.cpu_affinity,
             ..Default::default()
         };
-        // SAFETY: this request reads and writes an `acrn_vm_creation`. The page that it names is only accessed
-        // by atomics, on either side.
+        // SAFETY: this command reads and writes an `acrn_vm_creation`. This crate and the driver
+        // access the page that it names by atomics only.
         match unsafe { call::with_mut(self.as_fd(), ACRN_IOCTL_CREATE_VM, &mut creation) } {
             Ok(()) => Ok(Vm::new(self.0, creation.vmid, creation.vcpu_num)),
             Err(error) => Err(Failed { value: self, error }),
@@ -149,7 +175,7 @@ impl AsRawFd for Hsm {
     }
 }
 
-/// Takes an open file of the device over.
+/// Takes over an open file of the device.
 impl From<OwnedFd> for Hsm {
     fn from(fd: OwnedFd) -> Self {
         Hsm(fd)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Interrupts into the guest.
+//! How the device model interrupts the guest.
 
 use std::os::fd::AsFd;
 
@@ -10,35 +10,37 @@ use acrn_uapi::ioctl::*;
 use crate::call;
 use crate::{Result, Vm};
 
-/// What to do with an interrupt line.
+/// An operation on an interrupt line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum IrqLine {
-    /// Set it high.
+    /// Sets the line high.
     High = 0,
-    /// Set it low.
+    /// Sets the line low.
     Low = 1,
-    /// Set it high, then low.
+    /// Sets the line high, then low.
     RisingPulse = 2,
-    /// Set it low, then high.
+    /// Sets the line low, then high.
     FallingPulse = 3,
 }
 
 impl IrqLine {
-    /// The argument of `ACRN_IOCTL_SET_IRQLINE`.
+    /// Returns the argument of `ACRN_IOCTL_SET_IRQLINE`.
     fn argument(self, gsi: u32) -> u64 {
         (self as u64) << 32 | u64::from(gsi)
     }
 }
 
-/// The page that [`Vm::monitor_interrupts`] hands to the hypervisor: a list of what interrupts came how often,
-/// or of which are to be delayed. Its layout is the hypervisor's.
+/// The page that [`Vm::monitor_interrupts`] hands to the hypervisor.
+///
+/// It lists how often each physical interrupt occurred, or which interrupts to delay. The
+/// hypervisor defines its layout.
 #[derive(Debug, Clone)]
 #[repr(C, align(4096))]
 pub struct InterruptMonitor(pub [u8; 4096]);
 
 impl InterruptMonitor {
-    /// A page of zeros.
+    /// Returns a page of zeros.
     pub fn new() -> Box<Self> {
         Box::new(InterruptMonitor([0; 4096]))
     }
@@ -46,9 +48,13 @@ impl InterruptMonitor {
 
 /// # Interrupts
 impl Vm {
-    /// `ACRN_IOCTL_INJECT_MSI`: sends a message signalled interrupt.
+    /// Injects a message-signalled interrupt (`ACRN_IOCTL_INJECT_MSI`).
     ///
-    /// `EPERM` (ACRN's general error): the address is not that of an MSI.
+    /// # Errors
+    ///
+    /// - `EPERM` (ACRN's general error): `address` is not the address of an MSI.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -62,13 +68,17 @@ impl Vm {
             msi_addr: address,
             msi_data: data,
         };
-        // SAFETY: this request reads an `acrn_msi_entry`.
+        // SAFETY: this command reads an `acrn_msi_entry`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_INJECT_MSI, &msi) }
     }
 
-    /// `ACRN_IOCTL_SET_IRQLINE`: drives a line of the guest's interrupt controllers.
+    /// Drives a line of the guest's interrupt controllers (`ACRN_IOCTL_SET_IRQLINE`).
     ///
-    /// `EPERM` (ACRN's general error): no such line.
+    /// # Errors
+    ///
+    /// - `EPERM` (ACRN's general error): there is no such line.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;
@@ -78,14 +88,18 @@ impl Vm {
     /// # }
     /// ```
     pub fn set_irqline(&self, gsi: u32, line: IrqLine) -> Result<()> {
-        // SAFETY: this request takes its argument for a number.
+        // SAFETY: the argument of this command is a number.
         unsafe { call::with_value(self.as_fd(), ACRN_IOCTL_SET_IRQLINE, line.argument(gsi)) }
     }
 
-    /// `ACRN_IOCTL_VM_INTR_MONITOR`: asks the hypervisor for counts of the VM's physical interrupts, or tells
-    /// it to delay some.
+    /// Reads counts of the VM's physical interrupts, or has the hypervisor delay some of them
+    /// (`ACRN_IOCTL_VM_INTR_MONITOR`).
     ///
-    /// `EINVAL`: a command or a count that the hypervisor does not know.
+    /// # Errors
+    ///
+    /// - `EINVAL`: the hypervisor does not know the command or the count in the page.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;
@@ -96,9 +110,9 @@ impl Vm {
     /// # }
     /// ```
     pub fn monitor_interrupts(&self, page: &mut InterruptMonitor) -> Result<()> {
-        // SAFETY: this request reads and writes the page that holds its argument's address. `page` is one
-        // page, whole and aligned, of which any bytes will do, and ours alone for the call; the hypervisor
-        // keeps no pointer.
+        // SAFETY: this command reads and writes the page at its argument. `page` is one whole,
+        // aligned page, borrowed exclusively during the call, and all bytes are valid in it. The
+        // hypervisor keeps no pointer to it.
         unsafe { call::with_mut(self.as_fd(), ACRN_IOCTL_VM_INTR_MONITOR, &mut page.0) }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Serving I/O requests.
+//! How the device model serves I/O requests.
 
 use std::os::fd::AsFd;
 
@@ -12,10 +12,15 @@ use crate::{Result, Vm};
 
 /// # I/O requests
 impl Vm {
-    /// `ACRN_IOCTL_CREATE_IOREQ_CLIENT`: the caller is to get the requests that the driver does not answer by
-    /// itself.
+    /// Makes the caller the VM's ioreq client (`ACRN_IOCTL_CREATE_IOREQ_CLIENT`).
     ///
-    /// `EEXIST`: there is a client.
+    /// The ioreq client receives the requests that the driver does not complete by itself.
+    ///
+    /// # Errors
+    ///
+    /// - `EEXIST`: the VM has an ioreq client.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -28,11 +33,17 @@ impl Vm {
         self.command(NoArgument::CREATE_IOREQ_CLIENT)
     }
 
-    /// `ACRN_IOCTL_ATTACH_IOREQ_CLIENT`: waits until there are requests to serve, which are then to be found
-    /// in the [`RequestPage`](crate::RequestPage).
+    /// Waits for requests to serve (`ACRN_IOCTL_ATTACH_IOREQ_CLIENT`).
     ///
-    /// May return with none there, after a signal for example. `ENODEV`: no client, or it was destroyed while
-    /// this call waited, or the hypervisor has the VM no more.
+    /// The caller finds the requests in the [`RequestPage`](crate::RequestPage). There may be none,
+    /// for example after a signal.
+    ///
+    /// # Errors
+    ///
+    /// - `ENODEV`: there is no ioreq client, or it was destroyed during the call, or the hypervisor
+    ///   no longer has the VM.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;
@@ -50,8 +61,16 @@ impl Vm {
         self.command(NoArgument::ATTACH_IOREQ_CLIENT)
     }
 
-    /// `ACRN_IOCTL_DESTROY_IOREQ_CLIENT`: the caller gets no more requests. A thread that waits in
-    /// [`attach_ioreq_client`](Self::attach_ioreq_client) returns.
+    /// Destroys the ioreq client (`ACRN_IOCTL_DESTROY_IOREQ_CLIENT`).
+    ///
+    /// A thread that waits in [`attach_ioreq_client`](Self::attach_ioreq_client) returns. The
+    /// driver completes the requests that the ioreq client has not served; reads return all ones.
+    ///
+    /// # Errors
+    ///
+    /// None of its own. Success if there is no ioreq client.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -64,9 +83,15 @@ impl Vm {
         self.command(NoArgument::DESTROY_IOREQ_CLIENT)
     }
 
-    /// `ACRN_IOCTL_NOTIFY_REQUEST_FINISH`: the request in this vCPU's slot is served, the vCPU may run on.
+    /// Completes the request in a vCPU's slot (`ACRN_IOCTL_NOTIFY_REQUEST_FINISH`).
     ///
-    /// `EINVAL`: no such vCPU.
+    /// The driver notifies the hypervisor, and the vCPU continues.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: there is no such vCPU, or the ioreq client has no request of it.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -81,11 +106,19 @@ impl Vm {
             vcpu,
             ..Default::default()
         };
-        // SAFETY: this request reads an `acrn_ioreq_notify`.
+        // SAFETY: this command reads an `acrn_ioreq_notify`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &notify) }
     }
 
-    /// `ACRN_IOCTL_CLEAR_VM_IOREQ`: completes whatever requests are open, before a reset.
+    /// Completes all pending requests, before a reset (`ACRN_IOCTL_CLEAR_VM_IOREQ`).
+    ///
+    /// Reads return all ones.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {

@@ -1,16 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Safe methods over the ioctls of the ACRN HSM, the driver behind `/dev/acrn_hsm` in ACRN's Service VM.
+//! Safe methods for the ioctls of the ACRN HSM, the driver of `/dev/acrn_hsm` in ACRN's Service VM.
 //!
-//! An open device without a VM is an [`Hsm`]. [`Hsm::create_vm`] turns it into a [`Vm`], which has a method
-//! per ioctl, and [`Vm::destroy`] turns it back. Dropping a [`Vm`] closes the device, upon which the driver
-//! takes the VM down, whatever it is doing.
+//! An open device without a VM is an [`Hsm`]. [`Hsm::create_vm`] turns it into a [`Vm`], which has
+//! a method for each ioctl. [`Vm::destroy`] turns it back. Dropping a [`Vm`] closes the device, and
+//! the driver destroys the VM in any state.
 //!
-//! What a vCPU wants from the device model lies in a page that it shares with the driver and the
-//! hypervisor, the [`RequestPage`].
+//! The vCPUs put their I/O requests into the [`RequestPage`], which the hypervisor, the driver and
+//! the device model share.
 //!
-//! The structures of the ABI are re-exported as [`uapi`]. No method checks what the driver checks anyway: a
-//! wrong vCPU number or an unaligned address comes back as an [`Error`] with the driver's errno.
+//! The structures of the ABI are re-exported as [`uapi`].
+//!
+//! # Errors
+//!
+//! The methods do not repeat the checks of the driver. A wrong vCPU number or an unaligned address
+//! results in an [`Error`] with the driver's errno.
+//!
+//! Besides the errors that a method lists, each command may fail with
+//!
+//! - `ENODEV`: the hypervisor no longer has the VM,
+//! - `EINTR`: the process was killed while the command waited,
+//! - `ENOMEM`: the kernel has too little memory,
+//! - any errno that the hypervisor returns.
+//!
+//! # Examples
 //!
 //! ```no_run
 //! use acrn_ioctls::{Hsm, MemoryAttributes, RequestPage, Result, VmConfig, VmName};
@@ -20,7 +33,7 @@
 //!     let config = VmConfig::new(VmName::new("demo").unwrap(), 1 << 2);
 //!     let vm = Hsm::open()?.create_vm(&config, &page)?;
 //!     let address = memory.as_mut_ptr() as u64;
-//!     // SAFETY: the memory is ours alone and lives for ever.
+//!     // SAFETY: nothing else uses the memory, and it is never freed.
 //!     unsafe { vm.set_memory(0, address, memory.len() as u64, MemoryAttributes::RAM)? };
 //!     vm.create_ioreq_client()?;
 //!     vm.start()?;

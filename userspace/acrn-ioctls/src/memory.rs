@@ -10,7 +10,7 @@ use acrn_uapi::*;
 use crate::call;
 use crate::{Result, Vm};
 
-/// How the CPU caches a range.
+/// How the CPU caches a range of guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum CacheType {
@@ -26,7 +26,7 @@ pub enum CacheType {
     WriteProtected = ACRN_MEM_TYPE_WP,
 }
 
-/// What the guest may do with a range, and how the CPU caches it.
+/// The access rights and the caching of a range of guest memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemoryAttributes(u32);
 
@@ -38,7 +38,7 @@ impl MemoryAttributes {
     /// Readable and writable, uncacheable.
     pub const DEVICE: Self = Self::new(true, true, false, CacheType::Uncacheable);
 
-    /// Any combination.
+    /// Returns any combination.
     pub const fn new(read: bool, write: bool, execute: bool, cache: CacheType) -> Self {
         let read = if read { ACRN_MEM_ACCESS_READ } else { 0 };
         let write = if write { ACRN_MEM_ACCESS_WRITE } else { 0 };
@@ -46,12 +46,12 @@ impl MemoryAttributes {
         MemoryAttributes(read | write | execute | cache as u32)
     }
 
-    /// From the bits of `acrn_vm_memmap.attr`.
+    /// Returns attributes with the bits of `acrn_vm_memmap.attr`.
     pub const fn from_bits(bits: u32) -> Self {
         MemoryAttributes(bits)
     }
 
-    /// The bits of `acrn_vm_memmap.attr`.
+    /// Returns the bits of `acrn_vm_memmap.attr`.
     pub const fn bits(self) -> u32 {
         self.0
     }
@@ -59,20 +59,30 @@ impl MemoryAttributes {
 
 /// # Guest memory
 impl Vm {
-    /// `ACRN_IOCTL_SET_MEMSEG` of RAM: `len` bytes at `user_vm_pa` in the guest are our memory at `vma_base`.
-    /// All three must be multiples of 4096.
+    /// Maps memory of the caller into the guest (`ACRN_IOCTL_SET_MEMSEG` of RAM).
     ///
-    /// The driver pins the memory until the range is unmapped or the VM destroyed. So it may be unmapped in
-    /// our address space before that. What was set in the range before is replaced; the same memory again
-    /// changes nothing.
+    /// `len` bytes at the guest-physical address `user_vm_pa` are the caller's memory at
+    /// `vma_base`. All three must be multiples of 4096.
     ///
-    /// `EINVAL`: a value that is not aligned or wraps. `EFAULT`: not our memory. `ENOMEM`: too much, beyond
-    /// `RLIMIT_MEMLOCK` for example, which does not count hugetlb memory. `ENOSPC`: more than 4096 segments.
+    /// The driver pins the memory until the segment is unset or the VM is destroyed. The caller may
+    /// unmap it from its own address space before. The segment replaces earlier segments in its
+    /// range. Setting the same memory again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: a value is not aligned, the length is 0, or a range wraps.
+    /// - `EFAULT`: the range is not memory of the caller.
+    /// - `ENOMEM`: there is too little memory, or the segment exceeds `RLIMIT_MEMLOCK`. Hugetlb
+    ///   memory does not count towards that limit.
+    /// - `ENOSPC`: the VM would have more than 4096 segments.
     ///
     /// # Safety
     ///
-    /// The guest reads and writes the memory from now on, at any time, as other threads would: nothing in
-    /// this process may hold a reference to it or take it for its own.
+    /// From this call on the guest reads and writes the memory at any time, like another thread. No
+    /// reference to it may exist in this process, and nothing else in the process may rely on its
+    /// contents.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;
@@ -101,13 +111,19 @@ impl Vm {
         )
     }
 
-    /// `ACRN_IOCTL_UNSET_MEMSEG` of RAM: undoes [`set_memory`](Self::set_memory), of all or of a part.
+    /// Undoes [`set_memory`](Self::set_memory) for all or a part of the memory
+    /// (`ACRN_IOCTL_UNSET_MEMSEG` of RAM).
     ///
-    /// The memory stays pinned while the guest may still reach it by old translations: until the VM is paused,
-    /// and has no passed-through device any more.
+    /// The memory stays pinned while the guest may still reach it through a stale translation:
+    /// until the VM is paused and has no passed-through devices.
     ///
-    /// `EINVAL`: nothing was set in the range. Linux's C driver knows of no such thing and always says that.
-    /// `ENOSPC`: too many pieces for a VM that runs, which then has to be paused.
+    /// # Errors
+    ///
+    /// - `EINVAL`: no segment is in the range. Upstream's C driver does not support this command
+    ///   and always fails with this error.
+    /// - `ENOSPC`: a running VM would have too many parked pins. Pausing the VM releases them.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm, shared_mapping: u64) -> acrn_ioctls::Result<()> {
@@ -128,14 +144,23 @@ impl Vm {
         )
     }
 
-    /// `ACRN_IOCTL_SET_MEMSEG` of device memory: `len` bytes at `user_vm_pa` in the guest are those at
-    /// `service_vm_pa` in the Service VM.
+    /// Maps device memory into the guest (`ACRN_IOCTL_SET_MEMSEG` of MMIO).
     ///
-    /// `EPERM`: RAM of the Service VM's kernel, or a kernel that is locked down.
+    /// `len` bytes at the guest-physical address `user_vm_pa` are those at the Service VM's
+    /// physical address `service_vm_pa`. All three must be multiples of 4096.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: a value is not aligned, the length is 0, or a range wraps.
+    /// - `EPERM`: the range has RAM of the Service VM's kernel, or the kernel is locked down.
+    /// - `ENOSPC`: the VM would have more than 4096 segments.
     ///
     /// # Safety
     ///
-    /// The guest may do with that device, or with whatever is there, what the attributes allow.
+    /// The guest gets the access that the attributes grant to the device, or to anything else, at
+    /// that address.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # use acrn_ioctls::*;
@@ -164,7 +189,14 @@ impl Vm {
         )
     }
 
-    /// `ACRN_IOCTL_UNSET_MEMSEG` of device memory: undoes [`set_mmio`](Self::set_mmio).
+    /// Undoes [`set_mmio`](Self::set_mmio) (`ACRN_IOCTL_UNSET_MEMSEG` of MMIO).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: a value is not aligned, the length is 0, a range wraps, or the hypervisor has
+    ///   nothing mapped in the range.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -185,10 +217,10 @@ impl Vm {
         )
     }
 
-    fn memseg(&self, request: u32, segment: acrn_vm_memmap) -> Result<()> {
-        // SAFETY: both requests read an `acrn_vm_memmap`. What setting does to the memory it names is in the
-        // contracts of our callers.
-        unsafe { call::with_ref(self.as_fd(), request, &segment) }
+    fn memseg(&self, command: u32, segment: acrn_vm_memmap) -> Result<()> {
+        // SAFETY: both commands read an `acrn_vm_memmap`. The safety sections of the callers cover
+        // the memory that it names.
+        unsafe { call::with_ref(self.as_fd(), command, &segment) }
     }
 }
 

@@ -1,35 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
+//! The numbers of the machine's CPUs in ACRN.
+
 use std::fs;
 use std::io;
 
-/// The MADT, as firmware made it and the Service VM's kernel sees it.
+/// The MADT of the firmware, as the Service VM's kernel exposes it.
 const MADT: &str = "/sys/firmware/acpi/tables/APIC";
 const CPUINFO: &str = "/proc/cpuinfo";
 
-/// Where the entries of a MADT begin.
+/// The offset of the first entry in a MADT.
 const MADT_HEADER: usize = 44;
-/// Entry for a processor's local APIC: type, length, processor, APIC id, flags.
+/// The type of a local APIC entry: type, length, processor, APIC id, flags.
 const LOCAL_APIC: u8 = 0;
 const LOCAL_APIC_LEN: usize = 8;
 const ENABLED: u8 = 1;
 
-/// CPUs that fit into a mask.
+/// The number of CPUs that fit into a mask.
 const MASK_BITS: usize = 64;
 
-/// The machine's physical CPUs, in ACRN's order: that of the enabled local APICs in the MADT.
+/// The machine's physical CPUs, in ACRN's order: the order of the enabled local APICs in the MADT.
 ///
-/// ACRN numbers CPUs by their place here; [`VmConfig::cpu_affinity`](crate::VmConfig) is a mask of such numbers. The
-/// APIC id of a vCPU is that of its physical CPU, in CPUID, in the local APIC and as the destination of interrupts.
+/// The index of a CPU in this order is its number in ACRN.
+/// [`VmConfig::cpu_affinity`](crate::VmConfig) is a mask of such numbers. The APIC id of a vCPU is
+/// the APIC id of its physical CPU: in CPUID, in the local APIC and as the destination of
+/// interrupts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhysicalCpus {
     apic_ids: Vec<u8>,
-    /// CPUs on which the Service VM's kernel runs.
+    /// The CPUs on which the Service VM's kernel runs.
     used: u64,
 }
 
 impl PhysicalCpus {
-    /// Looks at the machine of a Service VM.
+    /// Reads the CPUs of the machine, in the Service VM.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the MADT or `/proc/cpuinfo` cannot be read.
     pub fn of_machine() -> io::Result<Self> {
         let read = |path: &str| {
             fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
@@ -39,7 +47,7 @@ impl PhysicalCpus {
         Ok(Self::from_tables(&read(MADT)?, &cpuinfo))
     }
 
-    /// The CPUs that a MADT and the kernel's `/proc/cpuinfo` show.
+    /// Returns the CPUs that a MADT and the kernel's `/proc/cpuinfo` list.
     pub fn from_tables(madt: &[u8], cpuinfo: &str) -> Self {
         let apic_ids = apic_ids(madt);
         let online = online_apic_ids(cpuinfo);
@@ -51,23 +59,25 @@ impl PhysicalCpus {
         }
     }
 
-    /// APIC id of physical CPU `cpu`.
+    /// Returns the APIC id of physical CPU `cpu`.
     pub fn apic_id(&self, cpu: usize) -> Option<u8> {
         self.apic_ids.get(cpu).copied()
     }
 
-    /// All CPUs, as a mask.
+    /// Returns a mask of all CPUs.
     pub fn all(&self) -> u64 {
         (0..self.apic_ids.len().min(MASK_BITS)).fold(0, |mask, cpu| mask | 1 << cpu)
     }
 
-    /// CPUs on which the Service VM's kernel does not run, as a mask.
+    /// Returns a mask of the CPUs on which the Service VM's kernel does not run.
     pub fn unused(&self) -> u64 {
         self.all() & !self.used
     }
 
-    /// Chooses CPUs for `vcpus` vCPUs, as a mask: those on which the Service VM's kernel does not run, from the lowest
-    /// up, and then those which ACRN has to share among VMs, from the highest down. `None` if there are too few.
+    /// Chooses CPUs for `vcpus` vCPUs, and returns them as a mask, or `None` if there are too few.
+    ///
+    /// The CPUs on which the Service VM's kernel does not run come first, in ascending order. The
+    /// CPUs that ACRN must share among VMs follow, in descending order.
     pub fn choose(&self, vcpus: u32) -> Option<u64> {
         let from = |mask: u64| (0..MASK_BITS).filter(move |cpu| mask & 1 << cpu != 0);
         let shared = from(self.used).collect::<Vec<_>>().into_iter().rev();
@@ -77,7 +87,7 @@ impl PhysicalCpus {
     }
 }
 
-/// APIC ids of the CPUs that are enabled.
+/// Returns the APIC ids of the enabled CPUs.
 fn apic_ids(madt: &[u8]) -> Vec<u8> {
     let mut ids = Vec::new();
     let mut rest = madt.get(MADT_HEADER..).unwrap_or_default();
@@ -94,7 +104,7 @@ fn apic_ids(madt: &[u8]) -> Vec<u8> {
     ids
 }
 
-/// APIC ids of the CPUs that run.
+/// Returns the APIC ids of the online CPUs.
 fn online_apic_ids(cpuinfo: &str) -> Vec<u8> {
     let values = cpuinfo.lines().filter_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -107,7 +117,7 @@ fn online_apic_ids(cpuinfo: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// A MADT with these local APICs, flags behind each; an I/O APIC is between them.
+    /// Returns a MADT with these local APICs (APIC id, flags), each followed by an I/O APIC.
     fn madt(apics: &[(u8, u8)]) -> Vec<u8> {
         let mut table = vec![0; MADT_HEADER];
         for (number, (id, flags)) in apics.iter().enumerate() {

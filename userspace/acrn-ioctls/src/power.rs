@@ -15,10 +15,10 @@ use zerocopy::FromBytes;
 use crate::call;
 use crate::{Result, Vm};
 
-/// The largest answer that the driver knows.
+/// The size of the largest answer, in bytes.
 const ANSWER: usize = size_of::<acrn_pstate_data>();
 
-/// Where the driver reads the command and puts the answer, whatever it is.
+/// The buffer from which the driver reads the command, and into which it writes any answer.
 #[derive(FromBytes)]
 #[repr(C, align(8))]
 struct Exchange([u8; ANSWER]);
@@ -27,16 +27,21 @@ fn command(kind: u32, state: u8, vcpu: u8, vmid: u16) -> u64 {
     u64::from(kind)
         | u64::from(state) << 8
         | u64::from(vcpu) << 16
-        // The command has 8 bits for it.
+        // The command has 8 bits for the id.
         | u64::from(vmid as u8) << 24
 }
 
 /// # Power management
 ///
-/// The hypervisor answers before the start and while the VM is paused. `EPERM` (its general error) or
-/// `EINVAL`: it has no such data.
+/// The hypervisor answers before the VM's start and while the VM is paused.
 impl Vm {
-    /// `ACRN_IOCTL_PM_GET_CPU_STATE`: how many P-states a vCPU's CPU has.
+    /// Returns the number of P-states of a vCPU's CPU (`ACRN_IOCTL_PM_GET_CPU_STATE`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` or `EPERM` (ACRN's general error): the hypervisor has no such data.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -51,7 +56,13 @@ impl Vm {
         self.pm(ACRN_PMCMD_GET_PX_CNT, 0, vcpu)
     }
 
-    /// `ACRN_IOCTL_PM_GET_CPU_STATE`: one P-state, counted from 0.
+    /// Returns one P-state, counted from 0 (`ACRN_IOCTL_PM_GET_CPU_STATE`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` or `EPERM` (ACRN's general error): the hypervisor has no such data.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -63,7 +74,13 @@ impl Vm {
         self.pm(ACRN_PMCMD_GET_PX_DATA, state, vcpu)
     }
 
-    /// `ACRN_IOCTL_PM_GET_CPU_STATE`: how many C-states a vCPU's CPU has.
+    /// Returns the number of C-states of a vCPU's CPU (`ACRN_IOCTL_PM_GET_CPU_STATE`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` or `EPERM` (ACRN's general error): the hypervisor has no such data.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -78,7 +95,13 @@ impl Vm {
         self.pm(ACRN_PMCMD_GET_CX_CNT, 0, vcpu)
     }
 
-    /// `ACRN_IOCTL_PM_GET_CPU_STATE`: one C-state, counted from 1.
+    /// Returns one C-state, counted from 1 (`ACRN_IOCTL_PM_GET_CPU_STATE`).
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` or `EPERM` (ACRN's general error): the hypervisor has no such data.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -95,7 +118,7 @@ impl Vm {
         let mut exchange = Exchange([0; ANSWER]);
         let command = command(kind, state, vcpu, self.vmid());
         exchange.0[..8].copy_from_slice(&command.to_ne_bytes());
-        // SAFETY: this request reads a `u64` and writes at most `ANSWER` bytes in its place.
+        // SAFETY: this command reads a `u64` and writes at most `ANSWER` bytes in its place.
         unsafe { call::with_mut(self.as_fd(), ACRN_IOCTL_PM_GET_CPU_STATE, &mut exchange)? };
         match T::read_from_prefix(&exchange.0) {
             Ok((answer, _)) => Ok(answer),

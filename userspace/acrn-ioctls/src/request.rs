@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What a vCPU wants.
+//! The I/O request of a vCPU.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use acrn_uapi::{
     ACRN_IOREQ_TYPE_PORTIO,
 };
 
-/// Does the vCPU wait for a value, or bring one?
+/// The direction of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// It waits for a value.
+    /// The vCPU reads, and waits for a value.
     Read,
-    /// It brings one.
+    /// The vCPU writes a value.
     Write,
 }
 
-/// How wide an access is.
+/// The width of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Width {
@@ -28,12 +28,12 @@ pub enum Width {
     Two = 2,
     /// 4 bytes.
     Four = 4,
-    /// 8 bytes; only [`Target::Memory`].
+    /// 8 bytes; of a [`Target::Memory`] only.
     Eight = 8,
 }
 
 impl Width {
-    /// The width of this many bytes.
+    /// Returns the width of so many bytes, or `None` if there is none.
     pub fn from_bytes(bytes: u64) -> Option<Self> {
         match bytes {
             1 => Some(Width::One),
@@ -44,25 +44,26 @@ impl Width {
         }
     }
 
-    /// In bytes.
+    /// Returns the width in bytes.
     pub fn bytes(self) -> u64 {
         self as u64
     }
 
-    /// All ones in this width: what a read of nothing gives.
+    /// Returns all ones in this width: the value of a read at which no device is.
     pub fn mask(self) -> u64 {
         u64::MAX >> (64 - 8 * self.bytes())
     }
 }
 
-/// What an access goes to.
+/// The target of an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
     /// An I/O port.
     Port(u16),
     /// A guest-physical address.
     Memory(u64),
-    /// PCI configuration space. The numbers are as the slot has them; a guest makes up what it likes.
+    /// PCI configuration space. The numbers are those of the slot, unchecked: the guest chooses
+    /// them.
     PciConfig {
         /// Bus number.
         bus: u32,
@@ -70,25 +71,25 @@ pub enum Target {
         device: u32,
         /// Function number.
         function: u32,
-        /// First byte touched.
+        /// Number of the first byte accessed.
         register: u32,
     },
 }
 
-/// An access that a vCPU waits for: a copy of what its slot said.
+/// An access that the Service VM must complete: a copy of a vCPU's slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// Where to.
+    /// Its target.
     pub target: Target,
-    /// Read or write.
+    /// Its direction.
     pub direction: Direction,
-    /// How wide.
+    /// Its width.
     pub width: Width,
-    /// The value written; of no meaning for a read. No bits above the width.
+    /// The value written, without bits above the width. For a read it has no meaning.
     pub value: u64,
 }
 
-/// A slot that no hypervisor should fill like this: unknown type or direction, or an impossible width.
+/// The contents of a slot with an unknown type or direction, or an impossible width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MalformedRequest {
     /// `acrn_io_request.type`.
@@ -111,24 +112,25 @@ impl fmt::Display for MalformedRequest {
         } = self;
         write!(
             f,
-            "malformed I/O request: type {kind}, direction {direction}, {size} bytes at {address:#x}"
+            "malformed I/O request: type {kind}, direction {direction}, \
+             {size} bytes at {address:#x}"
         )
     }
 }
 
 impl std::error::Error for MalformedRequest {}
 
-/// A slot's bytes that describe the access, read once.
+/// The bytes of a slot that describe the access, read once.
 pub(crate) struct RawRequest {
     pub kind: u32,
     pub direction: u32,
     /// `acrn_pio_request.address`, `acrn_mmio_request.address`.
     pub address: u64,
-    /// The same place in all three kinds.
+    /// At the same offset in all three types.
     pub size: u64,
-    /// 8 bytes from where all three kinds have their value.
+    /// The 8 bytes at the offset of the value, which is the same in all three types.
     pub value: u64,
-    /// dev, func, reg of `acrn_pci_request`; bus is in the upper half of `value`.
+    /// `dev`, `func` and `reg` of `acrn_pci_request`. `bus` is the upper half of `value`.
     pub device: u32,
     pub function: u32,
     pub register: u32,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The page of I/O request slots, shared with the driver and the hypervisor.
+//! The request page, shared by the hypervisor, the driver and the device model.
 
 use std::marker::PhantomData;
 use std::mem::{offset_of, size_of};
@@ -19,27 +19,31 @@ const PAGE_SIZE: usize = size_of::<acrn_io_request_buffer>();
 
 const REQS: usize = offset_of!(acrn_io_request, reqs);
 
-/// The page of 16 slots, one a vCPU.
+/// The page of 16 slots, one for each vCPU.
 ///
-/// A VM and the hypervisor write it whenever they like, so all access is by atomics and nothing in it is
-/// believed: a [`Request`] is a copy, checked once.
+/// The hypervisor writes the page at any time, with values that the guest chooses. All accesses are
+/// atomic, and no value is trusted: a [`Request`] is a copy that is checked once.
 #[derive(Debug)]
 pub struct RequestPage {
     /// # Invariants
     ///
-    /// A mapping of `PAGE_SIZE` bytes, aligned to that, ours until drop.
+    /// A mapping of `PAGE_SIZE` bytes, aligned to `PAGE_SIZE`, that this object owns.
     page: NonNull<u8>,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread.
 unsafe impl Send for RequestPage {}
-// SAFETY: all access to the page is atomic.
+// SAFETY: all accesses to the page are atomic.
 unsafe impl Sync for RequestPage {}
 
 impl RequestPage {
-    /// A page of zeros, shared memory of its own.
+    /// Maps a page of zeros, as shared anonymous memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of `mmap`.
     pub fn new() -> Result<Self> {
-        // SAFETY: a new anonymous mapping, at an address that the kernel chooses.
+        // SAFETY: the kernel chooses the address of this new anonymous mapping.
         let page = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -54,33 +58,33 @@ impl RequestPage {
             return Err(Error::last(Operation::MapRequestPage));
         }
         match NonNull::new(page.cast()) {
-            // INVARIANT: just mapped.
+            // INVARIANT: mapped above.
             Some(page) => Ok(RequestPage { page }),
             None => Err(Error::new(Operation::MapRequestPage, libc::ENOMEM)),
         }
     }
 
-    /// Where it lies in our address space.
+    /// Returns its address in this process.
     pub fn address(&self) -> u64 {
         self.page.as_ptr() as u64
     }
 
-    /// The slot of a vCPU; `None` from 16 up.
+    /// Returns the slot of a vCPU, or `None` if `vcpu` is 16 or more.
     pub fn slot(&self, vcpu: u32) -> Option<Slot<'_>> {
         if vcpu >= ACRN_IO_REQUEST_MAX {
             return None;
         }
         let offset = vcpu as usize * size_of::<acrn_io_request>();
-        // SAFETY: by the check the slot lies in the page.
+        // SAFETY: by the check above the slot is inside the page.
         let slot = unsafe { self.page.add(offset) };
-        // INVARIANT: a slot of a page that `'_` keeps mapped.
+        // INVARIANT: a slot of a page that stays mapped for `'_`.
         Some(Slot {
             slot,
             page: PhantomData,
         })
     }
 
-    /// All slots, with their vCPUs.
+    /// Returns all slots, with their vCPUs.
     pub fn slots(&self) -> impl Iterator<Item = (u32, Slot<'_>)> {
         (0..ACRN_IO_REQUEST_MAX).filter_map(|vcpu| Some((vcpu, self.slot(vcpu)?)))
     }
@@ -88,12 +92,12 @@ impl RequestPage {
 
 impl Drop for RequestPage {
     fn drop(&mut self) {
-        // SAFETY: by the invariant it is our mapping, and no slot that borrows it is left.
+        // SAFETY: by the type invariant this object owns the mapping. No slot borrows it any more.
         unsafe { libc::munmap(self.page.as_ptr().cast(), PAGE_SIZE) };
     }
 }
 
-/// One vCPU's slot.
+/// The slot of a vCPU.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot<'a> {
     /// # Invariants
@@ -106,8 +110,8 @@ pub struct Slot<'a> {
 impl<'a> Slot<'a> {
     fn u32_at(&self, offset: usize) -> &'a AtomicU32 {
         assert!(offset.is_multiple_of(4) && offset < size_of::<acrn_io_request>());
-        // SAFETY: by the check and the invariant it is aligned and in the page; everybody in this process
-        // accesses the page by atomics.
+        // SAFETY: by the check and the type invariant the address is aligned and inside the page.
+        // All accesses of this process to the page are atomic.
         unsafe { AtomicU32::from_ptr(self.slot.add(offset).as_ptr().cast()) }
     }
 
@@ -121,31 +125,37 @@ impl<'a> Slot<'a> {
         REQS + offset_of!(acrn_pio_request, value)
     }
 
-    /// The state, one of `ACRN_IOREQ_STATE_*`, with acquire ordering.
+    /// Loads the state, one of `ACRN_IOREQ_STATE_*`, with acquire ordering.
     pub fn state(&self) -> u32 {
         self.u32_at(offset_of!(acrn_io_request, processed))
             .load(Ordering::Acquire)
     }
 
-    /// Sets the state, with release ordering. A device model leaves that to the driver.
+    /// Stores the state, with release ordering. A device model leaves this to the driver.
     pub fn set_state(&self, state: u32) {
         self.u32_at(offset_of!(acrn_io_request, processed))
             .store(state, Ordering::Release);
     }
 
-    /// The driver answers this request by itself.
+    /// Returns whether the driver completes this request by itself.
     pub fn is_kernel_handled(&self) -> bool {
         self.u32_at(offset_of!(acrn_io_request, kernel_handled))
             .load(Ordering::Relaxed)
             != 0
     }
 
-    /// The vCPU waits for us: the state is PROCESSING, and the driver doesn't answer it by itself.
+    /// Returns whether the device model must serve this request.
+    ///
+    /// The state is then PROCESSING, and the driver does not complete the request by itself.
     pub fn is_ours(&self) -> bool {
         self.state() == ACRN_IOREQ_STATE_PROCESSING && !self.is_kernel_handled()
     }
 
-    /// A copy of the request, whatever the state is.
+    /// Returns a copy of the request. The state does not matter.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the type or direction is unknown, or the width is impossible.
     pub fn request(&self) -> std::result::Result<Request, MalformedRequest> {
         let load32 = |offset| self.u32_at(offset).load(Ordering::Relaxed);
         let load64 = |offset| self.u64_at(offset).load(Ordering::Relaxed);
@@ -161,8 +171,9 @@ impl<'a> Slot<'a> {
         })
     }
 
-    /// Puts the answer to a read into the slot. The vCPU gets it after
-    /// [`Vm::notify_request_finish`](crate::Vm::notify_request_finish).
+    /// Stores the value of a read in the slot.
+    ///
+    /// The vCPU takes it after [`Vm::notify_request_finish`](crate::Vm::notify_request_finish).
     pub fn answer(&self, value: u64) {
         let kind = self
             .u32_at(offset_of!(acrn_io_request, type_))
@@ -175,7 +186,7 @@ impl<'a> Slot<'a> {
         }
     }
 
-    /// Fills the slot in, as a hypervisor would, but for the state: for tests.
+    /// Fills in all of the slot but the state, as the hypervisor does. For tests.
     pub fn fill(&self, kind: u32, direction: u32, address: u64, size: u64, value: u64) {
         let store32 = |offset, value| self.u32_at(offset).store(value, Ordering::Relaxed);
         store32(offset_of!(acrn_io_request, type_), kind);
@@ -188,7 +199,7 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// One offset does for the value of all three kinds.
+/// The value has the same offset in all three types.
 const _: () = assert!(
     offset_of!(acrn_pio_request, value) == offset_of!(acrn_mmio_request, value)
         && offset_of!(acrn_pio_request, value) == offset_of!(acrn_pci_request, value)

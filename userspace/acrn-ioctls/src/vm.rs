@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A VM, from creation to destruction.
+//! A VM from its creation to its destruction.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -10,9 +10,11 @@ use acrn_uapi::ioctl::ACRN_IOCTL_SET_VCPU_REGS;
 use crate::call::{self, NoArgument};
 use crate::{Failed, Hsm, Result};
 
-/// A VM. Made by [`Hsm::create_vm`]; all methods may be called from several threads at once.
+/// A User VM.
 ///
-/// Dropping it closes the device; the driver then stops and destroys the VM.
+/// [`Hsm::create_vm`] returns it. Several threads may call its methods at once.
+///
+/// Dropping it closes the device. The driver then pauses and destroys the VM.
 #[derive(Debug)]
 pub struct Vm {
     fd: OwnedFd,
@@ -29,19 +31,29 @@ impl Vm {
         }
     }
 
-    /// The VM's number, relative to the Service VM.
+    /// Returns the VM's id, relative to the Service VM.
     pub fn vmid(&self) -> u16 {
         self.vmid
     }
 
-    /// How many vCPUs it has.
+    /// Returns the number of vCPUs.
     pub fn vcpu_count(&self) -> u16 {
         self.vcpu_count
     }
 
-    /// `ACRN_IOCTL_DESTROY_VM`: destroys the VM, which must be paused. Its memory is unmapped and unpinned.
+    /// Destroys the VM, which must be paused (`ACRN_IOCTL_DESTROY_VM`).
     ///
-    /// On failure the VM comes back in [`Failed::value`].
+    /// The driver unmaps and unpins the VM's memory. The open device is returned and can create
+    /// another VM.
+    ///
+    /// # Errors
+    ///
+    /// [`Failed::value`] holds the VM.
+    ///
+    /// - `EPERM` (ACRN's general error): the VM is not paused. It continues as before.
+    /// - `ENODEV`: the hypervisor no longer has the VM. The driver has released its memory.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -57,9 +69,15 @@ impl Vm {
         }
     }
 
-    /// `ACRN_IOCTL_START_VM`: lets vCPU 0 run; the others wait for it to start them.
+    /// Starts the VM (`ACRN_IOCTL_START_VM`).
     ///
-    /// `EPERM` (ACRN's general error): it is running already.
+    /// vCPU 0 runs. The other vCPUs wait until it starts them.
+    ///
+    /// # Errors
+    ///
+    /// - `EPERM` (ACRN's general error): the VM runs already.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -72,10 +90,18 @@ impl Vm {
         self.command(NoArgument::START_VM)
     }
 
-    /// `ACRN_IOCTL_PAUSE_VM`: stops all vCPUs. Not an error if they are stopped already.
+    /// Pauses the VM: stops all vCPUs (`ACRN_IOCTL_PAUSE_VM`).
     ///
-    /// From then on the VM gets no interrupts and no word of finished requests, until [`reset`](Self::reset):
-    /// ACRN would let its vCPUs run on.
+    /// Pausing a paused VM succeeds.
+    ///
+    /// Until [`reset`](Self::reset) the driver neither injects interrupts nor notifies the
+    /// hypervisor of completed requests. Either would make ACRN resume a vCPU.
+    ///
+    /// # Errors
+    ///
+    /// - Any error of the hypervisor.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -87,11 +113,19 @@ impl Vm {
         self.command(NoArgument::PAUSE_VM)
     }
 
-    /// `ACRN_IOCTL_RESET_VM`: puts a paused VM back to the state it had before the start. Its memory stays
-    /// mapped, with what is in it.
+    /// Resets a paused VM to the state before its start (`ACRN_IOCTL_RESET_VM`).
+    ///
+    /// The VM's memory stays mapped and keeps its contents.
+    ///
+    /// # Errors
+    ///
+    /// - `EPERM` (ACRN's general error): the VM is not paused.
+    ///
+    /// # Examples
     ///
     /// ```no_run
-    /// # fn f(vm: acrn_ioctls::Vm, regs: acrn_ioctls::uapi::acrn_vcpu_regs) -> acrn_ioctls::Result<()> {
+    /// # use acrn_ioctls::{Result, Vm, uapi::acrn_vcpu_regs};
+    /// # fn f(vm: Vm, regs: acrn_vcpu_regs) -> Result<()> {
     /// vm.pause()?;
     /// vm.clear_vm_ioreq()?;
     /// vm.reset()?;
@@ -104,11 +138,17 @@ impl Vm {
         self.command(NoArgument::RESET_VM)
     }
 
-    /// `ACRN_IOCTL_SET_VCPU_REGS`: sets the state that a vCPU starts from, before the start or while the VM
-    /// is paused.
+    /// Sets the registers with which a vCPU starts (`ACRN_IOCTL_SET_VCPU_REGS`).
     ///
-    /// `EINVAL`: something in a reserved field. `EPERM` (ACRN's general error): no such vCPU, an impossible
-    /// state, or the VM runs.
+    /// The VM must not have been started yet, or must be paused.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: a reserved field is not 0.
+    /// - `EPERM` (ACRN's general error): there is no such vCPU, the state is impossible, or the VM
+    ///   runs.
+    ///
+    /// # Examples
     ///
     /// ```no_run
     /// # fn f(vm: acrn_ioctls::Vm) -> acrn_ioctls::Result<()> {
@@ -119,7 +159,7 @@ impl Vm {
     /// # }
     /// ```
     pub fn set_vcpu_regs(&self, regs: &acrn_vcpu_regs) -> Result<()> {
-        // SAFETY: this request reads an `acrn_vcpu_regs`.
+        // SAFETY: this command reads an `acrn_vcpu_regs`.
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_SET_VCPU_REGS, regs) }
     }
 
