@@ -90,10 +90,10 @@ fn read(path: &Path, name: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The guest's part, in the folder where the disk is mounted. Says how many bytes it wrote.
-pub fn write_answer(folder: &Path) -> io::Result<usize> {
-    let answer = answer(&std::fs::read(folder.join(HOST_FILE))?);
-    let mut file = File::create(folder.join(GUEST_FILE))?;
+/// The guest's part, in the directory where the disk is mounted. Says how many bytes it wrote.
+pub fn write_answer(directory: &Path) -> io::Result<usize> {
+    let answer = answer(&std::fs::read(directory.join(HOST_FILE))?);
+    let mut file = File::create(directory.join(GUEST_FILE))?;
     file.write_all(&answer)?;
     file.sync_all()?;
     Ok(answer.len())
@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn only_the_right_answer_is_right() {
-        let folder = tempfile::tempdir().unwrap();
-        let image = folder.path().join("disk");
+        let directory = tempfile::tempdir().unwrap();
+        let image = directory.path().join("disk");
         create(&image, 7).unwrap();
         assert!(verify(&image, 7).unwrap_err().starts_with(GUEST_FILE));
         assert!(verify(&image, 8).unwrap_err().starts_with(HOST_FILE));
@@ -135,10 +135,10 @@ mod tests {
 
     #[test]
     fn guest_answers_what_it_reads() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(HOST_FILE), b"abc").unwrap();
-        assert_eq!(write_answer(folder.path()).unwrap(), 3);
-        let written = std::fs::read(folder.path().join(GUEST_FILE)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(HOST_FILE), b"abc").unwrap();
+        assert_eq!(write_answer(directory.path()).unwrap(), 3);
+        let written = std::fs::read(directory.path().join(GUEST_FILE)).unwrap();
         assert_eq!(written, [!b'c', !b'b', !b'a']);
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What the paths through the driver cost, ours against upstream's: the program `bench` of the selftests on both, in
-//! machines that count instructions.
+//! Compares the costs of paths through our driver and upstream's driver.
+//!
+//! The program `bench` of the selftests runs on both drivers, in machines that count instructions.
 
 mod figures;
 mod picture;
@@ -28,34 +29,34 @@ use crate::{
 use figures::Figures;
 use rows::{Compared, ROWS, Row};
 
-/// The program.
+/// The program of the selftests.
 const PROGRAM: &str = "bench";
-/// What a page has round the table.
+/// The lines before and after the table in a page.
 const BEGIN: &str = "<!-- make bench -->\n";
 const END: &str = "<!-- end of make bench -->\n";
 
-/// What `--only` calls the paths on a real-time kernel.
+/// The name for `--only` of the paths on a real-time kernel.
 const REAL_TIME: &str = "RT";
-/// Those paths.
+/// The paths that are measured on a real-time kernel.
 const REAL_TIME_PATHS: &str = "P2,P3";
-/// That kernel watches its locks, which costs more than they do: less so with this.
+/// Kernel parameter: reduces the cost of lockdep, which is enabled in the real-time kernel.
 const REAL_TIME_PARAMETERS: &str = " lockdep.prove_locking=0";
 
-/// What is measured, and where it goes.
+/// The options of a measurement, and the files for its results.
 #[derive(Args, Clone)]
 pub struct Options {
-    /// Only these paths: P1,P4,RT
+    /// Measure only these paths: P1,P4,RT
     #[arg(long, value_name = "PATHS", value_delimiter = ',')]
     only: Vec<String>,
 
     #[command(flatten)]
     real_time: Option<RealTime>,
 
-    /// How often a short operation is done
+    /// The number of repetitions of a short operation
     #[arg(long, value_name = "N", default_value = "400")]
     rounds: u64,
 
-    /// The driver that is measured: its commit
+    /// The commit of the measured driver
     #[arg(long, value_name = "NAME")]
     commit: String,
 
@@ -63,35 +64,40 @@ pub struct Options {
     #[arg(long, value_name = "RELEASE")]
     kernel_release: String,
 
-    /// The day
+    /// The date
     #[arg(long, value_name = "DATE")]
     date: String,
 
-    /// Where table, picture and figures go, if all paths are measured
-    #[arg(long, value_name = "FOLDER")]
+    /// The directory for table, picture and figures, if all paths are measured
+    #[arg(long, value_name = "DIR")]
     documentation: PathBuf,
 
-    /// The page that shows them
+    /// The page that contains the table
     #[arg(long, value_name = "FILE")]
     readme: PathBuf,
 }
 
-/// What is another file on a real-time kernel.
+/// The files for a real-time kernel.
 #[derive(Args, Clone)]
 pub struct RealTime {
-    /// Linux with PREEMPT_RT
-    #[arg(long, value_name = "FILE", required = false, requires_all = ["rt_rust_driver", "rt_c_driver", "rt_probes"])]
+    /// The bzImage of a kernel with PREEMPT_RT
+    #[arg(
+        long,
+        value_name = "FILE",
+        required = false,
+        requires_all = ["rt_rust_driver", "rt_c_driver", "rt_probes"]
+    )]
     rt_kernel: PathBuf,
 
-    /// Our driver for it
+    /// Our driver for this kernel
     #[arg(long, value_name = "FILE", required = false)]
     rt_rust_driver: PathBuf,
 
-    /// Upstream's driver for it
+    /// Upstream's driver for this kernel
     #[arg(long, value_name = "FILE", required = false)]
     rt_c_driver: PathBuf,
 
-    /// The test-only modules for it
+    /// The test-only modules for this kernel
     #[arg(long = "rt-probe", value_name = "FILE", required = false)]
     rt_probes: Vec<PathBuf>,
 }
@@ -110,7 +116,7 @@ impl RealTime {
     }
 }
 
-/// Measures; whether all targets are met.
+/// Measures both drivers, and returns whether all targets are met.
 pub fn run(machine: &Machine, limits: &Limits, options: &Options) -> io::Result<bool> {
     let mut upstream = Figures::default();
     let mut ours = Figures::default();
@@ -160,10 +166,10 @@ pub fn run(machine: &Machine, limits: &Limits, options: &Options) -> io::Result<
         let measured = |row: &Row| all.iter().any(|compared| std::ptr::eq(compared.row, row));
         let lost = ROWS.iter().filter(|row| !measured(row));
         missed.extend(lost.map(|row| format!("{} {}: not measured", row.path, row.title)));
-        let folder = &options.documentation;
-        fs::write(folder.join("bench.json"), &figures)?;
-        fs::write(folder.join("bench.csv"), tables::csv(&all)?)?;
-        fs::write(folder.join("bench.svg"), picture::svg(&all, &about))?;
+        let directory = &options.documentation;
+        fs::write(directory.join("bench.json"), &figures)?;
+        fs::write(directory.join("bench.csv"), tables::csv(&all)?)?;
+        fs::write(directory.join("bench.svg"), picture::svg(&all, &about))?;
         embed(&options.readme, &format!("{about}:\n\n{table}"))?;
     }
     for miss in &missed {
@@ -173,7 +179,7 @@ pub fn run(machine: &Machine, limits: &Limits, options: &Options) -> io::Result<
     Ok(missed.is_empty() && !all.is_empty())
 }
 
-/// Puts `text` where a page has the table.
+/// Replaces the table of a page by `text`.
 fn embed(page: &Path, text: &str) -> io::Result<()> {
     let old = fs::read_to_string(page)?;
     let parts = old.split_once(BEGIN).and_then(|(before, rest)| {
@@ -194,18 +200,18 @@ fn version(qemu: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The figures of both drivers, upstream's first.
+/// Measures both drivers; returns the figures of upstream's driver first.
 fn measure_both(
     machine: &Machine,
     limits: &Limits,
     options: &Options,
     paths: &str,
 ) -> (io::Result<Figures>, io::Result<Figures>) {
-    // Side by side: what else the host does changes nothing.
+    // At the same time: the load of the host does not change the figures.
     thread::scope(|scope| {
         let measure = |driver| {
             let mut machine = machine.with(driver).counting();
-            // The less there is to unpack the sooner it begins.
+            // A small initramfs is unpacked sooner.
             machine.selftests.retain(|path| path.ends_with(PROGRAM));
             scope.spawn(move || measure(&machine, limits, options, paths))
         };
@@ -218,7 +224,7 @@ fn measure_both(
     })
 }
 
-/// The figures of a driver on these paths, or on all. It is an error if a path could not be gone.
+/// Measures a driver on these paths, or on all. Fails if a path could not be measured.
 fn measure(
     machine: &Machine,
     limits: &Limits,
@@ -252,7 +258,7 @@ fn measure(
     if failed && machine.driver == Driver::Rust {
         return Err(io::Error::other(text));
     }
-    // Upstream's driver leaves things behind: that has nothing to do with its figures.
+    // Upstream's driver leaks objects, which fails tests but does not change the figures.
     if failed {
         println!("{text}");
     }

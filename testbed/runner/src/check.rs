@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The selftests on a driver, and what ours does compared with the record.
+//! Runs the selftests on a driver, and compares the results of our driver with the record.
 
 use std::{fs::File, io, path::PathBuf, thread, time::Instant};
 
@@ -20,7 +20,7 @@ use crate::{
     tell_seed,
 };
 
-/// About how many seconds programs take that take long, so that machines are done at the same time.
+/// The approximate run times of long programs in seconds, by which the machines are balanced.
 const LONG: [(&str, u32); 7] = [
     ("linux", 210),
     ("races", 50),
@@ -30,26 +30,26 @@ const LONG: [(&str, u32); 7] = [
     ("allocations", 20),
     ("lifecycle", 20),
 ];
-/// The same for others.
+/// The approximate run time of any other program, in seconds.
 const SHORT: u32 = 8;
-/// Changes that are shown.
+/// The number of changes that are shown.
 const SHOWN: usize = 20;
 
-/// What is to run.
+/// The options of a check.
 pub struct Options<'a> {
     pub machine: &'a Machine,
     pub limits: &'a Limits,
     pub chance: Chance,
-    /// Another kernel than the one that there is a record of upstream's driver for.
+    /// The kernel is a variant without a record of upstream's driver.
     pub other_kernel: bool,
-    /// What the check must see.
+    /// The mistakes that the check must notice.
     pub mistakes: &'a [Mistake],
-    /// How many run side by side.
+    /// The number of machines that run at the same time.
     pub machines: usize,
     pub only: Option<&'a str>,
 }
 
-/// Runs the selftests; whether all is well.
+/// Runs the selftests, and returns whether all passed.
 pub fn run(
     options: &Options<'_>,
     recorded: Option<&Recorded>,
@@ -98,7 +98,8 @@ pub fn run(
     conclude(totals, add_results)
 }
 
-/// All programs, dealt out to machines that run side by side, and what needs a machine of its own.
+/// Runs all programs on machines that run at the same time, and the tests that need a machine
+/// alone.
 fn run_all(options: &Options<'_>) -> io::Result<(Results, Totals)> {
     let &Options {
         machine,
@@ -153,15 +154,16 @@ fn run_all(options: &Options<'_>) -> io::Result<(Results, Totals)> {
         results.transcript.extend(reported.results.transcript);
     }
     println!();
-    // Programs in one order, however they were dealt out.
+    // The order of the programs does not depend on the distribution.
     results
         .tests
         .sort_by_key(|(name, _)| compare::group(name).to_owned());
     Ok((results, totals))
 }
 
-/// Deals programs out to `machines`: the longest first, each to the machine that has least to do. They keep their order
-/// there.
+/// Distributes programs to `machines`: the longest first, each to the machine with the least work.
+///
+/// The programs of a machine keep their order.
 fn deal(programs: &[String], machines: usize) -> Vec<Vec<String>> {
     let time = |program: &String| {
         let known = LONG.iter().find(|(name, _)| name == program);
@@ -169,7 +171,7 @@ fn deal(programs: &[String], machines: usize) -> Vec<Vec<String>> {
     };
     let mut longest: Vec<_> = (0..programs.len()).collect();
     longest.sort_by_key(|&index| std::cmp::Reverse(time(&programs[index])));
-    // The last machine has something else to do first.
+    // The last machine runs other tests first.
     let mut busy = vec![0; machines];
     busy[machines - 1] = 2 * SHORT;
     let mut dealt = vec![Vec::new(); machines];
@@ -193,7 +195,7 @@ fn deal(programs: &[String], machines: usize) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Compares what our driver did with what is recorded of it.
+/// Compares the results of our driver with its record.
 fn judge_ours(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Result<Totals> {
     let record = Record::new(&recorded.record, &recorded.kernel_release)?;
     let mut totals = Totals::default();
@@ -207,14 +209,14 @@ fn judge_ours(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Re
         }
         let changes = record.ours()?.changes(&lines, transcript_ran);
         for change in changes.iter().take(SHOWN) {
-            println!("Our driver does not do what is recorded: {}", change.told());
+            println!("Our driver differs from its record: {}", change.told());
         }
         match changes.len() {
             0 => totals.passed += usize::from(!lines.is_empty()),
             count => {
                 println!(
-                    "not ok our driver is not as recorded in {} cases (if it should be: `make compare ONLY=transcript`)",
-                    count
+                    "not ok our driver differs from its record in {count} cases \
+                     (`make compare ONLY=transcript` records an intended change)"
                 );
                 totals.failed += count;
             }
@@ -223,12 +225,12 @@ fn judge_ours(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Re
     Ok(totals)
 }
 
-/// Compares what our driver did with what is recorded of upstream's driver.
+/// Compares the results of our driver with the record of upstream's driver.
 fn judge(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Result<Totals> {
     let record = Record::new(&recorded.record, &recorded.kernel_release)?;
     let list = read_differences(recorded)?;
     let (upstream, remark) = record.upstream()?;
-    println!("Compared with what is recorded of upstream's driver:");
+    println!("Compared with the record of upstream's driver:");
     if let Some(remark) = remark {
         println!("{remark}");
     }
@@ -242,7 +244,7 @@ fn judge(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Result<
     Ok(comparison.totals())
 }
 
-/// The list of differences.
+/// Reads the list of differences.
 pub fn read_differences(recorded: &Recorded) -> io::Result<Differences> {
     let name = recorded.differences.display();
     let named = |error: &dyn std::fmt::Display| io::Error::other(format!("{name}: {error}"));

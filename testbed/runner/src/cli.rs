@@ -19,7 +19,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Job {
-    /// A Linux User VM with its console on this terminal
+    /// Run a Linux User VM with its console on this terminal
     Demo {
         #[command(flatten)]
         machine: Machine,
@@ -27,11 +27,11 @@ pub enum Job {
         #[command(flatten)]
         limits: Limits,
 
-        /// Keep the User VM up until a line `poweroff` is typed
+        /// Keep the User VM running until `poweroff` is typed
         #[arg(long)]
         interactive: bool,
     },
-    /// The selftests; the last line counts passed, failed and skipped tests
+    /// Run the selftests; the last line counts passed, failed and skipped tests
     Check {
         #[command(flatten)]
         machine: Machine,
@@ -42,31 +42,32 @@ pub enum Job {
         #[command(flatten)]
         chance: Chance,
 
-        /// Compare with the record
+        /// Compare the results with the record
         #[command(flatten)]
         recorded: Option<Recorded>,
 
-        /// Compare with what is recorded of our driver only, as the kernel is another one
+        /// Compare with the record of our driver only, as there is none for this kernel
         #[arg(long)]
         other_kernel: bool,
 
-        /// A mistake that this kernel complains of, which the check must see; may be given several times
+        /// A mistake of which this kernel complains, and which the check must notice; repeatable
         #[arg(long = "mistake", value_name = "NAME")]
         mistakes: Vec<Mistake>,
 
-        /// How many machines run side by side, if all programs run
+        /// The number of machines that run at the same time, if all programs run
         #[arg(long, value_name = "NUMBER", default_value = "2")]
         machines: usize,
 
-        /// Run these programs of the selftests only, PROGRAM,PROGRAM, or these tests of one: PROGRAM.TEST,TEST
+        /// Run only these programs, PROGRAM,PROGRAM, or tests of one program, PROGRAM.TEST,TEST
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
 
-        /// Count the results in this file too: KTAP lines `ok NAME`, `not ok NAME`, `ok NAME # SKIP`
+        /// Also count the results in this file: KTAP lines `ok NAME`, `not ok NAME`,
+        /// `ok NAME # SKIP`
         #[arg(long, value_name = "FILE")]
         add_results: Vec<PathBuf>,
     },
-    /// The selftests on upstream's driver: makes the record of both drivers anew, and fails if it changed
+    /// Record what both drivers do; fails if the record changes
     Compare {
         #[command(flatten)]
         machine: Machine,
@@ -74,7 +75,7 @@ pub enum Job {
         #[command(flatten)]
         limits: Limits,
 
-        /// The same as --silence on upstream's driver
+        /// The limit of --silence for upstream's driver
         #[arg(long, value_name = "SECONDS", default_value = "140", value_parser = seconds)]
         upstream_silence: Duration,
 
@@ -84,15 +85,15 @@ pub enum Job {
         #[command(flatten)]
         recorded: Recorded,
 
-        /// How many machines run side by side
+        /// The number of machines that run at the same time
         #[arg(long, value_name = "NUMBER", default_value = "2")]
         machines: usize,
 
-        /// Run this program of the selftests only
+        /// Run only this program of the selftests
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
     },
-    /// What the paths through the driver cost, on both drivers; fails if a target is missed
+    /// Measure the cost of paths through both drivers; fails if a target is missed
     Bench {
         #[command(flatten)]
         machine: Machine,
@@ -103,7 +104,7 @@ pub enum Job {
         #[command(flatten)]
         options: bench::Options,
     },
-    /// Slips in the driver, one at a time: which does a test see?
+    /// Apply slips to the driver, one at a time, and run the tests that should notice
     Mutants {
         #[command(flatten)]
         machine: Machine,
@@ -114,73 +115,78 @@ pub enum Job {
         #[command(flatten)]
         slips: Slips,
 
-        /// Only these slips: AREA or AREA/NAME
+        /// Apply only these slips: AREA or AREA/NAME
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
 
-        /// How many run side by side
+        /// The number of slips that are tested at the same time
         #[arg(long, value_name = "NUMBER", default_value = "1")]
         jobs: usize,
 
-        /// Forget what earlier runs found out
+        /// Do not use the results of earlier runs
         #[arg(long)]
         fresh: bool,
     },
-    /// Whether all slips have a header, and apply
+    /// Check that each slip has a header and applies
     Slips {
         #[command(flatten)]
         slips: Slips,
     },
 }
 
-/// The slips, and what they are slips of.
+/// The slips, and the driver to which they apply.
 #[derive(Args, Clone)]
 pub struct Slips {
-    /// The folder with the slips: AREA/NAME.patch
-    #[arg(long, value_name = "FOLDER")]
+    /// The directory of the slips: AREA/NAME.patch
+    #[arg(long, value_name = "DIR")]
     pub slips: PathBuf,
 
-    /// A folder with the driver's sources and nothing else
-    #[arg(long, value_name = "FOLDER")]
+    /// A directory that contains the driver's sources and nothing else
+    #[arg(long, value_name = "DIR")]
     pub source: PathBuf,
 
-    /// make, and what it needs to build the driver but the folders
+    /// The make command that builds the driver, without the directories
     #[arg(last = true, value_name = "MAKE")]
     pub make: Vec<String>,
 }
 
-/// What the drivers do, by the record. All of it or nothing, which `check` can do without.
+/// The record of the drivers. For `check` these options are optional, but belong together.
 #[derive(Args, Clone)]
 pub struct Recorded {
-    /// The record: testbed/record
-    #[arg(long, value_name = "FOLDER", required = false, requires_all = ["differences", "kernel_release"])]
+    /// The directory of the record: testbed/record
+    #[arg(
+        long,
+        value_name = "DIR",
+        required = false,
+        requires_all = ["differences", "kernel_release"]
+    )]
     pub record: PathBuf,
 
-    /// The differences that are meant to be: Documentation/differences.csv
+    /// The list of intended differences: Documentation/differences.csv
     #[arg(long, value_name = "FILE", required = false)]
     pub differences: PathBuf,
 
-    /// The release of the kernel, which says which record of upstream's driver it is
+    /// The release of the kernel, which selects the record of upstream's driver
     #[arg(long, value_name = "RELEASE", required = false)]
     pub kernel_release: String,
 }
 
-/// What the machine is made of.
+/// The parts of the machine.
 #[derive(Args, Clone)]
 pub struct Machine {
-    /// mini-ACRN, as a 32-bit ELF
+    /// mini-ACRN, a 32-bit ELF file
     #[arg(long, value_name = "FILE")]
     pub hypervisor: PathBuf,
 
-    /// Linux for the Service VM and the User VM, a bzImage
+    /// The bzImage of the Service VM and of the User VM
     #[arg(long, value_name = "FILE")]
     pub kernel: PathBuf,
 
-    /// PID 1 of both, static
+    /// PID 1 of both, a static program
     #[arg(long, value_name = "FILE")]
     pub init: PathBuf,
 
-    /// The device model, static
+    /// The device model, a static program
     #[arg(long, value_name = "FILE")]
     pub vmm: PathBuf,
 
@@ -192,47 +198,47 @@ pub struct Machine {
     #[arg(long, value_name = "FILE")]
     pub c_driver: Option<PathBuf>,
 
-    /// Which of the two is loaded
-    #[arg(long, value_name = "WHICH", default_value = "rust")]
+    /// The driver to load
+    #[arg(long, value_name = "DRIVER", default_value = "rust")]
     pub driver: Driver,
 
-    /// A test-only module, such as acrn_probe.ko; may be given several times
+    /// A test-only module such as acrn_probe.ko; repeatable
     #[arg(long = "probe", value_name = "FILE")]
     pub probes: Vec<PathBuf>,
 
-    /// A program of the selftests, static; may be given several times
+    /// A program of the selftests, static; repeatable
     #[arg(long = "selftest", value_name = "FILE")]
     pub selftests: Vec<PathBuf>,
 
-    /// Where initramfs and logs go
-    #[arg(long, value_name = "FOLDER")]
+    /// The directory for the initramfs and the logs
+    #[arg(long, value_name = "DIR")]
     pub work: PathBuf,
 
-    /// QEMU
+    /// The QEMU to run
     #[arg(long, value_name = "PROGRAM", default_value = "qemu-system-x86_64")]
     pub qemu: String,
 
-    /// More for the Service VM's kernel command line
+    /// More parameters for the Service VM's kernel
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub append: String,
 
-    /// What its time follows
+    /// The clock of the machine
     #[arg(skip)]
     pub clock: Clock,
 }
 
-/// What the time of a machine follows.
+/// The clock of a machine.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Clock {
-    /// The host's time; its CPUs run side by side.
+    /// The host's time. The CPUs run in parallel.
     #[default]
     Host,
-    /// The instructions that its CPUs execute, in turns: a nanosecond each.
+    /// The number of instructions: each takes a nanosecond. The CPUs run in turns.
     Instructions,
 }
 
 impl Machine {
-    /// The same with another driver, and another place for what it leaves.
+    /// Returns the same machine with another driver, and with a work directory of its own.
     pub fn with(&self, driver: Driver) -> Self {
         Self {
             driver,
@@ -241,7 +247,7 @@ impl Machine {
         }
     }
 
-    /// The same with its time counted in instructions.
+    /// Returns the same machine with a clock that counts instructions.
     pub fn counting(self) -> Self {
         Self {
             clock: Clock::Instructions,
@@ -249,7 +255,7 @@ impl Machine {
         }
     }
 
-    /// The same with another place for what it leaves, so that it can run beside others.
+    /// Returns the same machine with a work directory of its own, so that it can run beside others.
     pub fn numbered(&self, number: usize) -> Self {
         Self {
             work: self.work.join(number.to_string()),
@@ -257,7 +263,7 @@ impl Machine {
         }
     }
 
-    /// Names of the programs of the selftests.
+    /// Returns the names of the programs of the selftests.
     pub fn programs(&self) -> Vec<String> {
         let names = self.selftests.iter().filter_map(|path| path.file_name());
         names
@@ -273,7 +279,7 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// As `testbed.driver` has it.
+    /// Returns the value of `testbed.driver`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -282,32 +288,38 @@ impl Driver {
     }
 }
 
-/// When a run counts as hung.
+/// The time limits after which a run counts as hung.
 #[derive(Args, Clone, Copy)]
 pub struct Limits {
-    /// Seconds for the whole run
+    /// The limit in seconds for the whole run
     #[arg(long, value_name = "SECONDS", default_value = "1800", value_parser = seconds)]
     pub timeout: Duration,
 
-    /// Seconds without a line of the report, or while there is none without a byte of output
+    /// The limit in seconds without a line of the report or, before the first one, without output
     #[arg(long, value_name = "SECONDS", default_value = "240", value_parser = seconds)]
     pub silence: Duration,
 }
 
-/// What is left to chance.
+/// The random choices of a run.
 #[derive(Args, Clone, Copy)]
 pub struct Chance {
-    /// Gives the order of programs and tests, and what tests leave to chance; random without
-    #[arg(long, value_name = "N", default_value_t = fastrand::u32(..).into(), hide_default_value = true)]
+    /// The seed for the order of programs and tests, and for random choices of tests; random by
+    /// default
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = fastrand::u32(..).into(),
+        hide_default_value = true
+    )]
     pub seed: u64,
 
-    /// How long tests go on that can go on for any time
+    /// The time in seconds that tests without an end of their own take
     #[arg(long, value_name = "SECONDS")]
     pub seconds: Option<u64>,
 }
 
 impl Chance {
-    /// For init.
+    /// Returns the kernel parameters for init.
     pub fn parameters(self) -> String {
         let mut parameters = format!(" testbed.seed={}", self.seed);
         if let Some(seconds) = self.seconds {

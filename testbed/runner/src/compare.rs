@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What upstream's driver and ours did with the same tests and cases, joined by name.
+//! Compares the results of upstream's driver and ours for tests and cases of the same name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,54 +13,54 @@ use crate::{
 /// The program whose lines are compared one by one.
 pub const TRANSCRIPT: &str = "transcript";
 
-/// What came of comparing one test or case.
+/// The result of the comparison of one test or case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// No difference.
     Same,
     /// A difference that is on the list.
     Listed,
-    /// A difference that is not.
+    /// A difference that is not on the list.
     Unlisted,
-    /// A case on the list that is no difference any more.
+    /// A case on the list that does not differ.
     Gone,
-    /// Upstream's driver was not asked yet: the test or case is newer than the record.
+    /// The test or case is newer than the record of upstream's driver.
     Unrecorded,
-    /// Upstream's driver had brought its machine down before.
+    /// An earlier test ended the machine of upstream's driver.
     NotReached,
-    /// Ours fails, which is no difference but a bug.
+    /// The test fails on our driver, which is a bug, not a difference.
     Broken,
 }
 
-/// A test or case that was compared.
+/// A compared test or case.
 pub struct Row<'a> {
     /// `PROGRAM.TEST` or `COMMAND.case`.
     pub name: String,
-    /// What came of it.
+    /// The result.
     pub verdict: Verdict,
-    /// Under what it is listed.
+    /// The ids under which it is listed.
     pub ids: Vec<&'a str>,
-    /// What differs of a case.
+    /// The parts of a case that differ.
     pub parts: Vec<&'static str>,
-    /// What differs, in words.
+    /// Descriptions of the differences.
     pub details: Vec<String>,
 }
 
 impl Row<'_> {
-    /// The program or the command.
+    /// Returns the program or the command.
     pub fn group(&self) -> &str {
         group(&self.name)
     }
 }
 
-/// The program or the command of a name.
+/// Returns the program or the command of a name.
 pub fn group(name: &str) -> &str {
     name.split('.').next().unwrap_or_default()
 }
 
-/// All that was compared.
+/// A comparison of two results.
 pub struct Comparison<'a> {
-    /// By command and by program.
+    /// Sorted by command and by program.
     pub rows: Vec<Row<'a>>,
     /// Patterns of the list that match nothing.
     pub unused: Vec<&'a str>,
@@ -68,7 +68,9 @@ pub struct Comparison<'a> {
     pub complete: bool,
 }
 
-/// Compares what is in `ours` with what is in `upstream`. If not all programs ran, only what did is judged.
+/// Compares `ours` with `upstream`.
+///
+/// If not all programs ran (`complete`), only the results of those that ran are judged.
 pub fn compare<'a>(
     upstream: &Results,
     ours: &Results,
@@ -104,8 +106,9 @@ pub fn compare<'a>(
     }
 }
 
-/// Compares tests. After a listed one ended the machine, or left it a wreck, a test behind it without a
-/// result is no failure.
+/// Compares tests.
+///
+/// After a listed test that ended or damaged the machine, a missing result is not a failure.
 pub fn compare_tests<'a>(
     upstream: &[(String, Outcome)],
     ours: &[(String, Outcome)],
@@ -114,7 +117,7 @@ pub fn compare_tests<'a>(
     let known: HashMap<_, _> = upstream.iter().cloned().collect();
     let mut rows = Vec::new();
     for tests in ours.chunk_by(|(a, _), (b, _)| group(a) == group(b)) {
-        // Whether a listed test may be the reason of what comes after it.
+        // Whether a listed test may have caused the following failures.
         let mut blamed = false;
         for (name, outcome) in tests {
             let ids = list.of(name);
@@ -127,7 +130,7 @@ pub fn compare_tests<'a>(
                     Verdict::Unlisted,
                     "is skipped here, not on upstream's driver",
                 ),
-                // Which test the kernel complained of is not known.
+                // It is not known which test made the kernel complain.
                 (Some(Outcome::Failed), _) if blamed && name.ends_with(BESIDE_TESTS) => {
                     (Verdict::Listed, "the kernel complains on upstream's driver")
                 }
@@ -149,7 +152,7 @@ pub fn compare_tests<'a>(
     rows
 }
 
-/// What a test does that passes on ours.
+/// Describes the outcome on upstream's driver of a test that passes on ours.
 fn in_words(upstream: Outcome) -> &'static str {
     match upstream {
         Outcome::Passed => "passes on upstream's driver",
@@ -161,7 +164,7 @@ fn in_words(upstream: Outcome) -> &'static str {
     }
 }
 
-/// Tests that upstream's driver had and ours did not run.
+/// Returns the tests that are recorded of upstream's driver and did not run on ours.
 fn missing_tests<'a>(
     upstream: &[(String, Outcome)],
     ours: &[(String, Outcome)],
@@ -222,7 +225,7 @@ fn compare_cases<'a>(
             details: differences.iter().map(ToString::to_string).collect(),
         });
     }
-    // If not all cases ran, those that did not are not missed.
+    // If not all programs ran, cases may be missing.
     let mut rest: Vec<_> = match complete {
         true => upstream_cases.into_keys().collect(),
         false => Vec::new(),
@@ -316,10 +319,10 @@ mod tests {
             ("memory.d", Passed),
         ];
         assert_eq!(verdicts(&upstream), [Same, Listed, NotReached, Same]);
-        // It failed, and what came next could not be run.
+        // It failed, and the next test could not run.
         let upstream = [("io.a", Passed), ("io.bad", Failed), ("memory.d", Passed)];
         assert_eq!(verdicts(&upstream), [Same, Listed, NotReached, Same]);
-        // It is not listed, and excuses nothing.
+        // It is not listed, so it does not excuse a later test.
         let upstream = [("io.a", EndedMachine), ("io.bad", Failed)];
         assert_eq!(
             verdicts(&upstream),

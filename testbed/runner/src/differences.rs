@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The differences from upstream's driver that are meant to be: `Documentation/differences.csv`.
+//! The intended differences from upstream's driver: `Documentation/differences.csv`.
 
 use std::io;
 
 use wildmatch::WildMatch;
 
-/// Ids of defects are these letters with a number from 1.
+/// The ids of defects: one of these letters, and a number from 1.
 const DEFECTS: [(char, u32); 2] = [('A', 19), ('R', 13)];
-/// In the place of an id: upstream is not wrong, ours does more.
+/// Takes the place of an id if upstream has no defect and our driver does more.
 const EXTENSION: &str = "extension";
-/// First line of the list.
+/// The first line of the list.
 const HEADER: [&str; 5] = ["id", "what", "upstream", "here", "cases"];
 
-/// Ids of all defects of upstream's driver that are known.
+/// Returns the ids of all known defects of upstream's driver.
 pub fn defects() -> impl Iterator<Item = String> {
     let ids = DEFECTS
         .into_iter()
@@ -27,17 +27,17 @@ struct Difference {
     patterns: Vec<Pattern>,
 }
 
-/// Names of cases or tests, `*` for any characters.
+/// A name of cases or tests; `*` matches any characters.
 struct Pattern {
     text: String,
     glob: WildMatch,
 }
 
-/// The list.
+/// The list of differences.
 pub struct Differences(Vec<Difference>);
 
 impl Differences {
-    /// Reads it. The error says what is wrong with it.
+    /// Reads the list. The error describes an invalid line.
     pub fn read(text: impl io::Read) -> Result<Self, String> {
         let mut reader = csv::Reader::from_reader(text);
         let header = reader.headers().map_err(|error| error.to_string())?;
@@ -51,7 +51,7 @@ impl Differences {
         lines.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The ids under which a case or test is listed, each once.
+    /// Returns the ids under which a case or test is listed, each once.
     pub fn of(&self, name: &str) -> Vec<&str> {
         let mut ids = Vec::new();
         for difference in &self.0 {
@@ -63,7 +63,7 @@ impl Differences {
         ids
     }
 
-    /// The patterns that match none of `names`.
+    /// Returns the patterns that match none of `names`.
     pub fn unused(&self, names: &[&str]) -> Vec<&str> {
         let patterns = self.0.iter().flat_map(|difference| &difference.patterns);
         let unused = patterns.filter(|p| !names.iter().any(|name| p.glob.matches(name)));
@@ -76,7 +76,7 @@ fn difference(line: &csv::StringRecord) -> Result<Difference, String> {
     if id != EXTENSION && !defects().any(|defect| defect == id) {
         return Err(format!("'{id}' is no id: {line:?}"));
     }
-    // The patterns are literals in reStructuredText, where `*` means something else.
+    // The patterns are literals in reStructuredText, as `*` has a meaning there.
     let words = line[4]
         .split_whitespace()
         .map(|word| word.trim_matches('`'));

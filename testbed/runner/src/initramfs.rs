@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The initramfs of the Service VM, with that of the User VM in it.
+//! The initramfs of the Service VM, which contains that of the User VM.
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
@@ -8,7 +8,7 @@ use cpio::newc::{Builder, ModeFileType, trailer};
 
 use crate::cli::{Driver, Machine};
 
-/// Makes the archive. `testbed/README.md` lists what is where.
+/// Builds the archive. `testbed/README.md` lists its contents.
 pub fn build(machine: &Machine) -> io::Result<Vec<u8>> {
     let init = read(&machine.init)?;
     let driver = match machine.driver {
@@ -25,7 +25,7 @@ pub fn build(machine: &Machine) -> io::Result<Vec<u8>> {
     for module in &machine.probes {
         archive.add_to("modules", module)?;
     }
-    archive.add_folder("selftests")?;
+    archive.add_directory("selftests")?;
     for program in &machine.selftests {
         archive.add_to("selftests", program)?;
     }
@@ -33,7 +33,7 @@ pub fn build(machine: &Machine) -> io::Result<Vec<u8>> {
 
     let mut guest = Archive::default();
     guest.add("init", &init)?;
-    // The User VM tries to load it, and must not get it.
+    // The User VM tries to load the driver, which must refuse.
     guest.add("modules/acrn.ko", &read(driver)?)?;
     archive.add("guest/initramfs.cpio", &guest.finish()?)?;
     archive.finish()
@@ -51,21 +51,21 @@ struct Archive {
 }
 
 impl Archive {
-    /// Adds an executable file and the folders that it is in.
+    /// Adds an executable file, and the directories above it.
     fn add(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         for (slash, _) in name.match_indices('/') {
-            self.add_folder(&name[..slash])?;
+            self.add_directory(&name[..slash])?;
         }
         self.entry(name, ModeFileType::Regular, content)
     }
 
-    /// Adds a file as it is, with the name that it has.
-    fn add_to(&mut self, folder: &str, file: &Path) -> io::Result<()> {
+    /// Adds a file under its own name.
+    fn add_to(&mut self, directory: &str, file: &Path) -> io::Result<()> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        self.add(&format!("{folder}/{name}"), &read(file)?)
+        self.add(&format!("{directory}/{name}"), &read(file)?)
     }
 
-    fn add_folder(&mut self, name: &str) -> io::Result<()> {
+    fn add_directory(&mut self, name: &str) -> io::Result<()> {
         if self.folders.insert(name.to_owned()) {
             self.entry(name, ModeFileType::Directory, &[])?;
         }

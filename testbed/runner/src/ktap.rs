@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! KTAP, read line by line as it comes: a result at top level for each program, with the program's own
-//! results indented before it.
+//! Reads KTAP line by line. Each program has a result at the top level, after its own indented
+//! results.
 
 use std::{fmt, mem};
 
-/// Begins a diagnostic that is no remark on a test but a line of the `transcript` program.
+/// The prefix of a diagnostic that is a line of the `transcript` program.
 pub const TRANSCRIPT: &str = "transcript: ";
 
-/// Begins a diagnostic that names the program whose results follow.
+/// The prefix of a diagnostic that names the program of the following results.
 pub const SUBTEST: &str = "Subtest: ";
 
-/// Counted results.
+/// Numbers of results.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Totals {
     pub passed: usize,
@@ -28,7 +28,7 @@ impl Totals {
         }
     }
 
-    /// Both together.
+    /// Adds other numbers.
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
@@ -47,28 +47,29 @@ impl fmt::Display for Totals {
     }
 }
 
-/// How a test ended.
+/// The outcome of a test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     Passed,
     Failed,
-    /// It failed, as it was not done in time.
+    /// The test failed, because it exceeded its time limit.
     Hung,
     Skipped,
-    /// It ended the machine. No line of a report says so.
+    /// The test ended the machine. The report has no line for this.
     EndedMachine,
-    /// Now this, now that. Only a record says so.
+    /// The outcome varies. Only a record has this.
     Varies,
 }
 
 impl Outcome {
-    /// Whether it counts as one.
+    /// Returns whether the outcome counts as a failure.
     pub fn is_failure(self) -> bool {
         !matches!(self, Self::Passed | Self::Skipped)
     }
 }
 
-/// A result line, `ok 3 name # SKIP why` or `not ok 4 name # TIMEOUT`; the number may be missing.
+/// Parses a result line, `ok 3 name # SKIP why` or `not ok 4 name # TIMEOUT`, with or without a
+/// number.
 pub fn result(line: &str) -> Option<(Outcome, &str)> {
     let (passed, rest) = match line.strip_prefix("ok ") {
         Some(rest) => (true, rest),
@@ -85,12 +86,12 @@ pub fn result(line: &str) -> Option<(Outcome, &str)> {
     Some((outcome, name.trim()))
 }
 
-/// A plan line, `1..N`.
+/// Parses a plan line, `1..N`.
 fn plan(line: &str) -> Option<usize> {
     line.strip_prefix("1..")?.split(' ').next()?.parse().ok()
 }
 
-/// Results and plan of one level.
+/// The results and the plan of one level.
 #[derive(Default)]
 struct Level {
     planned: Option<usize>,
@@ -99,7 +100,7 @@ struct Level {
 }
 
 impl Level {
-    /// What is wrong with the number of results, if anything.
+    /// Describes a mismatch between plan and results, if there is one.
     fn mismatch(&self) -> Option<String> {
         match self.planned {
             Some(planned) if planned == self.seen => None,
@@ -109,41 +110,41 @@ impl Level {
     }
 }
 
-/// What a report tells test by test.
+/// The results of a report, test by test.
 #[derive(Clone, Default)]
 pub struct Results {
     /// Each test as `PROGRAM.TEST`, in the order of the report.
     pub tests: Vec<(String, Outcome)>,
-    /// Lines of the `transcript` program.
+    /// The lines of the `transcript` program.
     pub transcript: Vec<String>,
-    /// What the kernel said last, if the machine ended.
+    /// The last message of the kernel, if the machine ended.
     pub crash: Option<String>,
-    /// The same by the test that did it.
+    /// The last messages of the kernel, by the test that ended the machine.
     pub crashes: Vec<(String, String)>,
 }
 
-/// Name of what is wrong with a program beside its tests: complaints of the kernel, an end by a signal.
+/// The name for a failure of a program outside its tests: a complaint of the kernel, or a signal.
 pub const BESIDE_TESTS: &str = "kernel_log";
 
-/// Reader of a whole report.
+/// The reader of a whole report.
 #[derive(Default)]
 pub struct Report {
     top: Level,
     program: Level,
     results: Results,
-    /// Tests of the program that goes on.
+    /// The tests of the running program.
     tests: Vec<(String, Outcome)>,
     totals: Totals,
-    /// Diagnostics since the last result.
+    /// The diagnostics since the last result.
     diagnostics: Vec<String>,
-    /// Failed and skipped tests in words.
+    /// Descriptions of the failed and skipped tests.
     remarks: Vec<String>,
-    /// A line a program.
+    /// A line for each program.
     summary: Vec<String>,
 }
 
 impl Report {
-    /// Takes the next line.
+    /// Reads the next line.
     pub fn line(&mut self, line: &str) {
         let text = line.trim();
         let nested = line.starts_with("    ");
@@ -183,7 +184,7 @@ impl Report {
         }
     }
 
-    /// A program ended. Its own result counts where its tests do not tell the same.
+    /// Handles the end of a program. Its own result counts if its tests do not show the same.
     fn conclude(&mut self, outcome: Outcome, name: &str, text: &str) {
         let mut program = mem::take(&mut self.program);
         self.top.seen += 1;
@@ -204,7 +205,7 @@ impl Report {
             outcome
         };
         self.remark(remarked, &format!("{text} (the program)"));
-        // Not in the words of the closing line, so that scripts find that one only.
+        // Different from the last line of the output, so that scripts find only that one.
         let Totals {
             passed,
             failed,
@@ -216,13 +217,13 @@ impl Report {
         self.totals.add(program.totals);
     }
 
-    /// Puts the tests of a program that ended where they belong. What has no tests is none.
+    /// Adds the tests of a program that ended to the results. A program without tests is skipped.
     fn attribute(&mut self, program: &str, outcome: Outcome) {
         let tests = mem::take(&mut self.tests);
         if tests.is_empty() {
             return;
         }
-        // That a test failed is also the program's exit status.
+        // The exit status also reports that a test failed.
         let told = |line: &String| line.starts_with("exit status:");
         let beside = outcome == Outcome::Failed && !self.diagnostics.iter().all(told);
         let beside = match beside {
@@ -236,7 +237,7 @@ impl Report {
         self.results.tests.extend(tests);
     }
 
-    /// What is known test by test. `running` is the program that goes on, if any.
+    /// Returns the results so far. `running` is the program that has not ended, if there is one.
     pub fn take_results(&mut self, running: Option<&str>) -> Results {
         let mut results = mem::take(&mut self.results);
         if let Some(program) = running {
@@ -247,18 +248,19 @@ impl Report {
         results
     }
 
-    /// Whether every program that was planned has a result.
+    /// Returns whether every planned program has a result.
     pub fn is_complete(&self) -> bool {
         self.top.mismatch().is_none()
     }
 
-    /// Counts a failure that no line tells.
+    /// Counts a failure that is not in the report.
     pub fn fail(&mut self, why: &str) {
         self.totals.failed += 1;
         self.remarks.push(format!("not ok {why}"));
     }
 
-    /// Ends the report: failed and skipped tests, a line a program, and the totals.
+    /// Ends the report. Returns its text (failed and skipped tests, a line for each program) and
+    /// the totals.
     pub fn finish(mut self) -> (String, Totals) {
         if self.program.seen > 0 {
             let unfinished = mem::take(&mut self.program);
@@ -276,7 +278,7 @@ impl Report {
     }
 }
 
-/// Results without plan or nesting, as `--add-results` takes them.
+/// Counts results without plan and nesting, which `--add-results` reads.
 pub fn flat(text: &str) -> Totals {
     let mut totals = Totals::default();
     for (outcome, _) in text.lines().filter_map(result) {
@@ -342,9 +344,9 @@ mod tests {
     #[test]
     fn results_are_told_by_name() {
         let mut report = Report::default();
-        let text = "ok 1 load\n    1..2\n    # transcript: A.b | 0 | - | -\n    ok 1 a\n    # why\n    \
-                    not ok 2 b\n# exit status: 1\nnot ok 2 io\n    ok 1 c\n# BUG: x\nnot ok 3 memory\n    \
-                    ok 1 d\n";
+        let text = "ok 1 load\n    1..2\n    # transcript: A.b | 0 | - | -\n    ok 1 a\n    # why\n\
+    \x20   not ok 2 b\n# exit status: 1\nnot ok 2 io\n    ok 1 c\n# BUG: x\n\
+                    not ok 3 memory\n    ok 1 d\n";
         text.lines().for_each(|line| report.line(line));
         let results = report.take_results(Some("races"));
         let expected = [

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Starts the test-bed and judges what comes of it.
+//! Runs the test-bed and judges the results.
 
 mod bench;
 mod check;
@@ -29,12 +29,12 @@ use qemu::{Boot, Listener, Outcome};
 use shown::{Show, Shown};
 use testbed_watch::is_complaint;
 
-/// What init says when the User VM is done and nothing uses the driver any more.
+/// The line of init after the User VM has ended and the driver is unloaded.
 const DEMO_SUCCESS: &str = "testbed: acrn-vmm: exit status: 0; the driver is unloaded";
 
-/// What `--only` calls the reboot of the Service VM, which is no program of the selftests.
+/// The name for `--only` of the reboot test, which is not a program of the selftests.
 const REBOOT: &str = "reboot";
-/// And what the check must see, which is none either.
+/// The name for `--only` of the mistakes that a check must notice.
 const MISTAKES: &str = "mistakes";
 
 fn main() -> ExitCode {
@@ -113,7 +113,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Watches the console for init's word of success.
+/// Watches the console for [`DEMO_SUCCESS`].
 #[derive(Default)]
 struct DemoListener {
     succeeded: bool,
@@ -145,12 +145,12 @@ fn demo(machine: &Machine, limits: &Limits, interactive: bool) -> io::Result<boo
     )?;
     show_faults(&outcome)?;
     if !listener.succeeded {
-        println!("The User VM did not end well.");
+        println!("The User VM did not end successfully.");
     }
     Ok(listener.succeeded && outcome.faults.is_empty())
 }
 
-/// A run of the machine that reports.
+/// A run of a machine that prints a KTAP report.
 struct Run<'a> {
     machine: &'a Machine,
     limits: &'a Limits,
@@ -159,12 +159,13 @@ struct Run<'a> {
     show: Show,
 }
 
-/// Kernel parameter: tests that hang need not do so for long.
+/// Kernel parameter: a test that hangs times out early.
 const IMPATIENT: &str = " testbed.patience=little";
-/// Kernel parameter: tests run in the order in which their program has them.
+/// Kernel parameter: tests run in the order in which their program declares them.
 const IN_ORDER: &str = " testbed.order=declared";
 
-/// Kernel parameters for programs of the selftests, `PROGRAM,PROGRAM`, or some tests of one, `PROGRAM.TEST,TEST`.
+/// Returns the kernel parameters for programs of the selftests, `PROGRAM,PROGRAM`, or for some
+/// tests of one, `PROGRAM.TEST,TEST`.
 fn selftests_parameters(only: &str) -> String {
     let parameters = "quiet testbed.job=check testbed.only=".to_owned();
     match only.split_once('.') {
@@ -174,7 +175,8 @@ fn selftests_parameters(only: &str) -> String {
 }
 
 impl<'a> Run<'a> {
-    /// The selftests, or one program, or some tests of it: `PROGRAM.TEST,TEST`.
+    /// Returns a run of the selftests, of one program, or of some of its tests:
+    /// `PROGRAM.TEST,TEST`.
     fn selftests(
         machine: &'a Machine,
         limits: &'a Limits,
@@ -184,9 +186,9 @@ impl<'a> Run<'a> {
         let only = only.map_or_else(|| machine.programs().join(","), str::to_owned);
         let mut parameters = selftests_parameters(&only) + &chance.parameters();
         if machine.driver == Driver::C {
-            // Some tests end the machine: those are the last ones of their programs.
+            // Tests that end the machine are the last of their programs.
             parameters += IN_ORDER;
-            // And many hang.
+            // Many tests hang.
             parameters += IMPATIENT;
         }
         Self {
@@ -199,14 +201,14 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A run that failed can be repeated.
+/// Prints the seed of a failed run, with which the run can be repeated.
 fn tell_seed(totals: Totals, chance: Chance) {
     if totals.failed != 0 {
         println!("The seed of this run: {}", chance.seed);
     }
 }
 
-/// The driver on a machine without ACRN.
+/// Runs the driver on a machine without ACRN, where it must refuse to load.
 fn refuse(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
     let run = Run {
         machine,
@@ -218,7 +220,7 @@ fn refuse(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
     run.report(None).map(|report| report.totals)
 }
 
-/// The closing line, and whether all is well.
+/// Prints the last line, with the totals, and returns whether all tests passed.
 fn conclude(mut totals: Totals, add_results: &[PathBuf]) -> io::Result<bool> {
     for file in add_results {
         let name = file.display();
@@ -234,16 +236,16 @@ fn conclude(mut totals: Totals, add_results: &[PathBuf]) -> io::Result<bool> {
     Ok(totals.failed == 0 && totals != Totals::default())
 }
 
-/// What came of a run.
+/// The results of a run.
 struct Reported {
     results: Results,
-    /// Failed and skipped tests, and a line a program.
+    /// Failed and skipped tests, and a line for each program.
     text: String,
     totals: Totals,
 }
 
 impl Run<'_> {
-    /// Runs the machine. `program` is the only one that runs, if it is.
+    /// Runs the machine. `program` is set if only one program runs.
     fn report(&self, program: Option<&str>) -> io::Result<Reported> {
         let mut shown = Shown::new(self.show);
         let outcome = qemu::run(
@@ -260,7 +262,8 @@ impl Run<'_> {
         }
         let mut results = report.take_results(program);
         results.crash = outcome.crash();
-        // A complaint in the middle of a run is also a failed program, by init's look at the kernel's log.
+        // If the run continued after a complaint of the kernel, init has reported the program as
+        // failed.
         for fault in &outcome.faults {
             if !report.is_complete() || !is_complaint(fault) {
                 report.fail(fault);
@@ -275,7 +278,7 @@ impl Run<'_> {
     }
 }
 
-/// Shows what a bad run said last.
+/// Prints the faults of a run, with the last lines of its output.
 fn show_faults(outcome: &Outcome) -> io::Result<()> {
     if outcome.faults.is_empty() {
         return Ok(());
@@ -294,7 +297,7 @@ fn show_faults(outcome: &Outcome) -> io::Result<()> {
     for fault in &outcome.faults {
         text += &format!("testbed-runner: {fault}\n");
     }
-    // At once: another machine may run beside it.
+    // In one call, as another machine may print at the same time.
     print!("{text}");
     Ok(())
 }
@@ -305,8 +308,8 @@ mod tests {
 
     #[test]
     fn a_run_without_results_does_not_pass() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = [folder.path().join("results")];
+        let directory = tempfile::tempdir().unwrap();
+        let files = [directory.path().join("results")];
         let passed = Totals {
             passed: 1,
             ..Totals::default()

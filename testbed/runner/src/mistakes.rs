@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Whether a check sees that the kernel complains: a module makes a mistake while a test runs. The test passes, but
-//! the run must fail, and show the whole complaint.
+//! Tests whether a check notices complaints of the kernel.
+//!
+//! A module makes a mistake while a test runs. The test passes, but the run must fail and show the
+//! complete complaint.
 
 use std::io;
 
@@ -14,12 +16,12 @@ use crate::{
     shown::Show,
 };
 
-/// The program and the test that run beside a mistake.
+/// The program and the test that run during a mistake.
 const BESIDE: (&str, &str) = ("lifecycle", "close_empty");
-/// The end of a stack trace.
+/// The last line of a stack trace.
 const TRACE_END: &str = "</TASK>";
 
-/// A mistake that `acrn_mistake.ko` makes, with its name there.
+/// A mistake that `acrn_mistake.ko` makes. The variant is its name there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Mistake {
@@ -37,7 +39,7 @@ impl Mistake {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Parts of the complaint, from its beginning to its end.
+    /// Returns parts of the complaint, from its beginning to its end.
     fn complaint(self) -> &'static [&'static str] {
         match self {
             Self::Warning => &["WARNING: ", TRACE_END],
@@ -61,14 +63,15 @@ impl Mistake {
                 TRACE_END,
             ],
             Self::SleepingLock => &[
-                "BUG: sleeping function called from invalid context at kernel/locking/spinlock_rt.c",
+                "BUG: sleeping function called from invalid context \
+                 at kernel/locking/spinlock_rt.c",
                 TRACE_END,
             ],
         }
     }
 }
 
-/// Has each mistake made in a machine of its own, and prints a line of KTAP for it.
+/// Makes each mistake in a machine of its own, and prints a line of KTAP for it.
 pub fn run(
     machine: &Machine,
     limits: &Limits,
@@ -105,7 +108,7 @@ pub fn run(
     Ok(totals)
 }
 
-/// Whether all parts are in the text, one behind the other.
+/// Returns whether the text contains all parts in this order.
 fn are_in_order(text: &str, parts: &[&str]) -> bool {
     let mut rest = text;
     parts.iter().all(|part| {

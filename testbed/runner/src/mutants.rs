@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Slips put into the driver one at a time: does a test see them?
+//! Applies slips to the driver, one at a time, and checks that a test fails.
 //!
-//! Each is applied to a copy of the driver, built, and run, until the first test fails.
+//! Each slip is applied to a copy of the driver, which is built and tested until the first test
+//! fails.
 
 mod known;
 pub mod slip;
@@ -31,7 +32,7 @@ use slip::{Expected, Slip};
 use table::{Table, Verdict};
 use watcher::{Ran, Watcher};
 
-/// Runs the slips that `only` means, or all; whether all is well.
+/// Tests the slips that `only` selects, or all. Returns whether enough of them were noticed.
 pub fn run(
     machine: &Machine,
     limits: &Limits,
@@ -79,7 +80,7 @@ pub fn run(
     Ok(failures.is_empty())
 }
 
-/// Whether every slip has a header that makes sense, and applies to the driver as it is.
+/// Returns whether each slip has a valid header and applies to the driver.
 pub fn check(options: &Slips) -> io::Result<bool> {
     let (slips, mut problems) = slip::read_all(&options.slips)?;
     for slip in &slips {
@@ -94,7 +95,7 @@ pub fn check(options: &Slips) -> io::Result<bool> {
     Ok(problems.is_empty() && !slips.is_empty())
 }
 
-/// Tests that saw a slip, and fail on the driver without any as well.
+/// Returns the tests that noticed a slip but also fail on the unchanged driver.
 fn unreliable(machine: &Machine, limits: &Limits, table: &Table<'_>) -> io::Result<Vec<String>> {
     let mut programs: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (program, test) in table.killers() {
@@ -134,16 +135,16 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// What is to do, and what is done.
+/// The slips to test, and those that are done.
 struct Queue<I> {
     slips: Mutex<I>,
     all: usize,
-    /// By place in the table.
+    /// By index in the table.
     verdicts: Mutex<BTreeMap<usize, Verdict>>,
 }
 
 impl<'a, I: Iterator<Item = (usize, &'a Slip)>> Queue<I> {
-    /// Judges slips until there is none left, and tells of each.
+    /// Tests slips until none is left, and prints each verdict.
     fn work(
         &self,
         machine: &Machine,
@@ -151,7 +152,7 @@ impl<'a, I: Iterator<Item = (usize, &'a Slip)>> Queue<I> {
         common: &Common,
         fresh: bool,
     ) -> io::Result<()> {
-        // The lock is not held while a slip is tried.
+        // The lock is not held while a slip is tested.
         let next = || lock(&self.slips).next();
         while let Some((index, slip)) = next() {
             let began = Instant::now();
@@ -182,9 +183,9 @@ fn in_words(verdict: &Verdict) -> String {
     }
 }
 
-/// All files below a folder, sorted.
-fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+/// Lists all files below a directory, sorted.
+fn files_below(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
     let mut paths: Vec<_> = entries.collect::<io::Result<_>>()?;
     paths.sort();
     for path in paths {
@@ -196,7 +197,7 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// A place to build drivers, and a machine to run them.
+/// A directory in which drivers are built, and a machine on which they run.
 struct Workshop<'a> {
     machine: Machine,
     limits: &'a Limits,
@@ -231,14 +232,14 @@ impl<'a> Workshop<'a> {
         })
     }
 
-    /// Builds the driver with a slip; the error is why it cannot be.
+    /// Builds the driver with a slip. The inner error says why this fails.
     fn make(&self, slip: &Slip) -> io::Result<Result<(), String>> {
         self.restore()?;
         if let Err(error) = apply(slip, &self.source, &[])? {
             return Ok(Err(error));
         }
         fs::create_dir_all(&self.build)?;
-        // Not the driver of the last slip, should the build fail.
+        // If the build fails, the driver of the previous slip must not remain.
         let _ = fs::remove_file(&self.machine.rust_driver);
         let path = self.build.with_extension("log");
         let log = File::create(&path)?;
@@ -265,7 +266,7 @@ impl<'a> Workshop<'a> {
         Ok(Err(format!("does not build: {error}: {}", path.display())))
     }
 
-    /// Makes the copy what the driver is. A file that is so already is left alone, so that make knows.
+    /// Copies the driver's sources. A file without changes keeps its time stamp, for make.
     fn restore(&self) -> io::Result<()> {
         let mut files = Vec::new();
         files_below(&self.options.source, &mut files)?;
@@ -284,7 +285,7 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Applies a slip to the driver in `source`; the error is why it cannot be.
+/// Applies a slip to the driver in `source`. The inner error says why this fails.
 fn apply(slip: &Slip, source: &Path, more: &[&str]) -> io::Result<Result<(), String>> {
     let path = slip.path.canonicalize()?;
     let output = Command::new("patch")
@@ -310,7 +311,7 @@ fn apply(slip: &Slip, source: &Path, more: &[&str]) -> io::Result<Result<(), Str
     })
 }
 
-/// Runs what could see a slip, until something does.
+/// Runs the tests that could notice a slip, until one fails.
 fn judge(
     slip: &Slip,
     mut run: impl FnMut(&str, Option<&[String]>) -> io::Result<Ran>,
@@ -354,7 +355,7 @@ fn judge(
     Ok(Verdict::Survived)
 }
 
-/// Runs a program or tests of it on a machine of their own, until one fails.
+/// Runs a program, or tests of it, on a machine of their own until one fails.
 fn run_selftests(
     machine: &Machine,
     limits: &Limits,
@@ -372,7 +373,7 @@ fn run_selftests(
         Some(tests) => format!("{program}.{}", tests.join(",")),
         None => program.to_owned(),
     };
-    // What comes of a slip is not to depend on an order that is left to chance.
+    // The verdict on a slip must not depend on a random order.
     let parameters = selftests_parameters(&only) + IN_ORDER;
     let mut watcher = Watcher::new(program);
     let outcome = qemu::run(
@@ -406,7 +407,8 @@ mod tests {
         Expected::SeenBy(vec![("io".to_owned(), tests)])
     }
 
-    /// The verdict on a slip, and what ran for it, if everything in `failing` fails.
+    /// Returns the verdict on a slip, and the tests that ran for it, if each test in `failing`
+    /// fails.
     fn judge_with(expected: Expected, failing: &[&str]) -> (Verdict, Vec<String>) {
         let mut asked = Vec::new();
         let verdict = judge(&slip(expected), |program, tests| {
@@ -457,9 +459,9 @@ mod tests {
 
     #[test]
     fn slips_apply_or_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let slips = folder.path().join("slips");
-        let source = folder.path().join("source");
+        let directory = tempfile::tempdir().unwrap();
+        let slips = directory.path().join("slips");
+        let source = directory.path().join("source");
         fs::create_dir_all(slips.join("io")).unwrap();
         fs::create_dir_all(&source).unwrap();
         fs::write(source.join("a.rs"), "one\ntwo\n").unwrap();

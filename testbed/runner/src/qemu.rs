@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A run of QEMU, watched.
+//! Runs QEMU and watches it.
 
 use std::{
     collections::VecDeque,
@@ -18,29 +18,29 @@ use testbed_watch::{LOOK, Patience, is_complaint};
 
 use crate::cli::{Clock, Driver, Limits, Machine};
 
-/// What a line has on the console of a machine that will not get any further.
+/// The texts on the console of a machine that cannot continue.
 const FATAL: [&str; 4] = ["mini-ACRN: PANIC", "Kernel panic", "kernel BUG", "Oops:"];
-/// What a line of mini-ACRN's log has where ACRN would not have survived, and no test had announced it.
+/// The text in mini-ACRN's log where a rule of ACRN was broken, unless a test announced it.
 const BROKEN_RULE: &str = "RULE BROKEN: ";
-/// How many of the machine's CPUs the Service VM's kernel starts. The others are for User VMs.
+/// The number of CPUs that the Service VM's kernel starts. The other CPUs are for User VMs.
 const SERVICE_CPUS: &str = " maxcpus=2";
-/// Lines of the console shown of a run that hung.
+/// The number of lines of the console that are shown of a run that hung.
 const LAST_LINES: usize = 40;
-/// After these a run gets this long to say the rest.
+/// The time that a run has for more output after a fatal line.
 const AFTER_FATAL: Duration = Duration::from_secs(5);
 
-/// What the machine boots.
+/// The system that the machine boots.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Boot {
-    /// mini-ACRN, and Linux as its Service VM.
+    /// mini-ACRN, with Linux as its Service VM.
     MiniAcrn,
-    /// Linux, with no hypervisor.
+    /// Linux without a hypervisor.
     Linux,
 }
 
-/// How a run ended.
+/// The outcome of a run.
 pub struct Outcome {
-    /// What went wrong, one thing a line; empty after a good run.
+    /// The faults, one a line; empty after a successful run.
     pub faults: Vec<String>,
     /// The last lines of the Service VM's console.
     pub last_lines: Vec<String>,
@@ -49,7 +49,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What went wrong first, without what is another number each time; and where in the kernel that was.
+    /// Returns the first fault without varying numbers, and the kernel function in which it
+    /// occurred.
     pub fn crash(&self) -> Option<String> {
         let first = self
             .faults
@@ -69,7 +70,7 @@ impl Outcome {
     }
 }
 
-/// The text with `...` for long numbers, those of processes and of CPUs.
+/// Replaces long numbers, and those of processes and CPUs, by `...`.
 fn without_numbers(text: &str) -> String {
     let mut after = "";
     let words = text.split(' ').map(|word| {
@@ -89,27 +90,28 @@ fn without_numbers(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Where output of the machine came from.
+/// The source of output.
 enum Event {
     Console(Vec<u8>),
     Report(String),
     Closed,
 }
 
-/// Receives what the machine says.
+/// Receives the output of the machine.
 pub trait Listener {
     /// A line of the second serial port.
     fn report(&mut self, line: &str);
     /// A line of the Service VM's console.
     fn console(&mut self, line: &str);
-    /// Whether it needs no more, and the machine may be ended.
+    /// Returns whether the listener needs no more output, so that the machine may be ended.
     fn has_enough(&self) -> bool {
         false
     }
 }
 
 /// Runs the machine with the kernel parameters `parameters` until it powers off, hangs or panics.
-/// The Service VM's console is copied to standard output if `show` is set.
+///
+/// If `show` is set, the Service VM's console is copied to standard output.
 pub fn run(
     machine: &Machine,
     boot: Boot,
@@ -125,7 +127,7 @@ pub fn run(
     let _ = fs::remove_file(&socket);
     let report = UnixListener::bind(&socket)?;
     let hypervisor_log = machine.work.join("mini-acrn.log");
-    // Not to be taken for that of this run.
+    // An old log must not be mistaken for that of this run.
     let _ = fs::remove_file(&hypervisor_log);
     let console_log = fs::File::create(machine.work.join("console.log"))?;
 
@@ -158,7 +160,7 @@ pub fn run(
         last_lines: VecDeque::new(),
         faults: Vec::new(),
     };
-    // The machine's clocks stand while it does, and so do these.
+    // The clocks of the machine stop while the host does not run it, and so does this time limit.
     let mut whole = Patience::new(limits.timeout);
     let mut silence = Patience::new(limits.silence);
     let mut is_dying = false;
@@ -166,7 +168,7 @@ pub fn run(
     let killed = loop {
         match events.recv_timeout(LOOK) {
             Ok(Event::Console(bytes)) => {
-                // A kernel in trouble may talk for ever.
+                // A kernel in trouble may print without end.
                 if !has_reported {
                     silence = Patience::new(limits.silence);
                 }
@@ -199,7 +201,7 @@ pub fn run(
         watch.faults.push(fault);
     }
     end(&mut qemu, &mut watch.faults)?;
-    // Upstream's driver breaks rules that it does not know of: its failed tests tell.
+    // Upstream's driver breaks rules as well. Its failed tests show that.
     if machine.driver == Driver::Rust {
         match fs::read(&hypervisor_log) {
             Ok(log) => {
@@ -209,7 +211,7 @@ pub fn run(
             Err(error) => watch.faults.push(format!("mini-ACRN's log: {error}")),
         }
     }
-    // What was on its way when the console closed.
+    // Output that was in transit when the console closed.
     while let Ok(event) = events.recv_timeout(Duration::from_millis(200)) {
         if let Event::Report(line) = event {
             listener.report(&line);
@@ -222,7 +224,7 @@ pub fn run(
     })
 }
 
-/// The rules of ACRN that a run broke, one a line, from mini-ACRN's log.
+/// Returns the broken rules of ACRN in mini-ACRN's log, one a line.
 fn broken_rules(log: &str) -> Vec<String> {
     let lines = log.lines().filter(|line| line.contains(BROKEN_RULE));
     lines.map(str::to_owned).collect()
@@ -236,7 +238,7 @@ fn command(
     report: &Path,
     hypervisor_log: &Path,
 ) -> Command {
-    // On a busy host the timer looks broken to the kernel's check of it.
+    // On a busy host the kernel's check of the timer may fail.
     let mut parameters = format!(
         "console=ttyS0 panic=-1 no_timer_check {parameters} testbed.driver={} {}",
         machine.driver.name(),
@@ -269,13 +271,13 @@ fn command(
         "none",
         "-no-reboot",
     ]);
-    // A function that can be reset alone, behind a bridge. It has no driver in the Service VM.
+    // A function behind a bridge that can be reset alone. The Service VM has no driver for it.
     command
         .args(["-device", "pci-bridge,id=bridge,chassis_nr=1"])
         .args(["-device", "intel-hda,bus=bridge,addr=1"]);
     match boot {
         Boot::MiniAcrn => {
-            // In -initrd a comma separates modules and stands for itself when doubled.
+            // In -initrd a comma separates modules. A double comma is a comma.
             let escape = |text: String| text.replace(',', ",,");
             let kernel = escape(format!("{} {parameters}", machine.kernel.display()));
             let initramfs = escape(initramfs.display().to_string());
@@ -305,7 +307,7 @@ fn command(
     command
 }
 
-/// Ends QEMU; by itself it has ended with status 0.
+/// Ends QEMU. If QEMU ends by itself, its status must be 0.
 fn end(qemu: &mut Child, faults: &mut Vec<String>) -> io::Result<()> {
     for _ in 0..20 {
         if let Some(status) = qemu.try_wait()? {
@@ -355,7 +357,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Takes output of the console; whether it has a fatal line.
+    /// Reads output of the console. Returns whether it contains a fatal line.
     fn console(&mut self, bytes: &[u8], listener: &mut dyn Listener) -> io::Result<bool> {
         self.console_log.write_all(bytes)?;
         if self.show {
@@ -398,10 +400,10 @@ mod tests {
         fn console(&mut self, _line: &str) {}
     }
 
-    /// The beginning of a script: `$log` is the file of `-debugcon`, the last argument.
+    /// The beginning of a script: `$log` is the file of `-debugcon`, which is the last argument.
     const LOG: &str = "for last; do :; done; log=${last#file:}";
 
-    /// Runs a script in QEMU's place, on our driver.
+    /// Runs a script instead of QEMU, on our driver.
     fn run_script(script: &str) -> Outcome {
         run_script_on(Driver::Rust, &format!("{LOG}; : >\"$log\"\n{script}"))
     }
@@ -410,8 +412,8 @@ mod tests {
         run_script_in(&tempfile::tempdir().unwrap(), driver, script)
     }
 
-    fn run_script_in(folder: &tempfile::TempDir, driver: Driver, script: &str) -> Outcome {
-        let qemu = folder.path().join("qemu");
+    fn run_script_in(directory: &tempfile::TempDir, driver: Driver, script: &str) -> Outcome {
+        let qemu = directory.path().join("qemu");
         fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
         let machine = Machine {
@@ -424,7 +426,7 @@ mod tests {
             driver,
             probes: Vec::new(),
             selftests: Vec::new(),
-            work: folder.path().join("work"),
+            work: directory.path().join("work"),
             qemu: qemu.to_string_lossy().into_owned(),
             append: String::new(),
             clock: Clock::Host,
@@ -443,7 +445,8 @@ mod tests {
 
     #[test]
     fn a_crash_is_told_without_numbers() {
-        let script = "echo '[ 9.1] BUG: unable to handle page fault for address: ffffc90000123456'\n\
+        let script = "echo '[ 9.1] BUG: unable to handle page fault \
+                      for address: ffffc90000123456'\n\
                       echo '[ 9.1] RIP: 0010:acrn_io+0x12/0x34 [acrn]'";
         let crash = run_script(script).crash().unwrap();
         assert_eq!(
@@ -462,8 +465,8 @@ mod tests {
 
     #[test]
     fn a_console_that_talks_on_is_no_report() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("work/report.socket");
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("work/report.socket");
         let outcome = thread::scope(|scope| {
             scope.spawn(|| {
                 let mut report = loop {
@@ -475,7 +478,7 @@ mod tests {
                 report.write_all(b"KTAP version 1\n").unwrap();
             });
             let script = "while sleep 0.1; do echo trouble; done";
-            run_script_in(&folder, Driver::C, script)
+            run_script_in(&directory, Driver::C, script)
         });
         assert_eq!(outcome.faults, ["silent for 1 s, killed"]);
     }

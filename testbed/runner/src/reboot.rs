@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The Service VM reboots while User VMs live. The driver must have destroyed them by then, and say of which it
-//! could not.
+//! Tests a reboot of the Service VM while User VMs exist.
+//!
+//! The driver must have destroyed them before the reboot, and must name those that it could not
+//! destroy.
 
 use std::{fs, io};
 
@@ -14,20 +16,22 @@ use crate::{
     show_faults,
 };
 
-/// What init says when the User VMs are there, or under way.
+/// The line of init after it has created the User VMs, or has begun to.
 const BEGIN: &str = "testbed: the Service VM reboots with User VMs";
-/// Those that have to end: one runs, one is paused, one is being made.
+/// The number of VMs that the driver must destroy: one runs, one is paused, one is being created.
 const ENDED: usize = 3;
-/// Those that stay: one that the driver cannot destroy, and one of which it does not know.
+/// The number of VMs that remain: one that the driver cannot destroy, and one that it does not
+/// know.
 const STAYING: usize = 2;
-/// What the driver says of one that it cannot destroy.
+/// The driver's log message for a VM that it cannot destroy.
 const LEFT: &str = "outlives the kernel";
-/// What mini-ACRN says of one that was made.
+/// mini-ACRN's log message for a created VM.
 const CREATED: &str = " created";
-/// What mini-ACRN says of one that was destroyed, which had to be paused for that.
+/// mini-ACRN's log message for a destroyed VM. It destroys paused VMs only.
 const DESTROYED: &str = " destroyed, ";
 
-/// Kernel parameters: its warnings are on the console, from which nobody else could read them while it goes down.
+/// Kernel parameters. Warnings go to the console, as no program can read the log during the
+/// shutdown.
 const PARAMETERS: &str = "loglevel=5 testbed.job=reboot";
 
 /// Runs the machine, and prints a line of KTAP.
@@ -59,7 +63,7 @@ pub fn run(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
     Ok(ktap::flat(&text))
 }
 
-/// What matters of the Service VM's console.
+/// The relevant lines of the Service VM's console.
 #[derive(Default)]
 struct Console {
     complaints: Complaints,
@@ -78,7 +82,7 @@ impl Listener for Console {
 }
 
 impl Console {
-    /// What is wrong with a run, by its console and mini-ACRN's log.
+    /// Returns the problems of a run, found in its console and in mini-ACRN's log.
     fn judge(&self, log: &str) -> Vec<String> {
         let count = |word| log.lines().filter(|line| line.contains(word)).count();
         let (created, destroyed) = (count(CREATED), count(DESTROYED));

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What the drivers did, as data in the repository:
+//! The recorded results of both drivers.
 //!
-//! | file | what it has |
+//! | file | contents |
 //! |---|---|
 //! | `ours.txt` | lines of the `transcript` program on our driver |
-//! | `VERSION/transcript.txt` | the same on upstream's driver, of that version of Linux |
-//! | `VERSION/tests.csv` | how each test of the selftests ended there, and what the kernel said last if the machine ended |
+//! | `VERSION/transcript.txt` | the same of upstream's driver in that version of Linux |
+//! | `VERSION/tests.csv` | the outcome of each selftest there, and the message of a crash |
 //!
-//! All of it is sorted by name.
+//! All files are sorted by name.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,9 +25,9 @@ use crate::{
 const OURS: &str = "ours.txt";
 const TRANSCRIPT: &str = "transcript.txt";
 const TESTS: &str = "tests.csv";
-/// First line of [`TESTS`].
+/// The first line of [`TESTS`].
 const HEADER: [&str; 3] = ["test", "outcome", "crash"];
-/// The words of [`TESTS`].
+/// The outcomes in [`TESTS`].
 const OUTCOMES: [(Outcome, &str); 6] = [
     (Outcome::Passed, "passes"),
     (Outcome::Failed, "fails"),
@@ -37,12 +37,12 @@ const OUTCOMES: [(Outcome, &str); 6] = [
     (Outcome::Varies, "varies"),
 ];
 
-/// A version of Linux, without what distributions add.
+/// A version of Linux, without the suffix of a distribution.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Version(Vec<u32>);
 
 impl Version {
-    /// The version at the beginning of a kernel's release or of a folder's name.
+    /// Parses the version at the beginning of a kernel release or of a directory's name.
     pub fn parse(release: &str) -> Option<Self> {
         let end = release
             .find(|c: char| c != '.' && !c.is_ascii_digit())
@@ -58,25 +58,26 @@ impl Version {
     }
 }
 
-/// The record, a folder.
+/// The record: a directory.
 pub struct Record {
-    folder: PathBuf,
+    directory: PathBuf,
     version: Version,
 }
 
 impl Record {
-    /// For a kernel of that release.
-    pub fn new(folder: &Path, release: &str) -> io::Result<Self> {
+    /// Opens the record for a kernel of that release.
+    pub fn new(directory: &Path, release: &str) -> io::Result<Self> {
         let version = Version::parse(release)
             .ok_or_else(|| io::Error::other(format!("'{release}' is no kernel release")))?;
-        let folder = folder.to_owned();
-        Ok(Self { folder, version })
+        let directory = directory.to_owned();
+        Ok(Self { directory, version })
     }
 
-    /// What upstream's driver did; with a remark if that was on another version of Linux.
+    /// Reads the results of upstream's driver, with a remark if they are of another version of
+    /// Linux.
     pub fn upstream(&self) -> io::Result<(Upstream, Option<String>)> {
         let mut versions = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
+        for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             if entry.path().is_dir() {
                 versions.extend(Version::parse(&entry.file_name().to_string_lossy()));
@@ -87,60 +88,61 @@ impl Record {
         })?;
         let remark = (nearest != self.version).then(|| {
             format!(
-                "There is no record of upstream's driver on Linux {}: this is the one of {} (`make compare` makes one).",
+                "There is no record of upstream's driver on Linux {}: this is the one of {} \
+                 (`make compare` makes one).",
                 self.version.name(),
                 nearest.name()
             )
         });
-        let upstream = Upstream::read(&self.folder.join(nearest.name()))?;
+        let upstream = Upstream::read(&self.directory.join(nearest.name()))?;
         Ok((upstream, remark))
     }
 
-    /// What upstream's driver did on just this version of Linux, if there is a record of it.
+    /// Reads the results of upstream's driver on this version of Linux, if they are recorded.
     pub fn of_this_version(&self) -> io::Result<Upstream> {
-        let folder = self.folder.join(self.version.name());
-        match folder.is_dir() {
-            true => Upstream::read(&folder),
+        let directory = self.directory.join(self.version.name());
+        match directory.is_dir() {
+            true => Upstream::read(&directory),
             false => Ok(Upstream::default()),
         }
     }
 
-    /// Makes it what upstream's driver does on this version.
+    /// Records the results of upstream's driver on this version of Linux.
     pub fn write_upstream(&self, upstream: &Upstream) -> io::Result<PathBuf> {
-        let folder = self.folder.join(self.version.name());
-        fs::create_dir_all(&folder)?;
-        upstream.write(&folder)?;
-        Ok(folder)
+        let directory = self.directory.join(self.version.name());
+        fs::create_dir_all(&directory)?;
+        upstream.write(&directory)?;
+        Ok(directory)
     }
 
-    /// Lines of our driver; none if nothing is recorded.
+    /// Reads the lines of our driver; none if nothing is recorded.
     pub fn ours(&self) -> io::Result<Lines> {
-        let file = self.folder.join(OURS);
+        let file = self.directory.join(OURS);
         match file.exists() {
             true => Lines::read(&file),
             false => Ok(Lines::default()),
         }
     }
 
-    /// Makes them the lines of our driver.
+    /// Records the lines of our driver.
     pub fn write_ours(&self, lines: &Lines) -> io::Result<()> {
-        lines.write(&self.folder.join(OURS))
+        lines.write(&self.directory.join(OURS))
     }
 }
 
-/// The newest version that is no newer, or else the oldest one.
+/// Returns the newest version that is not newer than `wanted`, or else the oldest one.
 fn nearest(mut versions: Vec<Version>, wanted: &Version) -> Option<Version> {
     versions.sort();
     let older = versions.iter().rfind(|version| *version <= wanted);
     older.or(versions.first()).cloned()
 }
 
-/// Lines of the `transcript` program by the names of their cases.
+/// The lines of the `transcript` program, by the names of their cases.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Lines(BTreeMap<String, String>);
 
 impl Lines {
-    /// Of the lines of a report. The error names a case that there is twice.
+    /// Reads the lines of a report. The error names a case that occurs twice.
     pub fn new(lines: &[String]) -> Result<Self, String> {
         let mut by_name = BTreeMap::new();
         for line in lines {
@@ -163,22 +165,22 @@ impl Lines {
         fs::write(file, lines.collect::<String>())
     }
 
-    /// In order.
+    /// Returns all lines in order.
     pub fn all(&self) -> Vec<String> {
         self.0.values().cloned().collect()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no line.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What is not the same now. If not all cases ran, one that is missing is no change.
+    /// Returns the changes. If not all cases ran (`complete`), a missing case is not a change.
     pub fn changes(&self, now: &Self, complete: bool) -> Vec<Change> {
         changes(&self.0, &now.0, complete)
     }
 
-    /// Keeps what was recorded where a line of another try says the same.
+    /// Keeps the recorded line where another attempt has the same line.
     fn keep(&mut self, recorded: &Self, tries: &[Self]) {
         for (name, line) in &mut self.0 {
             let known = recorded.0.get(name);
@@ -192,7 +194,7 @@ impl Lines {
     }
 }
 
-/// What is not as it was recorded.
+/// A difference from the record.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Change {
     pub name: String,
@@ -201,13 +203,13 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether it is about a test, not about a case of the transcript.
+    /// Returns whether it is a test, not a case of the transcript.
     pub fn is_test(&self) -> bool {
         let mut lines = [&self.before, &self.now].into_iter().flatten();
         lines.all(|line| Case::parse(line).is_none())
     }
 
-    /// In words, on three lines.
+    /// Describes the change in three lines.
     pub fn told(&self) -> String {
         let none = "nothing is recorded";
         let gone = "is not there";
@@ -248,15 +250,15 @@ fn changes(
     changes
 }
 
-/// How a test ended on upstream's driver.
+/// The outcome of a test on upstream's driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Ended {
     outcome: Outcome,
-    /// What the kernel said, if the machine ended.
+    /// The last message of the kernel, if the machine ended.
     crash: String,
 }
 
-/// What upstream's driver did.
+/// The results of upstream's driver.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Upstream {
     lines: Lines,
@@ -264,7 +266,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Of a run.
+    /// Returns the results of a run.
     pub fn new(results: &Results) -> Result<Self, String> {
         let crashes: HashMap<_, _> = results.crashes.iter().cloned().collect();
         let tests = results.tests.iter().map(|(name, outcome)| {
@@ -281,8 +283,8 @@ impl Upstream {
         })
     }
 
-    fn read(folder: &Path) -> io::Result<Self> {
-        let file = folder.join(TESTS);
+    fn read(directory: &Path) -> io::Result<Self> {
+        let file = directory.join(TESTS);
         let mut tests = BTreeMap::new();
         let mut reader = csv::Reader::from_path(&file).map_err(|error| named(&file, &error))?;
         let header = reader.headers().map_err(|error| named(&file, &error))?;
@@ -304,14 +306,14 @@ impl Upstream {
             return Err(named(&file, &"it has no test"));
         }
         Ok(Self {
-            lines: Lines::read(&folder.join(TRANSCRIPT))?,
+            lines: Lines::read(&directory.join(TRANSCRIPT))?,
             tests,
         })
     }
 
-    fn write(&self, folder: &Path) -> io::Result<()> {
-        self.lines.write(&folder.join(TRANSCRIPT))?;
-        let mut writer = csv::Writer::from_path(folder.join(TESTS))?;
+    fn write(&self, directory: &Path) -> io::Result<()> {
+        self.lines.write(&directory.join(TRANSCRIPT))?;
+        let mut writer = csv::Writer::from_path(directory.join(TESTS))?;
         writer.write_record(HEADER)?;
         for (name, ended) in &self.tests {
             writer.write_record([name, word(ended.outcome), &ended.crash])?;
@@ -319,7 +321,7 @@ impl Upstream {
         writer.flush()
     }
 
-    /// As a run would have it.
+    /// Returns the results as a run would report them.
     pub fn results(&self) -> Results {
         let tests = self.tests.iter();
         Results {
@@ -331,8 +333,10 @@ impl Upstream {
         }
     }
 
-    /// What is not as it was recorded in `self`. How the kernel crashes may change. If not all programs ran, what is
-    /// not there is no change.
+    /// Returns the changes between `self` and another result.
+    ///
+    /// The messages of a crash may differ. If not all programs ran, a missing result is not a
+    /// change.
     pub fn changes(&self, now: &Self, complete: bool) -> Vec<Change> {
         let mut changes = changes(&self.outcomes(), &now.outcomes(), complete);
         let complete = complete || !now.lines.is_empty();
@@ -351,8 +355,10 @@ impl Upstream {
         self.tests.keys().map(|name| group(name))
     }
 
-    /// What there is to be recorded after several tries. A test that ended as recorded once, or as before, has not
-    /// changed; one that ended in several ways else varies. What only the record has stays unless `complete`.
+    /// Combines the results of several attempts into a record.
+    ///
+    /// A test that ended as recorded in one of them has not changed. A test that ended in different
+    /// ways varies. Results that only the record has remain unless `complete`.
     pub fn settle(recorded: &Self, tries: &[Self], complete: bool) -> Self {
         let mut settled = Self::default();
         for attempt in tries {
@@ -496,35 +502,35 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let record = Record::new(folder.path(), "7.3.4-x").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let record = Record::new(directory.path(), "7.3.4-x").unwrap();
         assert!(record.upstream().is_err());
         let mut written = upstream(&[("io.a", EndedMachine), ("io.b", Varies)]);
         written.lines = lines(&["X.a | 0 | - | -"]);
         written.tests.get_mut("io.a").unwrap().crash = "BUG: a, b".to_owned();
         record.write_upstream(&written).unwrap();
         assert_eq!(record.upstream().unwrap(), (written, None));
-        let other = Record::new(folder.path(), "7.4").unwrap();
+        let other = Record::new(directory.path(), "7.4").unwrap();
         assert!(other.upstream().unwrap().1.unwrap().contains("7.3.4"));
         assert_eq!(other.of_this_version().unwrap(), Upstream::default());
     }
 
     #[test]
     fn a_record_with_a_part_missing_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let record = Record::new(folder.path(), "7.3.4").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let record = Record::new(directory.path(), "7.3.4").unwrap();
         assert!(record.ours().unwrap().is_empty());
         let mut written = upstream(&[("io.a", Passed)]);
         written.lines = lines(&["X.a | 0 | - | -"]);
         record.write_upstream(&written).unwrap();
-        let tests = folder.path().join("7.3.4").join(TESTS);
+        let tests = directory.path().join("7.3.4").join(TESTS);
         for text in ["", "test,outcome,crash\n", "io.a,passes,\n"] {
             fs::write(&tests, text).unwrap();
             assert!(record.upstream().is_err(), "{text}");
         }
         record.write_upstream(&written).unwrap();
         assert!(record.upstream().is_ok());
-        fs::remove_file(folder.path().join("7.3.4").join(TRANSCRIPT)).unwrap();
+        fs::remove_file(directory.path().join("7.3.4").join(TRANSCRIPT)).unwrap();
         assert!(record.upstream().is_err());
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Makes the record anew.
+//! Makes a new record.
 
 use std::{
     collections::BTreeSet,
@@ -24,17 +24,17 @@ use crate::{
     upstream::{self, Machines},
 };
 
-/// How often a program runs that did not do what is recorded, until it does.
+/// The number of attempts for a program that differs from the record.
 const TRIES: usize = 3;
 
-/// Upstream's driver. How its runs end is not judged.
+/// Upstream's driver. The ends of its runs are not judged.
 pub struct Upstream {
     pub machine: Machine,
     pub limits: Limits,
     pub chance: Chance,
 }
 
-/// One of its machines.
+/// One of the machines of upstream's driver.
 struct Numbered<'a>(&'a Upstream, Machine);
 
 impl Machines for Numbered<'_> {
@@ -50,8 +50,10 @@ impl Machines for Numbered<'_> {
     }
 }
 
-/// Makes the record of both drivers anew, or what of it is of the program `only`. Whether it is as it was, and as the
-/// list of differences says. `ours` runs the transcript on our driver.
+/// Makes a new record of both drivers, or of the program `only`.
+///
+/// Returns whether the record is unchanged and agrees with the list of differences. `ours` runs the
+/// transcript on our driver.
 pub fn run(
     ours: &Run<'_>,
     upstream: &Upstream,
@@ -110,14 +112,14 @@ pub fn run(
     };
     let changes = before.changes(&now, complete);
     changed += changes.len();
-    // What nothing was recorded of is in the table.
+    // The table shows tests without a record.
     for change in changes.iter().filter(|change| change.before.is_some()) {
         println!("Upstream's driver: {}", change.told());
     }
     if !known {
         println!("There was no record of upstream's driver on this version of Linux.");
     }
-    let folder = record.write_upstream(&now)?;
+    let directory = record.write_upstream(&now)?;
 
     let comparison = compare::compare(&now.results(), &expected, &list, complete);
     println!("\n{}", comparison.report(Detail::All));
@@ -125,7 +127,7 @@ pub fn run(
     println!(
         "{} changes of the record in {}{}",
         changed,
-        folder.display(),
+        directory.display(),
         match changed {
             0 => "",
             _ => ": look at them with `git diff`, and commit them",
@@ -134,7 +136,8 @@ pub fn run(
     Ok(changed == 0 && listed)
 }
 
-/// Tests by their own word. They run on our driver in `make check`: here they count as passed.
+/// Returns the tests that programs list. As our driver passes them in `make check`, they count as
+/// passed.
 fn tests_of(machine: &Machine, programs: &[String]) -> io::Result<Vec<(String, Outcome)>> {
     let mut tests = Vec::new();
     for path in &machine.selftests {
@@ -150,7 +153,7 @@ fn tests_of(machine: &Machine, programs: &[String]) -> io::Result<Vec<(String, O
     Ok(tests)
 }
 
-/// Programs that ended otherwise than the record has it, each once.
+/// Returns the programs that differ from the record, each once.
 fn again(changes: &[record::Change]) -> Vec<String> {
     let ended = changes
         .iter()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The report of a machine on the screen.
+//! Prints the report of a machine.
 
 use std::time::Instant;
 
@@ -9,24 +9,24 @@ use crate::{
     qemu::Listener,
 };
 
-/// How much is shown.
+/// The amount of output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Show {
     /// Line by line.
     AsItComes,
-    /// Line by line, with those of the `transcript` program.
+    /// Line by line, with the lines of the `transcript` program.
     WithTranscript,
-    /// All that a program said when it has ended, as another machine runs beside this one.
+    /// The output of each program when it has ended, as another machine runs at the same time.
     Machine(usize),
     /// Nothing.
     Nothing,
 }
 
-/// Shows the report, and reads it.
+/// Prints the report and reads it.
 pub struct Shown {
     report: Report,
     show: Show,
-    /// What a program said until now.
+    /// The output of the running program.
     said: String,
     began: Instant,
 }
@@ -41,7 +41,7 @@ impl Shown {
         }
     }
 
-    /// The report, after the last line.
+    /// Returns the report after the last line.
     pub fn end(self) -> Report {
         print!("{}", self.said);
         self.report

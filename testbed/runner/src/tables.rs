@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A comparison in words, and what of it is a failure.
+//! Prints a comparison as tables, and finds its failures.
 
 use std::fmt::Write;
 
@@ -11,24 +11,24 @@ use crate::{
     transcript::PARTS,
 };
 
-/// Differences of a command or program told one by one that are not listed.
+/// The number of unlisted differences that are shown for each command or program.
 const UNLISTED: usize = 8;
-/// Names told of what shows a defect.
+/// The number of names that are shown for each defect.
 const EXAMPLES: usize = 3;
 
-/// How much is told.
+/// The amount of detail.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// What is a failure, and what was not compared.
+    /// The failures, and the tests and cases that were not compared.
     Failures,
-    /// A table by command and program, what is a failure, and the defects.
+    /// A table by command and program, the failures, and the defects.
     Tables,
     /// The same, and each difference.
     All,
 }
 
 impl Comparison<'_> {
-    /// What came of it, in words.
+    /// Describes the results.
     pub fn report(&self, detail: Detail) -> String {
         let mut text = String::new();
         if detail != Detail::Failures {
@@ -46,8 +46,8 @@ impl Comparison<'_> {
         if !unrecorded.is_empty() {
             let _ = writeln!(
                 text,
-                "What upstream's driver does is not recorded of {} tests and cases, which are not compared \
-                 (`make compare` records it): {}",
+                "{} tests and cases are not compared, as they are newer than the record of \
+                 upstream's driver (`make compare` records them): {}",
                 unrecorded.len(),
                 unrecorded.join(" ")
             );
@@ -68,8 +68,10 @@ impl Comparison<'_> {
         // Here and below: writing to a string does not fail.
         let _ = writeln!(
             text,
-            "Upstream's driver and ours, by command (cases, and what of them differs) and by program (tests):\n\
-             {:<22} {:>5} {:>5} {:>6} {:>8} {:>4} {:>11} {:>9} {:>10}   {result:>6} {seen:>6} {hypercalls:>10}",
+            "Upstream's driver and ours, by command (cases, and their parts that differ) \
+             and by program (tests):\n\
+             {:<22} {:>5} {:>5} {:>6} {:>8} {:>4} {:>11} {:>9} {:>10}   \
+             {result:>6} {seen:>6} {hypercalls:>10}",
             "",
             "all",
             "same",
@@ -87,7 +89,8 @@ impl Comparison<'_> {
             let differ = |part| rows.iter().filter(|row| row.parts.contains(&part)).count();
             let _ = writeln!(
                 text,
-                "{group:<22} {:>5} {:>5} {:>6} {:>8} {:>4} {:>11} {:>9} {:>10}   {:>6} {:>6} {:>10}",
+                "{group:<22} {:>5} {:>5} {:>6} {:>8} {:>4} {:>11} {:>9} {:>10}   \
+                 {:>6} {:>6} {:>10}",
                 rows.len(),
                 count(Verdict::Same),
                 count(Verdict::Listed),
@@ -172,7 +175,7 @@ impl Comparison<'_> {
         self.rows.iter().filter(move |row| row.ids.contains(&id))
     }
 
-    /// What is wrong, one thing a line.
+    /// Returns the failures, one a line.
     fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         for (group, rows) in self.groups() {
@@ -198,7 +201,8 @@ impl Comparison<'_> {
         failures
     }
 
-    /// A test for each command and program, and, if all programs ran, for each defect and for the list.
+    /// Counts a test for each command and program and, if all programs ran, for each defect and for
+    /// the list.
     pub fn totals(&self) -> Totals {
         let failed = self.failures().len();
         let lists = usize::from(self.complete) * (defects().count() + 1);

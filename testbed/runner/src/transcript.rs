@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Lines of the `transcript` program: `COMMAND.case | result | what else can be seen | hypercalls`.
+//! Lines of the `transcript` program: `COMMAND.case | result | other effects | hypercalls`.
 
 use std::fmt;
 
-/// What the parts of a line are, behind its name.
+/// The names of the parts of a line after the name of the case.
 pub const PARTS: [&str; 3] = ["result", "seen", "hypercalls"];
 
-/// One line.
+/// A line.
 pub struct Case {
     /// `COMMAND.case`.
     pub name: String,
@@ -15,7 +15,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Reads a line; `None` if it is none.
+    /// Parses a line. Returns `None` if it is not a line of a case.
     pub fn parse(line: &str) -> Option<Self> {
         let mut words = line.splitn(4, " | ").map(|word| word.trim().to_owned());
         let name = words.next()?;
@@ -24,7 +24,7 @@ impl Case {
         (!command.is_empty() && !case.is_empty()).then_some(Self { name, parts })
     }
 
-    /// Where two differ: the part, and what it is for each.
+    /// Returns the differences between two cases.
     pub fn differences(&self, ours: &Self) -> Vec<Difference> {
         let parts = PARTS.iter().zip(self.parts.iter().zip(&ours.parts));
         let differing = parts.filter(|(_, (upstream, here))| upstream != here);
@@ -40,7 +40,7 @@ impl Case {
     }
 }
 
-/// A part of a line that is not the same on both drivers.
+/// A part of a line that differs between the drivers.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Difference {
     /// One of [`PARTS`].
@@ -69,12 +69,12 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Longest pair of texts for one line.
+/// The maximum length of two texts on one line.
 const SHORT: usize = 80;
-/// So much of a text is told.
+/// The maximum length of a text that is shown.
 const SHOWN: usize = 160;
 
-/// Length of the hypercalls that both begin with.
+/// Returns the length of the hypercalls with which both begin.
 fn common(upstream: &str, here: &str) -> usize {
     const SEPARATOR: &str = "; ";
     let same = upstream

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The selftests on upstream's driver, of which some bring the machine down: each program has a machine of its
-//! own, and what did not get its turn, or may be another's fault, gets another one.
+//! Runs the selftests on upstream's driver, where some tests end the machine.
+//!
+//! Each program has a machine of its own. Tests that did not run, or whose failure another test may
+//! have caused, run again on another machine.
 
 use std::io;
 
@@ -11,16 +13,16 @@ use crate::{
     ktap::{BESIDE_TESTS, Outcome, Results},
 };
 
-/// Machines that a program may bring down.
+/// The number of machines that a program may end.
 const MACHINES: usize = 8;
 
-/// Runs tests of a program on a fresh machine: all of them without a list.
+/// Runs tests of a program on a new machine: all tests without a list.
 pub trait Machines {
     /// Runs `program`, or only `tests` of it.
     fn run(&mut self, program: &str, tests: Option<&[&str]>) -> io::Result<Results>;
 }
 
-/// Runs a program. `ours` are the results of our driver, which tell what tests there are.
+/// Runs a program. `ours` are the results of our driver, which give the names of the tests.
 pub fn run(
     machines: &mut impl Machines,
     program: &str,
@@ -42,7 +44,8 @@ pub fn run(
     let mut results = Results::default();
     run_through(machines, program, None, &names, &mut results)?;
 
-    // A failure that is not listed, on a machine that a listed one may have made a wreck, counts alone.
+    // Only a repeated failure counts for an unlisted test after a listed one that may have damaged
+    // the machine.
     let rows = compare_tests(&results.tests, &ours, list);
     let mut blamed = false;
     let mut again = Vec::new();
@@ -59,8 +62,8 @@ pub fn run(
     Ok(results)
 }
 
-/// Runs `tests` of a program, or all that it has, which are called `names`. Where a test ends the machine, another one
-/// goes on with those behind it.
+/// Runs `tests` of a program, or all of its tests, whose names are `names`. After a test that ends
+/// the machine, another machine continues with the next test.
 fn run_through(
     machines: &mut impl Machines,
     program: &str,
@@ -94,7 +97,7 @@ fn run_through(
     Ok(())
 }
 
-/// Later results replace earlier ones, but for complaints of the kernel.
+/// Later results replace earlier ones, except complaints of the kernel.
 fn add(results: &mut Results, later: Results) {
     for (name, outcome) in later.tests {
         match results.tests.iter_mut().find(|(known, _)| *known == name) {
@@ -112,10 +115,10 @@ mod tests {
     use super::*;
     use Outcome::{EndedMachine, Failed, Passed};
 
-    /// Machines that die of some tests, and fail `c` after `a`.
+    /// Machines that end at some tests, and fail `c` after `a`.
     struct Fake {
         deadly: &'static [&'static str],
-        /// Kills a machine of its own.
+        /// Ends a machine even if it runs alone.
         deadly_alone: &'static str,
         asked: Vec<Vec<String>>,
     }
@@ -145,7 +148,7 @@ mod tests {
         }
     }
 
-    /// What came of it, and what was asked of each machine.
+    /// Returns the results, and the tests that each machine was asked to run.
     fn run_fake(
         deadly: &'static [&'static str],
         listed: &str,

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What the program `bench` tells, line by line.
+//! The figures in the report of the program `bench`.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Begins a diagnostic that is a figure.
+/// The prefix of a diagnostic that is a figure.
 const FIGURE: &str = "# bench: ";
 
-/// Numbers of one work on one path, by name.
+/// The numbers of one operation on one path, by name.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Figure(BTreeMap<String, u64>);
 
@@ -22,29 +22,29 @@ impl Figure {
         numbers.collect::<Option<_>>().map(Self)
     }
 
-    /// A number of it.
+    /// Returns a number by name.
     pub fn number(&self, key: &str) -> Option<u64> {
         self.0.get(key).copied()
     }
 
-    /// What is compared: the median of what took time, or the number that it consists of.
+    /// Returns the number to compare: the median of a time, or the single number of the figure.
     pub fn total(&self) -> Option<f64> {
         let whole = self.number("median").or(self.number("value"));
         let parts = || Some(self.number("permille")? as f64 / 1000.0);
         whole.map(|number| number as f64).or_else(parts)
     }
 
-    /// Whether what was waited for did not come.
+    /// Returns whether the measured event did not occur.
     pub fn is_never(&self) -> bool {
         self.number("waited").is_some()
     }
 
-    /// Whether it is a ratio by itself.
+    /// Returns whether the figure is a ratio.
     pub fn is_ratio(&self) -> bool {
         self.number("permille").is_some()
     }
 
-    /// What is left of the total without the hypervisor's part, and without the system call itself.
+    /// Returns the total without the time in the hypervisor and in the system call itself.
     pub fn share(&self) -> Option<f64> {
         let hypervisor = self.number("hypervisor")?;
         let null = self.number("null").unwrap_or(0);
@@ -52,12 +52,12 @@ impl Figure {
     }
 }
 
-/// All figures of a driver, by path and work.
+/// All figures of a driver, by path and operation.
 #[derive(Default)]
 pub struct Figures(BTreeMap<(String, String), Figure>);
 
 impl Figures {
-    /// Takes a line of a report, which may be a figure: `# bench: PATH WORK: KEY=NUMBER ...`.
+    /// Reads a line of a report, which may be a figure: `# bench: PATH WORK: KEY=NUMBER ...`.
     pub fn line(&mut self, line: &str) {
         let figure = line.trim().strip_prefix(FIGURE).and_then(|text| {
             let (name, numbers) = text.split_once(':')?;
@@ -68,7 +68,9 @@ impl Figures {
         self.0.extend(figure);
     }
 
-    /// Adds others. With a prefix that is their path, and the one that they had is a part of the work.
+    /// Adds other figures.
+    ///
+    /// With a prefix, the prefix becomes their path, and their old path a part of the operation.
     pub fn add(&mut self, others: Self, prefix: Option<&str>) {
         let others = others.0.into_iter();
         self.0.extend(others.map(|((path, work), figure)| {
@@ -80,12 +82,12 @@ impl Figures {
         }));
     }
 
-    /// That of a work.
+    /// Returns the figure of an operation.
     pub fn of(&self, path: &str, work: &str) -> Option<&Figure> {
         self.0.get(&(path.to_owned(), work.to_owned()))
     }
 
-    /// All that is known.
+    /// Returns all figures as JSON.
     pub fn json(&self) -> Value {
         let figures = self.0.iter().map(|((path, work), figure)| {
             let mut numbers = json!(figure.0);

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The ratios as a picture: bars, and a line where both drivers are the same.
+//! Draws the ratios as bars, with a line at the ratio 1.
 
 use std::fmt::Write;
 
 use super::rows::{Compared, Target};
 
-/// Where bars begin, and how long one is that means the same.
+/// The position at which the bars begin, and the length of a bar of ratio 1.
 const LEFT: f64 = 300.0;
 const ONE: f64 = 300.0;
-/// Longer ones end here.
+/// The largest ratio that is drawn.
 const LONGEST: f64 = 1.3;
 const HEIGHT: f64 = 20.0;
 const TOP: f64 = 48.0;
@@ -21,7 +21,7 @@ struct Bar {
     colour: &'static str,
 }
 
-/// The bars of a row: its total, and the driver's share of it.
+/// Returns the bars of a row: its total, and the driver's share of it.
 fn bars(compared: &Compared<'_>) -> Vec<Bar> {
     let (total, share) = match compared.row.target {
         Some(Target::Total(limit)) => (Some(limit), None),
@@ -49,17 +49,19 @@ fn bars(compared: &Compared<'_>) -> Vec<Bar> {
     all.into_iter().flatten().collect()
 }
 
-/// The picture, in SVG.
+/// Returns the picture as SVG.
 pub fn svg(rows: &[Compared<'_>], caption: &str) -> String {
     let bars: Vec<_> = rows.iter().flat_map(bars).collect();
     let bottom = TOP + HEIGHT * bars.len() as f64;
     let (width, height) = (LEFT + ONE * LONGEST + 70.0, bottom + 28.0);
     let same = LEFT + ONE;
     let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"{width}\" height=\"{height}\" fill=\"white\"/>\n\
-         <text x=\"8\" y=\"18\" font-weight=\"bold\">Our driver over upstream's, in instructions: less is better</text>\n\
+         <text x=\"8\" y=\"18\" font-weight=\"bold\">\
+         Our driver over upstream's, in instructions: less is better</text>\n\
          <text x=\"8\" y=\"36\" fill=\"#666\">{}</text>\n",
         escaped(caption)
     );
@@ -84,7 +86,8 @@ pub fn svg(rows: &[Compared<'_>], caption: &str) -> String {
             let x = LEFT + ONE * target;
             let _ = writeln!(
                 text,
-                "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{y}\" y2=\"{}\" stroke=\"#208020\" stroke-width=\"2\"/>",
+                "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{y}\" y2=\"{}\" \
+                 stroke=\"#208020\" stroke-width=\"2\"/>",
                 y + HEIGHT - 1.0
             );
         }

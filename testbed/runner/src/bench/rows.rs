@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What is compared, and what our driver is to reach.
+//! The measurements that are compared, and the targets of our driver.
 
 use super::figures::{Figure, Figures};
 use Target::{AtLeast, AtMost, Share, Total};
 
-/// What our driver is to reach.
+/// A target of our driver.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Target {
-    /// At most so much of what upstream's has.
+    /// At most this fraction of upstream's total.
     Total(f64),
-    /// The same of the driver's share.
+    /// At most this fraction of upstream's share.
     Share(f64),
-    /// At most so much.
+    /// At most this number.
     AtMost(f64),
-    /// At least so much.
+    /// At least this number.
     AtLeast(f64),
 }
 
 impl Target {
-    /// In words.
+    /// Describes the target.
     pub fn text(self) -> String {
         match self {
             Total(limit) => format!("total ≤ {limit:.2}"),
@@ -30,15 +30,15 @@ impl Target {
     }
 }
 
-/// Something that is measured.
+/// A measurement.
 pub struct Row {
     /// Its path.
     pub path: &'static str,
-    /// Its name in the program's figures.
+    /// Its operation in the program's figures.
     pub work: &'static str,
-    /// The same for people.
+    /// Its title in the tables.
     pub title: &'static str,
-    /// If there is one.
+    /// Its target, if there is one.
     pub target: Option<Target>,
 }
 
@@ -56,7 +56,7 @@ const fn row(
     }
 }
 
-/// All of them, in order.
+/// All measurements, in order.
 pub const ROWS: &[Row] = &[
     row("P1", "INJECT_MSI", "INJECT_MSI", Some(Share(0.90))),
     row("P1", "SET_IRQLINE", "SET_IRQLINE", Some(Share(0.90))),
@@ -114,7 +114,7 @@ pub const ROWS: &[Row] = &[
         Some(Total(0.01)),
     ),
     row("P6", "hugetlb", "the same, hugetlbfs", Some(Total(0.01))),
-    row("P7", "alone", "P2 on a CPU that nobody else needs", None),
+    row("P7", "alone", "P2 on a CPU without other work", None),
     row(
         "P7",
         "beside",
@@ -189,7 +189,7 @@ pub const ROWS: &[Row] = &[
     ),
 ];
 
-/// A row with what was measured.
+/// A row with its figures.
 pub struct Compared<'a> {
     pub row: &'a Row,
     pub upstream: &'a Figure,
@@ -197,7 +197,7 @@ pub struct Compared<'a> {
 }
 
 impl<'a> Compared<'a> {
-    /// The row, if both drivers have it.
+    /// Returns the row if both drivers have figures for it.
     pub fn new(row: &'a Row, upstream: &'a Figures, ours: &'a Figures) -> Option<Self> {
         Some(Self {
             row,
@@ -206,18 +206,18 @@ impl<'a> Compared<'a> {
         })
     }
 
-    /// Ours over upstream's, unless they are ratios by themselves.
+    /// Returns the ratio of our total to upstream's, unless the figures are ratios.
     pub fn ratio(&self) -> Option<f64> {
         let is_ratio = self.ours.is_ratio();
         ratio(self.ours.total(), self.upstream.total()).filter(|_| !is_ratio)
     }
 
-    /// The same of the shares.
+    /// Returns the ratio of our share to upstream's.
     pub fn share_ratio(&self) -> Option<f64> {
         ratio(self.ours.share(), self.upstream.share())
     }
 
-    /// Whether the target was met, if there is one.
+    /// Returns whether the target is met, if there is one.
     pub fn is_met(&self) -> Option<bool> {
         let holds = |number: Option<f64>, holds: fn(&f64, &f64) -> bool, limit| {
             number.is_some_and(|number| holds(&number, &limit))
@@ -264,7 +264,7 @@ mod tests {
         let part = "permille=1200";
         assert_eq!(is_met(AtMost(1.2), "", part), Some(true));
         assert_eq!(is_met(AtLeast(1.3), part, part), Some(false));
-        // What never came is no good figure.
+        // An event that did not occur misses its target.
         assert_eq!(is_met(Total(0.9), time, "waited=7"), Some(false));
         assert_eq!(is_met(AtMost(1.2), part, ""), Some(false));
     }

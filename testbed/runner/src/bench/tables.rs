@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The figures as tables: for the screen, for a page in Markdown, and as CSV for one in reStructuredText.
+//! The figures as tables: Markdown for the screen and for a page, and CSV for reStructuredText.
 
 use std::{fmt::Write, io};
 
 use super::{figures::Figure, rows::Compared};
 
-/// Heads of the columns.
+/// The headings of the columns.
 const HEADS: [&str; 10] = [
     "",
     "what",
@@ -20,7 +20,7 @@ const HEADS: [&str; 10] = [
     "met",
 ];
 
-/// The cells of a row.
+/// Returns the cells of a row.
 fn cells(compared: &Compared<'_>) -> [String; 10] {
     let number = |number: Option<f64>| match number {
         Some(number) if compared.ours.is_ratio() => format!("{number:.2}"),
@@ -54,7 +54,7 @@ fn cells(compared: &Compared<'_>) -> [String; 10] {
     ]
 }
 
-/// For the screen, and for Markdown: columns one below the other.
+/// Returns a Markdown table with aligned columns, which also suits the screen.
 pub fn markdown(rows: &[Compared<'_>]) -> String {
     let heads = HEADS.map(str::to_owned);
     let rows: Vec<_> = rows.iter().map(cells).collect();
@@ -85,7 +85,7 @@ pub fn markdown(rows: &[Compared<'_>]) -> String {
     text
 }
 
-/// For reStructuredText's `csv-table`.
+/// Returns the CSV of reStructuredText's `csv-table`.
 pub fn csv(rows: &[Compared<'_>]) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(HEADS)?;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Verdicts of earlier runs, so that an interrupted run goes on from there. They count until something changes on which
-//! they depend.
+//! Keeps verdicts, so that an interrupted run continues.
+//!
+//! A verdict is valid until something on which it depends changes.
 
 use std::{
     fs,
@@ -16,13 +17,13 @@ use crate::{
     cli::{Machine, Slips},
 };
 
-/// Hash of what is the same for all slips: the driver, and the machine that it runs on.
+/// Returns the hash of the parts that all slips share: the driver and its machine.
 pub struct Common(DefaultHasher);
 
 impl Common {
     pub fn new(machine: &Machine, options: &Slips) -> io::Result<Self> {
         let mut hasher = DefaultHasher::new();
-        // The kernel's folder is named after what it was made of.
+        // The name of the kernel's directory depends on the kernel's ingredients.
         machine.kernel.hash(&mut hasher);
         machine.append.hash(&mut hasher);
         let files = [&machine.hypervisor, &machine.init, &machine.vmm];
@@ -35,10 +36,10 @@ impl Common {
     }
 }
 
-/// What is known of a slip, in a file.
+/// The stored verdict on a slip.
 pub struct Known {
     path: PathBuf,
-    /// Hash of all that the verdict depends on.
+    /// The hash of all that the verdict depends on.
     key: String,
 }
 
@@ -46,7 +47,7 @@ impl Known {
     pub fn new(machine: &Machine, slip: &Slip, common: &Common) -> io::Result<Self> {
         let mut hasher = common.0.clone();
         fs::read(&slip.path)?.hash(&mut hasher);
-        // Behind the reboot are helpers of several programs.
+        // The reboot test uses helpers of several programs.
         let named = |path: &&PathBuf| {
             let name = path.file_name().unwrap_or_default();
             slip.all_programs()
@@ -61,7 +62,7 @@ impl Known {
         })
     }
 
-    /// The verdict, if it still counts.
+    /// Returns the verdict if it is still valid.
     pub fn read(&self) -> Option<Verdict> {
         let text = fs::read_to_string(&self.path).ok()?;
         let mut lines = text.lines();
@@ -80,7 +81,7 @@ impl Known {
         }
     }
 
-    /// Keeps a verdict.
+    /// Stores a verdict.
     pub fn write(&self, verdict: &Verdict) -> io::Result<()> {
         let told = match verdict {
             Verdict::Survived => "survived".to_owned(),
@@ -91,7 +92,7 @@ impl Known {
                 };
                 format!("{word}\n{by}")
             }
-            // Tried again the next time.
+            // An error is not stored, so that the next run tries again.
             Verdict::Wrong(_) => return Ok(()),
         };
         fs::create_dir_all(self.path.parent().unwrap_or(Path::new(".")))?;
@@ -107,9 +108,9 @@ mod tests {
 
     #[test]
     fn verdicts_are_remembered_until_something_changes() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let known = |key: &str| Known {
-            path: folder.path().join("results/io/a"),
+            path: directory.path().join("results/io/a"),
             key: key.to_owned(),
         };
         assert_eq!(known("1").read(), None);

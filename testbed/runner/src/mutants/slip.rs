@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A slip: a small patch of the driver, with a header that says what it is about.
+//! A slip: a small patch of the driver, with a header that describes it.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -8,24 +8,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A slip, as its file has it.
+/// A slip.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Slip {
-    /// Folder and name of the file, without its extension: `AREA/NAME`.
+    /// The directory and the name of the file, without its extension: `AREA/NAME`.
     pub name: String,
-    /// The patch, with its header.
+    /// The patch with its header.
     pub path: PathBuf,
-    /// The file of the driver that it changes.
+    /// The file of the driver that the patch changes.
     pub file: String,
-    /// Whether it is about a race.
+    /// Whether the slip causes a race.
     pub is_concurrency: bool,
-    /// The programs that could notice it, in order.
+    /// The programs that could notice the slip, in order.
     pub programs: Vec<String>,
-    /// What its author expects.
+    /// The result that its author expects.
     pub expected: Expected,
 }
 
-/// What comes of a slip, by its header.
+/// The expected result, by the header.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Expected {
     /// Some test fails.
@@ -39,18 +39,18 @@ pub enum Expected {
 }
 
 impl Slip {
-    /// The area: the folder that it is in.
+    /// Returns the area: the directory of the slip.
     pub fn area(&self) -> &str {
         self.name.split('/').next().unwrap_or_default()
     }
 
-    /// Whether `only`, which is `AREA` or `AREA/NAME`, means this one.
+    /// Returns whether `only`, which is `AREA` or `AREA/NAME`, selects this slip.
     pub fn is_meant_by(&self, only: &str) -> bool {
         let only = only.strip_suffix(".patch").unwrap_or(only);
         self.name == only || self.area() == only
     }
 
-    /// Names of all programs that may run for it.
+    /// Returns the names of all programs that may run for the slip.
     pub fn all_programs(&self) -> impl Iterator<Item = &str> {
         let expected: &[_] = match &self.expected {
             Expected::SeenBy(programs) => programs,
@@ -60,7 +60,7 @@ impl Slip {
         self.programs.iter().chain(expected).map(String::as_str)
     }
 
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     fn parse(name: &str, path: &Path, text: &str) -> Result<Self, String> {
         let (header, patch) = text
             .split_once("\n\n")
@@ -113,7 +113,7 @@ const KEYS: [&str; 8] = [
     "Equivalent",
 ];
 
-/// The fields of a header. A line that begins with a blank goes on with the one before.
+/// Parses the fields of a header. A line that begins with a blank continues the line before.
 fn fields(header: &str) -> Result<Vec<(String, String)>, String> {
     let mut fields: Vec<(String, String)> = Vec::new();
     for line in header.lines() {
@@ -135,7 +135,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([' ', ',']).filter(|word| !word.is_empty())
 }
 
-/// Tests by program: `PROGRAM.TEST`, and more tests of that program as `TEST`.
+/// Parses tests by program: `PROGRAM.TEST`, and more tests of that program as `TEST`.
 fn by_program(text: &str) -> Result<Vec<(String, Vec<String>)>, String> {
     let mut programs: Vec<(String, Vec<String>)> = Vec::new();
     for word in words(text) {
@@ -145,7 +145,7 @@ fn by_program(text: &str) -> Result<Vec<(String, Vec<String>)>, String> {
                 if !programs.iter().any(|(known, _)| known == program) {
                     programs.push((program.to_owned(), Vec::new()));
                 }
-                // The one that is meant comes last.
+                // The last program is the one that a plain `TEST` belongs to.
                 let index = programs.iter().position(|(known, _)| known == program);
                 let last = programs.len() - 1;
                 programs.swap(index.unwrap_or(last), last);
@@ -160,15 +160,15 @@ fn by_program(text: &str) -> Result<Vec<(String, Vec<String>)>, String> {
     Ok(programs)
 }
 
-/// The slips below a folder, by name; and what is wrong with those that make no sense.
-pub fn read_all(folder: &Path) -> io::Result<(Vec<Slip>, Vec<String>)> {
+/// Reads the slips below a directory, by name. Also returns the errors of invalid slips.
+pub fn read_all(directory: &Path) -> io::Result<(Vec<Slip>, Vec<String>)> {
     let mut slips = Vec::new();
     let mut problems = Vec::new();
-    // Names by what is changed: one that is there twice would count twice.
+    // The names by change: a duplicate slip would count twice.
     let mut known = HashMap::new();
-    for area in sorted(folder)?.iter().filter(|path| path.is_dir()) {
+    for area in sorted(directory)?.iter().filter(|path| path.is_dir()) {
         for path in sorted(area)? {
-            let Some(name) = name_of(folder, &path) else {
+            let Some(name) = name_of(directory, &path) else {
                 problems.push(format!("{}: no .patch", path.display()));
                 continue;
             };
@@ -188,22 +188,22 @@ pub fn read_all(folder: &Path) -> io::Result<(Vec<Slip>, Vec<String>)> {
     Ok((slips, problems))
 }
 
-/// What a slip changes: its lines without the header and without numbers of lines.
+/// Returns the change of a slip: its lines without the header and without line numbers.
 fn change(text: &str) -> String {
     let patch = text.split_once("\n\n").map_or(text, |(_, patch)| patch);
     let lines = patch.lines().filter(|line| !line.starts_with("@@"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+fn sorted(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
     let mut paths: Vec<_> = entries.collect::<io::Result<_>>()?;
     paths.sort();
     Ok(paths)
 }
 
-fn name_of(folder: &Path, path: &Path) -> Option<String> {
-    let name = path.strip_prefix(folder).ok()?.to_str()?;
+fn name_of(directory: &Path, path: &Path) -> Option<String> {
+    let name = path.strip_prefix(directory).ok()?.to_str()?;
     name.strip_suffix(".patch").map(str::to_owned)
 }
 
@@ -260,9 +260,9 @@ mod tests {
 
     #[test]
     fn a_slip_that_is_there_twice_is_a_problem() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
+            let path = directory.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
@@ -271,10 +271,10 @@ mod tests {
             "mm/b.patch",
             &format!("{HEADER}{}", PATCH.replace("+b", "+c")),
         );
-        assert_eq!(read_all(folder.path()).unwrap().1, [""; 0]);
+        assert_eq!(read_all(directory.path()).unwrap().1, [""; 0]);
         let moved = PATCH.replace("@@ -1 +1 @@", "@@ -2 +2 @@");
         write("mm/c.patch", &format!("Kind: concurrency\n{HEADER}{moved}"));
-        let (slips, problems) = read_all(folder.path()).unwrap();
+        let (slips, problems) = read_all(directory.path()).unwrap();
         assert_eq!(slips.len(), 3);
         assert_eq!(problems, ["mm/c: the same as io/a"]);
     }

@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What came of the slips, in a table, and whether that is good enough.
+//! The table of all slips and verdicts, and the judgement on it.
 
 use std::{fmt::Write, iter};
 
 use super::slip::{Expected, Slip};
 
-/// Per cent of the slips that change behaviour that must be seen.
+/// The percentage of the slips that change behaviour that tests must notice.
 const ENOUGH: usize = 90;
 
-/// What came of a slip.
+/// The verdict on a slip.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// By this test, or the kernel's or the hypervisor's complaint.
+    /// Noticed by this test, or by a complaint of the kernel or the hypervisor.
     Killed { by: String, as_expected: bool },
     /// All tests passed.
     Survived,
-    /// It says nothing about the tests: it does not apply, does not build, names a test that there is not.
+    /// The slip shows nothing about the tests: it does not apply or build, or names a missing test.
     Wrong(String),
 }
 
-/// Slips and what came of each.
+/// The slips with their verdicts.
 pub struct Table<'a>(pub Vec<(&'a Slip, Verdict)>);
 
-/// Slips by what came of them.
+/// The number of slips by verdict.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     total: usize,
@@ -34,7 +34,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Per cent killed of those that change behaviour, rounded down.
+    /// Returns the percentage of noticed slips of those that change behaviour, rounded down.
     fn percentage(&self) -> usize {
         match self.total - self.equivalent {
             0 => 100,
@@ -58,7 +58,7 @@ impl Table<'_> {
         counts
     }
 
-    /// Everything in words.
+    /// Describes all verdicts.
     pub fn report(&self) -> String {
         let mut text = String::new();
         self.slips(&mut text);
@@ -113,22 +113,23 @@ impl Table<'_> {
             } = counts;
             let _ = writeln!(
                 text,
-                "{name:<14} {total:>5} {killed:>6} {survived:>8} {equivalent:>10} {wrong:>5} {:>13}",
+                "{name:<14} {total:>5} {killed:>6} {survived:>8} {equivalent:>10} {wrong:>5} \
+                 {:>13}",
                 counts.percentage()
             );
         }
     }
 
-    /// The tests that saw something, by program.
+    /// Returns the tests that noticed a slip, by program.
     pub fn killers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().filter_map(|(_, verdict)| match verdict {
-            // A complaint has blanks.
+            // A complaint contains blanks.
             Verdict::Killed { by, .. } if !by.contains(' ') => by.split_once('.'),
             _ => None,
         })
     }
 
-    /// What is worth a look, and is no failure.
+    /// Returns remarks that are not failures.
     pub fn notes(&self) -> Vec<String> {
         let by_others = self.0.iter().filter_map(|(slip, verdict)| match verdict {
             Verdict::Killed {
@@ -143,7 +144,8 @@ impl Table<'_> {
         by_others.collect()
     }
 
-    /// What is wrong, one thing a line. Whether enough is killed is judged if all slips are here.
+    /// Returns the failures, one a line. The percentage is judged only if all slips are in the
+    /// table.
     pub fn failures(&self, is_complete: bool) -> Vec<String> {
         let wrong = self.0.iter().filter_map(|(slip, verdict)| {
             let problem = match (verdict, &slip.expected) {

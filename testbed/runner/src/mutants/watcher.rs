@@ -7,17 +7,17 @@ use crate::{
     qemu::Listener,
 };
 
-/// How faults begin that say nothing of the driver: the machine is slow, or QEMU ended by itself.
+/// The prefixes of faults that say nothing about the driver: a slow machine, or an end of QEMU.
 const UNDECIDED: [&str; 2] = ["not done after", "QEMU"];
 
-/// How a run went.
+/// The outcome of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Ran {
-    /// What failed first.
+    /// The first failure.
     Failed(String),
     /// These tests passed.
     Passed(Vec<String>),
-    /// It took too long, and nothing is known.
+    /// The run exceeded its time limit, which shows nothing.
     Undecided(String),
 }
 
@@ -31,7 +31,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// For a run of a program.
+    /// Returns a watcher for a run of a program.
     pub fn new(program: &str) -> Self {
         Self {
             program: program.to_owned(),
@@ -42,7 +42,7 @@ impl Watcher {
         }
     }
 
-    /// What came of it; `faults` is what the runner saw.
+    /// Returns the outcome; `faults` are those that the runner has found.
     pub fn judge(self, faults: &[String]) -> Ran {
         if let Some(failed) = self.failed {
             return Ran::Failed(failed);
@@ -102,7 +102,7 @@ impl Listener for Watcher {
 mod tests {
     use super::*;
 
-    /// What a watcher makes of a report and of faults, and whether it stops early.
+    /// Returns the outcome of a report with faults, and whether the watcher stops early.
     fn watch(text: &str, faults: &[&str]) -> (Ran, bool) {
         let mut watcher = Watcher::new("io");
         let stops = text.lines().any(|line| {
