@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * While this module is loaded, security_locked_down() refuses what
- * LOCKDOWN_DEV_MEM stands for: user space that chooses physical addresses.
+ * While this module is loaded, security_locked_down() refuses LOCKDOWN_DEV_MEM:
+ * that user space chooses physical addresses.
  *
- * For the test-bed only. The kernel's own lockdown cannot be turned off again,
- * and wants signed modules.
+ * For the test-bed only. The kernel's own lockdown cannot be disabled again, and
+ * requires signed modules.
  */
 #include <linux/kprobes.h>
 #include <linux/module.h>
@@ -12,7 +12,7 @@
 
 static int entered(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	/* Its return is of interest if this returns 0. */
+	/* If this returns 0, the return handler runs. */
 	return regs_get_kernel_argument(regs, 0) != LOCKDOWN_DEV_MEM;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Makes a mistake as it is loaded, one that the kernel complains of: a check that runs beside it has to fail.
+//! Makes a mistake when it is loaded, of which the kernel complains. A check that runs at the same
+//! time must fail.
 //!
-//! For the test-bed only. The mistakes are made in Rust, as those of a driver in Rust would be.
+//! For the test-bed only. The mistakes are made in Rust, like those of a driver in Rust.
 
 use kernel::{
     interrupt::local_interrupt_disable, module_param::ModuleParamAccess, new_mutex, new_spinlock,
@@ -74,13 +75,14 @@ fn use_after_free() -> Result {
         let number = KBox::new(0u64, GFP_KERNEL)?;
         &raw const *number
     };
-    // SAFETY: There is no reason why this should be safe. The slab keeps its page, so it reads something.
+    // SAFETY: This is the mistake, and not safe. The slab keeps its page, so the read does not
+    // fault.
     unsafe { freed.read_volatile() };
     Ok(())
 }
 
 fn leak() -> Result {
-    // Many: a stale word on some stack may look like a pointer to one of them.
+    // Several objects: a stale value on a stack may look like a pointer to one of them.
     for number in 0..16u64 {
         KBox::leak(KBox::new([number; 32], GFP_KERNEL)?);
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/acrn_probe: lets a test in the Service VM make any hypercall.
+ * /dev/acrn_probe: lets a test in the Service VM issue any hypercall.
  *
- * For the test-bed only. What it offers is described in testbed/README.md. It is in
- * C because it consists of the two things that Rust would need bindings for.
+ * For the test-bed only. testbed/README.md describes the interface. The module is in
+ * C, as Rust would need bindings for nearly all of it.
  */
 #include <linux/fs.h>
 #include <linux/io.h>
@@ -23,7 +23,7 @@ struct acrn_probe_call {
 
 #define ACRN_PROBE_CALL _IOWR(0xA3, 0x01, struct acrn_probe_call)
 
-/* The kernel's acrn_hypercall2() takes constant ids only. */
+/* The kernel's acrn_hypercall2() accepts constant ids only. */
 static long vmcall(u32 id, u64 p1, u64 p2)
 {
 	register u64 r8 asm("r8") = id;

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Where the set-up keeps what it makes.
+# The directories of the set-up.
 #
-#   $cache/qemu/                   a copy of QEMU, where it can't be installed
+#   $cache/qemu/                   a copy of QEMU, if it cannot be installed
 #   $cache/linux-source/VERSION/   unpacked kernel source
 #   $cache/bindgen/KEY/            bindgen, built by cargo
 #   $cache/kernel/VERSION-KEY/     a built kernel: the KDIR of our modules
-#   $cache/cargo/                  cargo's target folder
-#   $cache/checkout/HASH/          what else is built of one checkout of this project
+#   $cache/cargo/                  cargo's target directory
+#   $cache/checkout/HASH/          the other products of one checkout
 #   $cache/log/                    the last output of every long step
 #
-# A stage works in a place of its own and is there only once its last step, a
-# rename, is done; whoever is interrupted before goes on from what is left.
+# A stage works in a directory of its own, which it renames in its last step. After an interruption
+# it continues with the files in that directory.
 
 cache=${ACRN_HSM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/acrn-hsm}
 
@@ -26,7 +26,7 @@ cache_open() {
 	cache_lock_take
 }
 
-# One set-up at a time: two would build the same thing in the same place.
+# Only one set-up may run at a time: two would build the same files in the same directory.
 cache_lock_take() {
 	if ! flock -n "$cache_lock"; then
 		say "waiting for process $(cat "$cache/lock.owner" 2>/dev/null || echo '?')," \
@@ -41,12 +41,13 @@ short_hash() {
 	sha256sum | cut -c1-12
 }
 
-# A version as part of a path: no `~`, `:` or `+`, which make and the shell read.
+# Prints a version as a part of a path: without `~`, `:` and `+`, which make and the shell
+# interpret.
 path_safe() {
 	printf %s "$1" | tr -c 'A-Za-z0-9.-' _
 }
 
-# write_once FILE < content: whole or not at all, and untouched if it says the same.
+# write_once FILE < content: writes the file atomically, and only if its content changes.
 write_once() {
 	local new=$1.new.$$
 	cat >"$new"

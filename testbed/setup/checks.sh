@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# `make check`: what can be known without a machine first, then the runs in QEMU.
-# Every check counts, and what they count is added up in $results.
+# `make check`: first the checks that need no machine, then the runs in QEMU. $results collects the
+# results of all checks.
 
-# result ok|'not ok' NAME [SECONDS]: one check, in the words of KTAP.
+# result ok|'not ok' NAME [SECONDS]: adds the result of one check, as a line of KTAP.
 result() {
 	printf '%s %s\n' "$1" "$2" >>"$results"
 	say "$1 $2${3:+ ($(duration "$3"))}"
 }
 
-# check NAME COMMAND...: one test, which passes if COMMAND does.
+# check NAME COMMAND...: runs a check that passes if COMMAND succeeds.
 check() {
 	local name=$1 log=$cache/log/check-${1//[^A-Za-z-]/_}.log began=$SECONDS
 	shift
@@ -22,7 +22,7 @@ check() {
 	fi
 }
 
-# check_begin NAME COMMAND...: the same test beside those that follow, until check_end.
+# check_begin NAME COMMAND...: starts a check that runs beside others until check_end.
 check_begin() {
 	beside_name=$1 beside_log=$cache/log/check-${1//[^A-Za-z-]/_}.log beside_began=$SECONDS
 	shift
@@ -44,7 +44,7 @@ check_end() {
 	fi
 }
 
-# check_cargo_test NAME COMMAND...: as many tests as cargo ran.
+# check_cargo_test NAME COMMAND...: runs cargo's tests, and adds a result for each.
 check_cargo_test() {
 	local name=$1 log=$cache/log/check-${1//[^A-Za-z-]/_}.log began=$SECONDS status=0 ran
 	shift
@@ -66,12 +66,12 @@ check_cargo_test() {
 	fi
 	grep -vE '^test .* \.\.\. ok$|^ *(Compiling|Running|Doc-tests) ' "$log" |
 		tail -n 60 | sed 's/^/  | /'
-	# What does not build, or dies, has no result of its own.
+	# If the build fails or a program is killed, no test reports it.
 	grep -q '^not ok' "$log.ktap" || result 'not ok' "$name: build and run"
 	say "not ok $name: $(grep -c '^not ok' "$log.ktap" || :) of $ran tests"
 }
 
-# in_background LOG COMMAND...: so that an interrupt is heard at once.
+# in_background LOG COMMAND...: runs a command so that an interrupt is handled at once.
 in_background() {
 	local log=$1 status=0
 	shift
@@ -90,7 +90,8 @@ checks_host() {
 	say "checks that need no machine:"
 	if cargo fmt --version >/dev/null 2>&1; then
 		check 'format: user space' cargo fmt --all --check
-		check 'format: mini-ACRN' cargo fmt --all --check --manifest-path "$bare_metal/Cargo.toml"
+		check 'format: mini-ACRN' \
+			cargo fmt --all --check --manifest-path "$bare_metal/Cargo.toml"
 		check 'format: driver' make -C "$top" rustfmtcheck
 	else
 		result ok 'format # SKIP this cargo has no rustfmt'
@@ -103,60 +104,63 @@ checks_host() {
 	check 'mutants: all slips apply' mutants_apply
 	if cargo clippy --version >/dev/null 2>&1; then
 		check 'lint: user space' \
-			cargo_host "$cargo_target" clippy --locked --workspace --all-targets -- -D warnings
+			cargo_host "$cargo_target" clippy --locked --workspace --all-targets \
+			-- -D warnings
 		check 'lint: mini-ACRN' \
 			cargo_host "$cargo_target/hypervisor" clippy --locked --workspace \
 			--manifest-path "$bare_metal/Cargo.toml" -- -D warnings
 	else
 		result ok 'lint # SKIP this cargo has no clippy'
 	fi
-	check_cargo_test 'user space' cargo_host "$cargo_target" test --locked --workspace --no-fail-fast
-	check_cargo_test 'mini-ACRN' cargo_host "$cargo_target/hypervisor" test --locked --no-fail-fast \
-		--workspace --exclude mini-acrn --manifest-path "$bare_metal/Cargo.toml"
+	check_cargo_test 'user space' \
+		cargo_host "$cargo_target" test --locked --workspace --no-fail-fast
+	check_cargo_test 'mini-ACRN' \
+		cargo_host "$cargo_target/hypervisor" test --locked --no-fail-fast --workspace \
+		--exclude mini-acrn --manifest-path "$bare_metal/Cargo.toml"
 }
 
-# cargo_host TARGET_DIR ARGUMENT...: for this machine.
+# cargo_host TARGET_DIR ARGUMENT...: runs cargo for this machine.
 cargo_host() {
 	local target=$1
 	shift
 	CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=never cargo "$@"
 }
 
-# A kernel that no longer gets anywhere says so for ever: let it stop instead, after so
-# many seconds.
+# A kernel that hangs prints warnings without end. After so many seconds it panics instead.
 patience=90
 hang_is_panic() {
 	echo "kunit.enable=1 rcupdate.rcu_cpu_stall_timeout=$patience sysctl.kernel.panic_on_rcu_stall=1" \
 		"sysctl.kernel.hung_task_panic=1 sysctl.kernel.hung_task_timeout_secs=$patience"
 }
 
-# selftests JOB OPTION...: a job of the runner, with the SEED and the time that were given.
+# selftests JOB OPTION...: runs a job of the runner with SEED and TEST_SECONDS.
 selftests() {
 	runner "$1" --append "$(hang_is_panic) ${kernel_parameters:-}" ${SEED:+--seed "$SEED"} \
 		${TEST_SECONDS:+--seconds "$TEST_SECONDS"} "${@:2}"
 }
 
-# The record of what the drivers do, for the runner.
+# Sets record: the options that name the record for the runner.
 recorded() {
 	record=(--record "$top/testbed/record" --differences "$top/Documentation/differences.csv"
 		--kernel-release "$(cat "$kernel_build/include/config/kernel.release")")
 }
 
-# `make compare`: what the drivers do now, of the program that ONLY names or of all.
+# `make compare`: records what the drivers do, of the program that ONLY names or of all.
 checks_compare() {
 	recorded
 	selftests compare "${record[@]}" ${ONLY:+--only "$ONLY"}
 }
 
-# `make check`: fails if any check did; its last line counts them all.
-# With ONLY=NAME it is that program of the selftests and nothing else, on the
-# driver that DRIVER names (rust or c).
+# `make check`: fails if any check fails. The last line has the totals.
+#
+# With ONLY=NAME it runs only that program of the selftests, on the driver that DRIVER names (rust
+# or c).
 checks() {
 	local began=$SECONDS
 	recorded
 	if [ -n "${ONLY:-}" ]; then
-		selftests check --driver "${DRIVER:-rust}" "${record[@]}" --mistake "${mistakes[plain]}" \
-			--only "$ONLY"
+		selftests check --driver "${DRIVER:-rust}" "${record[@]}" \
+			--mistake "${mistakes[plain]}" --only "$ONLY"
 		return
 	fi
 	results=$checkout_cache/results.ktap
@@ -169,18 +173,18 @@ checks() {
 	selftests check "${record[@]}" --mistake "${mistakes[plain]}" --add-results "$results"
 }
 
-# What the kernel of a variant must complain of, when acrn_mistake.ko does it.
+# The complaints of each kernel about the mistakes of acrn_mistake.ko.
 declare -A mistakes=(
 	[plain]='warning'
 	[debug]='warning use_after_free leak lock_order sleep'
 	[rt]='warning lock_order sleep sleeping_lock'
 )
 
-# checks_variant debug|rt: `make check-debug`, `make check-rt`, of the program that ONLY names
-# or of all.
+# checks_variant debug|rt: `make check-debug`, `make check-rt`, of the program that ONLY names or of
+# all.
 checks_variant() {
 	recorded
-	# A report of lockdep or KASAN is long.
+	# Reports of lockdep and KASAN are long.
 	kernel_parameters=log_buf_len=4M
 	patience=300
 	: "${TEST_SECONDS:=40}"

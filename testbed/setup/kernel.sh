@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The test-bed's kernel, which is also the KDIR that our modules are built for.
-# Upstream's C driver is built with it, as a module.
+# Builds the test-bed's kernel, which is also the KDIR of our modules, and upstream's C driver as
+# one of its modules.
 
-# A step of the build ("  CC      mm/memory.o"), and how many a variant has.
+# A step of the build ("  CC      mm/memory.o"), and the number of steps of each variant.
 kernel_step='^  [A-Z]'
 declare -A kernel_steps=([plain]=1830 [debug]=1870 [rt]=1830)
 
@@ -33,19 +33,20 @@ kernel_stage() {
 		make -C "$kernel_build" "${kernel_flags[@]}" rustavailable
 	say "kernel${variant:+ ($variant)}: building Linux $linux_version (some minutes, once)"
 	slow_steps='^  (RUSTC|BINDGEN) ' slow_expected=19
-	with_progress "kernel${variant:+ ($variant)}" "$kernel_build/log" "${kernel_steps[${variant:-plain}]}" \
-		"$kernel_step" "$(kernel_steps_done)" \
+	with_progress "kernel${variant:+ ($variant)}" "$kernel_build/log" \
+		"${kernel_steps[${variant:-plain}]}" "$kernel_step" "$(kernel_steps_done)" \
 		nice make -C "$kernel_build" "${kernel_flags[@]}" -j"$(nproc)" bzImage modules
 	slow_steps=''
 	for product in arch/x86/boot/bzImage rust/libkernel.rmeta Module.symvers \
 		drivers/virt/acrn/acrn.ko; do
-		[ -s "$kernel_build/$product" ] || die "the kernel's build made no $product"
+		[ -s "$kernel_build/$product" ] ||
+			die "the build of the kernel has not created $product"
 	done
 	: >"$kernel_build/finished.new"
 	mv "$kernel_build/finished.new" "$kernel_build/finished"
 }
 
-# How many steps the runs before this one have done.
+# Prints the number of steps of earlier runs.
 kernel_steps_done() {
 	local before=$kernel_build/steps-done log=$kernel_build/log steps=0
 	[ ! -s "$before" ] || steps=$(cat "$before")
@@ -53,11 +54,11 @@ kernel_steps_done() {
 	echo "$steps" | tee "$before"
 }
 
-# Where clang is.
+# The directory of clang.
 kernel_llvm=/usr/lib/llvm-19/bin/
 
-# kernel_compilers_find [VARIANT]: sets kernel_flags and kernel_compilers. gcc for the C part,
-# a third faster than clang here. Rust with KASAN is only to be had with clang.
+# kernel_compilers_find [VARIANT]: sets kernel_flags and kernel_compilers. gcc compiles the C part a
+# third faster than clang here. Rust with KASAN requires clang.
 kernel_compilers_find() {
 	local compiler=CC=gcc
 	kernel_compilers=(gcc ld)
@@ -73,7 +74,7 @@ kernel_compilers_find() {
 	)
 }
 
-# What a built kernel depends on. Comments in a fragment do not count.
+# Prints the ingredients of a kernel. Comments in a fragment do not count.
 kernel_ingredients() {
 	local compiler
 	echo "linux $linux_version"
@@ -85,11 +86,15 @@ kernel_ingredients() {
 	kernel_options "$@"
 }
 
-# kernel_options FRAGMENT...: the lines that say something. The last word on an option counts.
+# kernel_options FRAGMENT...: prints the options. The last line for an option counts.
 kernel_options() {
 	awk '/^CONFIG_/ { option = substr($0, 1, index($0, "=") - 1) }
 		/^# CONFIG_[A-Z0-9_]+ is not set/ { option = $2 }
-		option { if (!(option in word)) order[++count] = option; word[option] = $0; option = "" }
+		option {
+			if (!(option in word)) order[++count] = option
+			word[option] = $0
+			option = ""
+		}
 		END { for (i = 1; i <= count; i++) print word[order[i]] }' "$@"
 }
 
@@ -99,7 +104,7 @@ kernel_configure() {
 	make -C "$kernel_build" "${kernel_flags[@]}" olddefconfig
 }
 
-# Kconfig drops in silence what it cannot satisfy: not here.
+# Kconfig silently drops options with unmet dependencies. Here that is an error.
 kernel_check_config() {
 	local line option lost=()
 	while read -r line; do
@@ -115,7 +120,7 @@ kernel_check_config() {
 	done < <(kernel_options "$@")
 	[ ${#lost[@]} -eq 0 ] || {
 		printf '  %s\n' "${lost[@]}" >&2
-		die "these lines of the kernel's configuration fragment did not take" \
+		die "these lines of the kernel's configuration fragment have no effect" \
 			"(a dependency is missing, or something selects the option):" \
 			"see $kernel_build/.config"
 	}

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The kernel's source: Debian's linux-source-7.x, from whichever suite has it.
+# The kernel's source: Debian's linux-source-7.x, from the first suite that has it.
 #
-# The machine's own package sources may be older than that. A private apt state
-# (own sources.list, lists and cache) asks the mirror that the machine is set up
-# for; nothing of the machine's own apt changes. apt checks Debian's signature.
+# The machine's own package sources may be too old. A private apt state (sources.list, lists and
+# cache of its own) uses the mirror of the machine. The machine's own apt does not change. apt
+# checks Debian's signature.
 
 linux_wanted=${ACRN_HSM_LINUX:-7.3}
 linux_suites='trixie-backports forky sid'
@@ -34,14 +34,15 @@ linux_source_stage() {
 	echo "$linux_version" | write_once "$home/chosen-$linux_wanted"
 }
 
-# linux_mirrors: where this machine's Debian comes from, one address a line.
+# linux_mirrors: prints the addresses of the machine's Debian mirrors, one a line.
 linux_mirrors() {
 	local codename
 	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 	apt-get indextargets --format '$(CREATED_BY) $(COMPONENT) $(RELEASE) $(REPO_URI)' |
 		awk -v codename="$codename" '
 			$1 == "Packages" && $2 == "main" &&
-			$3 ~ "^(" codename "|stable|testing|unstable|sid)$" && !seen[$4]++ { print $4 }'
+			$3 ~ "^(" codename "|stable|testing|unstable|sid)$" &&
+			!seen[$4]++ { print $4 }'
 }
 
 # apt_private COMMAND...: apt-get or apt-cache with the private state.
@@ -49,8 +50,8 @@ apt_private() {
 	APT_CONFIG=$cache/apt/apt.conf "$@"
 }
 
-# Sets found_package, found_version, found_suite, and leaves the private state
-# set up for that suite.
+# Sets found_package, found_version and found_suite, and leaves the private state set up for that
+# suite.
 linux_find() {
 	local mirrors mirror suite package version keyring best=
 	mirrors=$(linux_mirrors)
@@ -62,10 +63,11 @@ linux_find() {
 	for mirror in $mirrors; do
 		for suite in $linux_suites; do
 			linux_apt_state "$mirror" "$suite" "$keyring"
-			with_progress "package list of $suite" "$cache/log/apt-$suite.log" 0 '^Get:' 0 \
-				apt_private apt-get -q update || continue
+			with_progress "package list of $suite" "$cache/log/apt-$suite.log" \
+				0 '^Get:' 0 apt_private apt-get -q update || continue
 			while read -r package version; do
-				if [ -z "$best" ] || dpkg --compare-versions "$version" gt "$best" ||
+				if [ -z "$best" ] ||
+					dpkg --compare-versions "$version" gt "$best" ||
 					[ "$package" = "linux-source-$linux_wanted" ]; then
 					best=$version
 					found_package=$package found_version=$version
@@ -79,10 +81,11 @@ linux_find() {
 	linux_apt_state "$found_mirror" "$found_suite" "$keyring"
 }
 
-# What the private state offers: PACKAGE VERSION lines.
+# Prints the packages of the private state as lines PACKAGE VERSION.
 linux_offers() {
 	local package
-	for package in $(apt_private apt-cache pkgnames linux-source-7. | grep -xE '[a-z-]+7\.[0-9]+'); do
+	for package in $(apt_private apt-cache pkgnames linux-source-7. |
+		grep -xE '[a-z-]+7\.[0-9]+'); do
 		apt_private apt-cache madison "$package" | awk '{ print $1, $3 }'
 	done
 }
@@ -90,7 +93,7 @@ linux_offers() {
 # linux_apt_state MIRROR SUITE KEYRING
 linux_apt_state() {
 	local apt=$cache/apt
-	# Lists of another suite stay: going back to it costs nothing then.
+	# The lists of other suites remain, so that a return to them is cheap.
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
 	echo "deb [signed-by=$3] $1 $2 main" >"$apt/sources.list"
 	cat >"$apt/apt.conf" <<-END
@@ -104,8 +107,8 @@ linux_apt_state() {
 		Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 		Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
 		Acquire::IndexTargets::deb::CNF::DefaultEnabled "false";
-		// Hooks of the machine's own apt are no business of this one: Debian's
-		// container images clean the machine's package cache in one.
+		// Hooks of the machine's own apt do not apply here: one of those in
+		// Debian's container images cleans the machine's package cache.
 		#clear APT::Update::Pre-Invoke;
 		#clear APT::Update::Post-Invoke;
 		#clear APT::Update::Post-Invoke-Success;
@@ -118,7 +121,7 @@ linux_fetch() {
 	mkdir -p "$download"
 	size=$(apt_private apt-cache show "$found_package=$found_version" |
 		awk '$1 == "Size:" { print int($2 / 1000000); exit }')
-	# apt keeps what it has of an interrupted download and checks what is whole.
+	# apt keeps the files of an interrupted download and checks complete ones.
 	with_progress "download of $found_package ($size MB)" "$cache/log/linux-download.log" \
 		0 '^Get:' 0 linux_download "$download"
 	deb=$(find "$download" -name "${found_package}_*.deb" | head -n 1)
@@ -137,7 +140,7 @@ linux_download() {
 			"$found_package=$found_version"
 }
 
-# linux_unpack DEB FOLDER
+# linux_unpack DEB DIRECTORY
 linux_unpack() {
 	mkdir "$2/linux"
 	dpkg-deb --fsys-tarfile "$1" |

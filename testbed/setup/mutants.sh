@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# `make mutants`: slips in the driver, one at a time, which the selftests must see.
+# `make mutants`: applies slips to the driver, one at a time, which the selftests must notice.
 
-# What the runner needs to know of the slips: sets mutants_options.
+# Sets mutants_options: the runner's options for the slips.
 mutants_prepare() {
 	local copy=$checkout_cache/driver-source
 	packages_need "${packages_mutants[@]}"
-	# Nothing but the driver: what else changes is not a slip's.
+	# Only the driver: a change of other files must not invalidate a verdict.
 	rm -rf "$copy"
 	mkdir -p "$copy"
 	tar -C "$top" -cf - --exclude-vcs --exclude='./build' --exclude='./target' \
 		--exclude='./testbed' --exclude='./selftests' --exclude='./userspace' \
-		--exclude='./Documentation' . | tar -C "$copy" -xf -
+		--exclude='./Documentation' --exclude='./LICENSES' --exclude='./scripts' \
+		--exclude='./.*' --exclude='./*.md' --exclude='./MAINTAINERS' \
+		--exclude='./rust-project.json' . | tar -C "$copy" -xf -
 	mutants_options=(--slips "$top/testbed/mutants" --source "$copy")
 }
 
-# `make mutants`, of the slip or the area that ONLY names or of all. What earlier runs
-# found out counts, unless FRESH is set.
+# `make mutants`: tests the slips that ONLY names, or all. Results of earlier runs count unless
+# FRESH is set.
 mutants() {
 	local options=()
 	[ -z "${ONLY:-}" ] || options+=(--only "$ONLY")
@@ -25,10 +27,11 @@ mutants() {
 	mutants_prepare
 	say "slips in the driver, one at a time:"
 	selftests mutants --jobs 2 "${mutants_options[@]}" "${options[@]}" -- \
-		make KDIR="$kernel_build" "${kernel_flags[0]}" RUSTC="$kernel_rustc" BINDGEN="$bindgen"
+		make KDIR="$kernel_build" "${kernel_flags[0]}" RUSTC="$kernel_rustc" \
+		BINDGEN="$bindgen"
 }
 
-# Every slip has a header, and applies to the driver as it is.
+# Checks that each slip has a header and applies to the driver.
 mutants_apply() {
 	mutants_prepare
 	"$user_space/testbed-runner" slips "${mutants_options[@]}"

@@ -3,25 +3,26 @@
 #
 # Debian's packages.
 
-# C compiler and what the kernel's build calls.
-packages_build=(make gcc libc6-dev ca-certificates flex bison bc libelf-dev pkg-config kmod xz-utils lz4)
-# What bindgen loads at run time, and the headers that belong to it.
+# The C compiler, and the tools of the kernel's build.
+packages_build=(make gcc libc6-dev ca-certificates flex bison bc libelf-dev pkg-config kmod
+	xz-utils lz4)
+# The library that bindgen loads, and its headers.
 packages_libclang=(libclang1-19 libclang-common-19-dev)
-# The kernel's Rust: a compiler and the source of the library that came with it.
+# The kernel's Rust: a compiler, and the source of its library.
 packages_rust_pair=(rustc-web rust-web-src rust-web-clippy)
-# What compiles the debug kernel.
+# The compiler of the debug kernel.
 packages_llvm=(clang-19 lld-19 llvm-19)
-# What `make mutants` applies its slips with.
+# The tool that applies the slips of `make mutants`.
 packages_mutants=(patch)
-# Where there is no cargo that is new enough.
+# cargo, for machines without one that is new enough.
 packages_cargo=(cargo-web rustfmt-web)
 
-# packages_need PACKAGE...: installs those that are missing.
+# packages_need PACKAGE...: installs missing packages.
 packages_need() {
-	local missing=() package fresh
+	local missing=() package status fresh
 	for package; do
-		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
-			missing+=("$package")
+		status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || :
+		[ "$status" = installed ] || missing+=("$package")
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
 
@@ -33,19 +34,19 @@ packages_need() {
 		env DEBIAN_FRONTEND=noninteractive "${packages_install[@]}" "${missing[@]}"
 }
 
-# --no-remove: a package of the user's that is in the way is the user's to remove.
+# --no-remove: only the user removes packages that conflict.
 packages_install=(apt-get -q -y --no-install-recommends --no-remove
 	-o DPkg::Lock::Timeout=300 -o APT::Keep-Downloaded-Packages=false install)
 
-# packages_fit PACKAGE...: whether they go in beside what is there.
+# packages_fit PACKAGE...: succeeds if the packages can be installed without a conflict.
 packages_fit() {
 	"${packages_install[@]}" -s "$@" >/dev/null 2>&1
 }
 
-# packages_lists PACKAGE...: asks Debian, once, what it offers now, to install these.
+# packages_lists PACKAGE...: updates apt's lists once, before these packages are installed.
 packages_lists() {
 	command -v apt-get >/dev/null ||
-		die "this set-up knows Debian's packages only; see $top/testbed/setup/packages.sh"
+		die "this set-up supports only Debian; see $top/testbed/setup/packages.sh"
 	[ "$(id -u)" = 0 ] ||
 		die "these packages are missing, and only root can install them: apt-get install $*"
 	[ -z "${packages_updated:-}" ] || return 0

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What is built of this checkout, all of it outside the checkout: the driver, the
-# test-only probe modules, user space, mini-ACRN. Each build tool knows by itself
-# what is out of date; where nothing is, this takes seconds.
+# Builds the products of this checkout, outside of it: the driver, the test-only modules, user space
+# and mini-ACRN. The build tools rebuild only outdated files; without any this takes seconds.
 
 products_stage() {
-	# Not shared by checkouts: cargo takes the build script's path to the linker
-	# script of one for that of another.
+	# Each checkout has its own target directory, as the path of the linker script is a part
+	# of what cargo caches.
 	cargo_target=$checkout_cache/cargo
 	driver_build=$checkout_cache/driver-$(basename "$kernel_build")
 	probe_build=$checkout_cache/probe-$(basename "$kernel_build")
@@ -19,20 +18,21 @@ products_stage() {
 
 products_modules() {
 	mkdir -p "$driver_build" "$probe_build"
-	with_progress "driver" "$cache/log/driver.log" 12 '^  [A-Z]' 0 driver_make "$driver_build" modules
+	with_progress "driver" "$cache/log/driver.log" 12 '^  [A-Z]' 0 \
+		driver_make "$driver_build" modules
 	with_progress "probe modules" "$cache/log/probe.log" 0 '^  [A-Z]' 0 \
 		make -C "$kernel_build" M="$top/testbed/probe" MO="$probe_build" \
 		"${kernel_flags[@]}" modules
 }
 
-# driver_make FOLDER GOAL [VARIABLE=...]: just as a user with a kernel of their own does it.
+# driver_make DIRECTORY GOAL [VARIABLE=...]: builds the driver like a user with another kernel.
 driver_make() {
 	make -C "$top" KDIR="$kernel_build" MO="$1" "${kernel_flags[0]}" RUSTC="$kernel_rustc" \
 		BINDGEN="$bindgen" "${@:2}"
 }
 
-# Static, so that the initramfs needs nothing else. With --target the flags are
-# for the programs only, not for build scripts.
+# Links statically, so that the initramfs needs no libraries. With --target the flags apply only to
+# the programs, not to build scripts.
 cargo_static() {
 	RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$cargo_target \
 		CARGO_TERM_COLOR=never cargo "$@" --target x86_64-unknown-linux-gnu
@@ -53,12 +53,12 @@ products_hypervisor() {
 		"$top/testbed/hypervisor/build.sh" "$mini_acrn"
 }
 
-# As many crates as a lock file names, if none is built yet.
+# Prints the number of crates in a lock file, which is the number of steps of a first build.
 crates_in() {
 	grep -c '^\[\[package\]\]' "$top/$1"
 }
 
-# runner JOB OPTION...: the machine, made of all this.
+# runner JOB OPTION...: runs a job of the runner on a machine with these products.
 runner() {
 	local job=$1 program programs=()
 	shift
@@ -75,10 +75,11 @@ runner() {
 		--qemu "$qemu" --work "$checkout_cache/$job" "${programs[@]}" "$@" {cache_lock}>&-
 }
 
-# The programs of the selftests crate, one a line.
+# Prints the programs of the selftests crate, one a line.
 selftest_programs() {
 	(cd "$top/selftests" && cargo metadata --no-deps --locked --format-version 1) |
-		grep -oE '"kind":\["bin"\],"crate_types":\["bin"\],"name":"[^"]+","src_path":"[^"]*/selftests/[^"]*"' |
+		grep -oE '"kind":\["bin"\],"crate_types":\["bin"\],'\
+'"name":"[^"]+","src_path":"[^"]*/selftests/[^"]*"' |
 		sed -E 's/.*"name":"([^"]+)".*/\1/'
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the set-up says, and how it runs what takes long.
+# The messages of the set-up, and the progress of long steps.
 
 say() {
 	printf '%s\n' "$*"
@@ -21,7 +21,7 @@ duration() {
 	fi
 }
 
-# Process groups: that which is waited for, and one that goes on beside it.
+# The process groups of the command that is waited for, and of one that runs beside it.
 running='' beside=''
 
 interrupted() {
@@ -35,21 +35,21 @@ interrupted() {
 }
 trap interrupted INT TERM HUP
 
-# Steps that take as long as 14 others, for the estimate: a pattern, and how many.
+# A pattern for steps that take as long as 14 others, and their number, for the estimate.
 slow_steps='' slow_expected=0
 
 # with_progress LABEL LOG EXPECTED PATTERN DONE COMMAND...
 #
-# Runs COMMAND with its output in LOG and says how far it is: of EXPECTED steps,
-# DONE were there before and every line of LOG that matches PATTERN is one more.
-# EXPECTED 0: not known. If COMMAND fails, the end of LOG is shown.
+# Runs COMMAND with its output in LOG, and prints the progress. Of EXPECTED steps, DONE were done
+# before, and each line of LOG that matches PATTERN is one more. EXPECTED is 0 if it is not known.
+# If COMMAND fails, the end of LOG is printed.
 with_progress() {
 	local label=$1 log=$2 expected=$3 pattern=$4 before=$5 began=$SECONDS status=0 every tick=0
 	shift 5
 	if [ -t 1 ]; then every=1; else every=20; fi
 
 	: >"$log"
-	# A process group of its own, so that an interrupt stops all of it.
+	# The command has its own process group, so that an interrupt stops all of it.
 	set -m
 	"$@" >"$log" 2>&1 </dev/null {cache_lock}>&- &
 	running=$!
@@ -67,13 +67,14 @@ with_progress() {
 	[ ! -t 1 ] || printf '\r\033[K'
 	if [ "$status" -ne 0 ]; then
 		tail -n 25 "$log" | sed 's/^/  | /' >&2
-		printf 'error: %s failed (status %d); all it said: %s\n' "$label" "$status" "$log" >&2
+		printf 'error: %s failed (status %d); its output: %s\n' \
+			"$label" "$status" "$log" >&2
 		return "$status"
 	fi
 	say "  $label: done in $(duration $((SECONDS - began)))"
 }
 
-# One line on the command of with_progress, whose variables it reads.
+# Prints the progress of the command of with_progress, whose variables it reads.
 progress_line() {
 	local now slow=0 elapsed=$((SECONDS - began)) weighed left
 	now=$(grep -cE -- "$pattern" "$log" || :)

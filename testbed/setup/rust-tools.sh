@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Two Rusts. The kernel wants a compiler with the source of the very library
-# that came with it, which rustup has only as a component of its own: Debian's
-# rustc-web and rust-web-src are such a pair. User space and the hypervisor want
-# cargo and a compiler as new as Cargo.toml asks for: rustup's, mostly.
+# Two versions of Rust. The kernel needs a compiler with the source of its own library, which in
+# rustup is a component of its own. Debian's rustc-web and rust-web-src are such a pair. User space
+# and the hypervisor need a cargo and a compiler that are as new as Cargo.toml requires, usually
+# those of rustup.
 
 bindgen_version=0.72.1
 
-# rust_tools_stage: sets kernel_rustc, kernel_rustdoc, kernel_clippy, puts cargo
-# first on PATH.
+# rust_tools_stage: sets kernel_rustc, kernel_rustdoc and kernel_clippy, and puts cargo first on
+# PATH.
 rust_tools_stage() {
 	kernel_rust_find || {
 		packages_need "${packages_rust_pair[@]}"
-		kernel_rust_find || die "no rustc with the source of its library, even now"
+		kernel_rust_find || die "no rustc with the source of its library"
 	}
 	cargo_find || {
 		packages_need "${packages_cargo[@]}"
@@ -23,7 +23,7 @@ rust_tools_stage() {
 		"user space $(rustc --version | cut -d' ' -f2)"
 }
 
-# Is there rustc's library source beside it?
+# rust_has_source RUSTC: succeeds if the source of its library is installed.
 rust_has_source() {
 	local sysroot
 	sysroot=$("$1" --print sysroot 2>/dev/null) &&
@@ -53,7 +53,8 @@ cargo_find() {
 		"${CARGO_HOME:-$HOME/.cargo}/bin" /usr/bin; do
 		[ -x "$folder/cargo" ] && [ -x "$folder/rustc" ] || continue
 		version=$("$folder/rustc" --version 2>/dev/null | cut -d' ' -f2) || continue
-		[ -n "$version" ] && dpkg --compare-versions "$version" ge "$(rust_wanted)" || continue
+		[ -n "$version" ] &&
+			dpkg --compare-versions "$version" ge "$(rust_wanted)" || continue
 		PATH=$folder:$PATH
 		return 0
 	done
@@ -70,8 +71,8 @@ bindgen_stage() {
 	if [ ! -x "$bindgen" ]; then
 		say "bindgen: building $bindgen_version"
 		mkdir -p "$cache/bindgen"
-		# It runs for seconds and would take minutes to optimise. What cargo has
-		# compiled stays where an interrupted run finds it.
+		# bindgen runs for seconds, but optimising it takes minutes. Compiled crates remain
+		# where an interrupted run finds them.
 		with_progress bindgen "$cache/log/bindgen.log" 46 '^ *Compiling ' 0 \
 			env -u RUSTFLAGS CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
 			CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
@@ -85,7 +86,7 @@ bindgen_stage() {
 	say "bindgen: $("$bindgen" --version)"
 }
 
-# The newest libclang there is, unless the user has named one.
+# Selects the newest installed libclang, unless the user has set LIBCLANG_PATH.
 bindgen_libclang() {
 	local folder
 	if [ -z "${LIBCLANG_PATH:-}" ]; then

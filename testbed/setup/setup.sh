@@ -1,26 +1,27 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# From a bare Debian machine to a running test-bed. The Makefile calls this:
+# Sets up the test-bed on a bare Debian machine, and runs its jobs. The Makefile calls this:
 #
-#   setup.sh setup         every stage of the set-up that is not there yet
-#   setup.sh run           the same, then the demo
-#   setup.sh check         the same, then every test; last line: N passed, N failed, N skipped
-#   setup.sh compare       the same, then what upstream's driver and ours do is recorded anew
-#   setup.sh bench         the same, then what the paths through both drivers cost
-#   setup.sh check-debug   the selftests on the debug kernel
-#   setup.sh check-rt      the selftests on the real-time kernel
-#   setup.sh mutants       the same, then slips in the driver, which the tests must see
+#   setup.sh setup         sets up all stages that are missing
+#   setup.sh run           the same, then runs the demo
+#   setup.sh check         the same, then runs all tests; last line: N passed, N failed, N skipped
+#   setup.sh compare       the same, then records what both drivers do
+#   setup.sh bench         the same, then measures the costs of paths through both drivers
+#   setup.sh check-debug   runs the selftests on the debug kernel
+#   setup.sh check-rt      runs the selftests on the real-time kernel
+#   setup.sh mutants       the same as check, with slips in the driver that tests must notice
 #   setup.sh clean         removes the cache
 set -eu -o pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd -P)
-for part in cache progress packages qemu linux-source rust-tools kernel products checks bench mutants; do
+for part in cache progress packages qemu linux-source rust-tools kernel products \
+	checks bench mutants; do
 	# shellcheck source=/dev/null
 	. "$top/testbed/setup/$part.sh"
 done
 
-# What the caller's make, cargo or kernel builds are told is not for ours.
+# The variables of the caller's make, cargo and kernel builds do not apply here.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS KDIR MO
 unset RUSTC RUSTDOC RUSTFMT BINDGEN RUSTFLAGS CARGO_TARGET_DIR CARGO_BUILD_TARGET
 unset ARCH CROSS_COMPILE LLVM KBUILD_OUTPUT
@@ -79,7 +80,8 @@ main() {
 		rm -rf "$cache"
 		;;
 	*)
-		die "usage: setup.sh setup|run|check|compare|bench|check-debug|check-rt|mutants|clean"
+		die "usage: setup.sh setup|run|check|compare|bench|check-debug|check-rt|mutants" \
+			"|clean"
 		;;
 	esac
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Disks for Linux User VMs, and proof that a guest read and wrote its own.
+//! Disk images of Linux User VMs, and the proof that a guest has read and written its own.
 //!
-//! The host makes an image with a file system and a file in it, [`HOST_FILE`]. The guest reads that, and writes
-//! [`GUEST_FILE`], what [`answer`] makes of it. The host reads it back and compares.
+//! The host creates an image with a file system and a file, [`HOST_FILE`]. The guest reads this
+//! file and writes [`GUEST_FILE`] with the content that [`answer`] returns. The host reads it back
+//! and compares.
 
 use std::{
     fs::{File, OpenOptions},
@@ -13,18 +14,18 @@ use std::{
 
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 
-/// What the host puts onto the disk.
+/// The file that the host writes.
 pub const HOST_FILE: &str = "from-host";
-/// What the guest puts onto the disk.
+/// The file that the guest writes.
 pub const GUEST_FILE: &str = "from-guest";
-/// Bytes of each file. Not a whole number of sectors, and some more than what one request has.
+/// The size of each file in bytes. It is not a multiple of a sector, and exceeds a single request.
 pub const FILE_SIZE: usize = 300_001;
-/// Bytes of the disk.
+/// The size of the disk in bytes.
 const DISK_SIZE: u64 = 8 << 20;
 
-/// What the host's file has in it: bytes that look random, others for each `seed`.
+/// Returns the content of the host's file: pseudo-random bytes that depend on `seed`.
 pub fn content(seed: u64) -> Vec<u8> {
-    // Knuth's linear congruential generator. Of its bits the upper ones are good.
+    // Knuth's linear congruential generator, whose upper bits are random enough.
     let mut state = seed;
     let mut next = || {
         state = state
@@ -35,12 +36,12 @@ pub fn content(seed: u64) -> Vec<u8> {
     (0..FILE_SIZE).map(|_| next()).collect()
 }
 
-/// What the guest is to write when it has read `content`: the same backwards, each byte inverted.
+/// Returns the guest's content for `content`: the bytes in reverse order, each inverted.
 pub fn answer(content: &[u8]) -> Vec<u8> {
     content.iter().rev().map(|byte| !byte).collect()
 }
 
-/// Makes the image, with the host's file in it.
+/// Creates the image with the host's file.
 pub fn create(path: &Path, seed: u64) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .read(true)
@@ -59,7 +60,7 @@ pub fn create(path: &Path, seed: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Whether the guest's file is what it should be, and the host's what it was; in words if not.
+/// Checks the files on the disk. The error describes a difference.
 pub fn verify(path: &Path, seed: u64) -> Result<(), String> {
     let written = content(seed);
     compare(path, HOST_FILE, &written)?;
@@ -82,7 +83,7 @@ fn compare(path: &Path, name: &str, expected: &[u8]) -> Result<(), String> {
 }
 
 fn read(path: &Path, name: &str) -> io::Result<Vec<u8>> {
-    // FAT notes that the disk is in use: what is looked at must not change.
+    // FAT marks a mounted disk as in use. The image under test must not change.
     let image = io::Cursor::new(std::fs::read(path)?);
     let disk = FileSystem::new(image, FsOptions::new())?;
     let mut bytes = Vec::new();
@@ -90,7 +91,7 @@ fn read(path: &Path, name: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The guest's part, in the directory where the disk is mounted. Says how many bytes it wrote.
+/// Writes the guest's file in the directory of the mounted disk. Returns its length in bytes.
 pub fn write_answer(directory: &Path) -> io::Result<usize> {
     let answer = answer(&std::fs::read(directory.join(HOST_FILE))?);
     let mut file = File::create(directory.join(GUEST_FILE))?;
@@ -103,7 +104,7 @@ pub fn write_answer(directory: &Path) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    /// Puts a file onto the disk, as a guest does.
+    /// Writes a file to the disk, as a guest does.
     fn put(path: &Path, bytes: &[u8]) {
         let file = OpenOptions::new()
             .read(true)
