@@ -10,12 +10,12 @@ use clap::{ArgGroup, Parser, ValueEnum};
 use crate::devices::pci;
 use crate::memory::HUGE_PAGE;
 
-/// How many disks there is room for, beside a console.
+/// The maximum number of disks, beside a console.
 const MAX_DISKS: usize = pci::MAX_FUNCTIONS - 1;
 
-/// Runs a User VM of ACRN: creates it through the HSM driver, loads a Linux kernel or a flat binary into it,
-/// and plays its devices. The guest's console is standard input and output; on a terminal, Ctrl-A x ends the
-/// VM.
+/// Runs a User VM of ACRN: creates it through the HSM driver, loads a Linux kernel or a flat
+/// binary, and emulates its devices. The guest's console is standard input and output. On a
+/// terminal, Ctrl-A x ends the VM.
 #[derive(Parser, Debug)]
 #[command(name = "acrn-vmm", version)]
 #[command(group(ArgGroup::new("payload").required(true).args(["kernel", "flat"])))]
@@ -32,55 +32,56 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "flat")]
     pub initramfs: Option<PathBuf>,
 
-    /// Command line for the kernel, behind what the machine needs: "no_timer_check tsc=reliable"; without this
-    /// it is told its console
+    /// More parameters for the kernel, after "no_timer_check tsc=reliable"; by default its console
     #[arg(long, value_name = "TEXT", conflicts_with = "flat")]
     pub cmdline: Option<String>,
 
-    /// Binary to load as it is and start in real mode
+    /// Flat binary to load and start in real mode
     #[arg(long, value_name = "FILE")]
     pub flat: Option<PathBuf>,
 
-    /// Where the flat binary is loaded and started, below 1 MiB
+    /// Address below 1 MiB at which the flat binary is loaded and started
     #[arg(long, value_name = "ADDRESS", conflicts_with = "kernel", default_value = "0x7c00",
         value_parser = parse_flat_address)]
     pub flat_address: u32,
 
-    /// Guest memory, with suffix K, M or G
+    /// Size of the guest's memory, with suffix K, M or G
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = parse_memory)]
     pub memory: u64,
 
-    /// Take guest memory from 2 MiB huge pages
+    /// Use 2 MiB huge pages for the guest's memory
     #[arg(long)]
     pub hugepages: bool,
 
-    /// Number of vCPUs, on physical CPUs that the Service VM's kernel does not use, or on the last ones that it does
+    /// Number of vCPUs; they run on physical CPUs that the Service VM's kernel does not use, or
+    /// else on the last ones that it uses
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "cpu_affinity",
         value_parser = clap::value_parser!(u32).range(1..=16))]
     pub cpus: u32,
 
-    /// Physical CPUs for the VM, one a vCPU: bit n for ACRN's CPU n, the n-th of the machine's MADT
+    /// Physical CPUs of the VM, one for each vCPU: bit n is ACRN's CPU n, the n-th of the machine's
+    /// MADT
     #[arg(long, value_name = "MASK", value_parser = parse_mask)]
     pub cpu_affinity: Option<u64>,
 
-    /// A disk, /dev/vda and so on: a file or block device, with ",ro" behind it for reading only; may be given
-    /// several times
+    /// A disk, /dev/vda and so on: a file or a block device, with the suffix ",ro" if it is
+    /// read-only; repeatable
     #[arg(long = "disk", value_name = "FILE[,ro]", value_parser = parse_disk)]
     pub disks: Vec<DiskArg>,
 
-    /// The device that standard input goes to; output of both comes to standard output
+    /// The device that receives standard input; the output of both goes to standard output
     #[arg(long, value_name = "DEVICE", default_value = "serial")]
     pub console: ConsoleArg,
 
-    /// By what the hypervisor knows the VM, 1 to 15 bytes
+    /// Name by which the hypervisor identifies the VM, 1 to 15 bytes
     #[arg(long, default_value = "acrn-vmm", value_parser = parse_name)]
     pub name: VmName,
 
-    /// End when the guest resets, instead of starting it again
+    /// Exit when the guest resets, instead of starting it again
     #[arg(long)]
     pub no_reboot: bool,
 
-    /// Report each port and address that the guest uses and nothing backs, once
+    /// Report each port and address without a device that the guest accesses, once
     #[arg(long)]
     pub report_unbacked: bool,
 
@@ -90,7 +91,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// What the kernel is told.
+    /// Returns the parameters for the kernel.
     pub fn cmdline(&self) -> &str {
         match (&self.cmdline, self.console) {
             (Some(cmdline), _) => cmdline,
@@ -99,7 +100,7 @@ impl Args {
         }
     }
 
-    /// More disks than there can be are too many for the command line's parser to know.
+    /// Checks the number of disks, which the parser of the command line cannot.
     pub fn check(&self) -> crate::error::Result<()> {
         if self.disks.len() > MAX_DISKS {
             let message = format!("more than {MAX_DISKS} disks");
@@ -109,14 +110,14 @@ impl Args {
     }
 }
 
-/// A disk as the user named it.
+/// A disk of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskArg {
     pub path: PathBuf,
     pub read_only: bool,
 }
 
-/// What standard input goes to.
+/// The device that receives standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ConsoleArg {
     /// The first serial port, ttyS0

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Standard input to the serial port, or to the virtio console.
+//! Forwards standard input to the serial port or to the virtio console.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -18,21 +18,23 @@ use crate::supervisor::Stop;
 /// Ctrl-A.
 const ESCAPE: u8 = 0x01;
 
-/// What standard input goes to.
+/// A device that receives standard input.
 pub trait Input: Send {
-    /// Takes input, as much as there is room for, and says how much that was.
+    /// Takes as much input as it has room for, and returns the number of bytes.
     fn feed(&mut self, input: &[u8]) -> usize;
 }
 
-/// Sorts what the user typed into what is for the guest and what is for us.
+/// Separates the user's input into commands and input for the guest.
 #[derive(Default)]
 struct Keys {
     escaped: bool,
 }
 
 impl Keys {
-    /// Appends what is for the guest; true if the user wants to end. Ctrl-A x ends, Ctrl-A Ctrl-A is a
-    /// Ctrl-A for the guest, and behind a Ctrl-A all else is for the guest together with it.
+    /// Appends the input for the guest. Returns true if the user ends the VM.
+    ///
+    /// Ctrl-A x ends the VM. Ctrl-A Ctrl-A is a Ctrl-A for the guest. Ctrl-A with any other byte
+    /// goes to the guest.
     fn sort(&mut self, typed: &[u8], guest: &mut VecDeque<u8>) -> bool {
         for &key in typed {
             match (self.escaped, key) {
@@ -51,16 +53,16 @@ impl Keys {
     }
 }
 
-/// Reads standard input while the device takes it.
+/// Reads standard input while the device has room for it.
 pub struct Console {
-    /// Not through the standard library's buffer, of which no event tells that there is something in it.
+    /// Without the buffer of the standard library, as no event reports buffered input.
     stdin: File,
     input: Arc<Mutex<dyn Input>>,
-    /// Signalled when the guest has read all that the device had.
+    /// Signalled when the guest has read all input of the device.
     drained: EventFd,
-    /// Only on a terminal.
+    /// Set if standard input is a terminal.
     keys: Option<Keys>,
-    /// Read, but not yet taken by the device.
+    /// Input that the device has not taken yet.
     waiting: VecDeque<u8>,
     listening: bool,
     stop: Rc<Cell<Option<Stop>>>,
@@ -90,7 +92,7 @@ impl Console {
     }
 
     fn listen(&mut self, ops: &mut EventOps) {
-        // Fails for a regular file or /dev/null, which the guest then does without.
+        // Fails for a regular file or /dev/null. The guest then has no input.
         self.listening = self.listening || ops.add(self.stdin_events()).is_ok();
     }
 
@@ -118,7 +120,7 @@ impl Console {
         }
     }
 
-    /// Hands over what the port takes; true if that was all.
+    /// Passes input to the device. Returns true if the device took all of it.
     fn feed(&mut self) -> bool {
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = input.feed(self.waiting.make_contiguous());
@@ -135,7 +137,7 @@ impl MutEventSubscriber for Console {
                 self.ignore(ops);
             }
         } else {
-            // Only wakes us up.
+            // This event only wakes the thread.
             let _ = self.drained.read();
             if !self.waiting.is_empty() && self.feed() {
                 self.listen(ops);

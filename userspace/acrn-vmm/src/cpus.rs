@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Which physical CPUs the VM has, and what APIC ids its vCPUs have by that.
+//! The physical CPUs of the VM, and the APIC ids of its vCPUs.
 
 use acrn_ioctls::PhysicalCpus;
 
 use crate::cli::Args;
 use crate::error::{Context, Error, Result};
 
-/// The physical CPUs behind the vCPUs.
+/// The physical CPUs of the vCPUs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cpus {
-    /// Bit n for CPU n; vCPU k is on the k-th of them.
+    /// Bit n is CPU n. vCPU k runs on the k-th CPU in the mask.
     pub affinity: u64,
-    /// APIC ids of the vCPUs, which are those of their physical CPUs.
+    /// The APIC ids of the vCPUs, which are those of their physical CPUs.
     pub apic_ids: Vec<u8>,
 }
 
 impl Cpus {
-    /// Those that the command line names, or as many as it asks for.
+    /// Returns the CPUs of the command line, or as many as it requests.
     pub fn choose(args: &Args) -> Result<Self> {
         let machine = PhysicalCpus::of_machine().context(|| "looking for physical CPUs")?;
         Self::of(&machine, args)
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    /// CPUs with the APIC ids 1, 2 and 4, of which the Service VM's kernel uses the first.
+    /// Returns CPUs with the APIC ids 1, 2 and 4. The Service VM's kernel uses the first.
     fn machine() -> PhysicalCpus {
         let mut madt = vec![0; 44];
         for id in [1, 2, 4] {

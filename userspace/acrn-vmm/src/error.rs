@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What the user is told when something fails: what was being done, to what, and why it failed.
+//! Errors for the user: the failed action, its object, and the cause.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// A failure, with what was being done.
+/// A failure of an action.
 #[derive(Debug)]
 pub struct Error {
     doing: String,
@@ -15,7 +15,7 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A failure that has no other error behind it.
+    /// Returns a failure without another error as its cause.
     pub fn new(what: impl Into<String>) -> Self {
         Error {
             doing: what.into(),
@@ -36,7 +36,7 @@ impl fmt::Display for Error {
 
 impl StdError for Error {}
 
-/// Says what was being done when a call failed.
+/// Adds the failed action to an error.
 pub trait Context<T> {
     fn context<S: Into<String>>(self, doing: impl FnOnce() -> S) -> Result<T>;
 }

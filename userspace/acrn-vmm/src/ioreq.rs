@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Serving I/O requests: the loop that waits for them, has the devices answer, and lets the vCPUs go on.
+//! The loop that waits for I/O requests, has the devices serve them, and completes them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,19 +9,19 @@ use acrn_ioctls::{RequestPage, Slot, Vm};
 use crate::devices::{Demand, Devices, Outcome};
 use crate::error::{Context, Result};
 
-/// Why the loop ended.
+/// The reason for the end of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The guest wants it.
+    /// A demand of the guest.
     Demand(Demand),
-    /// Somebody set `stop`.
+    /// `stop` was set.
     Stopped,
 }
 
-/// Serves requests until the guest powers off or resets, or `stop` is set and a signal has interrupted the
-/// wait.
+/// Serves requests until the guest powers off or resets, or until `stop` is set and a signal has
+/// interrupted the wait.
 ///
-/// The request that demands an end is left open: its vCPU must not run on.
+/// A request that demands an end is not completed, as its vCPU must not continue.
 pub fn serve(vm: &Vm, page: &RequestPage, devices: &mut Devices, stop: &AtomicBool) -> Result<End> {
     loop {
         match vm.attach_ioreq_client() {
@@ -45,7 +45,7 @@ pub fn serve(vm: &Vm, page: &RequestPage, devices: &mut Devices, stop: &AtomicBo
     }
 }
 
-/// Has the devices answer what is in the slot.
+/// Has the devices serve the request in the slot.
 fn answer(slot: &Slot<'_>, devices: &mut Devices) -> Option<Demand> {
     match slot.request() {
         Ok(request) => match devices.serve(&request) {
@@ -53,7 +53,7 @@ fn answer(slot: &Slot<'_>, devices: &mut Devices) -> Option<Demand> {
             Outcome::Done => {}
             Outcome::Demand(demand) => return Some(demand),
         },
-        // No hypervisor makes such requests, but the vCPU waits for an answer all the same.
+        // No hypervisor creates such a request, but the vCPU waits for its completion.
         Err(malformed) => {
             eprintln!("acrn-vmm: {malformed}");
             slot.answer(u64::MAX);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The VM as a whole: created, started, reset, taken down.
+//! The life of the VM: creation, start, reset, destruction.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -24,21 +24,21 @@ use crate::memory;
 use crate::peripherals::{Disks, Peripherals};
 use crate::supervisor::{Signals, Stop, Supervisor, event_pair};
 
-/// How long the thread that serves I/O requests may take to stop.
+/// The time limit for the thread that serves I/O requests to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How the whole thing ended.
+/// The end of the VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// The guest powered off.
     PowerOff,
-    /// The guest reset, and is not to be started again.
+    /// The guest reset, and the command line has `--no-reboot`.
     NoReboot,
-    /// A signal, or the user.
+    /// A signal or the user stopped the VM.
     Stopped,
 }
 
-/// The thread that serves I/O requests gives the devices back.
+/// The thread that serves I/O requests. It returns the devices.
 type Server = JoinHandle<(Devices, Result<End>)>;
 
 struct Machine {
@@ -46,7 +46,7 @@ struct Machine {
     page: Arc<RequestPage>,
     memory: GuestMemoryMmap,
     payload: Payload,
-    /// Those of the vCPUs.
+    /// The APIC ids of the vCPUs.
     apic_ids: Vec<u8>,
     /// Tells the server to end.
     stop: Arc<AtomicBool>,
@@ -54,10 +54,10 @@ struct Machine {
     served: EventFd,
 }
 
-/// Only there to interrupt a system call.
+/// Interrupts a system call, and has no other effect.
 extern "C" fn wake(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
 
-/// Creates the VM, runs it to its end and takes it down.
+/// Creates the VM, runs it to its end and destroys it.
 pub fn run(args: &Args) -> Result<Ending> {
     args.check()?;
     let signals = Signals::block().context(|| "blocking signals")?;
@@ -98,7 +98,7 @@ impl Machine {
         supervisor: &mut Supervisor,
     ) -> Result<Ending> {
         let result = self.run(args, disks, supervisor);
-        // The VM goes down also after a failure, which then is the one to tell of.
+        // The VM is also destroyed after a failure. The earlier failure is reported.
         let destroyed = self.destroy();
         let ending = result?;
         destroyed?;
@@ -120,7 +120,7 @@ impl Machine {
             .add(|stop| Console::new(input, drained, is_terminal, stop))
             .context(|| "duplicating standard input")?;
         let result = self.run_guest(args, devices, supervisor);
-        // Before the VM is paused: after that nothing may interrupt it.
+        // Before the VM is paused, as nothing may interrupt it after that.
         let detached = peripherals.detach();
         let ending = result?;
         detached?;
@@ -146,7 +146,7 @@ impl Machine {
                 End::Demand(Demand::Reset) if args.no_reboot => return Ok(Ending::NoReboot),
                 End::Demand(Demand::Reset) => {}
             }
-            // Before the VM is paused: after that nothing may interrupt it.
+            // Before the VM is paused, as nothing may interrupt it after that.
             devices.reset();
             self.reset()?;
         }
@@ -160,8 +160,8 @@ impl Machine {
         self.vm.start().context(|| "starting the VM")
     }
 
-    /// Serves I/O requests on a thread of its own until the run ends. Only failures of this thread are errors
-    /// of the function; the server's are in what it returns.
+    /// Serves I/O requests on a separate thread until the run ends. Errors of the server are in the
+    /// inner result.
     fn serve(
         &self,
         devices: Devices,
@@ -185,20 +185,22 @@ impl Machine {
             .name("ioreq".into())
             .spawn(move || {
                 let end = ioreq::serve(&vm, &page, &mut devices, &stop);
-                // Fails only if it is signalled already, many times over.
+                // Fails only if the eventfd's counter is at its maximum.
                 let _ = served.write(1);
                 (devices, end)
             })
             .context(|| "starting the thread that serves I/O requests")
     }
 
-    /// Interrupts the server's wait. Once would not do: the signal may come just before it waits.
+    /// Interrupts the server's wait. This may take several signals, as one may arrive just before
+    /// the wait.
     fn stop_server(&self, server: Server) -> Result<(Devices, Result<End>)> {
         self.stop.store(true, Ordering::Release);
         let deadline = Instant::now() + STOP_TIMEOUT;
         while !server.is_finished() {
             if Instant::now() > deadline {
-                // It may be writing to a pipe that nobody reads. Our exit ends it, and the VM.
+                // The server may be blocked in a write to a pipe without a reader. It ends with the
+                // process, as does the VM.
                 return Err(Error::new(
                     "the thread that serves I/O requests does not stop",
                 ));
@@ -211,16 +213,16 @@ impl Machine {
         join(server)
     }
 
-    /// Back to where the VM was before the start. Open requests go with the reset: to complete one of a paused VM
-    /// would let its vCPU run on.
+    /// Resets the VM to the state before its start. Pending requests end with the reset: the
+    /// completion of a request of a paused VM would make its vCPU continue.
     fn reset(&self) -> Result<()> {
         let doing = || "resetting the VM";
         self.vm.pause().context(doing)?;
         self.vm.reset().context(doing)
     }
 
-    /// Pauses the VM and destroys it right after, open requests and all: a guest that asks for power-off again and
-    /// again does so until it is paused.
+    /// Pauses the VM and destroys it at once, with pending requests: a guest that powers off may
+    /// repeat the request until it is paused.
     fn destroy(self) -> Result<()> {
         let doing = || "destroying the VM";
         let vm = Arc::into_inner(self.vm).ok_or_else(|| Error::new("the VM is still in use"))?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Guest RAM: where it lies, and the shared memory behind it.
+//! Guest RAM: its layout and the shared memory behind it.
 
 use std::fs::File;
 use std::io;
@@ -14,10 +14,10 @@ use crate::error::{Context, Result};
 
 pub const HUGE_PAGE: u64 = 2 << 20;
 
-/// Below this lies RAM; up to 4 GiB follow PCI, the IOAPIC and the local APICs.
+/// The end of low RAM. PCI, the IOAPIC and the local APICs follow, up to 4 GiB.
 pub const LOW_END: u64 = 3 << 30;
 
-/// From here on lies what does not fit below [`LOW_END`].
+/// The address of the RAM that does not fit below [`LOW_END`].
 pub const HIGH_START: u64 = 4 << 30;
 
 /// A range of guest-physical addresses with RAM.
@@ -27,7 +27,7 @@ pub struct Range {
     pub len: u64,
 }
 
-/// Where `size` bytes of RAM lie, lowest first.
+/// Returns the ranges of `size` bytes of RAM, lowest first.
 pub fn layout(size: u64) -> Vec<Range> {
     let low = Range {
         start: 0,
@@ -54,25 +54,25 @@ fn create_memfd(size: u64, hugepages: bool) -> io::Result<File> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new descriptor, which nobody else owns.
+    // SAFETY: a new descriptor without another owner.
     let file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
     file.set_len(size)?;
     Ok(file)
 }
 
-/// Takes all the memory now. The driver pins it anyway; a page that can't be had would be a SIGBUS then.
+/// Allocates all memory now. The driver pins it later, and a missing page would then cause SIGBUS.
 fn allocate(file: &File, size: u64) -> io::Result<()> {
-    // The command line refuses what does not fit.
+    // The command line does not accept a larger size.
     let size =
         libc::off_t::try_from(size).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
-    // SAFETY: the descriptor is open, and the call touches none of our memory.
+    // SAFETY: the descriptor is open, and the call does not access memory of this process.
     if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, size) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
 }
 
-/// Shared memory for `size` bytes of RAM, at the addresses of [`layout`].
+/// Allocates shared memory for `size` bytes of RAM, at the addresses of [`layout`].
 pub fn create(size: u64, hugepages: bool) -> Result<GuestMemoryMmap> {
     let pages = if hugepages {
         "2 MiB huge pages (/proc/sys/vm/nr_hugepages)"
@@ -92,13 +92,13 @@ pub fn create(size: u64, hugepages: bool) -> Result<GuestMemoryMmap> {
     GuestMemoryMmap::from_ranges_with_files(ranges).context(doing)
 }
 
-/// Gives the memory to the VM.
+/// Maps the memory into the VM.
 pub fn map(vm: &Vm, memory: &GuestMemoryMmap) -> Result<()> {
     for region in memory.iter() {
         let (start, len) = (region.start_addr().0, region.len());
         let host = region.as_ptr() as u64;
-        // SAFETY: nobody has references into this memory: vm-memory reads and writes it as memory that others
-        // change.
+        // SAFETY: there are no references to this memory: vm-memory accesses it as memory that
+        // others change.
         unsafe { vm.set_memory(start, host, len, MemoryAttributes::RAM) }
             .context(|| format!("giving the VM {} MiB of memory at {start:#x}", len >> 20))?;
     }

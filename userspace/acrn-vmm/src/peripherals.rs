@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The devices that the command line asks for, with the threads behind them.
+//! The devices of the command line, with their threads.
 
 use std::io;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::devices::virtio::worker::Worker;
 use crate::error::Result;
 use crate::supervisor::event_pair;
 
-/// The disks that the user named, open.
+/// The open disks of the command line.
 pub struct Disks(Vec<(Disk, String)>);
 
 impl Disks {
@@ -33,7 +33,7 @@ impl Disks {
     }
 }
 
-/// What a guest is told that its disk is called.
+/// Returns the serial number of a disk for the guest.
 fn name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
@@ -42,15 +42,15 @@ fn name(path: &Path) -> String {
 /// The devices.
 pub struct Peripherals {
     pub serial: Arc<Mutex<SerialPort>>,
-    /// What standard input goes to.
+    /// The device that receives standard input.
     pub input: Arc<Mutex<dyn Input>>,
-    /// Signalled when the guest has read all that `input` had.
+    /// Signalled when the guest has read all input of `input`.
     pub drained: EventFd,
     pub bus: Arc<Bus>,
     workers: Vec<Worker>,
 }
 
-/// Virtio devices as they are made, one PCI device after the other.
+/// The virtio devices during their creation, one PCI device after the other.
 struct Slots<'a> {
     vm: &'a Arc<Vm>,
     memory: &'a GuestMemoryMmap,
@@ -74,7 +74,7 @@ impl Peripherals {
     pub fn new(args: &Args, disks: Disks, vm: &Arc<Vm>, memory: &GuestMemoryMmap) -> Result<Self> {
         let (signal, drained) = event_pair()?;
         let signal = move || {
-            // Fails only if it is signalled already, many times over.
+            // Fails only if the eventfd's counter is at its maximum.
             let _ = signal.write(1);
         };
         let mut slots = Slots {
@@ -106,7 +106,7 @@ impl Peripherals {
         })
     }
 
-    /// Ends the threads, and takes all eventfds back from the driver. The guest may still run.
+    /// Ends the threads and de-assigns all eventfds. The guest may still run.
     pub fn detach(self) -> Result<()> {
         let stopped = self.workers.into_iter().map(Worker::stop);
         let stopped = stopped.fold(Ok(()), Result::and);
@@ -119,7 +119,7 @@ impl Peripherals {
 }
 
 fn serial_port(vm: &Arc<Vm>, drained: serial::Drained) -> Arc<Mutex<SerialPort>> {
-    // Weak, so that the VM can be destroyed while the port is still about.
+    // A weak reference, so that the VM can be destroyed while the port exists.
     let vm = Arc::downgrade(vm);
     let interrupt = Box::new(move || match vm.upgrade() {
         Some(vm) => Ok(vm.set_irqline(serial::GSI, IrqLine::RisingPulse)?),

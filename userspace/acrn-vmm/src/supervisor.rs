@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The main thread while the guest runs: it feeds the console, and waits for whatever ends the run.
+//! The main thread while the guest runs: forwards the console, and waits for the end of the run.
 
 use std::cell::Cell;
 use std::io;
@@ -13,7 +13,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use crate::error::{Context, Result};
 
-/// An event counter, twice: one to signal, one to wait for.
+/// Returns two descriptors of an event counter: one to signal, one to wait for.
 pub fn event_pair() -> Result<(EventFd, EventFd)> {
     let doing = || "making an eventfd";
     let event = EventFd::new(EFD_CLOEXEC | EFD_NONBLOCK).context(doing)?;
@@ -21,43 +21,43 @@ pub fn event_pair() -> Result<(EventFd, EventFd)> {
     Ok((event, twin))
 }
 
-/// What ended a run.
+/// The reason for the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// SIGTERM, SIGINT or SIGHUP.
     Signal,
-    /// The user, by Ctrl-A x.
+    /// The user typed Ctrl-A x.
     User,
-    /// The thread that serves I/O requests has something to say.
+    /// The thread that serves I/O requests has ended.
     Server,
 }
 
-/// The signals that end the VM, as a file to wait on.
+/// The signals that end the VM, as a file to wait for.
 pub struct Signals(OwnedFd);
 
 impl Signals {
-    /// Blocks the signals in this thread and in those that it makes.
+    /// Blocks the signals in this thread, and in threads that it creates later.
     pub fn block() -> io::Result<Self> {
         let mut set = MaybeUninit::uninit();
-        // SAFETY: the call writes a set there.
+        // SAFETY: the call writes to `set`.
         unsafe { libc::sigemptyset(set.as_mut_ptr()) };
         for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
-            // SAFETY: the set was written above.
+            // SAFETY: the set was initialised above.
             unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
         }
         // SAFETY: as above.
         let set: libc::sigset_t = unsafe { set.assume_init() };
-        // SAFETY: reads the set, and does not write the old one anywhere.
+        // SAFETY: the call reads the set, and does not write the old one.
         let errno = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
         if errno != 0 {
             return Err(io::Error::from_raw_os_error(errno));
         }
-        // SAFETY: reads the set.
+        // SAFETY: the call reads the set.
         let fd = unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: a new descriptor, which nobody else owns.
+        // SAFETY: a new descriptor without another owner.
         Ok(Signals(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 }
@@ -91,7 +91,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// `served` is what the thread that serves I/O requests signals when it ends.
+    /// The thread that serves I/O requests signals `served` when it ends.
     pub fn new(signals: Signals, served: EventFd) -> Result<Self> {
         let stop = Rc::new(Cell::new(None));
         let mut manager: EventManager<Box<dyn MutEventSubscriber>> =
@@ -114,7 +114,7 @@ impl Supervisor {
         })
     }
 
-    /// Adds somebody who may stop the run.
+    /// Adds a subscriber that may stop the run.
     pub fn add<S: MutEventSubscriber + 'static>(
         &mut self,
         subscriber: impl FnOnce(Rc<Cell<Option<Stop>>>) -> io::Result<S>,
@@ -129,7 +129,7 @@ impl Supervisor {
         loop {
             if let Some(stop) = self.stop.take() {
                 if stop == Stop::Server {
-                    // Armed again for the next run.
+                    // Reset for the next run.
                     let _ = self.served.read();
                 }
                 return Ok(stop);

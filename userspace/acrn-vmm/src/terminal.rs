@@ -5,24 +5,25 @@
 use std::io;
 use std::mem::MaybeUninit;
 
-/// Standard input in raw mode, until dropped. Output stays as it was, so that lines still start on the left.
+/// Standard input in raw mode, until it is dropped. The output mode stays, so that lines start at
+/// the left.
 pub struct RawMode {
     before: libc::termios,
 }
 
 impl RawMode {
-    /// `None` if standard input is no terminal.
+    /// Returns `None` if standard input is not a terminal.
     pub fn enter() -> io::Result<Option<Self>> {
-        // SAFETY: takes no pointer.
+        // SAFETY: the call takes no pointer.
         if unsafe { libc::isatty(libc::STDIN_FILENO) } != 1 {
             return Ok(None);
         }
         let mut before = MaybeUninit::uninit();
-        // SAFETY: the call writes a `termios` there.
+        // SAFETY: the call writes a `termios`.
         if unsafe { libc::tcgetattr(libc::STDIN_FILENO, before.as_mut_ptr()) } < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the call succeeded, so it is written.
+        // SAFETY: the call succeeded, so it has written the `termios`.
         let before: libc::termios = unsafe { before.assume_init() };
         let mut raw = before;
         raw.c_iflag &=

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The DSDT: what only ACPI's own language can say.
+//! The DSDT, which describes the devices that need AML.
 
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Name, Package, ResourceTemplate,
@@ -12,7 +12,7 @@ use super::{IO_APIC_ADDRESS, OEM_ID, OEM_REVISION, OEM_TABLE_ID, to_bytes};
 use crate::devices::pm;
 use crate::memory;
 
-/// The PCI host bridge, and what of ports and addresses is PCI's.
+/// Returns the PCI host bridge with its ports and addresses.
 fn host_bridge() -> Vec<u8> {
     let buses = AddressSpace::new_bus_number(0u16, 0);
     let config = IO::new(0xcf8, 0xcf8, 1, 8);
@@ -32,14 +32,14 @@ fn host_bridge() -> Vec<u8> {
     to_bytes(&Scope::new("_SB_".into(), vec![&device]))
 }
 
-/// What the sleep type field gets for power-off.
+/// The value of the sleep type field for power-off.
 fn power_off() -> Vec<u8> {
     let sleep_type = pm::SLEEP_TYPE_S5;
     let package = Package::new(vec![&sleep_type, &sleep_type, &0u8, &0u8]);
     to_bytes(&Name::new("_S5_".into(), &package))
 }
 
-/// The whole table.
+/// Returns the complete table.
 pub fn table() -> Vec<u8> {
     let mut table = Sdt::new(*b"DSDT", 36, 2, OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     table.append_slice(&power_off());
@@ -63,7 +63,7 @@ mod tests {
     fn host_bridge_is_one() {
         let bridge = host_bridge();
         assert!(bridge.windows(4).any(|name| name == b"PCI0"));
-        // PNP0A03, packed.
+        // PNP0A03, in its packed form.
         assert!(bridge.windows(4).any(|id| id == [0x41, 0xd0, 0x0a, 0x03]));
     }
 }

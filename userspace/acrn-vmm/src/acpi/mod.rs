@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The ACPI tables: what CPUs and interrupt controllers there are, and how to power off and to reset.
+//! The ACPI tables, which describe the CPUs, the interrupt controllers, power-off and reset.
 
 mod dsdt;
 
@@ -18,7 +18,7 @@ use crate::devices::pm;
 use crate::devices::pm_timer;
 use crate::devices::reset;
 
-/// Where the tables start, RSDP first: in the range that guests without other hints scan.
+/// The address of the tables, RSDP first: in the range that guests scan without another hint.
 pub const ADDRESS: u64 = 0xE_0000;
 
 const OEM_ID: [u8; 6] = *b"ACRNHS";
@@ -28,16 +28,16 @@ const OEM_REVISION: u32 = 1;
 const LOCAL_APIC_ADDRESS: u32 = 0xFEE0_0000;
 const IO_APIC_ADDRESS: u32 = 0xFEC0_0000;
 
-/// The interrupt that ACPI events would come by. None do.
+/// The interrupt for ACPI events, which never occur.
 const SCI: u8 = 9;
 
-/// The timer's interrupt, and the IOAPIC pin where every PC has it.
+/// The interrupt of the timer, and its usual IOAPIC pin.
 const TIMER: u8 = 0;
 const TIMER_PIN: u32 = 2;
 
 /// MADT flag: there are two 8259s as well.
 const PCAT_COMPAT: u32 = 1;
-/// MADT, interrupt source override: as the bus has it.
+/// MADT, interrupt source override: conforms to the bus.
 const BUS_DEFAULT: u16 = 0;
 /// MADT, interrupt source override: active high, level triggered.
 const ACTIVE_HIGH_LEVEL: u16 = 1 | 3 << 2;
@@ -54,7 +54,7 @@ fn isa_override(irq: u8, gsi: u32, flags: u16) -> [u8; 10] {
     [2, 10, 0, irq, g0, g1, g2, g3, f0, f1]
 }
 
-/// The table for vCPUs with these APIC ids, vCPU 0 first.
+/// Returns the MADT for vCPUs with these APIC ids, vCPU 0 first.
 fn madt(apic_ids: &[u8]) -> Vec<u8> {
     let mut table = Sdt::new(*b"APIC", 44, 4, OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     table.write_u32(36, LOCAL_APIC_ADDRESS);
@@ -63,7 +63,7 @@ fn madt(apic_ids: &[u8]) -> Vec<u8> {
         let apic = ProcessorLocalApic::new(vcpu, *apic_id, EnabledStatus::Enabled);
         table.append_slice(apic.as_bytes());
     }
-    // Its id is not to be that of a local APIC.
+    // The id of the IOAPIC must not be that of a local APIC.
     let io_apic_id = (0..=u8::MAX).find(|id| !apic_ids.contains(id));
     let io_apic = IoApic::new(io_apic_id.unwrap_or_default(), IO_APIC_ADDRESS, 0);
     table.append_slice(io_apic.as_bytes());
@@ -91,7 +91,7 @@ fn fadt(facs: u64, dsdt: u64) -> Vec<u8> {
     table.pm1_cnt_len = 2;
     table.pm_tmr_blk = u32::from(pm_timer::FIRST).into();
     table.pm_tmr_len = 4;
-    // No C2 and C3.
+    // There are no C-states C2 and C3.
     table.p_lvl2_lat = 0xffff.into();
     table.p_lvl3_lat = 0xffff.into();
     table.century = 0x32;
@@ -108,14 +108,14 @@ fn to_bytes(table: &dyn Aml) -> Vec<u8> {
     bytes
 }
 
-/// Tables one behind the other, each aligned to 64 bytes.
+/// Tables in a row, each aligned to 64 bytes.
 struct Blob {
     base: u64,
     bytes: Vec<u8>,
 }
 
 impl Blob {
-    /// Adds a table and says where it is.
+    /// Adds a table and returns its address.
     fn push(&mut self, table: &[u8]) -> u64 {
         let offset = self.bytes.len().next_multiple_of(64);
         self.bytes.resize(offset, 0);
@@ -124,7 +124,7 @@ impl Blob {
     }
 }
 
-/// All tables for vCPUs with these APIC ids, to be written to [`ADDRESS`], where the RSDP then is.
+/// Returns all tables for vCPUs with these APIC ids. They belong at [`ADDRESS`], where the RSDP is.
 pub fn tables(apic_ids: &[u8]) -> Vec<u8> {
     let rsdp_space = vec![0; Rsdp::len()];
     let mut blob = Blob {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A binary without a format, started in real mode.
+//! A flat binary, started in real mode.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use acrn_ioctls::uapi::acrn_vcpu_regs;
 use super::registers;
 use crate::error::{Context, Result};
 
-/// The binary and where it goes.
+/// The binary and its address.
 #[derive(Debug)]
 pub struct Flat {
     path: PathBuf,

@@ -23,23 +23,23 @@ const ZERO_PAGE: u64 = 0x7000;
 const CMDLINE: u64 = 0x2_0000;
 const CMDLINE_ROOM: u64 = 0x1_0000;
 const KERNEL: u64 = 0x10_0000;
-/// Where the 64-bit entry is in a loaded kernel.
+/// The offset of the 64-bit entry point in a loaded kernel.
 const ENTRY_64: u64 = 0x200;
-/// Conventional memory ends here; what follows up to [`KERNEL`] is firmware's.
+/// The end of conventional memory. The firmware's area follows, up to [`KERNEL`].
 const LOW_RAM_END: u64 = 0xA_0000;
 
 const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
 
-/// What every kernel must know about this machine. There is no PIT whose interrupt could be tested. And the
-/// TSC is right: the only other clock, the PM timer, is too slow to read to judge it.
+/// Parameters for every kernel on this machine. There is no PIT whose interrupt the kernel could
+/// test. The TSC is reliable, and the PM timer is too slow to verify it.
 const MACHINE_CMDLINE: &str = "no_timer_check tsc=reliable";
 
 const LOADER_UNREGISTERED: u8 = 0xff;
-/// `xloadflags`: has the 64-bit entry.
+/// `xloadflags`: the kernel has the 64-bit entry point.
 const XLF_KERNEL_64: u16 = 1;
 
-/// A file that is read anew for each start.
+/// A file that is read again for each start.
 #[derive(Debug)]
 struct Image {
     path: PathBuf,
@@ -56,7 +56,7 @@ impl Image {
     }
 }
 
-/// A kernel with what goes with it.
+/// A kernel with its initramfs and command line.
 #[derive(Debug)]
 pub struct Linux {
     kernel: Image,
@@ -71,7 +71,7 @@ impl Linux {
             initramfs: initramfs
                 .map(|path| Image::open("initramfs", path))
                 .transpose()?,
-            // What the user says comes last, and wins.
+            // The user's parameters come last, so that they take precedence.
             cmdline: format!("{MACHINE_CMDLINE} {cmdline}"),
         })
     }
@@ -99,7 +99,7 @@ impl Linux {
         let header = loaded
             .setup_header
             .ok_or_else(|| Error::new(format!("{}: no header", doing())))?;
-        // Both fields are of protocol 2.12.
+        // Protocol 2.12 introduced both fields.
         if header.version < 0x20c || header.xloadflags & XLF_KERNEL_64 == 0 {
             return Err(Error::new(format!("{}: not a 64-bit kernel", doing())));
         }
@@ -131,8 +131,8 @@ impl Linux {
         Ok(())
     }
 
-    /// Puts the initramfs as high as the kernel allows, so that it is out of the way of whatever the kernel
-    /// does lower down.
+    /// Loads the initramfs at the highest address that the kernel allows, out of the way of the
+    /// kernel.
     fn load_initramfs(
         &mut self,
         memory: &GuestMemoryMmap,
@@ -159,14 +159,14 @@ impl Linux {
         memory
             .read_exact_volatile_from(GuestAddress(address), file, size as usize)
             .context(doing)?;
-        // Both are below 4 GiB, since `ceiling` is.
+        // Both are below 4 GiB, as `ceiling` is.
         header.ramdisk_image = address as u32;
         header.ramdisk_size = size as u32;
         Ok(())
     }
 }
 
-/// Where RAM from 0 up ends.
+/// Returns the end of the RAM that begins at 0.
 fn low_end(memory: &GuestMemoryMmap) -> u64 {
     memory
         .find_region(GuestAddress(0))
@@ -174,8 +174,8 @@ fn low_end(memory: &GuestMemoryMmap) -> u64 {
         .min(LOW_END)
 }
 
-/// Up to where the kernel uses memory before it looks at the memory map: it moves itself to its preferred
-/// address if it was loaded lower.
+/// Returns the end of the memory that the kernel uses before it reads the memory map. A kernel that
+/// was loaded below its preferred address moves there.
 fn run_end(header: &setup_header) -> u64 {
     header
         .pref_address
@@ -207,7 +207,7 @@ fn parameters(memory: &GuestMemoryMmap, mut header: setup_header) -> boot_params
     params
 }
 
-/// Start, end and type of each range.
+/// The start, the end and the type of each range.
 fn memory_map(memory: &GuestMemoryMmap) -> Vec<(u64, u64, u32)> {
     let mut map = vec![
         (0, LOW_RAM_END, E820_RAM),
@@ -227,7 +227,7 @@ mod tests {
     use std::io::Write;
     use vmm_sys_util::tempfile::TempFile;
 
-    /// A kernel of nothing but a header and `body`.
+    /// Returns a kernel that consists of a header and `body`.
     fn image(xloadflags: u16, body: &[u8]) -> TempFile {
         let mut bytes = vec![0u8; 1024];
         bytes[0x1f1] = 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What the guest starts with: code and data in memory, and the registers of vCPU 0.
+//! The initial state of the guest: code and data in memory, and the registers of vCPU 0.
 
 mod flat;
 mod linux;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 pub use flat::Flat;
 pub use linux::Linux;
 
-/// What to run.
+/// The program that the guest runs.
 #[derive(Debug)]
 pub enum Payload {
     Linux(Linux),
@@ -24,7 +24,7 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// Opens the files that the command line names.
+    /// Opens the files of the command line.
     pub fn open(args: &Args) -> Result<Self> {
         if let Some(kernel) = &args.kernel {
             let initramfs = args.initramfs.as_deref();
@@ -36,7 +36,8 @@ impl Payload {
         }
     }
 
-    /// Puts it into guest memory, for vCPUs with these APIC ids, and says how vCPU 0 is to start.
+    /// Loads the program into guest memory, for vCPUs with these APIC ids. Returns the registers of
+    /// vCPU 0.
     pub fn load(&mut self, memory: &GuestMemoryMmap, apic_ids: &[u8]) -> Result<acrn_vcpu_regs> {
         match self {
             Payload::Linux(linux) => linux.load(memory, apic_ids),

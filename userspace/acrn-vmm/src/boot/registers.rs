@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! How vCPU 0 starts: in real mode, or in long mode with a GDT and page tables in guest memory.
+//! The initial registers of vCPU 0: in real mode, or in long mode with a GDT and page tables in
+//! guest memory.
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 
@@ -8,7 +9,7 @@ use acrn_ioctls::uapi::{acrn_descriptor_ptr, acrn_gp_regs, acrn_regs, acrn_vcpu_
 
 const GDT: u64 = 0x500;
 const STACK_TOP: u64 = 0x8ff0;
-/// PML4, then PDPT, then a page directory for each of the first 4 GiB.
+/// The PML4 and the PDPT, followed by a page directory for each of the first 4 GiB.
 const PAGE_TABLES: u64 = 0x9000;
 const PAGE: u64 = 0x1000;
 const DIRECTORIES: u64 = 4;
@@ -20,10 +21,11 @@ const LARGE: u64 = 1 << 7;
 const CODE_SELECTOR: u16 = 0x10;
 const DATA_SELECTOR: u16 = 0x18;
 
-/// By index: none, none, 64-bit code, data.
+/// The entries: two empty ones, 64-bit code, and data.
 const DESCRIPTORS: [u64; 4] = [0, 0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
 
-/// Present, code, readable, accessed, as VMX encodes it; in long mode also 64-bit and limit in pages.
+/// Access rights in VMX's encoding: present, code, readable, accessed; in long mode also 64-bit,
+/// with the limit in pages.
 const CODE_ACCESS: u32 = 0x9b;
 const CODE_ACCESS_64: u32 = CODE_ACCESS | 1 << 13 | 1 << 15;
 
@@ -36,7 +38,7 @@ const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
 const RFLAGS_FIXED: u64 = 1 << 1;
 
-/// Writes the GDT, and page tables that map the first 4 GiB one to one.
+/// Writes the GDT, and page tables that identity-map the first 4 GiB.
 fn write_tables(memory: &GuestMemoryMmap) -> Result<(), GuestMemoryError> {
     let write = |address: u64, value: u64| memory.write_obj(value, GuestAddress(address));
     for (descriptor, address) in DESCRIPTORS.into_iter().zip((GDT..).step_by(8)) {
@@ -55,7 +57,7 @@ fn write_tables(memory: &GuestMemoryMmap) -> Result<(), GuestMemoryError> {
     Ok(())
 }
 
-/// Long mode, at `entry`, with `argument` in RSI; interrupts are off.
+/// Returns the registers for long mode at `entry`, with `argument` in RSI. Interrupts are disabled.
 pub fn long_mode(
     memory: &GuestMemoryMmap,
     entry: u64,
@@ -92,8 +94,8 @@ pub fn long_mode(
     }))
 }
 
-/// Real mode, at `address`, which is below 1 MiB; interrupts are off. CS is 0 where that does, for the sake
-/// of code that was made for one address.
+/// Returns the registers for real mode at `address`, which is below 1 MiB. Interrupts are disabled.
+/// CS is 0 if that is possible, for code that was linked for a fixed address.
 pub fn real_mode(address: u32) -> acrn_vcpu_regs {
     let segment = if address < 0x1_0000 {
         0

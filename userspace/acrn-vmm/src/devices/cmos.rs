@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The CMOS clock: the time in UTC, and 114 bytes of memory that nothing reads but the guest.
+//! The CMOS clock: the time in UTC, and 114 bytes of memory for the guest.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,14 +20,15 @@ const STATUS_C: u8 = 0x0c;
 const STATUS_D: u8 = 0x0d;
 const CENTURY: u8 = 0x32;
 
-/// The usual time base and rate, and no update in progress: the time never changes while it is read.
+/// The usual time base and rate, without an update in progress: the time never changes during a
+/// read.
 const A_STEADY: u8 = 0x26;
 /// 24 hours, BCD.
 const B_24_HOURS_BCD: u8 = 0x02;
 /// The battery is good.
 const D_VALID: u8 = 0x80;
 
-/// A point in time, taken apart.
+/// A date and time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Time {
     second: u8,
@@ -41,8 +42,8 @@ struct Time {
 }
 
 impl Time {
-    /// Seconds since 1970 to a date, by counting in 400-year cycles from 1 March of year 0: the leap day is
-    /// the last of its year then.
+    /// Converts seconds since 1970 to a date. It counts in 400-year cycles from 1 March of year 0,
+    /// so that the leap day is the last day of a year.
     fn from_unix(seconds: u64) -> Self {
         const DAYS_TO_1970: u64 = 719_468;
         const DAYS_400_YEARS: u64 = 146_097;
@@ -52,7 +53,7 @@ impl Time {
         let leaps = day / 1_460 - day / 36_524 + day / 146_096;
         let year = (day - leaps) / 365;
         let day = day - (365 * year + year / 4 - year / 100);
-        // Months from March on, in groups of five that have 153 days.
+        // The months from March on form groups of five with 153 days.
         let month = (5 * day + 2) / 153;
         let day = day - (153 * month + 2) / 5 + 1;
         let (month, carry) = if month < 10 {
@@ -72,7 +73,7 @@ impl Time {
     }
 }
 
-/// The time of the Service VM, in seconds since 1970.
+/// Returns the time of the Service VM in seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -83,7 +84,7 @@ fn bcd(value: u8) -> u8 {
     ((value / 10) << 4) | (value % 10)
 }
 
-/// The chip.
+/// The clock chip.
 pub struct Cmos {
     index: u8,
     memory: [u8; 128],
@@ -101,7 +102,7 @@ impl Default for Cmos {
 impl Cmos {
     pub fn read(&self, port: u16, now: impl FnOnce() -> u64) -> u8 {
         if port != DATA {
-            // The index can't be read back.
+            // The index cannot be read back.
             return 0xff;
         }
         let time = || Time::from_unix(now());

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The devices that this program plays, and who answers what.
+//! The emulated devices, and the dispatch of requests to them.
 //!
-//! All of them have 8-bit registers, or registers that may be accessed in parts, so a wide access to ports is
-//! a row of narrow ones. What nobody answers reads as all ones, and takes any write.
+//! All devices have 8-bit registers, or registers that may be accessed in parts. So a wide access
+//! to ports is a series of narrow ones. Without a device, a read returns all ones and a write has
+//! no effect.
 
 pub mod cmos;
 pub mod pci;
@@ -25,21 +26,21 @@ use pm_timer::PmTimer;
 use serial::SerialPort;
 use unbacked::Unbacked;
 
-/// What the guest wants to happen to itself.
+/// A demand of the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Demand {
     PowerOff,
     Reset,
 }
 
-/// What a request comes to.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// A read, and its value.
+    /// A read, with its value.
     Value(u64),
     /// A write.
     Done,
-    /// A write that ends this run of the guest, which must not go on behind it.
+    /// A write that ends the run of the guest. Its vCPU must not continue.
     Demand(Demand),
 }
 
@@ -54,7 +55,8 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Devices as after power-on. The serial port is shared with whoever feeds it.
+    /// Returns the devices in their state after power-on. The serial port is shared with its source
+    /// of input.
     pub fn new(serial: Arc<Mutex<SerialPort>>, pci: Arc<Bus>, report_unbacked: bool) -> Self {
         Devices {
             serial,
@@ -66,7 +68,7 @@ impl Devices {
         }
     }
 
-    /// Puts all but the serial port back to the state after power-on.
+    /// Resets all devices except the serial port to their state after power-on.
     pub fn reset(&mut self) {
         self.cmos = Cmos::default();
         self.pm = PowerManagement::default();
@@ -167,7 +169,7 @@ impl Devices {
                 None
             }
             pm::FIRST..=pm::LAST => self.pm.write(port, value),
-            // The counter can't be set.
+            // The counter cannot be set.
             pm_timer::FIRST..=pm_timer::LAST => None,
             reset::KEYBOARD_DATA | reset::KEYBOARD_COMMAND | reset::RESET_CONTROL => {
                 reset::write(port, value)
@@ -184,7 +186,7 @@ impl Devices {
     }
 }
 
-/// What a request comes to that nobody answers.
+/// Returns the result of a request to which no device responds.
 pub fn nothing(request: &Request) -> Outcome {
     match request.direction {
         Direction::Read => Outcome::Value(request.width.mask()),
@@ -259,7 +261,7 @@ mod tests {
     #[test]
     fn wide_reads_are_rows_of_narrow_ones() {
         let mut devices = devices();
-        // The last two ports are nobody's.
+        // No device has the last two ports.
         let outcome = devices.serve(&read(Target::Port(pm::CONTROL_BLOCK), Width::Four));
         assert_eq!(outcome, Outcome::Value(0xffff_0001));
     }

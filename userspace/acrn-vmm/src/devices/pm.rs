@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! ACPI power management: the PM1a event and control blocks. No event ever comes; the control block powers
-//! off. It is where ACRN expects it, which powers off by it a guest that has shut down.
+//! ACPI power management: the PM1a event and control blocks.
+//!
+//! There are no events. The control block powers the machine off. It is at the ports that ACRN
+//! expects: ACRN writes to them when a guest shuts down.
 
 use super::Demand;
 
-/// Status and enable register, 2 bytes each.
+/// The status and enable registers, 2 bytes each.
 pub const EVENT_BLOCK: u16 = 0x400;
 /// 2 bytes.
 pub const CONTROL_BLOCK: u16 = EVENT_BLOCK + 4;
 pub const FIRST: u16 = EVENT_BLOCK;
 pub const LAST: u16 = CONTROL_BLOCK + 1;
 
-/// What the sleep type field has for power-off; the DSDT says so.
+/// The value of the sleep type field for power-off, as in the DSDT.
 pub const SLEEP_TYPE_S5: u8 = 5;
 
 const ENABLE: u16 = EVENT_BLOCK + 2;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The ACPI PM timer: 24 bits that count at 3.579545 MHz. A guest without a PIT calibrates its local APIC's
-//! timer by it.
+//! The ACPI PM timer: 24 bits that count at 3.579545 MHz. A guest without a PIT calibrates the
+//! timer of its local APIC by it.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ const MASK: u32 = 0x00ff_ffff;
 /// The counter.
 pub struct PmTimer {
     start: Instant,
-    /// What the last read of the lowest byte found: the other bytes are of the same moment.
+    /// The count at the last read of the lowest byte, so that the other bytes belong to the same
+    /// time.
     latched: u32,
 }
 

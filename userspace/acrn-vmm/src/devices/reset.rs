@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The two ways to reset a PC: the reset control register, and a command to the keyboard controller, of
-//! which there is nothing else.
+//! The two ways to reset a PC: the reset control register, and a command to the keyboard
+//! controller, which has no other function here.
 
 use super::Demand;
 
@@ -9,7 +9,7 @@ pub const KEYBOARD_DATA: u16 = 0x60;
 pub const KEYBOARD_COMMAND: u16 = 0x64;
 pub const RESET_CONTROL: u16 = 0xcf9;
 
-/// What the FADT tells guests to write to [`RESET_CONTROL`].
+/// The value that a guest writes to [`RESET_CONTROL`], as in the FADT.
 pub const RESET_VALUE: u8 = RESET_CPU | RESET_SYSTEM;
 
 const RESET_SYSTEM: u8 = 1 << 1;
@@ -17,7 +17,7 @@ const RESET_CPU: u8 = 1 << 2;
 
 const COMMAND_PULSE_RESET: u8 = 0xfe;
 
-/// Status 0: nothing to read, and ready for a command. So nobody waits.
+/// Status 0: no data, and ready for a command. So the guest does not wait.
 pub fn read(_port: u16) -> u8 {
     0
 }

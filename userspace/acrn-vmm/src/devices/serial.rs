@@ -14,7 +14,7 @@ pub const LAST: u16 = FIRST + 7;
 /// The interrupt of the first serial port.
 pub const GSI: u32 = 4;
 
-/// How the port interrupts the guest.
+/// The connection of the port to the guest's interrupt controller.
 pub type Interrupt = Box<dyn Fn() -> io::Result<()> + Send>;
 /// Called when the guest has read all input.
 pub type Drained = Box<dyn Fn() + Send>;
@@ -66,12 +66,12 @@ impl SerialPort {
         self.note(result.err());
     }
 
-    /// How many bytes of input there is room for.
+    /// Returns the number of bytes of input for which there is room.
     pub fn room(&self) -> usize {
         self.uart.fifo_capacity()
     }
 
-    /// The guest can't be told that its output is lost, or that an interrupt is: the user is, once.
+    /// The guest cannot be informed of lost output or a lost interrupt. The user is, once.
     fn note(&mut self, error: Option<Error<io::Error>>) {
         if let Some(error) = error
             && !self.failed
@@ -90,7 +90,7 @@ impl Input for SerialPort {
         }
         let result = self.uart.enqueue_raw_bytes(input);
         self.note(result.err());
-        // Had there been no room, nothing would have been taken: this is about the interrupt.
+        // There was room for the input, so the error concerns the interrupt.
         input.len()
     }
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Tells the user what the guest looked for and did not find.
+//! Reports ports and addresses without a device that the guest accesses.
 
 use std::collections::BTreeSet;
 
-/// No more places than this are remembered: the guest chooses them.
+/// The maximum number of addresses that are remembered, as the guest chooses them.
 const LIMIT: usize = 256;
 
-/// Places that nothing backs, each reported once.
+/// The ports and addresses without a device, each reported once.
 pub struct Unbacked {
     enabled: bool,
     seen: BTreeSet<(&'static str, u64)>,
@@ -21,7 +21,7 @@ impl Unbacked {
         }
     }
 
-    /// The guest used this place.
+    /// Records an access of the guest.
     pub fn report(&mut self, kind: &'static str, place: u64) {
         if self.enabled && self.is_new(kind, place) {
             eprintln!("acrn-vmm: nothing at {kind} {place:#x}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A function's configuration space: 256 bytes of registers, of which each bit can be written or not.
+//! The configuration space of a function: 256 bytes of registers with a mask of writable bits.
 
 use acrn_ioctls::Width;
 
@@ -12,7 +12,7 @@ const CLASS: usize = 0x08;
 const BAR0: usize = 0x10;
 const SUBSYSTEM: usize = 0x2c;
 const CAPABILITIES: usize = 0x34;
-/// Where the first capability may be.
+/// The offset of the first capability.
 const FIRST_CAPABILITY: usize = 0x40;
 
 const COMMAND_MEMORY: u16 = 1 << 1;
@@ -20,7 +20,7 @@ const COMMAND_MASTER: u16 = 1 << 2;
 const COMMAND_NO_INTX: u16 = 1 << 10;
 const STATUS_CAPABILITIES: u16 = 1 << 4;
 
-/// Who a function says that it is.
+/// The identity of a function.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity {
     pub vendor: u16,
@@ -37,14 +37,14 @@ pub struct Identity {
 pub struct ConfigSpace {
     registers: [u8; SIZE],
     writable: [u8; SIZE],
-    /// Where the next capability goes.
+    /// The offset of the next capability.
     end: usize,
-    /// Where it has to be entered.
+    /// The offset of the register that links to the next capability.
     link: usize,
 }
 
 impl ConfigSpace {
-    /// A function without BAR and capabilities.
+    /// Returns the configuration space of a function without BARs and capabilities.
     pub fn new(identity: &Identity) -> Self {
         let mut space = ConfigSpace {
             registers: [0; SIZE],
@@ -61,7 +61,8 @@ impl ConfigSpace {
         space
     }
 
-    /// Adds BAR 0: memory below 4 GiB, `size` bytes, a power of two. A guest learns the size by writing ones.
+    /// Adds BAR 0: memory below 4 GiB of `size` bytes, a power of two. A guest reads the size after
+    /// it has written ones.
     pub fn add_bar(&mut self, address: u32, size: u32) {
         debug_assert!(size.is_power_of_two() && size >= 16 && address.is_multiple_of(size));
         self.put(BAR0, &address.to_le_bytes());
@@ -70,7 +71,7 @@ impl ConfigSpace {
         self.writable[COMMAND..COMMAND + 2].copy_from_slice(&command.to_le_bytes());
     }
 
-    /// Adds a capability, and says where it is. `body` is what comes behind its id and link.
+    /// Adds a capability and returns its offset. `body` follows the id and the link.
     pub fn add_capability(&mut self, id: u8, body: &[u8]) -> usize {
         let at = self.end;
         self.put(self.link, &[at as u8]);
@@ -83,7 +84,7 @@ impl ConfigSpace {
         at
     }
 
-    /// Lets the guest write these bits of a register.
+    /// Makes these bits of a register writable.
     pub fn set_writable(&mut self, at: usize, bits: u16) {
         self.writable[at..at + 2].copy_from_slice(&bits.to_le_bytes());
     }
@@ -92,12 +93,12 @@ impl ConfigSpace {
         self.registers[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// A register of two bytes.
+    /// Returns a register of two bytes.
     pub fn u16(&self, at: usize) -> u16 {
         u16::from_le_bytes([self.registers[at], self.registers[at + 1]])
     }
 
-    /// Where the BAR is, while the function answers there.
+    /// Returns the address of the BAR, if the function decodes it.
     pub fn bar(&self) -> Option<u64> {
         if self.u16(COMMAND) & COMMAND_MEMORY == 0 {
             return None;
@@ -106,7 +107,7 @@ impl ConfigSpace {
         Some(u32::from_le_bytes([a, b, c, d]).into())
     }
 
-    /// What the guest reads. Behind the end there are ones.
+    /// Reads registers. Bytes beyond the end are ones.
     pub fn read(&self, register: u32, width: Width) -> u64 {
         let byte = |offset: u64| {
             let at = u64::from(register) + offset;
@@ -115,7 +116,7 @@ impl ConfigSpace {
         (0..width.bytes()).fold(0, |value, n| value | u64::from(byte(n)) << (8 * n))
     }
 
-    /// What the guest writes.
+    /// Writes registers.
     pub fn write(&mut self, register: u32, width: Width, value: u64) {
         let bytes = value.to_le_bytes();
         for (at, byte) in (register as usize..).zip(&bytes[..width.bytes() as usize]) {
@@ -164,10 +165,10 @@ mod tests {
         space.write(0x10, Width::Four, 0xd000_1234);
         space.write(4, Width::Two, 6);
         assert_eq!(space.bar(), Some(0xd000_0000));
-        // In parts, too.
+        // Access in parts.
         space.write(0x13, Width::One, 0xe0);
         assert_eq!(space.bar(), Some(0xe000_0000));
-        // The other BARs are none.
+        // The other BARs do not exist.
         space.write(0x14, Width::Four, 0xffff_ffff);
         assert_eq!(space.read(0x14, Width::Four), 0);
     }

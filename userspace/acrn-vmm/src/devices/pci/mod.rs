@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! PCI: bus 0 with a host bridge, and the functions that the user asked for, one a device.
+//! PCI: bus 0 with a host bridge and the functions of the command line, one for each device.
 
 pub mod config;
 pub mod msix;
@@ -13,12 +13,12 @@ use config::{ConfigSpace, Identity};
 
 use crate::memory;
 
-/// BARs lie here before the guest moves them, as if firmware had set them up.
+/// The initial address of the BARs, which firmware would choose. The guest may move them.
 pub const BARS: u32 = memory::LOW_END as u32;
-/// How many devices there can be besides the host bridge.
+/// The maximum number of devices beside the host bridge.
 pub const MAX_FUNCTIONS: usize = 31;
 
-/// What a guest expects of the chip that its kind of machine was built on.
+/// The chip that a guest expects in this kind of machine.
 const HOST_BRIDGE: Identity = Identity {
     vendor: 0x8086,
     device: 0x1237,
@@ -28,15 +28,15 @@ const HOST_BRIDGE: Identity = Identity {
     subsystem: 0,
 };
 
-/// One that a guest finds by its configuration space, and then uses through its BAR.
+/// A function that a guest finds in configuration space and uses through its BAR.
 pub trait Function: Send {
     fn read_config(&self, register: u32, width: Width) -> u64;
     fn write_config(&mut self, register: u32, width: Width, value: u64);
-    /// `None` if its BAR is elsewhere.
+    /// Returns `None` if the BAR has another address.
     fn read_memory(&mut self, address: u64, width: Width) -> Option<u64>;
-    /// False if its BAR is elsewhere.
+    /// Returns false if the BAR has another address.
     fn write_memory(&mut self, address: u64, width: Width, value: u64) -> bool;
-    /// Back to the state after power-on, with no eventfd assigned.
+    /// Resets the function to its state after power-on, without an assigned eventfd.
     fn reset(&mut self);
 }
 
@@ -56,7 +56,7 @@ impl Bus {
         }
     }
 
-    /// Reads configuration space. Where nothing is, there are ones.
+    /// Reads configuration space. Without a function, all bits are ones.
     pub fn read_config(
         &self,
         bus: u32,
@@ -74,7 +74,7 @@ impl Bus {
         }
     }
 
-    /// Writes configuration space. The host bridge has nothing to write.
+    /// Writes configuration space. The host bridge has no writable register.
     pub fn write_config(
         &self,
         bus: u32,
@@ -89,21 +89,21 @@ impl Bus {
         }
     }
 
-    /// Reads from the BAR that this address is in, if it is in one.
+    /// Reads from the BAR with this address, if there is one.
     pub fn read_memory(&self, address: u64, width: Width) -> Option<u64> {
         self.functions
             .iter()
             .find_map(|function| lock(function).read_memory(address, width))
     }
 
-    /// Writes to the BAR that this address is in; false if it is in none.
+    /// Writes to the BAR with this address; returns false if there is none.
     pub fn write_memory(&self, address: u64, width: Width, value: u64) -> bool {
         self.functions
             .iter()
             .any(|function| lock(function).write_memory(address, width, value))
     }
 
-    /// Puts all functions back to the state after power-on.
+    /// Resets all functions to their state after power-on.
     pub fn reset(&self) {
         for function in &self.functions {
             lock(function).reset();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! MSI-X: a table in which the guest says what each interrupt of a function is to be, and may mask it. Each
-//! has an eventfd that the driver turns into that interrupt.
+//! MSI-X: a table in which the guest sets and masks each interrupt of a function. The driver turns
+//! the eventfd of a vector into the interrupt.
 
 use std::io;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::config::ConfigSpace;
 use crate::devices::virtio::wires::Wires;
 
-/// Bytes of an entry of the table.
+/// The size of a table entry in bytes.
 pub const ENTRY: u64 = 16;
 
 const CAPABILITY: u8 = 0x11;
-/// Where the control register is in the capability.
+/// The offset of the control register in the capability.
 const CONTROL: usize = 2;
 const CONTROL_MASK_ALL: u16 = 1 << 14;
 const CONTROL_ENABLE: u16 = 1 << 15;
 
-/// Where an entry's last register is, of which one bit counts.
+/// The offset of an entry's last register, in which only the mask bit has a meaning.
 const ENTRY_CONTROL: usize = 12;
 const ENTRY_MASKED: u8 = 1;
 
-/// What the driver sends for an eventfd: address and data.
+/// The address and the data of the MSI for an eventfd.
 type Message = (u64, u32);
 
 struct Entry {
     registers: [u8; ENTRY as usize],
-    /// It came while it was masked.
+    /// The vector is pending: it was signalled while it was masked.
     pending: bool,
     event: EventFd,
-    /// What the driver was told to send, if it was.
+    /// The MSI that is assigned in the driver, if there is one.
     assigned: Option<Message>,
 }
 
@@ -61,14 +61,14 @@ impl Entry {
         self.registers[ENTRY_CONTROL] & ENTRY_MASKED != 0
     }
 
-    /// Has the driver send what the table says.
+    /// Assigns the MSI of the table entry to the eventfd.
     fn assign(&mut self, wires: &dyn Wires) -> io::Result<()> {
         let message = self.message();
         if self.assigned == Some(message) {
             return Ok(());
         }
         self.deassign(wires)?;
-        // Some drivers leave the count alone, and would send an interrupt for it at once.
+        // Some drivers do not reset the count, and would inject an interrupt for it at once.
         let _ = self.event.read();
         wires.assign_interrupt(&self.event, message.0, message.1)?;
         self.assigned = Some(message);
@@ -83,7 +83,7 @@ impl Entry {
     }
 }
 
-/// The table, with what is behind it.
+/// The table with its vectors.
 pub struct Msix {
     entries: Vec<Entry>,
     enabled: bool,
@@ -105,7 +105,7 @@ impl Msix {
         })
     }
 
-    /// Adds the capability, for a table and pending bits in BAR 0, and says where it is.
+    /// Adds the capability for a table and pending bits in BAR 0. Returns its offset.
     pub fn add_capability(&self, space: &mut ConfigSpace, table: u32, pending: u32) -> usize {
         let last = self.entries.len() as u16 - 1;
         let mut body = last.to_le_bytes().to_vec();
@@ -116,7 +116,7 @@ impl Msix {
         at
     }
 
-    /// Looks at the control register after a write to configuration space.
+    /// Applies the control register after a write to configuration space.
     pub fn control(&mut self, space: &ConfigSpace, capability: usize) {
         let control = space.u16(capability + CONTROL);
         let (enabled, all_masked) = (
@@ -133,13 +133,13 @@ impl Msix {
         self.send_pending();
     }
 
-    /// A byte of the table.
+    /// Reads a byte of the table.
     pub fn read_table(&self, offset: u64) -> u8 {
         let entry = self.entries.get((offset / ENTRY) as usize);
         entry.map_or(0, |entry| entry.registers[(offset % ENTRY) as usize])
     }
 
-    /// Writes bytes of the table, all of one entry.
+    /// Writes bytes of one table entry.
     pub fn write_table(&mut self, offset: u64, bytes: &[u8]) {
         let Some(entry) = self.entries.get_mut((offset / ENTRY) as usize) else {
             return;
@@ -153,14 +153,14 @@ impl Msix {
         self.send_pending();
     }
 
-    /// A byte of the pending bits.
+    /// Reads a byte of the pending bits.
     pub fn read_pending(&self, offset: u64) -> u8 {
         let first = offset as usize * 8;
         let entries = self.entries.iter().skip(first).take(8);
         entries.rfold(0, |bits, entry| bits << 1 | u8::from(entry.pending))
     }
 
-    /// Interrupts the guest, now or when it unmasks the vector. A vector that is not there is none.
+    /// Interrupts the guest, now or when it unmasks the vector. A missing vector has no effect.
     pub fn signal(&mut self, vector: u16) {
         if let Some(entry) = self.entries.get_mut(usize::from(vector))
             && self.enabled
@@ -170,8 +170,8 @@ impl Msix {
         }
     }
 
-    /// Sends what waited and need not wait any longer. An unmasked vector is assigned here and not before:
-    /// the guest sets it up in several writes.
+    /// Signals pending vectors that are no longer masked. Unmasked vectors are assigned here and
+    /// not earlier, as the guest sets up an entry in several writes.
     fn send_pending(&mut self) {
         if !self.enabled || self.all_masked {
             return;
@@ -193,7 +193,7 @@ impl Msix {
         }
     }
 
-    /// Takes all eventfds back from the driver, and forgets what waited.
+    /// De-assigns all eventfds and clears the pending bits.
     pub fn disarm(&mut self) {
         for entry in &mut self.entries {
             entry.pending = false;
@@ -203,7 +203,7 @@ impl Msix {
         }
     }
 
-    /// Back to the state after power-on.
+    /// Resets to the state after power-on.
     pub fn reset(&mut self) {
         self.disarm();
         (self.enabled, self.all_masked) = (false, false);
@@ -286,7 +286,8 @@ mod tests {
         rig.msix.signal(1);
         assert_eq!(rig.wires.take(), ["interrupt fee01000 41"]);
         assert_eq!(rig.msix.entries[1].event.read().unwrap(), 2);
-        // Changed: assigned anew, and what an old signal left behind sends nothing.
+        // After a change the MSI is assigned again. A count of the eventfd from before injects no
+        // interrupt.
         rig.msix.signal(1);
         rig.entry(1, 0x42, 0);
         rig.msix.signal(1);

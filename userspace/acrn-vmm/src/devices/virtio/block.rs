@@ -14,14 +14,14 @@ use super::service::{self, Chain};
 use super::{Broken, Device, Service};
 
 const QUEUE: u16 = 256;
-/// A chain has two more buffers, for the request and its status.
+/// The maximum number of segments. A chain has two more buffers, for the header and the status.
 const SEGMENTS: u32 = QUEUE as u32 - 2;
 
 const OK: u8 = VIRTIO_BLK_S_OK as u8;
 const IO_ERROR: u8 = VIRTIO_BLK_S_IOERR as u8;
 const UNSUPPORTED: u8 = VIRTIO_BLK_S_UNSUPP as u8;
 
-/// Bytes of the configuration up to the last field that has a meaning here, the block size.
+/// The size of the configuration up to the block size, the last supported field.
 const CONFIG: usize = 24;
 const ID_BYTES: usize = VIRTIO_BLK_ID_BYTES as usize;
 
@@ -30,12 +30,12 @@ pub struct Block {
     disk: Disk,
     config: [u8; CONFIG],
     id: [u8; ID_BYTES],
-    /// The guest does not say when data must be safe: it always must.
+    /// The guest has not negotiated flushes, so each write must be flushed.
     write_through: bool,
 }
 
 impl Block {
-    /// `id` is what the guest is told when it asks.
+    /// `id` is the serial number of the disk.
     pub fn new(disk: Disk, id: &str) -> Self {
         let mut config = [0; CONFIG];
         config[..8].copy_from_slice(&disk.sectors().to_le_bytes());
@@ -53,8 +53,8 @@ impl Block {
         }
     }
 
-    /// Carries out what is in the chain, and says how many bytes of it were written. A chain without room for
-    /// a status can't be answered.
+    /// Serves the request in the chain, and returns the number of bytes that it wrote. A chain
+    /// without room for a status cannot be answered.
     fn carry_out(&mut self, chain: Chain<'_>, memory: &GuestMemoryMmap) -> u32 {
         let (Ok(mut request), Ok(mut answer)) =
             (chain.clone().reader(memory), chain.writer(memory))
@@ -106,7 +106,7 @@ impl Block {
 
 impl Device for Block {
     const ID: u16 = VIRTIO_ID_BLOCK as u16;
-    /// Mass storage, of no particular kind.
+    /// Mass storage, other.
     const CLASS: u32 = 0x01_8000;
     const QUEUES: &'static [u16] = &[QUEUE];
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     impl Rig {
-        /// The status, and how many bytes the guest is told were written.
+        /// Returns the status, and the number of bytes that the guest is told were written.
         fn chain(&mut self, descriptors: &[(u64, u32, u16)]) -> (u8, u32) {
             self.memory.write_obj(0xffu8, GuestAddress(STATUS)).unwrap();
             let memory = &self.memory;
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(rig.request(VIRTIO_BLK_T_IN, u64::MAX, 512, WRITE), (1, 1));
         assert_eq!(rig.request(VIRTIO_BLK_T_OUT, 0, 100, 0), (1, 1));
         assert_eq!(rig.request(VIRTIO_BLK_T_DISCARD, 0, 512, 0), (2, 1));
-        // Too short to be a request.
+        // Too short for a request.
         assert_eq!(rig.chain(&[(HEADER, 8, NEXT), (STATUS, 1, WRITE)]), (1, 1));
     }
 

@@ -14,12 +14,12 @@ use super::service::{self, Chain};
 use super::{Broken, Device, Service};
 use crate::console::Input;
 
-/// Buffers for input come in this queue.
+/// The queue with buffers for input.
 const RECEIVE: usize = 0;
 
-/// How much input waits for buffers.
+/// The maximum number of bytes of input that wait for buffers.
 const ROOM: usize = 4096;
-/// How much output is copied at a time.
+/// The number of bytes of output that are copied at a time.
 const CHUNK: usize = 4096;
 
 /// Called when the guest has taken all input.
@@ -53,7 +53,7 @@ impl VirtioConsole {
             if let Err(error) = written.and_then(|()| self.output.flush())
                 && !self.failed
             {
-                // The guest can't be told; the user is, once.
+                // The guest cannot be informed. The user is, once.
                 self.failed = true;
                 eprintln!("acrn-vmm: virtio console: {error}");
             }
@@ -61,7 +61,7 @@ impl VirtioConsole {
     }
 }
 
-/// Fills a buffer, and says with how much.
+/// Fills a buffer and returns the number of bytes.
 fn receive(input: &mut VecDeque<u8>, chain: Chain<'_>, memory: &GuestMemoryMmap) -> u32 {
     let Ok(mut writer) = chain.writer(memory) else {
         return 0;
@@ -70,7 +70,7 @@ fn receive(input: &mut VecDeque<u8>, chain: Chain<'_>, memory: &GuestMemoryMmap)
     match writer.write_all(&input.make_contiguous()[..len]) {
         Ok(()) => {
             input.drain(..len);
-            // No more than ROOM.
+            // At most ROOM.
             len as u32
         }
         Err(_) => 0,
@@ -79,11 +79,11 @@ fn receive(input: &mut VecDeque<u8>, chain: Chain<'_>, memory: &GuestMemoryMmap)
 
 impl Device for VirtioConsole {
     const ID: u16 = VIRTIO_ID_CONSOLE as u16;
-    /// Communication, of no particular kind.
+    /// Communication controller, other.
     const CLASS: u32 = 0x07_8000;
     const QUEUES: &'static [u16] = &[64, 64];
 
-    /// Neither a size nor further ports.
+    /// There is neither a size nor a second port.
     fn features(&self) -> u64 {
         0
     }

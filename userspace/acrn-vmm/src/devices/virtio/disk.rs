@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A file, or a block device, as a disk.
+//! A file or a block device as a disk.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 
 pub const SECTOR: u64 = 512;
 
-/// How much is copied at a time.
+/// The number of bytes that are copied at a time.
 const CHUNK: usize = 64 << 10;
 
 /// The disk.
@@ -23,7 +23,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Opens the file and locks it: a guest does not expect that its disk changes by itself.
+    /// Opens the file and locks it, as the contents of a guest's disk must not change otherwise.
     pub fn open(path: &Path, read_only: bool) -> Result<Self> {
         let doing = || format!("disk {}", path.display());
         let mut file = OpenOptions::new()
@@ -35,7 +35,7 @@ impl Disk {
             true => file.try_lock_shared(),
             false => file.try_lock(),
         };
-        // There are file systems without locks, on which the user has to take care.
+        // Some file systems have no locks. There the user is responsible.
         if let Err(TryLockError::WouldBlock) = lock {
             return Err(Error::new(format!("{}: in use", doing())));
         }
@@ -62,7 +62,8 @@ impl Disk {
         self.read_only
     }
 
-    /// Where `len` bytes from this sector on are in the file, if they are whole sectors on the disk.
+    /// Returns the offset of `len` bytes from this sector on, if they are whole sectors on the
+    /// disk.
     fn place(&self, sector: u64, len: usize) -> io::Result<u64> {
         let len = len as u64;
         let end = sector.checked_add(len / SECTOR);
@@ -103,7 +104,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes sure that what was written stays written.
+    /// Flushes written data to storage.
     pub fn flush(&self) -> io::Result<()> {
         self.file.sync_data()
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The doorbells of a device: an eventfd for each queue, assigned to where the guest writes when it has put
-//! something into it. They follow the BAR.
+//! The doorbells of a device: for each queue an ioeventfd at the address to which the guest writes
+//! to notify the device. They follow the BAR.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -13,15 +13,15 @@ use super::wires::{DOORBELL, Wires};
 
 struct Doorbell {
     event: EventFd,
-    /// Where the driver listens for it.
+    /// The address at which the ioeventfd is assigned.
     assigned: Option<u64>,
 }
 
-/// One for each queue.
+/// One doorbell for each queue.
 pub struct Doorbells {
     doorbells: Vec<Doorbell>,
     wires: Arc<dyn Wires>,
-    /// Where the first one should be.
+    /// The address of the first doorbell.
     place: Option<u64>,
 }
 
@@ -40,7 +40,7 @@ impl Doorbells {
         })
     }
 
-    /// Has the driver listen from this address on, or nowhere.
+    /// Assigns the ioeventfds from this address on, or de-assigns them.
     pub fn move_to(&mut self, place: Option<u64>) {
         if self.place == place {
             return;
@@ -61,28 +61,30 @@ impl Doorbells {
             };
             match self.wires.assign_doorbell(&doorbell.event, address) {
                 Ok(()) => doorbell.assigned = Some(address),
-                // The guest may have put two BARs into one place. Its write comes to us then, or to the other.
+                // The guest may have placed two BARs at one address. Its writes then come to this
+                // program, or signal the other doorbell.
                 Err(error) => eprintln!("acrn-vmm: no doorbell at {address:#x}: {error}"),
             }
         }
     }
 
-    /// Rings one: because the guest's write came to us, or because there may be something in the queue.
+    /// Rings a doorbell, for a write of the guest that came to this program, or if the queue may
+    /// contain a request.
     pub fn ring(&self, queue: usize) {
         if let Some(doorbell) = self.doorbells.get(queue) {
-            // Fails only if it is rung already, many times over.
+            // Fails only if the eventfd's counter is at its maximum.
             let _ = doorbell.event.write(1);
         }
     }
 
-    /// It was heard.
+    /// Resets a doorbell after it rang.
     pub fn quiet(&self, queue: usize) {
         if let Some(doorbell) = self.doorbells.get(queue) {
             let _ = doorbell.event.read();
         }
     }
 
-    /// What to wait for, one a queue.
+    /// Returns the eventfds to wait for, one for each queue.
     pub fn descriptors(&self) -> Vec<RawFd> {
         let events = self.doorbells.iter().map(|doorbell| &doorbell.event);
         events.map(AsRawFd::as_raw_fd).collect()

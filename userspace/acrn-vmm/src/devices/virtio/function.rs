@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A virtio device as a PCI function: where its registers are, and what a write to each sets off.
+//! A virtio device as a PCI function: the layout of its registers, and the effects of writes.
 //!
-//! The lock around it is held while a queue is served. A guest that uses the device's registers meanwhile
-//! waits.
+//! The lock of the function is held while a queue is served. An access of the guest to the device's
+//! registers waits for that long.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::devices::pci::config::{ConfigSpace, Identity};
 use crate::devices::pci::msix::{self, Msix};
 use crate::error::{Context, Result};
 
-/// Bytes of BAR 0, and what is where in it.
+/// The size of BAR 0 in bytes, and the offsets of the registers in it.
 pub const BAR: u32 = 0x4000;
 const COMMON: u32 = 0;
 const ISR: u32 = 0x100;
@@ -31,10 +31,10 @@ const TABLE: u32 = 0x2000;
 const PENDING: u32 = 0x3000;
 
 const VENDOR: u16 = 0x1af4;
-/// Plus the device's number in the virtio specification.
+/// The PCI device id is this value plus the device's number in the virtio specification.
 const FIRST_DEVICE: u16 = 0x1040;
 
-/// Vendor-specific capability: here, where a group of registers is.
+/// A vendor-specific capability: here, the location of a group of registers.
 const CAPABILITY: u8 = 9;
 const KIND_COMMON: u8 = 1;
 const KIND_DOORBELLS: u8 = 2;
@@ -55,7 +55,7 @@ pub struct Function<D> {
 }
 
 impl<D: Device> Function<D> {
-    /// The function that becomes PCI device `number`, from 1 on.
+    /// Returns the function for PCI device `number`, which starts at 1.
     pub fn new(
         device: D,
         name: String,
@@ -105,22 +105,22 @@ impl<D: Device> Function<D> {
         })
     }
 
-    /// What the user knows the device by.
+    /// Returns the name of the device for messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The device proper.
+    /// Returns the virtio device.
     pub fn device(&mut self) -> &mut D {
         &mut self.device
     }
 
-    /// What to wait for: a doorbell for each queue.
+    /// Returns the eventfds to wait for: a doorbell for each queue.
     pub fn doorbells(&self) -> Vec<RawFd> {
         self.doorbells.descriptors()
     }
 
-    /// A doorbell rang.
+    /// Handles a ring of a doorbell.
     pub fn answer(&mut self, queue: usize) {
         self.doorbells.quiet(queue);
         self.serve(queue);
@@ -145,13 +145,13 @@ impl<D: Device> Function<D> {
         }
     }
 
-    /// Where the access is in the BAR.
+    /// Returns the offset of the access in the BAR.
     fn offset(&self, address: u64, width: Width) -> Option<u32> {
         let offset = address.checked_sub(self.space.bar()?)?;
         (offset <= u64::from(BAR) - width.bytes()).then_some(offset as u32)
     }
 
-    /// Doorbells are of use while there is a driver in the guest.
+    /// Assigns the doorbells while the guest has a driver for the device.
     fn place_doorbells(&mut self) {
         let bar = self.space.bar().filter(|_| self.transport.runs());
         self.doorbells
@@ -170,7 +170,7 @@ impl<D: Device> Function<D> {
                 .doorbells
                 .ring(((offset - DOORBELLS) / DOORBELL) as usize),
             TABLE..PENDING => self.msix.write_table((offset - TABLE).into(), bytes),
-            // The rest is there to be read.
+            // The other registers are read-only.
             _ => {}
         }
     }
@@ -183,7 +183,7 @@ impl<D: Device> Function<D> {
         }
         self.place_doorbells();
         if change == Change::Started {
-            // Something may be there already, for either side.
+            // Both sides may have filled the queue already.
             (0..D::QUEUES.len()).for_each(|queue| self.doorbells.ring(queue));
         }
     }
@@ -193,7 +193,7 @@ impl<D: Device> Function<D> {
             return self.transport.read((offset - COMMON).into(), width);
         }
         let byte = |offset: u32| match offset {
-            // No interrupt ever comes by the line that this register is for.
+            // The interrupt status is always 0, as the interrupt line is never used.
             ISR..DEVICE => 0,
             DEVICE..DEVICE_END => {
                 let at = (offset - DEVICE) as usize;
@@ -207,7 +207,7 @@ impl<D: Device> Function<D> {
     }
 }
 
-/// Adds the capability that says where a group of registers is in BAR 0.
+/// Adds the capability with the location of a group of registers in BAR 0.
 fn add_registers(space: &mut ConfigSpace, kind: u8, offset: u32, len: u32, more: &[u8]) {
     let mut body = vec![16 + more.len() as u8, kind, 0, 0, 0, 0];
     body.extend(offset.to_le_bytes());
@@ -311,7 +311,7 @@ mod tests {
             self.0.read_memory(AT + offset, width).unwrap()
         }
 
-        /// What a driver does.
+        /// Initialises the device like a driver.
         fn start(&mut self) {
             self.0.write_config(CONTROL, Width::Two, 0x8000);
             self.write(0x2010, Width::Eight, 0xfee0_0000);
@@ -359,7 +359,7 @@ mod tests {
         assert!(rig.1.take().is_empty());
         rig.start();
         assert_eq!(rig.1.take(), ["doorbell c0005000", "doorbell c0005004"]);
-        // Moved, with decoding off meanwhile as drivers do it.
+        // The BAR moves while decoding is disabled, as drivers do it.
         rig.0.write_config(4, Width::Two, 0);
         rig.0.write_config(0x10, Width::Four, 0xd000_0000);
         assert_eq!(rig.0.read_memory(AT, Width::Four), None);

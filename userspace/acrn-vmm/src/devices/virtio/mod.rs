@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Virtio devices on PCI, version 1 of the specification and nothing older.
+//! Virtio devices on PCI, version 1 of the specification, without the legacy interface.
 
 pub mod block;
 pub mod console;
@@ -19,26 +19,26 @@ use vm_memory::GuestMemoryMmap;
 
 pub use service::{Broken, Service};
 
-/// What all devices offer.
+/// The features that all devices offer.
 const COMMON_FEATURES: u64 =
     1 << VIRTIO_F_VERSION_1 | 1 << VIRTIO_RING_F_EVENT_IDX | 1 << VIRTIO_RING_F_INDIRECT_DESC;
 
-/// What makes one virtio device different from the others.
+/// The part of a virtio device that differs between device types.
 pub trait Device: Send + 'static {
     /// The device's number in the specification.
     const ID: u16;
     /// PCI class: base class, subclass, interface.
     const CLASS: u32;
-    /// How long each queue may be.
+    /// The maximum length of each queue.
     const QUEUES: &'static [u16];
 
-    /// What it offers besides [`COMMON_FEATURES`].
+    /// The features that the device offers besides [`COMMON_FEATURES`].
     fn features(&self) -> u64;
-    /// Its own configuration.
+    /// The device-specific configuration.
     fn config(&self) -> &[u8];
-    /// The guest's driver is there, and has chosen these features.
+    /// The guest's driver is ready, with these features.
     fn start(&mut self, features: u64);
-    /// Serves a queue; something may be in it.
+    /// Serves a queue, which may contain requests.
     fn serve(
         &mut self,
         index: usize,

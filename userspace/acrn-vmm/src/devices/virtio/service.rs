@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Serving a queue until it is empty.
+//! Serves a queue until it is empty.
 
 use std::fmt;
 
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::GuestMemoryMmap;
 
-/// A chain of buffers, in guest memory.
+/// A chain of buffers in guest memory.
 pub type Chain<'a> = DescriptorChain<&'a GuestMemoryMmap>;
 
-/// What the guest is to be told.
+/// The notification for the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
-    /// Nothing.
+    /// None.
     Silent,
-    /// That there is something for it in the queue.
+    /// A notification that the device has used buffers of the queue.
     Interrupt,
 }
 
-/// What is in a queue makes no sense. The device stops until the guest resets it.
+/// The contents of a queue are invalid. The device stops until the guest resets it.
 #[derive(Debug)]
 pub struct Broken(virtio_queue::Error);
 
@@ -35,7 +35,8 @@ impl From<virtio_queue::Error> for Broken {
     }
 }
 
-/// Serves all chains while `ready`; `serve` says how many bytes it wrote to a chain.
+/// Serves all chains while `ready` returns true. `serve` returns the number of bytes that it wrote
+/// to a chain.
 pub fn serve(
     queue: &mut Queue,
     memory: &GuestMemoryMmap,
@@ -57,10 +58,11 @@ pub fn serve(
         }
         any |= served;
         if more && !served && ready() {
-            // There is something that can't be taken out; it would keep us here for ever.
+            // A chain is available that cannot be taken out. The loop would never end.
             return Err(Broken(virtio_queue::Error::InvalidChain));
         }
-        // True if something came in before the guest could know that it has to ring again.
+        // True if a chain became available before the guest could know that it must notify the
+        // device again.
         more = queue.enable_notification(memory)?;
         if !more || !ready() {
             break;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The common configuration: how a guest and a virtio device agree on features and queues.
+//! The common configuration, by which a guest and a virtio device negotiate features and queues.
 
 use virtio_bindings::virtio_config::{
     VIRTIO_CONFIG_S_DRIVER_OK, VIRTIO_CONFIG_S_FEATURES_OK, VIRTIO_CONFIG_S_NEEDS_RESET,
@@ -12,28 +12,28 @@ use vm_memory::GuestMemoryMmap;
 
 use acrn_ioctls::Width;
 
-/// Bytes of the registers.
+/// The size of the registers in bytes.
 pub const SIZE: u64 = 0x38;
 
-/// A queue or event without an interrupt.
+/// The vector of a queue or event without an interrupt.
 pub const NO_VECTOR: u16 = 0xffff;
 
 const DRIVER_OK: u8 = VIRTIO_CONFIG_S_DRIVER_OK as u8;
 const FEATURES_OK: u8 = VIRTIO_CONFIG_S_FEATURES_OK as u8;
 const NEEDS_RESET: u8 = VIRTIO_CONFIG_S_NEEDS_RESET as u8;
 
-/// What a write comes to.
+/// The effect of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing that others need to know.
+    /// No effect beyond the registers.
     None,
     /// The guest's driver is ready.
     Started,
-    /// The guest wants the device as after power-on.
+    /// The guest resets the device.
     Reset,
 }
 
-/// A queue, and what interrupt it has.
+/// A queue with its vector.
 struct Line {
     queue: Queue,
     vector: u16,
@@ -53,7 +53,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// `sizes` are powers of two.
+    /// Each of `sizes` is a power of two.
     pub fn new(offered: u64, sizes: &[u16]) -> Result<Self, virtio_queue::Error> {
         let line = |size: &u16| {
             Ok(Line {
@@ -74,7 +74,7 @@ impl Transport {
         })
     }
 
-    /// As after power-on.
+    /// Resets to the state after power-on.
     pub fn reset(&mut self) {
         self.chosen = 0;
         (self.offered_select, self.chosen_select) = (0, 0);
@@ -87,23 +87,23 @@ impl Transport {
         }
     }
 
-    /// Whether the queues are to be served.
+    /// Returns whether the queues may be served.
     pub fn runs(&self) -> bool {
         self.status & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
     }
 
-    /// What the guest's driver has chosen.
+    /// Returns the features that the guest's driver has chosen.
     pub fn features(&self) -> u64 {
         self.chosen
     }
 
-    /// A queue that is set up, and its interrupt.
+    /// Returns a queue that is set up, and its vector.
     pub fn queue(&mut self, index: usize) -> Option<(&mut Queue, u16)> {
         let line = self.lines.get_mut(index)?;
         line.queue.ready().then_some((&mut line.queue, line.vector))
     }
 
-    /// Stops the device; returns the interrupt that tells the guest.
+    /// Stops the device. Returns the vector for configuration changes, which informs the guest.
     pub fn stop(&mut self) -> u16 {
         self.status |= NEEDS_RESET;
         self.config_vector
@@ -113,13 +113,13 @@ impl Transport {
         self.lines.get(usize::from(self.queue_select))
     }
 
-    /// The selected queue, while it may still be changed.
+    /// Returns the selected queue while it may still be changed.
     fn idle_queue(&mut self) -> Option<&mut Queue> {
         let line = self.lines.get_mut(usize::from(self.queue_select))?;
         (!line.queue.ready()).then_some(&mut line.queue)
     }
 
-    /// Reads a register. Each has its width; the addresses may be read in halves.
+    /// Reads a register of its own width. Registers of addresses may be read in halves.
     pub fn read(&self, offset: u64, width: Width) -> u64 {
         let queue = self.line().map(|line| &line.queue);
         let address = |which: fn(&Queue) -> u64, shift: u32| queue.map_or(0, which) >> shift;
@@ -131,13 +131,13 @@ impl Transport {
             (0x10, Width::Two) => self.config_vector.into(),
             (0x12, Width::Two) => self.lines.len() as u64,
             (0x14, Width::One) => self.status.into(),
-            // The configuration generation: nothing ever changes by itself.
+            // The configuration generation. The configuration never changes.
             (0x15, Width::One) => 0,
             (0x16, Width::Two) => self.queue_select.into(),
             (0x18, Width::Two) => queue.map_or(0, |queue| queue.size().into()),
             (0x1a, Width::Two) => self.line().map_or(NO_VECTOR, |line| line.vector).into(),
             (0x1c, Width::Two) => queue.map_or(0, |queue| queue.ready().into()),
-            // Which doorbell is the queue's.
+            // The number of the queue's doorbell.
             (0x1e, Width::Two) => self.queue_select.into(),
             (0x20, Width::Four | Width::Eight) => address(Queue::desc_table, 0),
             (0x24, Width::Four) => address(Queue::desc_table, 32),
@@ -183,7 +183,7 @@ impl Transport {
             return;
         };
         match offset {
-            // What is not possible is ignored.
+            // Invalid values are ignored.
             0x18 => queue.set_size(value as u16),
             0x1c => queue.set_ready(value == 1),
             0x20 => queue.set_desc_table_address(Some(value), None),
@@ -196,7 +196,7 @@ impl Transport {
         }
     }
 
-    /// A vector that is not there reads back as none.
+    /// A vector that does not exist reads back as [`NO_VECTOR`].
     fn vector(&self, value: u64) -> u16 {
         let vector = value as u16;
         if vector < self.vectors {
@@ -227,7 +227,7 @@ impl Transport {
             return Change::Reset;
         }
         let before = self.status;
-        // The guest may only add to it.
+        // The guest may only add bits.
         self.status |= value & !NEEDS_RESET;
         if before & FEATURES_OK == 0 && self.status & FEATURES_OK != 0 {
             if self.acceptable() {
@@ -255,7 +255,7 @@ impl Transport {
     }
 }
 
-/// 32 of the 64 feature bits; there are no others.
+/// Returns 32 of the 64 feature bits. There are no others.
 fn half(features: u64, select: u32) -> u64 {
     match select {
         0 => features & 0xffff_ffff,
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!((queue.size(), queue.used_ring(), vector), (16, 0x3000, 2));
         assert!(queue.event_idx_enabled());
         assert!(rig.0.queue(0).is_none());
-        // A queue in use stays as it is.
+        // An enabled queue does not change.
         rig.write(0x20, Width::Eight, 0x8000);
         assert_eq!(rig.0.read(0x20, Width::Eight), 0x1000);
         assert_eq!(rig.write(0x14, Width::One, 0), Change::Reset);

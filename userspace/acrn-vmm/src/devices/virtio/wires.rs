@@ -8,15 +8,15 @@ use std::sync::Weak;
 use acrn_ioctls::{IoEvent, IoEventAddress, Vm};
 use vmm_sys_util::eventfd::EventFd;
 
-/// Bytes from one doorbell to the next. A write of up to as many rings it.
+/// The distance of doorbells in bytes. A write of up to this length rings a doorbell.
 pub const DOORBELL: u32 = 4;
 
-/// Who lays them.
+/// Assigns and de-assigns the eventfds.
 pub trait Wires: Send + Sync {
-    /// A write by the guest to this address signals `event`, and is done with.
+    /// A write of the guest to this address signals `event` and completes.
     fn assign_doorbell(&self, event: &EventFd, address: u64) -> io::Result<()>;
     fn deassign_doorbell(&self, event: &EventFd, address: u64) -> io::Result<()>;
-    /// A signal of `event` sends this message signalled interrupt to the guest.
+    /// A signal of `event` injects this message-signalled interrupt.
     fn assign_interrupt(&self, event: &EventFd, address: u64, data: u32) -> io::Result<()>;
     fn deassign_interrupt(&self, event: &EventFd) -> io::Result<()>;
 }
@@ -29,7 +29,7 @@ fn doorbell(address: u64) -> IoEvent {
     }
 }
 
-/// The driver. Weak, so that the VM can be destroyed while its devices are still about.
+/// The driver. A weak reference, so that the VM can be destroyed while its devices exist.
 impl Wires for Weak<Vm> {
     fn assign_doorbell(&self, event: &EventFd, address: u64) -> io::Result<()> {
         let vm = self.upgrade().ok_or(io::ErrorKind::NotFound)?;
@@ -61,12 +61,12 @@ pub mod fake {
     use super::*;
     use std::sync::Mutex;
 
-    /// Writes down what is asked of it.
+    /// Records the calls.
     #[derive(Default)]
     pub struct FakeWires(Mutex<Vec<String>>);
 
     impl FakeWires {
-        /// What was asked since the last time.
+        /// Returns the calls since the last time.
         pub fn take(&self) -> Vec<String> {
             std::mem::take(&mut self.0.lock().unwrap())
         }

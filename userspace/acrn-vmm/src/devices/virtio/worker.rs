@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The thread of a virtio device: waits for its doorbells, and has the queues served.
+//! The thread of a virtio device, which waits for doorbells and serves queues.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -15,9 +15,9 @@ use super::Device;
 use super::function::Function;
 use crate::error::{Context, Error, Result};
 
-/// Marks the event that ends the thread, among the numbers of queues.
+/// The data of the event that ends the thread. Other values are numbers of queues.
 const STOP: u64 = u64::MAX;
-/// How long what is being served may take.
+/// The time limit for a request that is being served.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The thread.
@@ -48,14 +48,15 @@ impl Worker {
         Ok(Worker { name, thread, stop })
     }
 
-    /// Ends the thread, when it has served what it is at.
+    /// Ends the thread after the request that it serves.
     pub fn stop(self) -> Result<()> {
         let doing = || format!("stopping the thread of {}", self.name);
         self.stop.write(1).context(doing)?;
         let deadline = Instant::now() + STOP_TIMEOUT;
         while !self.thread.is_finished() {
             if Instant::now() > deadline {
-                // It may be writing to a pipe that nobody reads. Our exit ends it.
+                // The thread may be blocked in a write to a pipe without a reader. It ends with the
+                // process.
                 return Err(Error::new(format!("{}: it does not", doing())));
             }
             thread::sleep(Duration::from_millis(1));
