@@ -160,7 +160,7 @@ fn in_words(upstream: Outcome) -> &'static str {
         Outcome::Hung => "hangs on upstream's driver",
         Outcome::Skipped => "is skipped on upstream's driver",
         Outcome::EndedMachine => "ends the machine on upstream's driver",
-        Outcome::Varies => "fails now and then on upstream's driver",
+        Outcome::Varies => "fails sometimes on upstream's driver",
     }
 }
 
@@ -178,7 +178,7 @@ fn missing_tests<'a>(
         verdict: Verdict::Unlisted,
         ids: Vec::new(),
         parts: Vec::new(),
-        details: vec!["is recorded of upstream's driver, did not run here".to_owned()],
+        details: vec!["has a result on upstream's driver, but did not run here".to_owned()],
     })
 }
 
@@ -203,7 +203,7 @@ fn compare_cases<'a>(
                 verdict,
                 ids,
                 parts: Vec::new(),
-                details: vec!["not told on upstream's driver".to_owned()],
+                details: vec!["has no result on upstream's driver".to_owned()],
             });
             continue;
         };
@@ -236,7 +236,7 @@ fn compare_cases<'a>(
         verdict: Verdict::Unlisted,
         ids: Vec::new(),
         parts: Vec::new(),
-        details: vec!["not told on ours".to_owned()],
+        details: vec!["has no result on our driver".to_owned()],
     }));
     rows.sort_by(|a, b| a.group().cmp(b.group()));
     rows

@@ -42,7 +42,7 @@ impl Differences {
         let mut reader = csv::Reader::from_reader(text);
         let header = reader.headers().map_err(|error| error.to_string())?;
         if header != HEADER.as_slice() {
-            return Err(format!("columns {header:?}, not {HEADER:?}"));
+            return Err(format!("the columns are {header:?}, expected {HEADER:?}"));
         }
         let lines = reader.records().map(|line| {
             let line = line.map_err(|error| error.to_string())?;
@@ -74,7 +74,7 @@ impl Differences {
 fn difference(line: &csv::StringRecord) -> Result<Difference, String> {
     let id = line[0].to_owned();
     if id != EXTENSION && !defects().any(|defect| defect == id) {
-        return Err(format!("'{id}' is no id: {line:?}"));
+        return Err(format!("'{id}' is not an id: {line:?}"));
     }
     // The patterns are literals in reStructuredText, as `*` has a meaning there.
     let words = line[4]
@@ -87,7 +87,7 @@ fn difference(line: &csv::StringRecord) -> Result<Difference, String> {
         })
         .collect();
     if patterns.is_empty() {
-        return Err(format!("no cases that show it: {line:?}"));
+        return Err(format!("no cases: {line:?}"));
     }
     Ok(Difference { id, patterns })
 }

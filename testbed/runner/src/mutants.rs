@@ -110,7 +110,7 @@ fn unreliable(machine: &Machine, limits: &Limits, table: &Table<'_>) -> io::Resu
     };
     let mut failures = Vec::new();
     if !programs.is_empty() {
-        println!("The tests that saw something, on the driver as it is:");
+        println!("The tests that noticed a slip, on the unchanged driver:");
     }
     for (program, tests) in programs {
         let ran = run_selftests(&machine, limits, program, Some(&tests))?;
@@ -306,7 +306,7 @@ fn apply(slip: &Slip, source: &Path, more: &[&str]) -> io::Result<Result<(), Str
         true => Ok(()),
         false => Err(format!(
             "does not apply: {}",
-            last.unwrap_or("patch does not like it")
+            last.unwrap_or("patch failed")
         )),
     })
 }

@@ -88,7 +88,7 @@ impl Console {
         let (created, destroyed) = (count(CREATED), count(DESTROYED));
         let mut problems = self.complaints.lines.clone();
         if !self.began {
-            problems.push("the User VMs were not there".to_owned());
+            problems.push("the User VMs were not created".to_owned());
         }
         if destroyed != ENDED || created != ENDED + STAYING {
             problems.push(format!(

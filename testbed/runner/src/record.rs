@@ -68,7 +68,7 @@ impl Record {
     /// Opens the record for a kernel of that release.
     pub fn new(directory: &Path, release: &str) -> io::Result<Self> {
         let version = Version::parse(release)
-            .ok_or_else(|| io::Error::other(format!("'{release}' is no kernel release")))?;
+            .ok_or_else(|| io::Error::other(format!("'{release}' is not a kernel release")))?;
         let directory = directory.to_owned();
         Ok(Self { directory, version })
     }
@@ -146,7 +146,7 @@ impl Lines {
     pub fn new(lines: &[String]) -> Result<Self, String> {
         let mut by_name = BTreeMap::new();
         for line in lines {
-            let case = Case::parse(line).ok_or_else(|| format!("no line of a case: {line}"))?;
+            let case = Case::parse(line).ok_or_else(|| format!("not a line of a case: {line}"))?;
             if by_name.insert(case.name.clone(), line.clone()).is_some() {
                 return Err(format!("two cases are called {}", case.name));
             }
@@ -289,10 +289,7 @@ impl Upstream {
         let mut reader = csv::Reader::from_path(&file).map_err(|error| named(&file, &error))?;
         let header = reader.headers().map_err(|error| named(&file, &error))?;
         if *header != HEADER[..] {
-            return Err(named(
-                &file,
-                &"it does not begin with the names of its columns",
-            ));
+            return Err(named(&file, &"the first line does not name the columns"));
         }
         for line in reader.records() {
             let line = line.map_err(|error| named(&file, &error))?;
@@ -303,7 +300,7 @@ impl Upstream {
             tests.insert(line[0].to_owned(), Ended { outcome, crash });
         }
         if tests.is_empty() {
-            return Err(named(&file, &"it has no test"));
+            return Err(named(&file, &"there is no test"));
         }
         Ok(Self {
             lines: Lines::read(&directory.join(TRANSCRIPT))?,

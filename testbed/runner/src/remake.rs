@@ -106,7 +106,7 @@ pub fn run(
             break now;
         }
         println!(
-            "Again, as they did not do what is recorded: {}",
+            "Again, as the results differ from the record: {}",
             left.join(" ")
         );
     };

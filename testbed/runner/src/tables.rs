@@ -123,8 +123,8 @@ impl Comparison<'_> {
                         unlisted += 1;
                         "NOT LISTED".to_owned()
                     }
-                    Verdict::Gone => format!("{}: LISTED AND NO DIFFERENCE", row.ids.join(", ")),
-                    _ if row.ids.is_empty() => "after what is listed".to_owned(),
+                    Verdict::Gone => format!("{}: LISTED WITHOUT A DIFFERENCE", row.ids.join(", ")),
+                    _ if row.ids.is_empty() => "after a listed test".to_owned(),
                     _ => row.ids.join(", "),
                 };
                 if row.verdict == Verdict::Unlisted && unlisted > UNLISTED {
@@ -181,7 +181,7 @@ impl Comparison<'_> {
         for (group, rows) in self.groups() {
             for (verdict, what) in [
                 (Verdict::Unlisted, "differences that are not listed"),
-                (Verdict::Gone, "listed cases that are no difference"),
+                (Verdict::Gone, "listed cases that do not differ"),
             ] {
                 match rows.iter().filter(|row| row.verdict == verdict).count() {
                     0 => {}
@@ -192,7 +192,7 @@ impl Comparison<'_> {
         failures.extend(
             self.unused
                 .iter()
-                .map(|pattern| format!("the list: nothing is called {pattern}")),
+                .map(|pattern| format!("the list: no test or case matches {pattern}")),
         );
         if self.complete {
             let untested = defects().filter(|id| self.of(id).next().is_none());
@@ -257,7 +257,7 @@ mod tests {
         assert!(
             complete
                 .report(Detail::All)
-                .contains("nothing is called X.listed")
+                .contains("no test or case matches X.listed")
         );
     }
 }
