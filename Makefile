@@ -16,6 +16,7 @@ help:
 	@echo '  modules_install  install it (below INSTALL_MOD_PATH, if set)'
 	@echo '  clippy           build it with the linter; warnings are errors'
 	@echo '  rustdoc          build its documentation in MO/doc; warnings are errors'
+	@echo '  rust-analyzer    build it and write rust-project.json, for editors'
 	@echo '  rustfmt          format the sources; rustfmtcheck only checks them'
 	@echo '  clean            remove the build'
 	@echo '  RUSTC and BINDGEN select the tools (default: the rustc that built the kernel, bindgen).'
@@ -53,7 +54,7 @@ driver-sources = $(wildcard $(CURDIR)/testbed/probe/*.rs) $(shell find $(CURDIR)
 	! -path '$(CURDIR)/build/*' ! -path '$(CURDIR)/selftests/*' \
 	! -path '$(CURDIR)/testbed/*' ! -path '$(CURDIR)/uapi/*' \
 	! -path '$(CURDIR)/userspace/*' ! -path '$(CURDIR)/target/*')
-kernel-goals := modules modules_install clippy rustdoc
+kernel-goals := modules modules_install clippy rustdoc rust-analyzer
 
 ifneq ($(filter $(kernel-goals),$(MAKECMDGOALS)),)
 # The configuration of the kernel, and the compilers that built it.
@@ -77,7 +78,7 @@ beside-rustc = $(if $(filter /%,$(RUSTC)),$(firstword $(subst :, ,$(1)))=$(or \
 	$($(firstword $(subst :, ,$(1)))),$(dir $(RUSTC))$(lastword $(subst :, ,$(1)))))
 endif
 
-.PHONY: modules modules_install clippy rustdoc clean
+.PHONY: modules modules_install clippy rustdoc rust-analyzer clean
 modules: check-kernel
 	@mkdir -p $(MO)
 	$(kbuild) modules
@@ -92,6 +93,9 @@ clippy: check-kernel
 rustdoc: check-kernel
 	@mkdir -p $(MO)
 	$(kbuild) HSM_RUSTDOC=y modules
+
+rust-analyzer: modules
+	$(CURDIR)/scripts/rust-project.py --kdir $(KDIR) --mo $(abspath $(MO)) --rustc $(RUSTC)
 
 clean:
 	rm -rf $(CURDIR)/build
