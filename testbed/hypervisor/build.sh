@@ -8,8 +8,8 @@ out=${1:?usage: build.sh OUT}
 cd "$(dirname "$0")"
 target=x86_64-unknown-linux-gnu
 # Only for the target's own code; build scripts and macros are built for the host without these.
-export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C relocation-model=static -C no-redzone=yes \
--C target-feature=+crt-static -C force-unwind-tables=no"
+flags='-C relocation-model=static -C no-redzone=yes -C target-feature=+crt-static'
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$flags -C force-unwind-tables=no"
 case $out in /*) ;; *) out=$OLDPWD/$out ;; esac
 cargo build --release --locked --target $target
 objcopy -O elf32-i386 --strip-debug "${CARGO_TARGET_DIR:-target}/$target/release/mini-acrn" "$out"

@@ -96,6 +96,7 @@ checks_host() {
 	else
 		result ok 'format # SKIP this cargo has no rustfmt'
 	fi
+	check 'style' python3 "$top/scripts/check-style"
 	check 'uapi: the bindings are those of acrn.h' \
 		env BINDGEN="$bindgen" "$top/uapi/regenerate.sh" --check
 	mkdir -p "$driver_build-clippy"
@@ -129,14 +130,17 @@ cargo_host() {
 # A kernel that hangs prints warnings without end. After so many seconds it panics instead.
 patience=90
 hang_is_panic() {
-	echo "kunit.enable=1 rcupdate.rcu_cpu_stall_timeout=$patience sysctl.kernel.panic_on_rcu_stall=1" \
+	echo "rcupdate.rcu_cpu_stall_timeout=$patience sysctl.kernel.panic_on_rcu_stall=1" \
 		"sysctl.kernel.hung_task_panic=1 sysctl.kernel.hung_task_timeout_secs=$patience"
 }
 
+# The driver's unit tests run when it is loaded.
+unit_tests=kunit.enable=1
+
 # selftests JOB OPTION...: runs a job of the runner with SEED and TEST_SECONDS.
 selftests() {
-	runner "$1" --append "$(hang_is_panic) ${kernel_parameters:-}" ${SEED:+--seed "$SEED"} \
-		${TEST_SECONDS:+--seconds "$TEST_SECONDS"} "${@:2}"
+	runner "$1" --append "$(hang_is_panic) $unit_tests ${kernel_parameters:-}" \
+		${SEED:+--seed "$SEED"} ${TEST_SECONDS:+--seconds "$TEST_SECONDS"} "${@:2}"
 }
 
 # Sets record: the options that name the record for the runner.

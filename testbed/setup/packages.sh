@@ -5,7 +5,7 @@
 
 # The C compiler, and the tools of the kernel's build.
 packages_build=(make gcc libc6-dev ca-certificates flex bison bc libelf-dev pkg-config kmod
-	xz-utils lz4)
+	xz-utils lz4 python3)
 # The library that bindgen loads, and its headers.
 packages_libclang=(libclang1-19 libclang-common-19-dev)
 # The kernel's Rust: a compiler, and the source of its library.
