@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        assert!(error("id,what\n").starts_with("columns"));
-        assert!(error("id,what,upstream,here,cases\nA20,,,,x\n").contains("no id"));
+        assert!(error("id,what\n").starts_with("the columns"));
+        assert!(error("id,what,upstream,here,cases\nA20,,,,x\n").contains("not an id"));
         assert!(error("id,what,upstream,here,cases\nA1,,,,\n").contains("no cases"));
         assert!(!error("id,what,upstream,here,cases\nA1,,,\n").is_empty());
     }
