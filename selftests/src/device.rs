@@ -14,12 +14,12 @@ use acrn_uapi::{acrn_vm_creation, ioctl::ACRN_IOCTL_CREATE_VM};
 use nix::errno::Errno;
 use zerocopy::FromBytes;
 
-use crate::{area::Area, manners};
+use crate::{cleanup, guest_memory::GuestMemory};
 
 /// The argument of a request.
 pub enum Argument<'a> {
     /// The byte with this offset in a mapping.
-    At(&'a Area, usize),
+    At(&'a GuestMemory, usize),
     /// A number, or an address where no user memory can be: below 64 KiB or beyond user space.
     Number(u64),
 }
@@ -45,7 +45,7 @@ impl Device {
     /// Makes a request.
     pub fn ioctl(&self, request: u32, argument: Argument<'_>) -> Result<(), Errno> {
         let argument = match argument {
-            Argument::At(area, offset) => area.address() + offset as u64,
+            Argument::At(memory, offset) => memory.address() + offset as u64,
             Argument::Number(number) => number,
         };
         // SAFETY: whatever the driver reads or writes there is no memory of Rust's: a mapping that is only
@@ -78,13 +78,13 @@ impl Device {
     pub fn create(&self, page: &RequestPage, cpus: u64) -> Result<acrn_vm_creation, Errno> {
         let mut creation = creation(page, cpus);
         self.with(ACRN_IOCTL_CREATE_VM, &mut creation)?;
-        manners::learn(self);
+        cleanup::register(self);
         Ok(creation)
     }
 
     /// Closes it. What is left of a VM is for the driver to clean up.
     pub fn close(self) {
-        manners::forget(&self);
+        cleanup::unregister(&self);
     }
 
     /// Another descriptor of an open file.
@@ -104,7 +104,7 @@ impl AsFd for Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        manners::end(self);
+        cleanup::destroy(self);
     }
 }
 

@@ -6,9 +6,9 @@ use acrn_ioctls::{Direction, Hsm, MemoryAttributes, Request, RequestPage, Target
 use acrn_uapi::{acrn_descriptor_ptr, acrn_gp_regs, acrn_regs, acrn_vcpu_regs};
 
 use crate::{
-    area::Area,
+    cleanup,
     device::{self, Device},
-    manners,
+    guest_memory::GuestMemory,
     program::{DONE_PORT, ENTRY, REAL_MODE_ENTRY},
 };
 
@@ -45,7 +45,7 @@ pub struct Guest {
     /// Its requests.
     pub page: RequestPage,
     /// Its memory.
-    pub memory: Area,
+    pub memory: GuestMemory,
 }
 
 impl Guest {
@@ -66,8 +66,8 @@ impl Guest {
         let page = RequestPage::new().expect("a request page");
         let hsm = Hsm::open().expect("/dev/acrn_hsm");
         let vm = create(hsm, &page, cpus, flags);
-        let memory = Area::anonymous(MEMORY);
-        // SAFETY: the memory is only accessed by volatile reads and writes, see `Area`.
+        let memory = GuestMemory::anonymous(MEMORY);
+        // SAFETY: the memory is only accessed by volatile reads and writes, see `GuestMemory`.
         unsafe { vm.set_memory(0, memory.address(), MEMORY as u64, MemoryAttributes::RAM) }
             .expect("SET_MEMSEG");
         Self { vm, page, memory }
@@ -107,7 +107,7 @@ impl Guest {
 
     /// Closes the file. What is left is for the driver to clean up.
     pub fn close(self) {
-        manners::forget(&self.vm);
+        cleanup::unregister(&self.vm);
     }
 
     /// Serves requests until as many vCPUs as `done` have said that they are done. `answer` gives the answers
@@ -157,7 +157,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        manners::end(&self.vm);
+        cleanup::destroy(&self.vm);
     }
 }
 
@@ -170,7 +170,7 @@ fn create(hsm: Hsm, page: &RequestPage, cpus: u64, flags: u64) -> Vm {
         flags,
     };
     let vm = hsm.create_vm(&config, page).expect("CREATE_VM");
-    manners::learn(&vm);
+    cleanup::register(&vm);
     vm
 }
 
@@ -184,7 +184,7 @@ pub fn create_raw(cpus: u64) -> (Device, RequestPage, u16) {
 
 /// Puts `program` at [`ENTRY`] of guest memory from address 0 on, and the tables of long mode. Returns the
 /// registers that vCPU 0 starts with there.
-pub fn load_long_mode(memory: &Area, program: &[u8]) -> acrn_vcpu_regs {
+pub fn load_long_mode(memory: &GuestMemory, program: &[u8]) -> acrn_vcpu_regs {
     memory.write_bytes(ENTRY as usize, program);
     let write = |address: u64, value: u64| memory.write::<u64>(address as usize, value);
     write(GDT + u64::from(CODE), 0x00af_9b00_0000_ffff);
@@ -273,7 +273,7 @@ fn real_mode() -> acrn_vcpu_regs {
 }
 
 /// Has a long mode program in guest memory handle this vector by the code at `handler`.
-pub fn set_handler(memory: &Area, vector: u8, handler: u64) {
+pub fn set_handler(memory: &GuestMemory, vector: u8, handler: u64) {
     let entry = (IDT + 16 * u64::from(vector)) as usize;
     let (low, high) = gate(handler);
     memory.write::<u64>(entry, low);

@@ -26,7 +26,7 @@ use nix::{
 };
 use testbed_watch::{LOOK, Patience};
 
-use crate::{device, leaks::Snapshot, manners, probe::Probe};
+use crate::{cleanup, device, leaks::Snapshot, probe::Probe};
 
 /// Exit status of a test that was skipped, as kselftests have it.
 const SKIPPED: u8 = 4;
@@ -347,7 +347,7 @@ fn single(tests: &[Test], name: &str) -> ExitCode {
         println!("no test {name}");
         return ExitCode::FAILURE;
     };
-    manners::mind_panics();
+    cleanup::destroy_vms_on_panic();
     device::program();
     let mut patience = test.patience(Duration::ZERO);
     thread::spawn(move || {
@@ -355,7 +355,7 @@ fn single(tests: &[Test], name: &str) -> ExitCode {
             thread::sleep(LOOK / 2);
         }
         println!("not done in time");
-        manners::end_all();
+        cleanup::destroy_all();
         process::exit(HUNG.into());
     });
     match (test.body)() {

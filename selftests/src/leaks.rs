@@ -7,7 +7,7 @@ use std::fs;
 
 use mini_acrn_channel::{TRACE_CAPACITY, kind};
 
-use crate::{failing::Settings, hypercall, objects::Objects, probe::Probe};
+use crate::{fault_injection::Settings, hypercall, objects::Objects, probe::Probe};
 
 /// The state of driver and hypervisor before a test.
 pub struct Snapshot {

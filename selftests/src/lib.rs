@@ -6,32 +6,32 @@
 //! What only mini-ACRN can tell or do (the [`trace`], scripted faults, the list of VMs) goes through the
 //! [`probe`]; where that is missing, the tests that need it are skipped.
 
-pub mod area;
-pub mod bench;
-pub mod contest;
-pub mod counter;
+pub mod cleanup;
+pub mod counting_guest;
 pub mod cpus;
 pub mod device;
 pub mod dirty;
-pub mod event;
-pub mod events;
-pub mod failing;
+pub mod eventfd;
+pub mod fault_injection;
 pub mod guest;
+pub mod guest_memory;
 pub mod harness;
-pub mod held;
+pub mod held_hypercall;
 pub mod hypercall;
+pub mod interrupt_guest;
 pub mod kernel_log;
 pub mod leaks;
-pub mod listener;
-pub mod manners;
-pub mod missing;
+pub mod mapping_fixture;
 pub mod module;
 pub mod objects;
 pub mod pattern;
 pub mod physical;
 pub mod probe;
 pub mod program;
-pub mod scripted;
+pub mod race;
+pub mod scripted_vm;
 pub mod status;
 pub mod trace;
+pub mod tracepoints;
+pub mod userfault;
 pub mod waiter;

@@ -23,7 +23,7 @@ use crate::{cpus, device::Device, harness::patience};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The thread.
-pub struct Waiter(Asleep<Result<(), Errno>>);
+pub struct Waiter(SleepingCommand<Result<(), Errno>>);
 
 impl Waiter {
     /// Starts it, and returns when it sleeps.
@@ -41,7 +41,7 @@ impl Waiter {
 
     fn start_as(device: &Arc<Device>, prepare: impl FnOnce() + Send + 'static) -> Self {
         let device = device.clone();
-        let waiter = Asleep::spawn(prepare, move || {
+        let waiter = SleepingCommand::spawn(prepare, move || {
             device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT)
         });
         until("the waiter sleeps", || waiter.sleeps());
@@ -65,12 +65,12 @@ impl Waiter {
 }
 
 /// A command on a thread of its own, which sleeps in it.
-pub struct Asleep<T> {
+pub struct SleepingCommand<T> {
     thread: JoinHandle<T>,
     id: Pid,
 }
 
-impl<T: Send + 'static> Asleep<T> {
+impl<T: Send + 'static> SleepingCommand<T> {
     /// Starts `command`, and returns when it sleeps and has come as far as `arrived` says.
     pub fn start(
         mut arrived: impl FnMut() -> bool,

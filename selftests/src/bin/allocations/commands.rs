@@ -4,15 +4,18 @@
 
 use std::os::fd::AsRawFd;
 
-use acrn_selftests::{bench::Bench, event::Event, failing::Failing, harness::Outcome, need};
+use acrn_selftests::{
+    eventfd::Eventfd, fault_injection::FaultInjection, harness::Outcome,
+    mapping_fixture::MappingFixture, need,
+};
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
 /// CREATE_IOREQ_CLIENT: after one that failed there is no client.
 pub fn create_client() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let device = &bench.device;
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
+    let device = &fixture.device;
     failing.each(
         // Upstream's driver has one error for all reasons.
         &[Errno::ENOMEM, Errno::EINVAL],
@@ -27,17 +30,17 @@ pub fn create_client() -> Outcome {
             ),
         },
     );
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// IOEVENTFD: one that failed can be tried again, one that came before goes on.
 pub fn ioeventfd() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let device = &bench.device;
-    let (event, before) = (Event::new(), Event::new());
-    let range = |event: &Event, flags| acrn_ioeventfd {
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
+    let device = &fixture.device;
+    let (event, before) = (Eventfd::new(), Eventfd::new());
+    let range = |event: &Eventfd, flags| acrn_ioeventfd {
         fd: event.as_raw_fd() as u32,
         flags,
         addr: 0xd000_0000,
@@ -60,16 +63,16 @@ pub fn ioeventfd() -> Outcome {
     set(&event, 0).expect("IOEVENTFD");
     failing.nowhere(|| set(&event, ACRN_IOEVENTFD_FLAG_DEASSIGN));
     assert_eq!(set(&before, 0), Err(Errno::EEXIST));
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// IOEVENTFD with tables that grow: one that found no room in the list, or in the table for the upcall, has left nothing
 /// behind. Once it was successful the room is there for good, so each has one try.
 pub fn many_ioeventfds() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let event = Event::new();
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
+    let event = Eventfd::new();
     let set = |place: u64, flags| {
         let mut range = acrn_ioeventfd {
             fd: event.as_raw_fd() as u32,
@@ -78,7 +81,7 @@ pub fn many_ioeventfds() -> Outcome {
             len: 4,
             ..Default::default()
         };
-        bench.device.with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        fixture.device.with(ACRN_IOCTL_IOEVENTFD, &mut range)
     };
     // The first one has a reference to the eventfd as well.
     set(0, 0).expect("IOEVENTFD");
@@ -94,16 +97,16 @@ pub fn many_ioeventfds() -> Outcome {
     for place in 0..40 {
         failing.nowhere(|| set(place, ACRN_IOEVENTFD_FLAG_DEASSIGN));
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// IRQFD: one that failed can be tried again.
 pub fn irqfd() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let device = &bench.device;
-    let event = Event::new();
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
+    let device = &fixture.device;
+    let event = Eventfd::new();
     let set = |flags| {
         let mut argument = acrn_irqfd {
             fd: event.as_raw_fd(),
@@ -122,15 +125,15 @@ pub fn irqfd() -> Outcome {
             set(ACRN_IRQFD_FLAG_DEASSIGN).expect("DEASSIGN");
         },
     );
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// What a VM goes through from its start to its end needs no memory, so that it can always be ended.
 pub fn life() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let device = &bench.device;
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
+    let device = &fixture.device;
     device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
@@ -144,7 +147,7 @@ pub fn life() -> Outcome {
     ] {
         failing.nowhere(|| device.plain(command));
     }
-    assert!(bench.probe.vm(bench.vmid).is_none(), "the VM is left");
-    assert_eq!(bench.pinned(), -1, "the request page is left");
+    assert!(fixture.probe.vm(fixture.vmid).is_none(), "the VM is left");
+    assert_eq!(fixture.pinned(), -1, "the request page is left");
     Outcome::Passed
 }

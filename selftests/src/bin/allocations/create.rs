@@ -6,17 +6,18 @@ use std::os::fd::AsRawFd;
 
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, locked, whole},
     cpus,
     device::Device,
-    event::Event,
-    failing::Failing,
+    eventfd::Eventfd,
+    fault_injection::FaultInjection,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    leaks, module, need,
+    leaks,
+    mapping_fixture::{MappingFixture, locked, whole},
+    module, need,
     probe::Probe,
     program::write,
-    scripted::request,
+    scripted_vm::request,
     waiter::until,
 };
 use acrn_uapi::{ioctl::*, *};
@@ -26,7 +27,7 @@ const PORT: u16 = 0x510;
 
 /// No VM is left of a CREATE_VM that failed. A VM that was made has its ioeventfds and irqfds (A15).
 pub fn create_vm() -> Outcome {
-    let mut failing = need!(Failing::new());
+    let mut failing = need!(FaultInjection::new());
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
@@ -56,7 +57,7 @@ pub fn first_vm() -> Outcome {
     for nth in 1.. {
         module::unload();
         module::load(&path);
-        let mut failing = need!(Failing::new());
+        let mut failing = need!(FaultInjection::new());
         let device = need!(Device::open());
         let (created, has_failed) = failing.from(nth, || device.create(&page, cpus));
         match created {
@@ -75,7 +76,7 @@ pub fn first_vm() -> Outcome {
 
 /// It has its ioeventfds and irqfds, and can be destroyed.
 fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
-    let event = Event::new();
+    let event = Eventfd::new();
     let fd = event.as_raw_fd();
     let mut range = acrn_ioeventfd {
         fd: fd as u32,
@@ -105,22 +106,22 @@ fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
 
 /// The file is closed and there is no memory: all is given back.
 pub fn close() -> Outcome {
-    let mut failing = need!(Failing::new());
+    let mut failing = need!(FaultInjection::new());
     let before = leaks::pinned_pages().expect("counted");
-    let (charged, event, area) = (locked(), Event::new(), Area::anonymous(16 * PAGE));
-    let bench = need!(Bench::new());
-    bench.set(whole(&area)).expect("SET_MEMSEG");
+    let (charged, event, memory) = (locked(), Eventfd::new(), GuestMemory::anonymous(16 * PAGE));
+    let fixture = need!(MappingFixture::new());
+    fixture.set(whole(&memory)).expect("SET_MEMSEG");
     let mut range = acrn_ioeventfd {
         fd: event.as_raw_fd() as u32,
         addr: 0xd000_0000,
         len: 4,
         ..Default::default()
     };
-    bench
+    fixture
         .device
         .with(ACRN_IOCTL_IOEVENTFD, &mut range)
         .expect("IOEVENTFD");
-    let Bench { device, probe, .. } = bench;
+    let MappingFixture { device, probe, .. } = fixture;
     failing.nowhere(|| {
         device.close();
         Ok(())

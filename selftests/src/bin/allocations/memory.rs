@@ -3,11 +3,11 @@
 //! SET_MEMSEG and UNSET_MEMSEG.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, GUEST, locked, ram, scattered, whole},
-    counter::{AT, Counter},
-    failing::Failing,
+    counting_guest::{AT, CountingGuest},
+    fault_injection::FaultInjection,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    mapping_fixture::{GUEST, MappingFixture, locked, ram, scattered, whole},
     need,
     physical::{self, HPET, NOWHERE},
     status::Status,
@@ -19,39 +19,39 @@ use nix::errno::Errno;
 const PAGES: usize = 40;
 
 /// Panics unless `bytes` are mapped, pinned and told, and `before` and those are charged.
-fn assert_bytes(bench: &Bench, bytes: usize, before: u64) {
-    assert_eq!(bench.mapped_bytes(), bytes as u64, "mapped");
-    assert_eq!(bench.pinned(), (bytes / PAGE) as i64, "pinned pages");
+fn assert_bytes(fixture: &MappingFixture, bytes: usize, before: u64) {
+    assert_eq!(fixture.mapped_bytes(), bytes as u64, "mapped");
+    assert_eq!(fixture.pinned(), (bytes / PAGE) as i64, "pinned pages");
     assert_eq!(locked() - before, bytes as u64 >> 10, "VmLck");
-    let told = Status::of(&bench.device).number("mapped_bytes");
+    let told = Status::of(&fixture.device).number("mapped_bytes");
     assert_eq!(told, bytes as u64, "mapped_bytes");
 }
 
-fn check_set(area: &Area) -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
+fn check_set(memory: &GuestMemory) -> Outcome {
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
     let before = locked();
     failing.each(
         &[Errno::ENOMEM],
-        || bench.set(whole(area)),
+        || fixture.set(whole(memory)),
         |set| {
             if set.is_ok() {
-                bench.assert_shows(GUEST, area, 0, area.len());
-                assert_bytes(&bench, area.len(), before);
-                bench.unset(whole(area)).expect("UNSET_MEMSEG");
+                fixture.assert_shows(GUEST, memory, 0, memory.len());
+                assert_bytes(&fixture, memory.len(), before);
+                fixture.unset(whole(memory)).expect("UNSET_MEMSEG");
             }
-            assert_bytes(&bench, 0, before);
+            assert_bytes(&fixture, 0, before);
         },
     );
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// Some pages.
 pub fn set() -> Outcome {
-    let area = Area::anonymous(16 * PAGE);
-    area.number_pages(0x300);
-    check_set(&area)
+    let memory = GuestMemory::anonymous(16 * PAGE);
+    memory.number_pages(0x300);
+    check_set(&memory)
 }
 
 /// Pages all over the place.
@@ -67,20 +67,20 @@ pub fn set_much_scattered() -> Outcome {
 /// Over the middle of other memory, which is then there as before, or gone there as a whole.
 pub fn set_over() -> Outcome {
     const PAGES: usize = 12;
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let (old, new) = (Area::anonymous(PAGES * PAGE), scattered(4));
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
+    let (old, new) = (GuestMemory::anonymous(PAGES * PAGE), scattered(4));
     old.number_pages(0x1000);
     let before = locked();
     let at = |page: usize| GUEST + (page * PAGE) as u64;
-    let restore = || bench.set(whole(&old)).expect("SET_MEMSEG");
+    let restore = || fixture.set(whole(&old)).expect("SET_MEMSEG");
     restore();
     failing.each(
         &[Errno::ENOMEM],
-        || bench.set(ram(at(4), &new, 0, new.len())),
+        || fixture.set(ram(at(4), &new, 0, new.len())),
         |set| {
             let seen = |page| {
-                let bytes = bench.probe.read_guest(bench.vmid, at(page), 8)?;
+                let bytes = fixture.probe.read_guest(fixture.vmid, at(page), 8)?;
                 Some(u64::from_le_bytes(bytes.try_into().expect("8 bytes")))
             };
             let first = seen(4);
@@ -100,80 +100,88 @@ pub fn set_over() -> Outcome {
                 assert_eq!(seen(page), expected, "page {page}");
             }
             let pages = if first.is_none() { PAGES - 4 } else { PAGES };
-            assert_bytes(&bench, pages * PAGE, before);
+            assert_bytes(&fixture, pages * PAGE, before);
             restore();
-            assert_bytes(&bench, PAGES * PAGE, before);
+            assert_bytes(&fixture, PAGES * PAGE, before);
         },
     );
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
-fn watched(pages: usize) -> Result<Area, String> {
+fn watched(pages: usize) -> Result<GuestMemory, String> {
     physical::map(NOWHERE, pages * PAGE)
 }
 
 /// Memory that cannot be pinned: after a failure nothing watches it.
 pub fn set_watched() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
     failing.each(
         &[Errno::ENOMEM],
         || {
-            let area = watched(4).expect("/dev/mem");
-            bench.set(whole(&area)).map(|()| area)
+            let memory = watched(4).expect("/dev/mem");
+            fixture.set(whole(&memory)).map(|()| memory)
         },
         |set| {
-            if let Ok(area) = set {
-                assert_eq!(bench.mapped_bytes(), area.len() as u64);
-                drop(area);
+            if let Ok(memory) = set {
+                assert_eq!(fixture.mapped_bytes(), memory.len() as u64);
+                drop(memory);
             }
-            bench.assert_nothing_left();
+            fixture.assert_nothing_left();
         },
     );
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// The memory of a device.
 pub fn set_device() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let segment = bench.device_memory(HPET);
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
+    let segment = fixture.device_memory(HPET);
     failing.each(
         &[Errno::ENOMEM],
-        || bench.set(segment),
+        || fixture.set(segment),
         |set| {
             if set.is_ok() {
-                assert_eq!(bench.probe.mapping(bench.vmid, GUEST).service_vm_pa, HPET);
-                bench.unset(segment).expect("UNSET_MEMSEG");
+                assert_eq!(
+                    fixture.probe.mapping(fixture.vmid, GUEST).service_vm_pa,
+                    HPET
+                );
+                fixture.unset(segment).expect("UNSET_MEMSEG");
             }
-            bench.assert_nothing_left();
+            fixture.assert_nothing_left();
         },
     );
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// UNSET_MEMSEG of the middle of a segment, which is there as a whole if it fails. `check` sees how many bytes are left.
-fn check_split(bench: &Bench, area: &Area, middle: [usize; 2], check: impl Fn(usize)) -> Outcome {
-    let mut failing = need!(Failing::new());
+fn check_split(
+    fixture: &MappingFixture,
+    memory: &GuestMemory,
+    middle: [usize; 2],
+    check: impl Fn(usize),
+) -> Outcome {
+    let mut failing = need!(FaultInjection::new());
     let [first, pages] = middle;
     let middle = ram(
         GUEST + (first * PAGE) as u64,
-        area,
+        memory,
         first * PAGE,
         pages * PAGE,
     );
-    bench.set(whole(area)).expect("SET_MEMSEG");
+    fixture.set(whole(memory)).expect("SET_MEMSEG");
     failing.each(
         &[Errno::ENOMEM],
-        || bench.unset(middle),
+        || fixture.unset(middle),
         |unset| {
             let gone = if unset.is_ok() { pages * PAGE } else { 0 };
-            check(area.len() - gone);
-            bench.set(whole(area)).expect("SET_MEMSEG");
-            check(area.len());
+            check(memory.len() - gone);
+            fixture.set(whole(memory)).expect("SET_MEMSEG");
+            check(memory.len());
         },
     );
     Outcome::Passed
@@ -181,47 +189,47 @@ fn check_split(bench: &Bench, area: &Area, middle: [usize; 2], check: impl Fn(us
 
 /// Of pages all over the place.
 pub fn split() -> Outcome {
-    let bench = need!(Bench::new());
-    let (area, before) = (scattered(1500), locked());
-    let outcome = check_split(&bench, &area, [700, 20], |bytes| {
-        assert_bytes(&bench, bytes, before);
-        if bytes == area.len() {
-            bench.assert_shows(GUEST, &area, 0, bytes);
+    let fixture = need!(MappingFixture::new());
+    let (memory, before) = (scattered(1500), locked());
+    let outcome = check_split(&fixture, &memory, [700, 20], |bytes| {
+        assert_bytes(&fixture, bytes, before);
+        if bytes == memory.len() {
+            fixture.assert_shows(GUEST, &memory, 0, bytes);
         }
     });
-    bench.destroy();
+    fixture.destroy();
     outcome
 }
 
 /// Of memory that is watched.
 pub fn split_watched() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = need!(watched(8));
-    let outcome = check_split(&bench, &area, [3, 2], |bytes| {
-        assert_eq!(bench.mapped_bytes(), bytes as u64);
+    let fixture = need!(MappingFixture::new());
+    let memory = need!(watched(8));
+    let outcome = check_split(&fixture, &memory, [3, 2], |bytes| {
+        assert_eq!(fixture.mapped_bytes(), bytes as u64);
     });
-    drop(area);
-    bench.assert_nothing_left();
-    bench.destroy();
+    drop(memory);
+    fixture.assert_nothing_left();
+    fixture.destroy();
     outcome
 }
 
 /// To take whole segments away needs no memory, nor does munmap of memory that is watched.
 pub fn unset() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let (area, before) = (scattered(600), locked());
-    bench.set(whole(&area)).expect("SET_MEMSEG");
-    failing.nowhere(|| bench.unset(whole(&area)));
-    assert_bytes(&bench, 0, before);
-    let area = need!(watched(4));
-    bench.set(whole(&area)).expect("SET_MEMSEG");
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
+    let (memory, before) = (scattered(600), locked());
+    fixture.set(whole(&memory)).expect("SET_MEMSEG");
+    failing.nowhere(|| fixture.unset(whole(&memory)));
+    assert_bytes(&fixture, 0, before);
+    let memory = need!(watched(4));
+    fixture.set(whole(&memory)).expect("SET_MEMSEG");
     failing.nowhere(|| {
-        drop(area);
+        drop(memory);
         Ok(())
     });
-    bench.assert_nothing_left();
-    bench.destroy();
+    fixture.assert_nothing_left();
+    fixture.destroy();
     Outcome::Passed
 }
 
@@ -230,12 +238,12 @@ pub fn unset() -> Outcome {
 fn set_beside_guest(
     errors: &[Errno],
     mapped: usize,
-    set: impl Fn(&Counter, acrn_vm_memmap) -> Result<(), Errno>,
+    set: impl Fn(&CountingGuest, acrn_vm_memmap) -> Result<(), Errno>,
 ) -> Outcome {
-    let mut failing = need!(Failing::new());
-    let counter = need!(Counter::running(Area::anonymous(PAGE)));
-    let area = scattered(PAGES);
-    let segment = ram(2 * AT, &area, 0, area.len());
+    let mut failing = need!(FaultInjection::new());
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(PAGE)));
+    let memory = scattered(PAGES);
+    let segment = ram(2 * AT, &memory, 0, memory.len());
     let mut parked = 0;
     failing.each(
         errors,
@@ -260,7 +268,7 @@ fn set_beside_guest(
 
 /// While the guest runs: it has all of what was set or nothing.
 pub fn set_while_running() -> Outcome {
-    set_beside_guest(&[Errno::ENOMEM], PAGES, Counter::set)
+    set_beside_guest(&[Errno::ENOMEM], PAGES, CountingGuest::set)
 }
 
 /// The hypervisor fails in the middle and does not take back what it mapped, while the guest runs and the kernel

@@ -3,12 +3,12 @@
 //! Commands that hand a structure to the hypervisor.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::Bench,
     device::Argument,
-    failing::Failing,
+    fault_injection::FaultInjection,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::*,
+    mapping_fixture::MappingFixture,
     need,
     probe::fault,
     trace::Trace,
@@ -38,37 +38,37 @@ const COMMANDS: [(u32, u32); 11] = [
 
 /// One that fails has not made its hypercall, and each that succeeds has made one.
 pub fn all() -> Outcome {
-    let mut failing = need!(Failing::new());
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(PAGE);
+    let mut failing = need!(FaultInjection::new());
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(PAGE);
     for (request, call) in COMMANDS {
         // The hypervisor is content with anything.
-        bench.probe.push_fault(Fault {
+        fixture.probe.push_fault(Fault {
             count: u32::MAX,
             ..fault(call, 0)
         });
         for offset in (0..PAGE).step_by(8) {
-            area.write::<u64>(offset, 0);
+            memory.write::<u64>(offset, 0);
         }
         if matches!(call, ASSIGN_PCIDEV | DEASSIGN_PCIDEV) {
-            area.write_bytes(PHYS_BDF_AT, &PHYS_BDF.to_le_bytes());
+            memory.write_bytes(PHYS_BDF_AT, &PHYS_BDF.to_le_bytes());
         }
-        let trace = Trace::start(&bench.probe);
+        let trace = Trace::start(&fixture.probe);
         let mut made = 0;
         failing.each(
             &[Errno::ENOMEM],
             || {
                 if request == ACRN_IOCTL_PM_GET_CPU_STATE {
-                    let vm = u64::from(bench.vmid) << 24;
-                    area.write(0, u64::from(ACRN_PMCMD_GET_CX_DATA) | 1 << 8 | vm);
+                    let vm = u64::from(fixture.vmid) << 24;
+                    memory.write(0, u64::from(ACRN_PMCMD_GET_CX_DATA) | 1 << 8 | vm);
                 }
-                bench.device.ioctl(request, Argument::At(&area, 0))
+                fixture.device.ioctl(request, Argument::At(&memory, 0))
             },
             |done| made += usize::from(done.is_ok()),
         );
         assert_eq!(trace.calls(call).len(), made, "{}", name(call));
-        bench.probe.clear_faults();
+        fixture.probe.clear_faults();
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }

@@ -4,12 +4,13 @@
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::Bench,
     cpus,
     device::{Device, creation},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    hypercall, need,
+    hypercall,
+    mapping_fixture::MappingFixture,
+    need,
     probe::Probe,
     trace::Trace,
 };
@@ -18,7 +19,7 @@ use nix::errno::Errno;
 
 /// SET_VCPU_REGS: each reserved field.
 pub fn registers_reserved() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let changes: [fn(&mut acrn_vcpu_regs); 7] = [
         |regs| regs.reserved[0] = 1,
         |regs| regs.reserved[2] = 0x8000,
@@ -28,46 +29,46 @@ pub fn registers_reserved() -> Outcome {
         |regs| regs.vcpu_regs.gdt.reserved = [0, 1, 0],
         |regs| regs.vcpu_regs.idt.reserved = [0, 0, 1],
     ];
-    let trace = Trace::start(&bench.probe);
+    let trace = Trace::start(&fixture.probe);
     for (index, change) in changes.iter().enumerate() {
         let mut regs = acrn_vcpu_regs::default();
         regs.vcpu_regs.cr0 = 0x30;
         change(&mut regs);
-        let refused = bench.device.with(ACRN_IOCTL_SET_VCPU_REGS, &mut regs);
+        let refused = fixture.device.with(ACRN_IOCTL_SET_VCPU_REGS, &mut regs);
         assert_eq!(refused, Err(Errno::EINVAL), "field {index}");
     }
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// SET_VCPU_REGS for a vCPU that the VM does not have: the hypervisor's word is passed on.
 pub fn registers_of_unknown_vcpu() -> Outcome {
-    let bench = need!(Bench::new());
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(MappingFixture::new());
+    let trace = Trace::start(&fixture.probe);
     for vcpu_id in [1, 16, u16::MAX] {
         let mut regs = acrn_vcpu_regs {
             vcpu_id,
             ..Default::default()
         };
         regs.vcpu_regs.cr0 = 0x30;
-        let refused = bench.device.with(ACRN_IOCTL_SET_VCPU_REGS, &mut regs);
+        let refused = fixture.device.with(ACRN_IOCTL_SET_VCPU_REGS, &mut regs);
         assert_eq!(refused, Err(Errno::EPERM), "vCPU {vcpu_id}");
     }
     assert_eq!(trace.ids(), [hypercall::SET_VCPU_REGS; 3]);
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// NOTIFY_REQUEST_FINISH: the reserved field, vCPUs that the VM does not have, other VMs.
 pub fn notify() -> Outcome {
-    let bench = need!(Bench::new());
-    bench
+    let fixture = need!(MappingFixture::new());
+    fixture
         .device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
-    let trace = Trace::start(&bench.probe);
-    let vmid = bench.vmid;
+    let trace = Trace::start(&fixture.probe);
+    let vmid = fixture.vmid;
     let arguments = [
         (vmid, 1, 0),
         (vmid, 0x8000, 0),
@@ -84,13 +85,13 @@ pub fn notify() -> Outcome {
             reserved,
             vcpu,
         };
-        let refused = bench
+        let refused = fixture
             .device
             .with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut argument);
         assert_eq!(refused, Err(Errno::EINVAL), "{argument:?}");
     }
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
@@ -122,7 +123,7 @@ pub fn bad_request_page() -> Outcome {
     let probe = need!(Probe::open());
     let device = need!(Device::open());
     let page = RequestPage::new().expect("a request page");
-    let read_only = Area::anonymous(PAGE);
+    let read_only = GuestMemory::anonymous(PAGE);
     read_only.number_pages(0);
     read_only.protect();
     let addresses = [

@@ -3,10 +3,10 @@
 //! Arguments that point nowhere, or where not all of them is, and requests that there are none of.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::Bench,
     device::{Argument, Device},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    mapping_fixture::MappingFixture,
     need,
     trace::Trace,
 };
@@ -42,15 +42,15 @@ fn name(request: u32) -> &'static str {
 /// Each bad pointer to the argument of `request`.
 fn check(device: &Device, request: u32) {
     // The second page is no memory.
-    let area = Area::anonymous(2 * PAGE);
-    area.unmap(PAGE, PAGE);
+    let memory = GuestMemory::anonymous(2 * PAGE);
+    memory.unmap(PAGE, PAGE);
     let arguments = [
         ("null", Argument::NULL),
         ("the kernel's", Argument::KERNEL),
         ("not canonical", Argument::Number(0x8000_0000_0000_0000)),
         ("the last byte", Argument::Number(u64::MAX)),
-        ("unmapped", Argument::At(&area, PAGE)),
-        ("half unmapped", Argument::At(&area, PAGE - 4)),
+        ("unmapped", Argument::At(&memory, PAGE)),
+        ("half unmapped", Argument::At(&memory, PAGE - 4)),
     ];
     for (what, argument) in arguments {
         let refused = device.ioctl(request, argument);
@@ -60,14 +60,14 @@ fn check(device: &Device, request: u32) {
 
 /// Commands on a VM.
 pub fn bad_pointers() -> Outcome {
-    let bench = need!(Bench::new());
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(MappingFixture::new());
+    let trace = Trace::start(&fixture.probe);
     for request in WITH_STRUCTURE {
-        check(&bench.device, request);
+        check(&fixture.device, request);
     }
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.assert_nothing_left();
-    bench.destroy();
+    fixture.assert_nothing_left();
+    fixture.destroy();
     Outcome::Passed
 }
 
@@ -79,8 +79,8 @@ pub fn create_bad_pointers() -> Outcome {
 
 /// Numbers that are none of the device's: other types, other sizes, and those nobody has defined.
 pub fn unknown_requests() -> Outcome {
-    let bench = need!(Bench::new());
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(MappingFixture::new());
+    let trace = Trace::start(&fixture.probe);
     let other_type = 0xA300 | ACRN_IOCTL_START_VM & 0xff;
     let larger = ACRN_IOCTL_SET_MEMSEG + (8 << 16);
     let smaller = ACRN_IOCTL_INJECT_MSI - (8 << 16);
@@ -95,10 +95,10 @@ pub fn unknown_requests() -> Outcome {
         smaller,
         other_direction,
     ] {
-        let refused = bench.device.plain(request);
+        let refused = fixture.device.plain(request);
         assert_eq!(refused, Err(Errno::ENOTTY), "{request:#x}");
     }
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }

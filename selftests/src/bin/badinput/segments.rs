@@ -3,10 +3,10 @@
 //! SET_MEMSEG and UNSET_MEMSEG with segments that make no sense (A7).
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, GUEST, ram, whole},
     device::Argument,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    mapping_fixture::{GUEST, MappingFixture, ram, whole},
     need,
     trace::Trace,
 };
@@ -25,30 +25,30 @@ fn segment(kind: u32, guest: u64, address: u64, len: u64) -> acrn_vm_memmap {
 }
 
 /// Both commands refuse all of `segments` with `EINVAL` and tell the hypervisor nothing.
-fn assert_refused(bench: &Bench, segments: &[acrn_vm_memmap]) {
-    let trace = Trace::start(&bench.probe);
+fn assert_refused(fixture: &MappingFixture, segments: &[acrn_vm_memmap]) {
+    let trace = Trace::start(&fixture.probe);
     for segment in segments {
         let what = format!(
             "type {}, guest {:#x}, length {:#x}",
             segment.type_, segment.user_vm_pa, segment.len
         );
-        assert_eq!(bench.set(*segment), Err(Errno::EINVAL), "SET: {what}");
-        assert_eq!(bench.unset(*segment), Err(Errno::EINVAL), "UNSET: {what}");
+        assert_eq!(fixture.set(*segment), Err(Errno::EINVAL), "SET: {what}");
+        assert_eq!(fixture.unset(*segment), Err(Errno::EINVAL), "UNSET: {what}");
     }
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.assert_nothing_left();
+    fixture.assert_nothing_left();
 }
 
 /// Addresses and lengths that are not whole pages.
 pub fn misaligned() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(4 * PAGE);
-    let address = area.address();
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(4 * PAGE);
+    let address = memory.address();
     let page = PAGE as u64;
     for kind in [ACRN_MEMMAP_RAM, ACRN_MEMMAP_MMIO] {
         for off in [1, 8, 0x800, 0xfff] {
             assert_refused(
-                &bench,
+                &fixture,
                 &[
                     segment(kind, GUEST + off, address, page),
                     segment(kind, GUEST, address, page + off),
@@ -56,139 +56,143 @@ pub fn misaligned() -> Outcome {
                 ],
             );
             let unaligned = segment(kind, GUEST, address + off, page);
-            assert_eq!(bench.set(unaligned), Err(Errno::EINVAL), "address + {off}");
-            bench.assert_nothing_left();
+            assert_eq!(
+                fixture.set(unaligned),
+                Err(Errno::EINVAL),
+                "address + {off}"
+            );
+            fixture.assert_nothing_left();
         }
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// No length.
 pub fn empty() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(PAGE);
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(PAGE);
     assert_refused(
-        &bench,
+        &fixture,
         &[
-            segment(ACRN_MEMMAP_RAM, GUEST, area.address(), 0),
+            segment(ACRN_MEMMAP_RAM, GUEST, memory.address(), 0),
             segment(ACRN_MEMMAP_MMIO, GUEST, 0xfed0_0000, 0),
             segment(ACRN_MEMMAP_RAM, 0, 0, 0),
         ],
     );
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// Ranges that go around the end of the address space, in the guest or here.
 pub fn wrapping() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(2 * PAGE);
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(2 * PAGE);
     let last = u64::MAX - 0xfff;
     for kind in [ACRN_MEMMAP_RAM, ACRN_MEMMAP_MMIO] {
         assert_refused(
-            &bench,
+            &fixture,
             &[
-                segment(kind, last, area.address(), 2 * PAGE as u64),
-                segment(kind, GUEST, area.address(), last),
+                segment(kind, last, memory.address(), 2 * PAGE as u64),
+                segment(kind, GUEST, memory.address(), last),
                 segment(kind, 2 * PAGE as u64, PAGE as u64, last),
             ],
         );
         let source = segment(kind, GUEST, last, 2 * PAGE as u64);
-        assert_eq!(bench.set(source), Err(Errno::EINVAL));
-        bench.assert_nothing_left();
+        assert_eq!(fixture.set(source), Err(Errno::EINVAL));
+        fixture.assert_nothing_left();
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// Lengths that no memory has, among them some whose number of pages is small in 32 bits.
 pub fn huge() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(16 * PAGE);
-    area.number_pages(1);
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(16 * PAGE);
+    memory.number_pages(1);
+    let trace = Trace::start(&fixture.probe);
     for len in [
         1 << 40,
         (1 << 44) + 0x1000,
         (1 << 45) + 0x2000,
         (1 << 62) + 0x1000,
     ] {
-        let refused = bench.set(segment(ACRN_MEMMAP_RAM, GUEST, area.address(), len));
+        let refused = fixture.set(segment(ACRN_MEMMAP_RAM, GUEST, memory.address(), len));
         // What it fails on first is not said.
         let errors = [Errno::EFAULT, Errno::EINVAL, Errno::ENOMEM];
         assert!(
             refused.is_err_and(|error| errors.contains(&error)),
             "length {len:#x}: {refused:?}"
         );
-        bench.assert_nothing_left();
+        fixture.assert_nothing_left();
     }
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// Types that there are none of.
 pub fn unknown_types() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(PAGE);
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(PAGE);
     let segments =
-        [2, 3, 0x100, u32::MAX].map(|kind| segment(kind, GUEST, area.address(), PAGE as u64));
-    assert_refused(&bench, &segments);
-    bench.destroy();
+        [2, 3, 0x100, u32::MAX].map(|kind| segment(kind, GUEST, memory.address(), PAGE as u64));
+    assert_refused(&fixture, &segments);
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// Memory that the caller cannot write to, or does not have, is no RAM.
 pub fn not_the_callers() -> Outcome {
-    let bench = need!(Bench::new());
-    let read_only = Area::anonymous(4 * PAGE);
+    let fixture = need!(MappingFixture::new());
+    let read_only = GuestMemory::anonymous(4 * PAGE);
     read_only.number_pages(1);
     read_only.protect();
     let Argument::Number(kernel) = Argument::KERNEL else {
         unreachable!("it is a number");
     };
-    let trace = Trace::start(&bench.probe);
-    assert_eq!(bench.set(whole(&read_only)), Err(Errno::EFAULT));
+    let trace = Trace::start(&fixture.probe);
+    assert_eq!(fixture.set(whole(&read_only)), Err(Errno::EFAULT));
     for address in [0, kernel, 1 << 63, u64::MAX - 0x1_ffff] {
-        let refused = bench.set(segment(ACRN_MEMMAP_RAM, GUEST, address, PAGE as u64));
+        let refused = fixture.set(segment(ACRN_MEMMAP_RAM, GUEST, address, PAGE as u64));
         assert_eq!(refused, Err(Errno::EFAULT), "{address:#x}");
     }
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.assert_nothing_left();
-    bench.destroy();
+    fixture.assert_nothing_left();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// A segment that begins well and ends in memory that is not writable.
 pub fn partly_read_only() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(64 * PAGE);
-    area.number_pages(1);
-    let read_only = Area::anonymous(PAGE);
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(64 * PAGE);
+    memory.number_pages(1);
+    let read_only = GuestMemory::anonymous(PAGE);
     read_only.number_pages(1);
     read_only.protect();
-    area.move_page(63 * PAGE, &read_only, 0);
-    let trace = Trace::start(&bench.probe);
-    assert_eq!(bench.set(whole(&area)), Err(Errno::EFAULT));
+    memory.move_page(63 * PAGE, &read_only, 0);
+    let trace = Trace::start(&fixture.probe);
+    assert_eq!(fixture.set(whole(&memory)), Err(Errno::EFAULT));
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.assert_nothing_left();
+    fixture.assert_nothing_left();
     // All but the last page is fine.
-    bench
-        .set(ram(GUEST, &area, 0, 63 * PAGE))
+    fixture
+        .set(ram(GUEST, &memory, 0, 63 * PAGE))
         .expect("SET_MEMSEG");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// MMIO from where the Service VM has nothing: the hypervisor's word is passed on.
 pub fn mmio_from_nowhere() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     for address in [1 << 45, 1 << 51] {
-        let refused = bench.set(segment(ACRN_MEMMAP_MMIO, GUEST, address, PAGE as u64));
+        let refused = fixture.set(segment(ACRN_MEMMAP_MMIO, GUEST, address, PAGE as u64));
         assert_eq!(refused, Err(Errno::EINVAL), "{address:#x}");
-        bench.assert_nothing_left();
+        fixture.assert_nothing_left();
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }

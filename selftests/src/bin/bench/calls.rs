@@ -4,7 +4,9 @@
 
 use std::{fs::File, os::fd::AsRawFd};
 
-use acrn_selftests::{bench::Bench, cpus, device::Argument, harness::Outcome, need};
+use acrn_selftests::{
+    cpus, device::Argument, harness::Outcome, mapping_fixture::MappingFixture, need,
+};
 use acrn_uapi::{acrn_msi_entry, ioctl::*};
 
 use crate::{
@@ -22,20 +24,20 @@ const UNKNOWN: libc::Ioctl = 0xa2ff;
 pub fn plain() -> Outcome {
     need!(cpus::stay_on(QUIET));
     let null = need!(null());
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let mut msi = acrn_msi_entry {
-        msi_addr: bench.msi(),
+        msi_addr: fixture.msi(),
         msi_data: 0x41,
     };
-    let device = &bench.device;
-    call(&bench, "INJECT_MSI", null, || {
+    let device = &fixture.device;
+    call(&fixture, "INJECT_MSI", null, || {
         device
             .with(ACRN_IOCTL_INJECT_MSI, &mut msi)
             .expect("INJECT_MSI");
     });
     // Line 5 goes up and down.
     const PULSE: u64 = 2 << 32 | 5;
-    call(&bench, "SET_IRQLINE", null, || {
+    call(&fixture, "SET_IRQLINE", null, || {
         let line = Argument::Number(PULSE);
         device
             .ioctl(ACRN_IOCTL_SET_IRQLINE, line)
@@ -44,9 +46,9 @@ pub fn plain() -> Outcome {
     Outcome::Passed
 }
 
-fn call(bench: &Bench, work: &str, null: u64, mut operation: impl FnMut()) {
+fn call(fixture: &MappingFixture, work: &str, null: u64, mut operation: impl FnMut()) {
     warm_up(&mut operation);
-    let hypervisor = Hypervisor::watch(&bench.probe);
+    let hypervisor = Hypervisor::watch(&fixture.probe);
     let samples = Samples::take(rounds(), operation);
     let spent = hypervisor.spent(samples.count());
     Figure::of("P1", work)

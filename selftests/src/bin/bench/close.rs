@@ -9,9 +9,9 @@ use std::{
 
 use acrn_ioctls::MemoryAttributes;
 use acrn_selftests::{
-    area::Area,
     cpus,
     guest::Guest,
+    guest_memory::GuestMemory,
     harness::{self, Outcome},
     need,
     probe::Probe,
@@ -59,9 +59,9 @@ pub fn killed() -> Outcome {
 pub fn victim() -> Outcome {
     let program = program::assemble(64, ENTRY, program::done);
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program);
-    let memory = Area::anonymous(harness::rounds().map_or(SMALL, |_| SIZE));
+    let memory = GuestMemory::anonymous(harness::rounds().map_or(SMALL, |_| SIZE));
     memory.number_pages(0);
-    // SAFETY: the memory is only accessed by volatile reads and writes, see `Area`.
+    // SAFETY: the memory is only accessed by volatile reads and writes, see `GuestMemory`.
     unsafe {
         guest.vm.set_memory(
             AT,

@@ -3,7 +3,7 @@
 //! P3: a write of the guest that signals an eventfd.
 
 use acrn_ioctls::{IoEvent, IoEventAddress};
-use acrn_selftests::{cpus, event::Event, guest::Guest, harness::Outcome, need, probe::Probe};
+use acrn_selftests::{cpus, eventfd::Eventfd, guest::Guest, harness::Outcome, need, probe::Probe};
 
 use crate::{
     clock::rounds,
@@ -40,10 +40,10 @@ pub fn write() -> Outcome {
 }
 
 /// That many ranges: the guest's port, and others before it.
-pub fn assign(guest: &Guest, ranges: u16) -> Vec<Event> {
+pub fn assign(guest: &Guest, ranges: u16) -> Vec<Eventfd> {
     let others = (1..ranges).map(|other| OTHERS + 8 * other);
     let assigned = others.chain([PORT]).map(|port| {
-        let event = Event::new();
+        let event = Eventfd::new();
         let range = IoEvent {
             address: IoEventAddress::Pio(port),
             len: 4,

@@ -4,7 +4,9 @@
 
 use std::os::fd::AsRawFd;
 
-use acrn_selftests::{bench::Bench, cpus, event::Event, harness::Outcome, need};
+use acrn_selftests::{
+    cpus, eventfd::Eventfd, harness::Outcome, mapping_fixture::MappingFixture, need,
+};
 use acrn_uapi::{acrn_irqfd, acrn_msi_entry, ioctl::ACRN_IOCTL_IRQFD};
 
 use crate::{
@@ -17,8 +19,8 @@ use crate::{
 /// A write to the eventfd.
 pub fn write() -> Outcome {
     need!(cpus::stay_on(QUIET));
-    let bench = need!(Bench::new());
-    let event = Event::new();
+    let fixture = need!(MappingFixture::new());
+    let event = Eventfd::new();
     let mut signal = || event.signal();
     warm_up(&mut signal);
     let null = Samples::take(rounds(), signal);
@@ -27,17 +29,17 @@ pub fn write() -> Outcome {
         fd: event.as_raw_fd(),
         flags: 0,
         msi: acrn_msi_entry {
-            msi_addr: bench.msi(),
+            msi_addr: fixture.msi(),
             msi_data: 0x41,
         },
     };
     event.take();
-    bench
+    fixture
         .device
         .with(ACRN_IOCTL_IRQFD, &mut irqfd)
         .expect("IRQFD");
     warm_up(&mut signal);
-    let hypervisor = Hypervisor::watch(&bench.probe);
+    let hypervisor = Hypervisor::watch(&fixture.probe);
     let samples = Samples::take(rounds(), signal);
     let spent = hypervisor.spent(samples.count());
     Figure::of("P4", "irqfd")

@@ -5,13 +5,13 @@
 use std::fs;
 
 use acrn_selftests::{
-    area::{Area, HUGE_PAGE},
-    bench::ram,
     cpus,
     device::Device,
     guest::create_raw,
+    guest_memory::{GuestMemory, HUGE_PAGE},
     harness::{self, Outcome},
     hypercall::{DESTROY_VM, SET_MEMORY_REGIONS},
+    mapping_fixture::ram,
     need,
     probe::Probe,
 };
@@ -39,21 +39,21 @@ fn size() -> usize {
 }
 
 /// Memory of a kind, with all its pages; the error says why there is none.
-type Kind = (&'static str, fn(usize) -> Result<Area, String>);
+type Kind = (&'static str, fn(usize) -> Result<GuestMemory, String>);
 
 const KINDS: [Kind; 3] = [
     ("4k", |len| {
-        let area = Area::anonymous(len);
-        area.number_pages(0);
-        Ok(area)
+        let memory = GuestMemory::anonymous(len);
+        memory.number_pages(0);
+        Ok(memory)
     }),
-    ("thp", Area::transparent_huge),
+    ("thp", GuestMemory::transparent_huge),
     ("hugetlb", |len| {
-        let area = Area::huge(len)?;
+        let memory = GuestMemory::huge(len)?;
         (0..len)
             .step_by(HUGE_PAGE)
-            .for_each(|page| area.write(page, 0u8));
-        Ok(area)
+            .for_each(|page| memory.write(page, 0u8));
+        Ok(memory)
     }),
 ];
 
@@ -82,14 +82,14 @@ pub fn set_and_destroy() -> Outcome {
     let probe = need!(Probe::open());
     let cpu = need!(cpus::pick(1));
     let _pages = MoreHugePages::of(size());
-    for (kind, area) in KINDS {
-        let area = need!(area(size()));
+    for (kind, memory) in KINDS {
+        let memory = need!(memory(size()));
         let rounds = rounds_of(100);
         let mut samples = [const { Vec::new() }; 3];
         let hypervisor = Hypervisor::watch(&probe);
         for _ in 0..rounds {
             let (device, _page, _) = create_raw(cpu);
-            let set = set(&device, &area);
+            let set = set(&device, &memory);
             device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
             let from = now();
             device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
@@ -111,8 +111,8 @@ pub fn set_and_destroy() -> Outcome {
 }
 
 /// SET_MEMSEG; how long it took.
-fn set(device: &Device, area: &Area) -> u64 {
-    let mut segment = ram(AT, area, 0, area.len());
+fn set(device: &Device, memory: &GuestMemory) -> u64 {
+    let mut segment = ram(AT, memory, 0, memory.len());
     let from = now();
     device
         .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
@@ -125,14 +125,14 @@ pub fn held() -> Outcome {
     need!(cpus::stay_on(QUIET));
     let cpu = need!(cpus::pick(1));
     let _pages = MoreHugePages::of(size());
-    for (kind, area) in KINDS {
-        let area = need!(area(size()));
+    for (kind, map) in KINDS {
+        let memory = need!(map(size()));
         let (device, _page, _) = create_raw(cpu);
-        let memory = need!(KernelMemory::watch());
-        set(&device, &area);
-        let held = memory.held();
+        let kernel_memory = need!(KernelMemory::watch());
+        set(&device, &memory);
+        let held = kernel_memory.held();
         Figure::of("P6", kind)
-            .with("value", held * GIB / area.len() as u64)
+            .with("value", held * GIB / memory.len() as u64)
             .tell();
     }
     Outcome::Passed

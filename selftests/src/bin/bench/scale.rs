@@ -32,11 +32,11 @@ pub fn beside_idle_vms() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1; 1 + IDLE]));
     let guest_at = masks[0];
-    let mut idle = Vec::new();
+    let mut vms = Vec::new();
     let mut medians = Vec::new();
     for count in [0, 3, IDLE] {
-        let more = &masks[1 + idle.len()..1 + count];
-        idle.extend(more.iter().map(|cpus| create_idle(&probe, *cpus)));
+        let more = &masks[1 + vms.len()..1 + count];
+        vms.extend(more.iter().map(|cpus| create_idle(&probe, *cpus)));
         let guest = Guest::new(guest_at);
         let _events = ioeventfds::assign(&guest, 1);
         let trips = guest::run(&guest, &probe, rounds(), Pace::Alone);

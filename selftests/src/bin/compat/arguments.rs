@@ -5,10 +5,10 @@
 use std::os::fd::AsRawFd;
 
 use acrn_selftests::{
-    area::{Area, PAGE},
     cpus,
     device::Argument,
-    event::Event,
+    eventfd::Eventfd,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall, need,
     trace::Trace,
@@ -16,7 +16,7 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-use crate::{machine::Machine, narrow::Narrow};
+use crate::{compat_device::CompatDevice, machine::Machine};
 
 /// VM_INTR_MONITOR as a 32-bit program has it: the size in the number is that of its `unsigned long`.
 const VM_INTR_MONITOR: u32 = 0x4004_a224;
@@ -85,7 +85,7 @@ pub fn interrupt_monitor() -> Outcome {
         .device
         .with(ACRN_IOCTL_INJECT_MSI, &msi)
         .expect("INJECT_MSI");
-    let page = Area::low(PAGE);
+    let page = GuestMemory::low(PAGE);
     page.write::<u32>(4, 48);
     machine
         .device
@@ -143,7 +143,7 @@ pub fn power_states() -> Outcome {
 /// IOEVENTFD and IRQFD: set up and taken away.
 pub fn eventfds() -> Outcome {
     let machine = need!(Machine::new());
-    let event = Event::new();
+    let event = Eventfd::new();
     let mut range = acrn_ioeventfd {
         fd: event.as_raw_fd() as u32,
         flags: ACRN_IOEVENTFD_FLAG_PIO,
@@ -180,8 +180,8 @@ pub fn eventfds() -> Outcome {
 /// Pointers to nothing, or to a structure of which not all is there.
 pub fn bad_pointers() -> Outcome {
     let machine = need!(Machine::new());
-    let area = Area::low(2 * PAGE);
-    area.unmap(PAGE, PAGE);
+    let memory = GuestMemory::low(2 * PAGE);
+    memory.unmap(PAGE, PAGE);
     let trace = Trace::start(&machine.probe);
     let others = [
         ACRN_IOCTL_SET_VCPU_REGS,
@@ -192,14 +192,14 @@ pub fn bad_pointers() -> Outcome {
         ACRN_IOCTL_IOEVENTFD,
         ACRN_IOCTL_IRQFD,
     ];
-    let device: &Narrow = &machine.device;
+    let device: &CompatDevice = &machine.device;
     for request in STRUCTURES.iter().map(|(request, _)| *request).chain(others) {
         for refused in [
             device.number(request, 0),
             device.number(request, 0xffff_f000),
             device.number(request, u32::MAX),
-            device.at(request, &area, PAGE),
-            device.at(request, &area, PAGE - size(request) + 1),
+            device.at(request, &memory, PAGE),
+            device.at(request, &memory, PAGE - size(request) + 1),
         ] {
             assert_eq!(refused, Err(Errno::EFAULT), "{request:#x}");
         }

@@ -6,12 +6,13 @@ use std::mem::offset_of;
 
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::ALL_RIGHTS,
     cpus,
     device::{Argument, creation},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    hypercall, need,
+    hypercall,
+    mapping_fixture::ALL_RIGHTS,
+    need,
     probe::Probe,
     program::{self, DONE_PORT, REAL_MODE_ENTRY, read},
     trace::Trace,
@@ -19,14 +20,14 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-use crate::narrow::Narrow;
+use crate::compat_device::CompatDevice;
 
 /// The VM.
 pub struct Machine {
     /// The hypervisor's side.
     pub probe: Probe,
     /// The driver's side.
-    pub device: Narrow,
+    pub device: CompatDevice,
     /// The VM's id.
     pub vmid: u16,
     page: RequestPage,
@@ -37,7 +38,7 @@ impl Machine {
     pub fn new() -> Result<Self, String> {
         let probe = Probe::open()?;
         let cpus = cpus::pick(1)?;
-        let device = Narrow::open()?;
+        let device = CompatDevice::open()?;
         let page = RequestPage::new().expect("a request page");
         let asked = creation(&page, cpus);
         let created = device
@@ -114,7 +115,7 @@ pub fn life_of_a_vm() -> Outcome {
     const RESULTS: usize = 0xa000;
     let machine = need!(Machine::new());
     let device = &machine.device;
-    let memory = Area::low(16 * PAGE);
+    let memory = GuestMemory::low(16 * PAGE);
     let segment = acrn_vm_memmap {
         type_: ACRN_MEMMAP_RAM,
         attr: ACRN_MEM_TYPE_WB | ALL_RIGHTS,
@@ -164,7 +165,7 @@ pub fn life_of_a_vm() -> Outcome {
 /// before.
 pub fn end_of_registers() -> Outcome {
     let machine = need!(Machine::new());
-    let before = Area::anonymous(PAGE);
+    let before = GuestMemory::anonymous(PAGE);
     for offset in 0..size_of::<acrn_vcpu_regs>() {
         before.write::<u8>(offset, 0xff);
     }
@@ -203,7 +204,7 @@ fn memmap_bytes(segment: &acrn_vm_memmap) -> Vec<u8> {
 
 /// Without a VM: as for 64-bit programs.
 pub fn without_a_vm() -> Outcome {
-    let device = need!(Narrow::open());
+    let device = need!(CompatDevice::open());
     for (request, name) in ALL {
         if *request != ACRN_IOCTL_CREATE_VM {
             assert_eq!(device.plain(*request), Err(Errno::EINVAL), "{name}");

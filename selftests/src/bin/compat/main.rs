@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use acrn_selftests::harness::{self, Test};
 
 mod arguments;
+mod compat_device;
 mod machine;
-mod narrow;
 
 fn main() -> ExitCode {
     harness::main(&[

@@ -7,7 +7,7 @@ use std::{os::fd::AsRawFd, sync::mpsc, time::Duration};
 use acrn_selftests::{
     cpus,
     device::Device,
-    event::Event,
+    eventfd::Eventfd,
     harness::{Outcome, patience},
     hypercall::PAUSE_VM,
     probe::Probe,
@@ -203,7 +203,7 @@ pub fn gives_eventfds_back() -> Outcome {
     again_and_again(|round| {
         let probe = probe();
         let trace = probe.as_ref().map(Trace::start);
-        let (kick, call) = (Event::new(), Event::new());
+        let (kick, call) = (Eventfd::new(), Eventfd::new());
         let doorbell = Some(kick.duplicate());
         let cpus = cpus::pick(1)?;
         let model = Model::create(cpus, memory(round), End::PowerOff, doorbell, |_| {})?;

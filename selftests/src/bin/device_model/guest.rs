@@ -4,9 +4,9 @@
 
 use acrn_ioctls::{Direction, Request, Target};
 use acrn_selftests::{
-    area::Area,
     guest::load_long_mode,
-    listener::{self, COUNTS, PIN, VECTORS, install_handlers},
+    guest_memory::GuestMemory,
+    interrupt_guest::{self, COUNTS, PIN, VECTORS, install_handlers},
     program::{DONE_PORT, ENTRY},
 };
 use acrn_uapi::acrn_vcpu_regs;
@@ -70,7 +70,7 @@ impl End {
 }
 
 /// Puts the guest into its memory. Returns the registers that it starts with.
-pub fn load(memory: &Area, end: End) -> acrn_vcpu_regs {
+pub fn load(memory: &GuestMemory, end: End) -> acrn_vcpu_regs {
     install_handlers(memory);
     for vector in VECTORS {
         memory.write::<u64>(COUNTS as usize + 8 * usize::from(vector), 0);
@@ -85,18 +85,18 @@ pub fn load(memory: &Area, end: End) -> acrn_vcpu_regs {
 }
 
 /// Address of an MSI to the guest, which tells so before its first request.
-pub fn msi_address(memory: &Area) -> u64 {
+pub fn msi_address(memory: &GuestMemory) -> u64 {
     0xfee0_0000 | memory.read::<u64>(APIC_ID as usize) << 12
 }
 
 /// What the guest read of [`REGISTER`].
-pub fn seen(memory: &Area) -> u64 {
+pub fn seen(memory: &GuestMemory) -> u64 {
     memory.read(READ as usize)
 }
 
 /// How much the guest has done since it asked for its end: it changes whenever the guest runs.
-pub fn activity(memory: &Area) -> u64 {
-    let counts = VECTORS.map(|vector| listener::count(memory, vector));
+pub fn activity(memory: &GuestMemory) -> u64 {
+    let counts = VECTORS.map(|vector| interrupt_guest::count(memory, vector));
     memory.read::<u64>(RAN_ON as usize) + counts.iter().sum::<u64>()
 }
 

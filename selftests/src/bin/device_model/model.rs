@@ -15,11 +15,11 @@ use std::{
 
 use acrn_ioctls::{Direction, Request, RequestPage, Target};
 use acrn_selftests::{
-    area::{Area, PAGE},
+    cleanup,
     device::{Argument, Device},
-    event::Event,
-    listener::PIN,
-    manners,
+    eventfd::Eventfd,
+    guest_memory::{GuestMemory, PAGE},
+    interrupt_guest::PIN,
     program::DONE_PORT,
     waiter::{sleeps, until},
 };
@@ -44,10 +44,10 @@ const LOW: u64 = 1;
 const RISING_PULSE: u64 = 2;
 
 /// Guest memory of another kind in each round: huge pages, where there are any, and a memfd.
-pub fn memory(round: u64) -> Area {
+pub fn memory(round: u64) -> GuestMemory {
     match round % 2 {
-        0 => Area::huge(MEMORY).unwrap_or_else(|_| Area::shared(MEMORY)),
-        _ => Area::shared(MEMORY),
+        0 => GuestMemory::huge(MEMORY).unwrap_or_else(|_| GuestMemory::shared(MEMORY)),
+        _ => GuestMemory::shared(MEMORY),
     }
 }
 
@@ -67,13 +67,13 @@ pub struct Model {
     /// Requests.
     pub page: RequestPage,
     /// Guest memory.
-    pub memory: Area,
+    pub memory: GuestMemory,
     /// The VM's id.
     pub vmid: u16,
     /// What the guest asks for in the end.
     end: End,
     /// What the guest's doorbell signals once its driver is ready, if not this device model.
-    pub doorbell: Option<Event>,
+    pub doorbell: Option<Eventfd>,
     /// The guest is there.
     ready: AtomicBool,
     /// How often ATTACH_IOREQ_CLIENT returned 0.
@@ -87,15 +87,15 @@ impl Model {
     /// passed-through devices.
     pub fn create(
         cpus: u64,
-        memory: Area,
+        memory: GuestMemory,
         end: End,
-        doorbell: Option<Event>,
+        doorbell: Option<Eventfd>,
         assign: impl FnOnce(&Device),
     ) -> Result<Arc<Self>, String> {
         let device = Device::open()?;
         let page = RequestPage::new().expect("a request page");
         let vmid = device.create(&page, cpus).expect("CREATE_VM").vmid;
-        let ring = Area::anonymous(PAGE);
+        let ring = GuestMemory::anonymous(PAGE);
         let unsupported = |request| {
             let refused = device.ioctl(request, Argument::At(&ring, 0));
             assert_eq!(refused, Err(Errno::ENOTTY), "{request:#x}");
@@ -170,7 +170,7 @@ impl Model {
     /// DESTROY_VM. Nothing is left to end when the file is closed.
     pub fn destroy(&self) {
         self.plain(ACRN_IOCTL_DESTROY_VM, "DESTROY_VM");
-        manners::forget(&self.device);
+        cleanup::unregister(&self.device);
     }
 
     /// What comes between two starts of the same VM: RESET_VM, and `prepare` before it.
@@ -268,7 +268,7 @@ impl Model {
     }
 
     /// IOEVENTFD for the doorbell.
-    pub fn ring_by(&self, event: &Event, flags: u32) -> Result<(), Errno> {
+    pub fn ring_by(&self, event: &Eventfd, flags: u32) -> Result<(), Errno> {
         let mut argument = acrn_ioeventfd {
             fd: event.as_raw_fd() as u32,
             flags,
@@ -319,15 +319,15 @@ fn line(device: &Device, gsi: u32, operation: u64) -> Result<(), Errno> {
 }
 
 /// SET_MEMSEG of all of `area`, as acrn-dm gives the attributes.
-pub fn set(device: &Device, request: u32, user_vm_pa: u64, area: &Area) {
+pub fn set(device: &Device, request: u32, user_vm_pa: u64, memory: &GuestMemory) {
     let mut segment = acrn_vm_memmap {
         type_: ACRN_MEMMAP_RAM,
         attr: ATTRIBUTES,
         user_vm_pa,
         __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
-            vma_base: area.address(),
+            vma_base: memory.address(),
         },
-        len: area.len() as u64,
+        len: memory.len() as u64,
     };
     assert_eq!(device.with(request, &mut segment), Ok(()), "SET_MEMSEG");
 }

@@ -5,8 +5,8 @@
 use std::{sync::mpsc, time::Duration};
 
 use acrn_selftests::{
-    area::{Area, PAGE},
     cpus,
+    guest_memory::{GuestMemory, PAGE},
     harness::{Outcome, patience},
     need,
     trace::Trace,
@@ -82,7 +82,7 @@ pub fn resets() -> Outcome {
 
 /// The same with memory of a device, which is set again though it is there.
 pub fn resets_with_shared_memory() -> Outcome {
-    let shared = Area::shared(LEN);
+    let shared = GuestMemory::shared(LEN);
     again(End::SystemReset, move |model, _| {
         set(&model.device, ACRN_IOCTL_SET_MEMSEG, SHARED, &shared);
         model.ask_for_power_states();
@@ -91,7 +91,7 @@ pub fn resets_with_shared_memory() -> Outcome {
 
 /// The same with the ROM of a passed-through device, which is set as RAM and un-mapped as a device's memory.
 pub fn resets_with_rom() -> Outcome {
-    let rom = Area::anonymous(LEN);
+    let rom = GuestMemory::anonymous(LEN);
     again(End::SystemReset, move |model, _| {
         set(&model.device, ACRN_IOCTL_SET_MEMSEG, ROM, &rom);
         let mut segment = acrn_vm_memmap {

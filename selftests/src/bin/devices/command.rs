@@ -3,10 +3,10 @@
 //! The commands that give a User VM a device or take it back.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::Bench,
     device::{Argument, Device},
+    guest_memory::{GuestMemory, PAGE},
     hypercall::{self, *},
+    mapping_fixture::MappingFixture,
 };
 use acrn_uapi::ioctl::*;
 use mini_acrn_channel::Fault;
@@ -51,30 +51,30 @@ impl Command {
     /// Issues it with `bytes`, which end where memory ends.
     pub fn issue(&self, device: &Device, bytes: &[u8]) -> Result<(), Errno> {
         assert_eq!(bytes.len(), self.size());
-        let area = Area::anonymous(2 * PAGE);
-        area.unmap(PAGE, PAGE);
+        let memory = GuestMemory::anonymous(2 * PAGE);
+        memory.unmap(PAGE, PAGE);
         let offset = PAGE - bytes.len();
-        area.write_bytes(offset, bytes);
-        device.ioctl(self.request, Argument::At(&area, offset))
+        memory.write_bytes(offset, bytes);
+        device.ioctl(self.request, Argument::At(&memory, offset))
     }
 
     /// Issues it with a structure.
     pub fn with<T: IntoBytes + zerocopy::Immutable>(
         &self,
-        bench: &Bench,
+        fixture: &MappingFixture,
         value: &T,
     ) -> Result<(), Errno> {
-        self.issue(&bench.device, value.as_bytes())
+        self.issue(&fixture.device, value.as_bytes())
     }
 
     /// The next hypercall of this command fails with `errno`.
-    pub fn fail_next(&self, bench: &Bench, errno: Errno) {
+    pub fn fail_next(&self, fixture: &MappingFixture, errno: Errno) {
         let mut fault = Fault::new_zeroed();
         fault.id = self.hypercall;
-        fault.vmid = bench.vmid;
+        fault.vmid = fixture.vmid;
         fault.count = 1;
         fault.result = -i64::from(errno as i32);
-        bench.probe.push_fault(fault);
+        fixture.probe.push_fault(fault);
     }
 }
 

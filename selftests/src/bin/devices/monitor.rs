@@ -8,12 +8,13 @@
 use std::thread;
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::Bench,
     device::Argument,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::VM_INTR_MONITOR,
-    leaks, need,
+    leaks,
+    mapping_fixture::MappingFixture,
+    need,
     probe::fault,
     trace::{Trace, parameter},
 };
@@ -33,13 +34,13 @@ const USED: usize = BUFFER + ENTRIES as usize * 8;
 const FILLER: u64 = 0xa5a5_5a5a_a5a5_5a5a;
 
 /// A page to monitor with: command, number of entries, and a buffer full of [`FILLER`].
-fn request(command: u32, entries: u32) -> Area {
-    let page = Area::anonymous(PAGE);
+fn request(command: u32, entries: u32) -> GuestMemory {
+    let page = GuestMemory::anonymous(PAGE);
     refill(&page, command, entries);
     page
 }
 
-fn refill(page: &Area, command: u32, entries: u32) {
+fn refill(page: &GuestMemory, command: u32, entries: u32) {
     for offset in (BUFFER..PAGE).step_by(8) {
         page.write::<u64>(offset, FILLER);
     }
@@ -48,7 +49,7 @@ fn refill(page: &Area, command: u32, entries: u32) {
 }
 
 /// Panics unless the answer is `counts`, and the rest of the page is as it was.
-fn assert_answer(page: &Area, counts: &[(u64, u64)]) {
+fn assert_answer(page: &GuestMemory, counts: &[(u64, u64)]) {
     assert_eq!(page.read::<u32>(0), GET);
     assert_eq!(page.read::<u32>(4) as usize, 2 * counts.len());
     let word = |index: usize| page.read::<u64>(BUFFER + 8 * index);
@@ -60,84 +61,84 @@ fn assert_answer(page: &Area, counts: &[(u64, u64)]) {
     }
 }
 
-fn monitor(bench: &Bench, page: &Area) -> Result<(), Errno> {
+fn monitor(fixture: &MappingFixture, page: &GuestMemory) -> Result<(), Errno> {
     let argument = Argument::At(page, 0);
-    bench.device.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, argument)
+    fixture.device.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, argument)
 }
 
 /// Sends the guest, which need not run for it, `count` interrupts.
-fn interrupt(bench: &Bench, vector: u64, count: u64) {
-    let msi_addr = bench.msi();
+fn interrupt(fixture: &MappingFixture, vector: u64, count: u64) {
+    let msi_addr = fixture.msi();
     for _ in 0..count {
         let mut msi = acrn_msi_entry {
             msi_addr,
             msi_data: vector,
         };
-        let sent = bench.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi);
+        let sent = fixture.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi);
         assert_eq!(sent, Ok(()), "INJECT_MSI");
     }
 }
 
 /// Counts come back, and nothing else of the page changes.
 pub fn counts_arrive() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
-    monitor(&bench, &page).expect("VM_INTR_MONITOR");
+    monitor(&fixture, &page).expect("VM_INTR_MONITOR");
     assert_answer(&page, &[]);
-    interrupt(&bench, 0x41, 3);
-    interrupt(&bench, 0xe0, 1);
+    interrupt(&fixture, 0x41, 3);
+    interrupt(&fixture, 0xe0, 1);
     for _ in 0..2 {
         refill(&page, GET, ENTRIES);
-        monitor(&bench, &page).expect("VM_INTR_MONITOR");
+        monitor(&fixture, &page).expect("VM_INTR_MONITOR");
         assert_answer(&page, &[(0x41, 3), (0xe0, 1)]);
     }
     // As much as there is room for.
     refill(&page, GET, 3);
-    monitor(&bench, &page).expect("VM_INTR_MONITOR");
+    monitor(&fixture, &page).expect("VM_INTR_MONITOR");
     assert_answer(&page, &[(0x41, 3)]);
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// The hypervisor is given all that it may read, in one page.
 pub fn request_arrives() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
-    let trace = Trace::start(&bench.probe);
-    monitor(&bench, &page).expect("VM_INTR_MONITOR");
+    let trace = Trace::start(&fixture.probe);
+    monitor(&fixture, &page).expect("VM_INTR_MONITOR");
     let calls = trace.calls(VM_INTR_MONITOR);
     assert_eq!(calls.len(), 1);
-    assert_eq!(calls[0].p1, u64::from(bench.vmid));
+    assert_eq!(calls[0].p1, u64::from(fixture.vmid));
     let offset = calls[0].p2 as usize % PAGE;
     assert!(offset + USED <= PAGE, "{:#x}", calls[0].p2);
     let told: [u64; USED / 8] = parameter(&calls[0]);
     assert_eq!(told[0], u64::from(ENTRIES) << 32 | u64::from(GET));
     assert_eq!(told[1..], [FILLER; ENTRIES as usize]);
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// An address means the page that it is in.
 pub fn any_address_in_the_page() -> Outcome {
-    let bench = need!(Bench::new());
-    interrupt(&bench, 0x41, 1);
-    let area = Area::anonymous(2 * PAGE);
+    let fixture = need!(MappingFixture::new());
+    interrupt(&fixture, 0x41, 1);
+    let memory = GuestMemory::anonymous(2 * PAGE);
     for offset in [0, 1, 8, USED, PAGE - 1] {
-        refill(&area, GET, ENTRIES);
-        area.write::<u64>(PAGE, FILLER);
-        let argument = Argument::At(&area, offset);
-        let done = bench.device.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, argument);
+        refill(&memory, GET, ENTRIES);
+        memory.write::<u64>(PAGE, FILLER);
+        let argument = Argument::At(&memory, offset);
+        let done = fixture.device.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, argument);
         assert_eq!(done, Ok(()), "offset {offset}");
-        assert_eq!(area.read::<u32>(4), 2, "offset {offset}");
-        assert_eq!(area.read::<u64>(PAGE), FILLER, "the next page");
+        assert_eq!(memory.read::<u32>(4), 2, "offset {offset}");
+        assert_eq!(memory.read::<u64>(PAGE), FILLER, "the next page");
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// What the hypervisor refuses, and any other error of its.
 pub fn errors_passed_on() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     for (command, entries) in [
         (GET, ENTRIES + 1),
         (GET, u32::MAX),
@@ -146,40 +147,40 @@ pub fn errors_passed_on() -> Outcome {
         (u32::MAX, ENTRIES),
     ] {
         let page = request(command, entries);
-        assert_eq!(monitor(&bench, &page), Err(Errno::EINVAL));
+        assert_eq!(monitor(&fixture, &page), Err(Errno::EINVAL));
         assert_eq!(
             (page.read::<u32>(0), page.read::<u32>(4)),
             (command, entries)
         );
     }
-    assert_eq!(monitor(&bench, &request(DELAY, 1)), Ok(()));
+    assert_eq!(monitor(&fixture, &request(DELAY, 1)), Ok(()));
     for errno in [Errno::EPERM, Errno::ENOTTY, Errno::ENODEV] {
         let result = -i64::from(errno as i32);
-        bench.probe.push_fault(fault(VM_INTR_MONITOR, result));
-        assert_eq!(monitor(&bench, &request(GET, ENTRIES)), Err(errno));
+        fixture.probe.push_fault(fault(VM_INTR_MONITOR, result));
+        assert_eq!(monitor(&fixture, &request(GET, ENTRIES)), Err(errno));
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// A refusal is told, and nothing is written: also where nothing can be.
 pub fn refused_writes_nothing() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
     page.protect();
     for errno in [Errno::EPERM, Errno::EBUSY] {
         let result = -i64::from(errno as i32);
-        bench.probe.push_fault(fault(VM_INTR_MONITOR, result));
-        assert_eq!(monitor(&bench, &page), Err(errno));
+        fixture.probe.push_fault(fault(VM_INTR_MONITOR, result));
+        assert_eq!(monitor(&fixture, &page), Err(errno));
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// No page, or one that cannot be read and written.
 pub fn bad_pages() -> Outcome {
-    let bench = need!(Bench::new());
-    let none = Area::anonymous(PAGE);
+    let fixture = need!(MappingFixture::new());
+    let none = GuestMemory::anonymous(PAGE);
     none.unmap(0, PAGE);
     let read_only = request(GET, ENTRIES);
     read_only.protect();
@@ -191,26 +192,26 @@ pub fn bad_pages() -> Outcome {
         Argument::At(&none, 0),
         Argument::At(&read_only, 0),
     ] {
-        let refused = bench.device.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, argument);
+        let refused = fixture.device.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, argument);
         assert_eq!(refused, Err(Errno::EFAULT));
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// Nothing stays pinned: not after success, not after failure, not after the VM (A8).
 pub fn nothing_stays_pinned() -> Outcome {
     let before = leaks::pinned_pages();
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
     for _ in 0..8 {
-        monitor(&bench, &page).expect("VM_INTR_MONITOR");
-        assert_eq!(bench.pinned(), 0, "after success");
+        monitor(&fixture, &page).expect("VM_INTR_MONITOR");
+        assert_eq!(fixture.pinned(), 0, "after success");
     }
     let bad = request(GET, ENTRIES + 1);
-    assert_eq!(monitor(&bench, &bad), Err(Errno::EINVAL));
-    assert_eq!(bench.pinned(), 0, "after failure");
-    bench.destroy();
+    assert_eq!(monitor(&fixture, &bad), Err(Errno::EINVAL));
+    assert_eq!(fixture.pinned(), 0, "after failure");
+    fixture.destroy();
     assert_eq!(leaks::pinned_pages(), before, "after DESTROY_VM");
     Outcome::Passed
 }
@@ -218,21 +219,21 @@ pub fn nothing_stays_pinned() -> Outcome {
 /// Two threads at once (R10).
 pub fn two_threads() -> Outcome {
     const ROUNDS: usize = 500;
-    let bench = &need!(Bench::new());
-    interrupt(bench, 0x41, 1);
+    let fixture = &need!(MappingFixture::new());
+    interrupt(fixture, 0x41, 1);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 let page = request(GET, ENTRIES);
                 for _ in 0..ROUNDS {
                     page.write::<u32>(4, ENTRIES);
-                    monitor(bench, &page).expect("VM_INTR_MONITOR");
+                    monitor(fixture, &page).expect("VM_INTR_MONITOR");
                     assert_eq!(page.read::<u32>(4), 2);
                 }
             });
         }
     });
-    assert_eq!(bench.pinned(), 0);
-    bench.destroy();
+    assert_eq!(fixture.pinned(), 0);
+    fixture.destroy();
     Outcome::Passed
 }

@@ -16,7 +16,7 @@ use acrn_uapi::{acrn_pcidev, acrn_vdev};
 use mini_acrn_channel::kind;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::books::{LINE, PCI, VIRTUAL, mmio, pci_bytes};
+use crate::ownership::{LINE, PCI, VIRTUAL, mmio, pci_bytes};
 
 /// Each kind of device is given and taken, and the hypervisor is told what it is.
 pub fn each_device() -> Outcome {

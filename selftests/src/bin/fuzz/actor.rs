@@ -13,7 +13,7 @@ use std::{
 };
 
 use acrn_selftests::{
-    area::PAGE, device::Device, event::Event, probe::Probe, program::REAL_MODE_ENTRY,
+    device::Device, eventfd::Eventfd, guest_memory::PAGE, probe::Probe, program::REAL_MODE_ENTRY,
 };
 use acrn_uapi::{ioctl::*, *};
 use fastrand::Rng;
@@ -239,8 +239,8 @@ impl<'a> Actor<'a> {
                 unsafe { libc::read(event.as_raw_fd(), count.as_mut_ptr().cast(), 8) };
             }
             10 => Stage::replace(event, &self.stage.nothing),
-            11..=14 => Stage::replace(event, &Event::new()),
-            _ => Stage::replace(event, &Event::semaphore()),
+            11..=14 => Stage::replace(event, &Eventfd::new()),
+            _ => Stage::replace(event, &Eventfd::semaphore()),
         }
         self.stage.count(true);
     }

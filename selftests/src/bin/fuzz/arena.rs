@@ -11,7 +11,7 @@ use std::{
 };
 
 use acrn_selftests::{
-    area::{Area, PAGE},
+    guest_memory::{GuestMemory, PAGE},
     physical::FIRMWARE,
 };
 use fastrand::Rng;
@@ -44,7 +44,7 @@ const ADVICE: [i32; 6] = [
 
 /// A mapping, and as many addresses behind it where nothing is.
 pub struct Arena {
-    area: Area,
+    memory: GuestMemory,
     pages: usize,
     /// What is mapped where something was taken away; anonymous memory without.
     file: Option<File>,
@@ -53,14 +53,14 @@ pub struct Arena {
 impl Arena {
     /// Anonymous memory of this process.
     pub fn private() -> Self {
-        Self::of(Area::anonymous(2 * LEN), PAGES, None)
+        Self::of(GuestMemory::anonymous(2 * LEN), PAGES, None)
     }
 
     /// Memory that children share.
     pub fn shared() -> Self {
         let file = memory_file(LEN);
-        let area = Area::of_file(&file, 2 * LEN).expect("memfd");
-        Self::of(area, PAGES, Some(file))
+        let memory = GuestMemory::of_file(&file, 2 * LEN).expect("memfd");
+        Self::of(memory, PAGES, Some(file))
     }
 
     /// Memory without counted pages, if that can be mapped here.
@@ -68,18 +68,22 @@ impl Arena {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).open("/dev/mem").ok()?;
         let len = 2 * FIRMWARE_PAGES * PAGE;
-        let area = Area::of_file_from(&file, FIRMWARE, len).ok()?;
-        Some(Self::of(area, FIRMWARE_PAGES, Some(file)))
+        let memory = GuestMemory::of_file_from(&file, FIRMWARE, len).ok()?;
+        Some(Self::of(memory, FIRMWARE_PAGES, Some(file)))
     }
 
-    fn of(area: Area, pages: usize, file: Option<File>) -> Self {
-        area.unmap(pages * PAGE, pages * PAGE);
-        Self { area, pages, file }
+    fn of(memory: GuestMemory, pages: usize, file: Option<File>) -> Self {
+        memory.unmap(pages * PAGE, pages * PAGE);
+        Self {
+            memory,
+            pages,
+            file,
+        }
     }
 
     /// User address of a page.
     pub fn address(&self, page: usize) -> u64 {
-        self.area.address() + (page * PAGE) as u64
+        self.memory.address() + (page * PAGE) as u64
     }
 
     /// How many pages there are.

@@ -7,7 +7,7 @@ use std::{
     os::{fd::AsRawFd, unix::fs::FileExt},
 };
 
-use acrn_selftests::area::{Area, PAGE};
+use acrn_selftests::guest_memory::{GuestMemory, PAGE};
 use fastrand::Rng;
 
 use crate::arena::memory_file;
@@ -99,16 +99,16 @@ pub fn near(chance: &mut Rng, right: u64) -> u64 {
 /// Where the arguments of one thread lie: a page that can be written to, one that can be read, and one that
 /// cannot.
 pub struct Place {
-    area: Area,
+    memory: GuestMemory,
     scratch: File,
 }
 
 impl Place {
     pub fn new() -> Self {
-        let area = Area::anonymous(3 * PAGE);
-        area.unmap(2 * PAGE, PAGE);
+        let memory = GuestMemory::anonymous(3 * PAGE);
+        memory.unmap(2 * PAGE, PAGE);
         let place = Self {
-            area,
+            memory,
             scratch: memory_file(PAGE),
         };
         place.protect_second(libc::PROT_READ);
@@ -119,7 +119,7 @@ impl Place {
     pub fn put(&self, chance: &mut Rng, bytes: &[u8]) -> u64 {
         let offset = chance.usize(..PAGE / 2) & !7;
         let back = chance.usize(..=bytes.len());
-        let page = self.area.address();
+        let page = self.memory.address();
         let kind = chance.u32(..64);
         let offset = match kind {
             // Unaligned.
@@ -133,7 +133,7 @@ impl Place {
         if offset + bytes.len() > PAGE {
             self.protect_second(libc::PROT_READ | libc::PROT_WRITE);
         }
-        self.area.write_bytes(offset, bytes);
+        self.memory.write_bytes(offset, bytes);
         if offset + bytes.len() > PAGE {
             self.protect_second(libc::PROT_READ);
         }
@@ -149,9 +149,9 @@ impl Place {
 
     /// A word of what the kernel wrote to an argument, if that was at such an address.
     pub fn word(&self, address: u64) -> Option<u32> {
-        let offset = address.checked_sub(self.area.address())? as usize;
+        let offset = address.checked_sub(self.memory.address())? as usize;
         let fits = offset + 4 <= PAGE && offset.is_multiple_of(4);
-        fits.then(|| self.area.read::<u32>(offset))
+        fits.then(|| self.memory.read::<u32>(offset))
     }
 
     /// Writes to memory that we may not be allowed to write to.
@@ -172,7 +172,7 @@ impl Place {
     }
 
     fn protect_second(&self, protection: i32) {
-        let second = (self.area.address() + PAGE as u64) as *mut libc::c_void;
+        let second = (self.memory.address() + PAGE as u64) as *mut libc::c_void;
         // SAFETY: a page of ours, of which nobody has a reference.
         unsafe { libc::mprotect(second, PAGE, protection) };
     }

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use acrn_selftests::{area::PAGE, physical::FIRMWARE};
+use acrn_selftests::{guest_memory::PAGE, physical::FIRMWARE};
 use acrn_uapi::{ioctl::*, *};
 
 use crate::{

@@ -16,7 +16,7 @@ use std::{
 use acrn_selftests::{
     cpus,
     device::Device,
-    event::Event,
+    eventfd::Eventfd,
     guest::create_raw,
     harness::{self, Outcome},
     need,
@@ -48,7 +48,7 @@ const NUDGES: Duration = Duration::from_millis(20);
 /// means a file of somebody else.
 pub struct Stage {
     pub files: [Device; FILES],
-    pub events: [Event; EVENTS],
+    pub events: [Eventfd; EVENTS],
     pub nothing: File,
     /// User CPUs of the VMs, one for each.
     pub cpus: Vec<u64>,
@@ -77,7 +77,7 @@ impl Stage {
         };
         Ok(Self {
             files,
-            events: [(); EVENTS].map(|()| Event::new()),
+            events: [(); EVENTS].map(|()| Eventfd::new()),
             nothing: File::open("/dev/null").map_err(|error| error.to_string())?,
             cpus,
             vmids: Default::default(),

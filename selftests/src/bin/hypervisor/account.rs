@@ -2,7 +2,7 @@
 
 //! The time that mini-ACRN spends, which `bench` takes off what a path costs.
 
-use acrn_selftests::{bench::Bench, harness::Outcome, hypercall::*, need};
+use acrn_selftests::{harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need};
 use mini_acrn_channel::{Account, Spent};
 
 /// TSC.
@@ -18,14 +18,14 @@ fn of(account: &Account, hypercall: u32) -> Spent {
 /// Each hypercall has a line, and what is told once is not told again.
 pub fn of_hypercalls() -> Outcome {
     const CALLS: u64 = 50;
-    let bench = need!(Bench::new());
-    let vmid = bench.vmid.into();
-    bench.probe.take_account();
+    let fixture = need!(MappingFixture::new());
+    let vmid = fixture.vmid.into();
+    fixture.probe.take_account();
     let from = now();
     for _ in 0..CALLS {
-        assert_eq!(bench.probe.call(SET_IRQLINE, vmid, 5), 0);
+        assert_eq!(fixture.probe.call(SET_IRQLINE, vmid, 5), 0);
     }
-    let account = bench.probe.take_account();
+    let account = fixture.probe.take_account();
     let all = now() - from;
     let spent = of(&account, SET_IRQLINE);
     assert_eq!(spent.exits, CALLS);
@@ -35,6 +35,6 @@ pub fn of_hypercalls() -> Outcome {
         spent.ticks
     );
     assert_eq!(of(&account, INJECT_MSI).exits, 0);
-    assert_eq!(of(&bench.probe.take_account(), SET_IRQLINE).exits, 0);
+    assert_eq!(of(&fixture.probe.take_account(), SET_IRQLINE).exits, 0);
     Outcome::Passed
 }

@@ -3,12 +3,12 @@
 //! APIC ids of vCPUs, which are those of their physical CPUs, and lines of the I/O APIC.
 
 use acrn_selftests::{
-    bench::Bench,
     cpus,
     guest::Guest,
     harness::Outcome,
     hypercall::{INJECT_MSI, SET_IRQLINE},
-    listener::{Listener, Rest, VECTORS},
+    interrupt_guest::{InterruptGuest, Rest, VECTORS},
+    mapping_fixture::MappingFixture,
     need,
     probe::Probe,
     program::{self, ENTRY, REAL_MODE_ENTRY, RESULTS},
@@ -97,24 +97,24 @@ pub fn msi_to_another_id() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let own = need!(ids(cpus))[0];
-    let listener = Listener::start(cpus, Rest::Halt);
-    let vmid = listener.vm().vmid();
+    let receiver = InterruptGuest::start(cpus, Rest::Halt);
+    let vmid = receiver.vm().vmid();
     let inject = |id, vector| probe.call_with_parameter(INJECT_MSI, Some(vmid), &msi(id, vector));
     for id in [0, own + 1, own ^ 0x80, 0xff] {
         assert_ne!(id, own);
         assert_eq!(inject(id, VECTORS[0]), 0, "to {id}");
     }
     assert_eq!(inject(own, VECTORS[1]), 0);
-    listener.wait(VECTORS[1], 1);
-    listener.assert_count(VECTORS[0], 0);
+    receiver.wait(VECTORS[1], 1);
+    receiver.assert_count(VECTORS[0], 0);
     Outcome::Passed
 }
 
 /// GSIs 0 to 47 are lines, and no other is.
 pub fn lines() -> Outcome {
-    let bench = need!(Bench::new());
-    let trace = Trace::start(&bench.probe);
-    let set = |gsi| bench.probe.call(SET_IRQLINE, bench.vmid.into(), gsi);
+    let fixture = need!(MappingFixture::new());
+    let trace = Trace::start(&fixture.probe);
+    let set = |gsi| fixture.probe.call(SET_IRQLINE, fixture.vmid.into(), gsi);
     for gsi in [0, 23, 24, 47] {
         assert_eq!(set(gsi), 0, "GSI {gsi}");
     }

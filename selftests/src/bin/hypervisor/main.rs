@@ -7,11 +7,10 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
+mod absent_devices;
 mod account;
 mod apic;
-mod held;
-mod names;
-mod nothing;
+mod held_hypercalls;
 mod parameters;
 mod paused;
 mod ports;
@@ -20,13 +19,14 @@ mod shutdown;
 mod slots;
 mod states;
 mod translations;
+mod unknown_ids;
 
 fn main() -> ExitCode {
     harness::main(&[
-        Test::new("unknown_hypercalls", names::unknown_hypercalls),
-        Test::new("low_byte_counts", names::low_byte_counts),
-        Test::new("unknown_vms", names::unknown_vms),
-        Test::new("vm_that_is_off", names::vm_that_is_off),
+        Test::new("unknown_hypercalls", unknown_ids::unknown_hypercalls),
+        Test::new("low_byte_counts", unknown_ids::low_byte_counts),
+        Test::new("unknown_vms", unknown_ids::unknown_vms),
+        Test::new("vm_that_is_off", unknown_ids::vm_that_is_off),
         Test::new("callback_vector", parameters::callback_vector),
         Test::new("notify_unknown_vcpu", parameters::notify_unknown_vcpu),
         Test::new("no_regions", parameters::no_regions),
@@ -58,15 +58,15 @@ fn main() -> ExitCode {
         Test::new("pause_flushes", translations::pause_flushes),
         Test::new("device_keeps_translations", translations::device_keeps_them),
         Test::new("device_of_ended_vm", translations::device_of_a_vm_that_ends),
-        Test::new("line_of_no_device", nothing::line_of_no_device),
-        Test::new("memory_of_no_device", nothing::memory_of_no_device),
+        Test::new("line_of_no_device", absent_devices::line_of_no_device),
+        Test::new("memory_of_no_device", absent_devices::memory_of_no_device),
         Test::new("vm_names", slots::names),
         Test::new("vm_without_name", slots::no_name),
         Test::new("vm_slots", slots::no_slot),
         Test::new("vm_without_cpus", slots::no_affinity),
         Test::new("vm_on_unknown_cpu", slots::unknown_cpu),
         Test::new("destroyed_with_an_error", slots::destroyed_with_an_error),
-        Test::new("held_hypercall", held::hypercall),
+        Test::new("held_hypercall", held_hypercalls::hypercall),
         Test::new("account_of_hypercalls", account::of_hypercalls),
         Test::new("config_ports", ports::config_ports),
         Test::new("in_keeps_the_rest_of_rax", ports::in_keeps_the_rest_of_rax),

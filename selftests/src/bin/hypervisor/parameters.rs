@@ -2,7 +2,9 @@
 
 //! Parameters that make no sense, and what the hypervisor says to them.
 
-use acrn_selftests::{bench::Bench, harness::Outcome, hypercall::*, need, probe::Probe};
+use acrn_selftests::{
+    harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need, probe::Probe,
+};
 
 /// ACRN's own error.
 pub const GENERIC: i64 = -1;
@@ -35,11 +37,11 @@ pub fn callback_vector() -> Outcome {
 
 /// A vCPU that the VM does not have.
 pub fn notify_unknown_vcpu() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     for vcpu in [1, 2, 15, 16, 0xffff] {
-        let notified = bench
+        let notified = fixture
             .probe
-            .call(NOTIFY_REQUEST_FINISH, bench.vmid.into(), vcpu);
+            .call(NOTIFY_REQUEST_FINISH, fixture.vmid.into(), vcpu);
         assert_eq!(notified, GENERIC, "vCPU {vcpu}");
     }
     Outcome::Passed
@@ -47,32 +49,33 @@ pub fn notify_unknown_vcpu() -> Outcome {
 
 /// SET_MEMORY_REGIONS of no region.
 pub fn no_regions() -> Outcome {
-    let bench = need!(Bench::new());
-    let set = bench
-        .probe
-        .call_with_parameter(SET_MEMORY_REGIONS, None, &regions(bench.vmid, 0));
+    let fixture = need!(MappingFixture::new());
+    let set =
+        fixture
+            .probe
+            .call_with_parameter(SET_MEMORY_REGIONS, None, &regions(fixture.vmid, 0));
     assert_eq!(set, GENERIC);
-    assert_eq!(bench.mapped_bytes(), 0);
+    assert_eq!(fixture.mapped_bytes(), 0);
     Outcome::Passed
 }
 
 /// Request pages that are none: the VM has no page then, and does not start.
 pub fn request_pages() -> Outcome {
-    let bench = need!(Bench::new());
-    let page = || bench.probe.vm(bench.vmid).expect("the VM").request_page;
+    let fixture = need!(MappingFixture::new());
+    let page = || fixture.probe.vm(fixture.vmid).expect("the VM").request_page;
     let good = page();
     let set = |page: u64| {
         let parameter = page.to_le_bytes();
-        bench
+        fixture
             .probe
-            .call_with_parameter(SET_IOREQ_BUFFER, Some(bench.vmid), &parameter)
+            .call_with_parameter(SET_IOREQ_BUFFER, Some(fixture.vmid), &parameter)
     };
     // No memory of the Service VM's.
     for wrong in [1 << 45, u64::MAX << 12] {
         assert_eq!(set(wrong), GENERIC, "{wrong:#x}");
         assert_eq!(page(), 0);
         assert_eq!(
-            bench.probe.call(START_VM, bench.vmid.into(), 0),
+            fixture.probe.call(START_VM, fixture.vmid.into(), 0),
             GENERIC,
             "START_VM"
         );

@@ -11,11 +11,11 @@ use acrn_selftests::{
     guest::Guest,
     harness::Outcome,
     hypercall::*,
-    listener::{Listener, PIN, Rest, VECTORS},
+    interrupt_guest::{InterruptGuest, PIN, Rest, VECTORS},
     need,
     probe::Probe,
     program::{self, ENTRY, greet_and_spin},
-    scripted,
+    scripted_vm,
     trace::Trace,
     waiter::until,
 };
@@ -200,45 +200,45 @@ pub fn reset_without_notify() -> Outcome {
 
 /// A request that a test has raised stands for a vCPU that waits.
 pub fn raised_request() -> Outcome {
-    let idle = need!(scripted::Idle::new());
+    let vm = need!(scripted_vm::ScriptedVm::new());
     let access = program::read(Target::Port(PORT), Width::One);
-    let raised = idle.probe.raise(scripted::request(idle.vmid, 0, access));
+    let raised = vm.probe.raise(scripted_vm::request(vm.vmid, 0, access));
     assert_eq!(raised, 0);
-    let slot = idle.page.slot(0).expect("slot 0");
+    let slot = vm.page.slot(0).expect("slot 0");
     until("the request is the device model's", || slot.is_ours());
-    let call = |id| idle.probe.call(id, idle.vmid.into(), 0);
+    let call = |id| vm.probe.call(id, vm.vmid.into(), 0);
     assert_eq!(call(PAUSE_VM), 0);
     slot.set_state(ACRN_IOREQ_STATE_COMPLETE);
     assert_eq!(call(NOTIFY_REQUEST_FINISH), 0);
-    idle.probe.expect_broken_rule();
+    vm.probe.expect_broken_rule();
     assert_eq!(call(RESET_VM), 0);
     Outcome::Passed
 }
 
 /// Pauses a guest that halts, and has `send` interrupt it: it runs its handler, though the VM is paused, and
 /// RESET_VM ends ACRN.
-fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, &Listener) -> i64) -> Outcome {
+fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, &InterruptGuest) -> i64) -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     for attempt in 0..ATTEMPTS {
         // The slower the machine the more time it needs.
         let longer = attempt + 1;
-        let listener = Listener::start(cpus, Rest::Halt);
-        let vmid = listener.vm().vmid();
+        let receiver = InterruptGuest::start(cpus, Rest::Halt);
+        let vmid = receiver.vm().vmid();
         let call = |id| probe.call(id, vmid.into(), 0);
         // It has said that it is ready; a few instructions later it halts.
         thread::sleep(Duration::from_millis(20) * longer);
         assert_eq!(call(PAUSE_VM), 0);
-        assert_eq!(send(&probe, &listener), 0);
+        assert_eq!(send(&probe, &receiver), 0);
         thread::sleep(WATCH * longer);
-        if listener.count(vector) == 0 {
+        if receiver.count(vector) == 0 {
             // Not a vCPU that halted: the interrupt is lost, and no rule is broken.
             assert_eq!(call(RESET_VM), 0);
             continue;
         }
         assert_eq!(call(PAUSE_VM), 0);
-        assert_eq!(send(&probe, &listener), 0);
-        listener.wait(vector, 2);
+        assert_eq!(send(&probe, &receiver), 0);
+        receiver.wait(vector, 2);
         probe.expect_broken_rule();
         assert_eq!(call(RESET_VM), 0);
         return Outcome::Passed;
@@ -246,27 +246,27 @@ fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, &Listener) -> i64) -> Outco
     panic!("the guest was not woken");
 }
 
-fn inject(probe: &Probe, listener: &Listener, vector: u8) -> i64 {
+fn inject(probe: &Probe, receiver: &InterruptGuest, vector: u8) -> i64 {
     let msi = acrn_msi_entry {
-        msi_addr: listener.msi(),
+        msi_addr: receiver.msi(),
         msi_data: vector.into(),
     };
-    probe.call_with_parameter(INJECT_MSI, Some(listener.vm().vmid()), msi.as_bytes())
+    probe.call_with_parameter(INJECT_MSI, Some(receiver.vm().vmid()), msi.as_bytes())
 }
 
 /// INJECT_MSI.
 pub fn msi_wakes() -> Outcome {
     let vector = VECTORS[0];
-    interrupt_wakes(vector, |probe, listener| inject(probe, listener, vector))
+    interrupt_wakes(vector, |probe, receiver| inject(probe, receiver, vector))
 }
 
 /// SET_IRQLINE.
 pub fn line_wakes() -> Outcome {
     const RISING_PULSE: u64 = 2;
-    interrupt_wakes(PIN.1, |probe, listener| {
+    interrupt_wakes(PIN.1, |probe, receiver| {
         probe.call(
             SET_IRQLINE,
-            listener.vm().vmid().into(),
+            receiver.vm().vmid().into(),
             RISING_PULSE << 32 | u64::from(PIN.0),
         )
     })
@@ -275,13 +275,13 @@ pub fn line_wakes() -> Outcome {
 /// A vCPU that spins is not woken by an interrupt, and RESET_VM forgets it.
 pub fn interrupt_of_one_that_spins() -> Outcome {
     let probe = need!(Probe::open());
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Spin);
-    let vmid = listener.vm().vmid();
+    let receiver = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
+    let vmid = receiver.vm().vmid();
     let call = |id| probe.call(id, vmid.into(), 0);
     assert_eq!(call(PAUSE_VM), 0);
-    assert_eq!(inject(&probe, &listener, VECTORS[0]), 0);
+    assert_eq!(inject(&probe, &receiver, VECTORS[0]), 0);
     thread::sleep(WATCH);
-    listener.assert_count(VECTORS[0], 0);
+    receiver.assert_count(VECTORS[0], 0);
     assert_eq!(call(RESET_VM), 0);
     Outcome::Passed
 }

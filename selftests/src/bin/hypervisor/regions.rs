@@ -3,10 +3,10 @@
 //! SET_MEMORY_REGIONS: what is checked of a region, and what is not.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, GUEST},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
+    mapping_fixture::{GUEST, MappingFixture},
     need,
     trace::Region,
 };
@@ -20,23 +20,23 @@ const NOWHERE: u64 = 1 << 45;
 
 /// A VM that does not run, two pages, and where they are.
 struct Subject {
-    bench: Bench,
+    fixture: MappingFixture,
     /// Holds the array of regions.
-    array: Area,
+    array: GuestMemory,
     array_address: u64,
     /// Mapped into the VM.
-    _page: Area,
+    _page: GuestMemory,
     page_address: u64,
 }
 
 impl Subject {
     fn new() -> Result<Self, String> {
-        let (array, page) = (Area::anonymous(PAGE), Area::anonymous(PAGE));
-        for area in [&array, &page] {
-            area.number_pages(1);
+        let (array, page) = (GuestMemory::anonymous(PAGE), GuestMemory::anonymous(PAGE));
+        for memory in [&array, &page] {
+            memory.number_pages(1);
         }
         Ok(Self {
-            bench: Bench::new()?,
+            fixture: MappingFixture::new()?,
             array_address: array.physical_address()?,
             array,
             page_address: page.physical_address()?,
@@ -68,16 +68,16 @@ impl Subject {
                 self.array.write::<u64>(32 * index + 8 * word, value);
             }
         }
-        let mut header = regions(self.bench.vmid, changes.len() as u32);
+        let mut header = regions(self.fixture.vmid, changes.len() as u32);
         header[16..].copy_from_slice(&self.array_address.to_le_bytes());
-        self.bench
+        self.fixture
             .probe
             .call_with_parameter(SET_MEMORY_REGIONS, None, &header)
     }
 
     /// What the VM has at `guest`.
     fn behind(&self, guest: u64) -> Option<u64> {
-        let query = self.bench.probe.mapping(self.bench.vmid, guest);
+        let query = self.fixture.probe.mapping(self.fixture.vmid, guest);
         (query.mapped == 1).then_some(query.service_vm_pa)
     }
 }
@@ -106,7 +106,7 @@ pub fn refused() -> Outcome {
         delete(GUEST, LEN),
     ] {
         assert_eq!(subject.set(&[change]), INVALID, "{change:x?}");
-        assert_eq!(subject.bench.mapped_bytes(), 0);
+        assert_eq!(subject.fixture.mapped_bytes(), 0);
     }
     Outcome::Passed
 }
@@ -119,10 +119,10 @@ pub fn hole() -> Outcome {
     assert_eq!(subject.set(&added), 0);
     for (guest, pages) in [(GUEST, 3), (GUEST + LEN, 2), (GUEST + 2 * LEN, 2)] {
         assert_eq!(subject.set(&[delete(guest, pages * LEN)]), INVALID);
-        assert_eq!(subject.bench.mapped_bytes(), 2 * LEN);
+        assert_eq!(subject.fixture.mapped_bytes(), 2 * LEN);
     }
     assert_eq!(subject.set(&pages.map(|guest| delete(guest, LEN))), 0);
-    assert_eq!(subject.bench.mapped_bytes(), 0);
+    assert_eq!(subject.fixture.mapped_bytes(), 0);
     Outcome::Passed
 }
 
@@ -136,7 +136,7 @@ pub fn over_what_is_there() -> Outcome {
     assert_eq!(subject.set(&[subject.add(GUEST, LEN)]), 0);
     assert_eq!(subject.set(&[other]), 0);
     assert_eq!(subject.behind(GUEST), Some(subject.page_address));
-    assert_eq!(subject.bench.mapped_bytes(), LEN);
+    assert_eq!(subject.fixture.mapped_bytes(), LEN);
     Outcome::Passed
 }
 
@@ -164,11 +164,11 @@ pub fn unaligned() -> Outcome {
     };
     assert_eq!(subject.set(&[change]), 0);
     assert_eq!(subject.behind(guest), Some(subject.page_address));
-    assert_eq!(subject.bench.mapped_bytes(), LEN);
+    assert_eq!(subject.fixture.mapped_bytes(), LEN);
     // Of the address itself there must be something to delete.
     assert_eq!(subject.set(&[delete(guest - 0x456, LEN)]), INVALID);
     assert_eq!(subject.set(&[delete(guest, LEN)]), 0);
-    assert_eq!(subject.bench.mapped_bytes(), 0);
+    assert_eq!(subject.fixture.mapped_bytes(), 0);
     Outcome::Passed
 }
 
@@ -178,17 +178,17 @@ pub fn wrapping() -> Outcome {
     for size in [LEN, 16 * LEN] {
         let change = subject.add(u64::MAX << 12, size);
         assert_eq!(subject.set(&[change]), 0, "{change:x?}");
-        assert_eq!(subject.bench.mapped_bytes(), 0);
+        assert_eq!(subject.fixture.mapped_bytes(), 0);
     }
     Outcome::Passed
 }
 
 /// An array that is not the Service VM's.
 pub fn array_of_nobody() -> Outcome {
-    let bench = need!(Bench::new());
-    let mut header = regions(bench.vmid, 1);
+    let fixture = need!(MappingFixture::new());
+    let mut header = regions(fixture.vmid, 1);
     header[16..].copy_from_slice(&NOWHERE.to_le_bytes());
-    let set = bench
+    let set = fixture
         .probe
         .call_with_parameter(SET_MEMORY_REGIONS, None, &header);
     assert_eq!(set, GENERIC);

@@ -3,11 +3,11 @@
 //! What a VM's state does not allow.
 
 use acrn_selftests::{
-    bench::Bench,
     cpus,
     guest::{Guest, create_raw},
     harness::Outcome,
     hypercall::*,
+    mapping_fixture::MappingFixture,
     need,
     probe::{Probe, fault},
     program::greet_and_spin,
@@ -65,10 +65,10 @@ pub fn no_request_page() -> Outcome {
 
 /// Before the start.
 pub fn created() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let subject = Subject {
-        probe: &bench.probe,
-        vmid: bench.vmid,
+        probe: &fixture.probe,
+        vmid: fixture.vmid,
     };
     subject.assert_refused(vm_state::CREATED, &[DESTROY_VM, RESET_VM]);
     Outcome::Passed
@@ -91,10 +91,10 @@ pub fn running() -> Outcome {
 
 /// After PAUSE_VM, which may come twice, up to RESET_VM.
 pub fn paused() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let subject = Subject {
-        probe: &bench.probe,
-        vmid: bench.vmid,
+        probe: &fixture.probe,
+        vmid: fixture.vmid,
     };
     for _ in 0..2 {
         assert_eq!(subject.call(PAUSE_VM), 0);

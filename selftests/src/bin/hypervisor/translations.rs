@@ -6,9 +6,9 @@ use std::{mem::offset_of, thread, time::Duration};
 
 use acrn_ioctls::Target;
 use acrn_selftests::{
-    area::{Area, PAGE},
     cpus,
     guest::{Guest, MEMORY},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::*,
     need,
@@ -50,16 +50,16 @@ fn count_there() -> Vec<u8> {
 struct Subject {
     probe: Probe,
     guest: Guest,
-    page: Area,
-    array: Area,
+    page: GuestMemory,
+    array: GuestMemory,
     array_address: u64,
 }
 
 impl Subject {
     fn new() -> Result<Self, String> {
-        let (array, page) = (Area::anonymous(PAGE), Area::anonymous(PAGE));
-        for area in [&array, &page] {
-            area.number_pages(0);
+        let (array, page) = (GuestMemory::anonymous(PAGE), GuestMemory::anonymous(PAGE));
+        for memory in [&array, &page] {
+            memory.number_pages(0);
         }
         let subject = Self {
             probe: Probe::open()?,
@@ -193,7 +193,7 @@ pub fn device_keeps_them() -> Outcome {
     assert!(write(0x9abc));
     assert_eq!(subject.count(), 0x9abc);
     // Another page there does not replace the translation either.
-    let other = Area::anonymous(PAGE);
+    let other = GuestMemory::anonymous(PAGE);
     other.number_pages(0);
     assert_eq!(subject.set(Region::ADD, need!(other.physical_address())), 0);
     assert!(write(0xdef0));

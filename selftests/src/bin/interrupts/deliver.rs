@@ -8,29 +8,29 @@ use acrn_ioctls::IrqLine;
 use acrn_selftests::{
     cpus,
     harness::Outcome,
-    listener::{Listener, MASKED_PIN, PIN, Rest, VECTORS},
+    interrupt_guest::{InterruptGuest, MASKED_PIN, PIN, Rest, VECTORS},
     need,
     probe::Probe,
     trace::Trace,
 };
 use mini_acrn_channel::kind;
 
-fn inject(listener: &Listener, vector: u8) {
-    listener
+fn inject(guest: &InterruptGuest, vector: u8) {
+    guest
         .vm()
-        .inject_msi(listener.msi(), vector.into())
+        .inject_msi(guest.msi(), vector.into())
         .expect("INJECT_MSI");
 }
 
 fn each_vector(rest: Rest) -> Outcome {
-    let listener = Listener::start(need!(cpus::pick(1)), rest);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), rest);
     for vector in VECTORS {
-        listener.assert_count(vector, 0);
-        inject(&listener, vector);
-        listener.wait(vector, 1);
+        guest.assert_count(vector, 0);
+        inject(&guest, vector);
+        guest.wait(vector, 1);
     }
     for vector in VECTORS {
-        listener.assert_count(vector, 1);
+        guest.assert_count(vector, 1);
     }
     Outcome::Passed
 }
@@ -47,23 +47,23 @@ pub fn msi_to_spinning_guest() -> Outcome {
 
 /// One after the other, none is lost.
 pub fn msi_many() -> Outcome {
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     for count in 1..=200 {
-        inject(&listener, VECTORS[0]);
-        listener.wait(VECTORS[0], count);
+        inject(&guest, VECTORS[0]);
+        guest.wait(VECTORS[0], count);
     }
     Outcome::Passed
 }
 
 /// Two threads of a device model at once.
 pub fn msi_from_two_threads() -> Outcome {
-    let listener = &Listener::start(need!(cpus::pick(1)), Rest::Spin);
+    let guest = &InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     thread::scope(|scope| {
         for vector in [VECTORS[0], VECTORS[3]] {
             scope.spawn(move || {
                 for count in 1..=50 {
-                    inject(listener, vector);
-                    listener.wait(vector, count);
+                    inject(guest, vector);
+                    guest.wait(vector, count);
                 }
             });
         }
@@ -74,8 +74,8 @@ pub fn msi_from_two_threads() -> Outcome {
 /// Each VM gets its own.
 pub fn msi_to_two_guests() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let first = Listener::start(masks[0], Rest::Halt);
-    let second = Listener::start(masks[1], Rest::Halt);
+    let first = InterruptGuest::start(masks[0], Rest::Halt);
+    let second = InterruptGuest::start(masks[1], Rest::Halt);
     inject(&first, VECTORS[0]);
     first.wait(VECTORS[0], 1);
     inject(&second, VECTORS[2]);
@@ -88,78 +88,78 @@ pub fn msi_to_two_guests() -> Outcome {
 /// Delivery modes that the hypervisor does not know are accepted, and nothing comes of them.
 pub fn msi_of_other_mode() -> Outcome {
     const SMI: u64 = 2 << 8;
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
-    listener
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
+    guest
         .vm()
-        .inject_msi(listener.msi(), SMI | u64::from(VECTORS[0]))
+        .inject_msi(guest.msi(), SMI | u64::from(VECTORS[0]))
         .expect("INJECT_MSI");
-    inject(&listener, VECTORS[2]);
-    listener.wait(VECTORS[2], 1);
-    listener.assert_count(VECTORS[0], 0);
+    inject(&guest, VECTORS[2]);
+    guest.wait(VECTORS[2], 1);
+    guest.assert_count(VECTORS[0], 0);
     Outcome::Passed
 }
 
 /// The trace shows what was delivered.
 pub fn msi_in_trace() -> Outcome {
     let probe = need!(Probe::open());
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let trace = Trace::start(&probe);
-    inject(&listener, VECTORS[2]);
-    listener.wait(VECTORS[2], 1);
+    inject(&guest, VECTORS[2]);
+    guest.wait(VECTORS[2], 1);
     let delivered = trace.events(kind::INTERRUPT);
     let seen: Vec<_> = delivered
         .iter()
         .map(|record| (record.vmid, record.p1, record.p2))
         .collect();
-    let expected = (listener.vm().vmid(), 0, u64::from(VECTORS[2]));
+    let expected = (guest.vm().vmid(), 0, u64::from(VECTORS[2]));
     assert!(seen.contains(&expected), "delivered: {seen:?}");
     Outcome::Passed
 }
 
 /// A pulse is one interrupt.
 pub fn line_pulse() -> Outcome {
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let (gsi, vector) = PIN;
     for count in 1..=20 {
-        listener
+        guest
             .vm()
             .set_irqline(gsi, IrqLine::RisingPulse)
             .expect("SET_IRQLINE");
-        listener.wait(vector, count);
+        guest.wait(vector, count);
     }
     Outcome::Passed
 }
 
 /// Of an edge-triggered line, each rise is one interrupt, and nothing else is.
 pub fn line_high_and_low() -> Outcome {
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Spin);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     let (gsi, vector) = PIN;
-    let set = |line| listener.vm().set_irqline(gsi, line).expect("SET_IRQLINE");
+    let set = |line| guest.vm().set_irqline(gsi, line).expect("SET_IRQLINE");
     set(IrqLine::Low);
-    listener.assert_count(vector, 0);
+    guest.assert_count(vector, 0);
     for count in 1..=5 {
         set(IrqLine::High);
-        listener.wait(vector, count);
+        guest.wait(vector, count);
         set(IrqLine::High);
         set(IrqLine::Low);
     }
     // Were there one too many, it would come before this one.
-    inject(&listener, VECTORS[0]);
-    listener.wait(VECTORS[0], 1);
-    listener.assert_count(vector, 5);
+    inject(&guest, VECTORS[0]);
+    guest.wait(VECTORS[0], 1);
+    guest.assert_count(vector, 5);
     Outcome::Passed
 }
 
 /// A pin that the guest masked.
 pub fn line_masked() -> Outcome {
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let (gsi, vector) = MASKED_PIN;
-    listener
+    guest
         .vm()
         .set_irqline(gsi, IrqLine::RisingPulse)
         .expect("SET_IRQLINE");
-    inject(&listener, VECTORS[0]);
-    listener.wait(VECTORS[0], 1);
-    listener.assert_count(vector, 0);
+    inject(&guest, VECTORS[0]);
+    guest.wait(VECTORS[0], 1);
+    guest.assert_count(vector, 0);
     Outcome::Passed
 }

@@ -7,20 +7,26 @@ use std::process::ExitCode;
 use acrn_selftests::harness::{self, Test};
 
 mod deliver;
-mod pass;
-mod under_way;
+mod hypercall_args;
+mod in_flight;
 
 fn main() -> ExitCode {
     harness::main(&[
-        Test::new("msi_parameters", pass::msi_parameters),
-        Test::new("line_parameters", pass::line_parameters),
-        Test::new("msi_to_nowhere", pass::msi_to_nowhere),
-        Test::new("unknown_line", pass::unknown_line),
-        Test::new("errors_passed_on", pass::errors_passed_on),
-        Test::new("results_that_are_no_errno", pass::results_that_are_no_errno),
-        Test::new("positive_results", pass::positive_results),
-        Test::new("paused_answers_the_same", pass::paused_answers_the_same),
-        Test::new("pause_waits", under_way::pause_waits),
+        Test::new("msi_parameters", hypercall_args::msi_parameters),
+        Test::new("line_parameters", hypercall_args::line_parameters),
+        Test::new("msi_to_nowhere", hypercall_args::msi_to_nowhere),
+        Test::new("unknown_line", hypercall_args::unknown_line),
+        Test::new("errors_passed_on", hypercall_args::errors_passed_on),
+        Test::new(
+            "results_that_are_no_errno",
+            hypercall_args::results_that_are_no_errno,
+        ),
+        Test::new("positive_results", hypercall_args::positive_results),
+        Test::new(
+            "paused_answers_the_same",
+            hypercall_args::paused_answers_the_same,
+        ),
+        Test::new("pause_waits", in_flight::pause_waits),
         Test::new("msi_to_halted_guest", deliver::msi_to_halted_guest),
         Test::new("msi_to_spinning_guest", deliver::msi_to_spinning_guest),
         Test::new("msi_many", deliver::msi_many),

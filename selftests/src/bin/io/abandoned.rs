@@ -9,7 +9,7 @@ use acrn_selftests::{
     harness::Outcome,
     need,
     program::{Access, read, write},
-    scripted::{Idle, polled, request},
+    scripted_vm::{ScriptedVm, polled, request},
     trace::Trace,
     waiter::until,
 };
@@ -34,37 +34,37 @@ const ACCESSES: [(Access, Option<u64>); 6] = [
 ];
 
 /// Panics unless each access, once it is where `ready` waits for it, is answered by what `end` does.
-fn check(idle: &Idle, ready: impl Fn(Slot<'_>) -> bool, end: impl Fn(&Idle)) {
-    let slot = idle.page.slot(0).expect("slot 0");
+fn check(vm: &ScriptedVm, ready: impl Fn(Slot<'_>) -> bool, end: impl Fn(&ScriptedVm)) {
+    let slot = vm.page.slot(0).expect("slot 0");
     for (access, expected) in ACCESSES {
-        let plain = request(idle.vmid, 0, access);
+        let plain = request(vm.vmid, 0, access);
         for request in [plain, polled(plain)] {
-            let trace = Trace::start(&idle.probe);
-            assert_eq!(idle.probe.raise(request), 0);
+            let trace = Trace::start(&vm.probe);
+            assert_eq!(vm.probe.raise(request), 0);
             until("the request is where it ends", || ready(slot));
-            end(idle);
-            let answered = idle.answered(&trace, &request);
+            end(vm);
+            let answered = vm.answered(&trace, &request);
             assert_eq!(answered, expected, "{access:?}");
         }
     }
 }
 
-fn clear(idle: &Idle) {
-    assert_eq!(idle.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
+fn clear(vm: &ScriptedVm) {
+    assert_eq!(vm.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
 }
 
 /// The client goes (A12).
 pub fn destroy_client_reads_all_ones() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     check(
-        &idle,
+        &vm,
         |slot| slot.is_ours(),
-        |idle| {
+        |vm| {
             for request in [
                 ACRN_IOCTL_DESTROY_IOREQ_CLIENT,
                 ACRN_IOCTL_CREATE_IOREQ_CLIENT,
             ] {
-                assert_eq!(idle.device.plain(request), Ok(()));
+                assert_eq!(vm.device.plain(request), Ok(()));
             }
         },
     );
@@ -73,17 +73,13 @@ pub fn destroy_client_reads_all_ones() -> Outcome {
 
 /// CLEAR_VM_IOREQ takes them from the client.
 pub fn clear_reads_all_ones() -> Outcome {
-    check(&need!(Idle::new()), |slot| slot.is_ours(), clear);
+    check(&need!(ScriptedVm::new()), |slot| slot.is_ours(), clear);
     Outcome::Passed
 }
 
 /// CLEAR_VM_IOREQ finds them where they wait for a client (A11).
 pub fn clear_without_client() -> Outcome {
-    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
-    check(
-        &idle,
-        |slot| slot.state() == ACRN_IOREQ_STATE_PENDING,
-        clear,
-    );
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
+    check(&vm, |slot| slot.state() == ACRN_IOREQ_STATE_PENDING, clear);
     Outcome::Passed
 }

@@ -8,12 +8,12 @@ use std::os::fd::AsRawFd;
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
-    event::Event,
+    eventfd::Eventfd,
     harness::Outcome,
     hypercall::NOTIFY_REQUEST_FINISH,
     need,
     program::{Access, read, write},
-    scripted::{Idle, polled, request},
+    scripted_vm::{ScriptedVm, polled, request},
     trace::Trace,
     waiter::until,
 };
@@ -37,11 +37,11 @@ enum By {
     DestroyClient,
 }
 
-fn end(idle: &Idle, by: By) {
-    let plain = |number| assert_eq!(idle.device.plain(number), Ok(()), "{by:?}");
+fn end(vm: &ScriptedVm, by: By) {
+    let plain = |number| assert_eq!(vm.device.plain(number), Ok(()), "{by:?}");
     match by {
         By::Upcall => {}
-        By::DeviceModel => assert_eq!(idle.finish(0), Ok(())),
+        By::DeviceModel => assert_eq!(vm.finish(0), Ok(())),
         By::Clear => plain(ACRN_IOCTL_CLEAR_VM_IOREQ),
         By::DestroyClient => {
             plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
@@ -53,17 +53,17 @@ fn end(idle: &Idle, by: By) {
 /// What reads return is there, and nobody is notified, though the slot says otherwise by then.
 pub fn taken_at_once() -> Outcome {
     need!(cpus::stay_on(cpus::UPCALLS));
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     let mut doorbell = acrn_ioeventfd {
         fd: event.as_raw_fd() as u32,
         addr: DOORBELL,
         len: 8,
         ..Default::default()
     };
-    let assigned = idle.device.with(ACRN_IOCTL_IOEVENTFD, &mut doorbell);
+    let assigned = vm.device.with(ACRN_IOCTL_IOEVENTFD, &mut doorbell);
     assert_eq!(assigned, Ok(()), "IOEVENTFD");
-    let slot = idle.page.slot(0).expect("slot 0");
+    let slot = vm.page.slot(0).expect("slot 0");
     let doorbell = Target::Memory(DOORBELL);
     // What a device model left in the slot is what the hypervisor put there.
     let unanswered = Some(0x5555_5555);
@@ -87,18 +87,18 @@ pub fn taken_at_once() -> Outcome {
         ),
     ];
     for (by, access, expected) in cases {
-        let request = polled(request(idle.vmid, 0, access));
-        let trace = Trace::start(&idle.probe);
-        idle.probe.take_at_once(idle.vmid, 0);
-        assert_eq!(idle.probe.raise(request), 0);
+        let request = polled(request(vm.vmid, 0, access));
+        let trace = Trace::start(&vm.probe);
+        vm.probe.take_at_once(vm.vmid, 0);
+        assert_eq!(vm.probe.raise(request), 0);
         if by != By::Upcall {
             until("the device model has the request", || slot.is_ours());
         }
-        end(&idle, by);
+        end(&vm, by);
         until("the request is taken", || {
             slot.state() == ACRN_IOREQ_STATE_FREE
         });
-        let consumed = idle.consumed(&trace, &request);
+        let consumed = vm.consumed(&trace, &request);
         assert_eq!(consumed, Some(expected), "{by:?}, {access:?}");
         let notified = trace.calls(NOTIFY_REQUEST_FINISH).len();
         assert_eq!(notified, 0, "NOTIFY_REQUEST_FINISH, {by:?}, {access:?}");

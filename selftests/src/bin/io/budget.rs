@@ -10,12 +10,12 @@ use std::{
 use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
 use acrn_selftests::{
     cpus,
-    event::Event,
+    eventfd::Eventfd,
     guest::Guest,
     harness::Outcome,
     need,
     program::{self, write},
-    scripted::{Answer, Idle},
+    scripted_vm::{Answer, ScriptedVm},
     status::Status,
     waiter::until,
 };
@@ -34,13 +34,13 @@ fn status(vmid: u16) -> Result<Status, String> {
 /// A guest that writes to an ioeventfd without end.
 struct Storm {
     guest: Guest,
-    _event: Event,
+    _event: Eventfd,
 }
 
 impl Storm {
     fn on(cpus: u64) -> Self {
         let guest = Guest::new(cpus);
-        let event = Event::new();
+        let event = Eventfd::new();
         let range = IoEvent {
             address: IoEventAddress::Pio(PORT),
             len: 4,
@@ -128,13 +128,13 @@ pub fn two_storms() -> Outcome {
 
 /// Makes requests that come alone until ten in a row were served by the upcall: one beside which the machine stood still
 /// for a time costs the VM its share for a while.
-fn served_by_upcall(idle: &Idle) {
+fn served_by_upcall(vm: &ScriptedVm) {
     let mut in_a_row = 0;
     until("requests that come alone are served by the upcall", || {
-        let before = status(idle.vmid).expect("status");
-        let answer = idle.ask(write(Target::Port(PORT), Width::Four, 1));
+        let before = status(vm.vmid).expect("status");
+        let answer = vm.ask(write(Target::Port(PORT), Width::Four, 1));
         assert_eq!(answer, Answer::DeviceModel);
-        let after = status(idle.vmid).expect("status");
+        let after = status(vm.vmid).expect("status");
         let more = |key| after.number(key) - before.number(key);
         assert_eq!(more("upcall_requests") + more("thread_requests"), 1);
         in_a_row = match more("upcall_requests") {
@@ -148,9 +148,9 @@ fn served_by_upcall(idle: &Idle) {
 
 /// A request that comes alone is served by the upcall.
 pub fn alone() -> Outcome {
-    let idle = need!(Idle::new());
-    need!(status(idle.vmid));
-    served_by_upcall(&idle);
+    let vm = need!(ScriptedVm::new());
+    need!(status(vm.vmid));
+    served_by_upcall(&vm);
     Outcome::Passed
 }
 
@@ -159,18 +159,18 @@ pub fn alone_beside_storm() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let storm = Storm::on(masks[0]);
     need!(storm.status());
-    let idle = need!(Idle::on(masks[1]));
+    let vm = need!(ScriptedVm::on(masks[1]));
     until("the thread serves the rest", || {
         storm.number("thread_requests") > 1000
     });
-    served_by_upcall(&idle);
+    served_by_upcall(&vm);
     Outcome::Passed
 }
 
 /// The thread can be found by its name, and is scheduled as user space is.
 pub fn thread_has_a_name() -> Outcome {
-    let idle = need!(Idle::new());
-    need!(status(idle.vmid));
+    let vm = need!(ScriptedVm::new());
+    need!(status(vm.vmid));
     assert_eq!(policies("acrn_ioreq_rest"), [libc::SCHED_OTHER]);
     // On a real-time kernel another one does the work of the upcall.
     let kernel = fs::read_to_string("/proc/version").expect("/proc/version");

@@ -7,13 +7,13 @@ use std::{os::fd::AsRawFd, thread, time::Duration};
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
-    event::Event,
+    eventfd::Eventfd,
     guest::Guest,
     harness::Outcome,
     need,
     probe::Probe,
     program::{self, DONE_PORT, read, write},
-    scripted::{Idle, polled, request},
+    scripted_vm::{ScriptedVm, polled, request},
     trace::Trace,
     waiter::{Waiter, until},
 };
@@ -127,12 +127,12 @@ pub fn attach_returns_while_unserved() -> Outcome {
 /// A thread that has a request, and takes its time, keeps none from another thread: each request wakes one that waits.
 pub fn each_request_wakes_a_thread() -> Outcome {
     const VCPUS: u16 = 3;
-    let idle = need!(Idle::on(need!(cpus::pick(VCPUS.into()))));
+    let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
     for _ in 0..3 {
-        let mut waiters: Vec<_> = (0..VCPUS).map(|_| Waiter::start(&idle.device)).collect();
+        let mut waiters: Vec<_> = (0..VCPUS).map(|_| Waiter::start(&vm.device)).collect();
         for vcpu in 0..VCPUS {
-            let request = request(idle.vmid, vcpu, read(PORT, Width::Four));
-            assert_eq!(idle.probe.raise(request), 0);
+            let request = request(vm.vmid, vcpu, read(PORT, Width::Four));
+            assert_eq!(vm.probe.raise(request), 0);
             let left = waiters.len() - 1;
             until("a thread returns from ATTACH_IOREQ_CLIENT", || {
                 waiters.iter().filter(|waiter| waiter.waits()).count() == left
@@ -142,7 +142,7 @@ pub fn each_request_wakes_a_thread() -> Outcome {
             assert_eq!(waiter.result(), Ok(()));
         }
         for vcpu in 0..VCPUS {
-            assert_eq!(idle.finish(vcpu.into()), Ok(()));
+            assert_eq!(vm.finish(vcpu.into()), Ok(()));
         }
     }
     Outcome::Passed
@@ -151,19 +151,19 @@ pub fn each_request_wakes_a_thread() -> Outcome {
 /// A request that CLEAR_VM_IOREQ answered is not the device model's any more: no thread wakes up for it. A late answer
 /// does not meet the next request of the vCPU, nor one that a polling hypervisor has not taken yet (A13).
 pub fn cleared_request_is_gone() -> Outcome {
-    let idle = need!(Idle::new());
-    let slot = idle.page.slot(0).expect("slot 0");
-    let plain = request(idle.vmid, 0, read(PORT, Width::Four));
+    let vm = need!(ScriptedVm::new());
+    let slot = vm.page.slot(0).expect("slot 0");
+    let plain = request(vm.vmid, 0, read(PORT, Width::Four));
     for request in [plain, polled(plain), plain] {
-        assert_eq!(idle.probe.raise(request), 0);
+        assert_eq!(vm.probe.raise(request), 0);
         until("the device model has the request", || slot.is_ours());
-        assert_eq!(idle.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
-        let late = idle.finish(0);
+        assert_eq!(vm.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
+        let late = vm.finish(0);
         assert_eq!(late, Err(Errno::EINVAL), "NOTIFY_REQUEST_FINISH");
-        let waiter = Waiter::start(&idle.device);
-        assert_eq!(idle.probe.raise(plain), 0);
+        let waiter = Waiter::start(&vm.device);
+        assert_eq!(vm.probe.raise(plain), 0);
         assert_eq!(waiter.result(), Ok(()));
-        assert_eq!(idle.finish(0), Ok(()));
+        assert_eq!(vm.finish(0), Ok(()));
     }
     Outcome::Passed
 }
@@ -171,9 +171,9 @@ pub fn cleared_request_is_gone() -> Outcome {
 /// A request that waits for a client is taken by an ioeventfd that comes, at once; one that means another place leaves it
 /// there.
 pub fn ioeventfd_takes_waiting_request() -> Outcome {
-    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
-    let slot = idle.page.slot(0).expect("slot 0");
-    let assign = |event: &Event, addr| {
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
+    let slot = vm.page.slot(0).expect("slot 0");
+    let assign = |event: &Eventfd, addr| {
         let mut argument = acrn_ioeventfd {
             fd: event.as_raw_fd() as u32,
             flags: ACRN_IOEVENTFD_FLAG_PIO,
@@ -181,32 +181,32 @@ pub fn ioeventfd_takes_waiting_request() -> Outcome {
             len: 4,
             ..Default::default()
         };
-        let assigned = idle.device.with(ACRN_IOCTL_IOEVENTFD, &mut argument);
+        let assigned = vm.device.with(ACRN_IOCTL_IOEVENTFD, &mut argument);
         assert_eq!(assigned, Ok(()), "IOEVENTFD");
     };
-    let (elsewhere, event) = (Event::new(), Event::new());
-    let waits = request(idle.vmid, 0, write(PORT, Width::Four, 1));
-    assert_eq!(idle.probe.raise(waits), 0);
+    let (elsewhere, event) = (Eventfd::new(), Eventfd::new());
+    let waits = request(vm.vmid, 0, write(PORT, Width::Four, 1));
+    assert_eq!(vm.probe.raise(waits), 0);
     assign(&elsewhere, 0x520);
     assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
-    let trace = Trace::start(&idle.probe);
+    let trace = Trace::start(&vm.probe);
     assign(&event, 0x510);
     assert_eq!(event.take(), 1);
     assert_eq!(elsewhere.take(), 0);
-    assert_eq!(idle.answered(&trace, &waits), None);
+    assert_eq!(vm.answered(&trace, &waits), None);
     Outcome::Passed
 }
 
 /// A client that goes while several vCPUs wait answers each of them, also when the next client is there at once.
 pub fn destroy_client_frees_each_vcpu() -> Outcome {
     const VCPUS: u16 = 3;
-    let idle = need!(Idle::on(need!(cpus::pick(VCPUS.into()))));
-    let slots = || (0..u32::from(VCPUS)).filter_map(|vcpu| idle.page.slot(vcpu));
+    let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
+    let slots = || (0..u32::from(VCPUS)).filter_map(|vcpu| vm.page.slot(vcpu));
     for _ in 0..3 {
-        let trace = Trace::start(&idle.probe);
+        let trace = Trace::start(&vm.probe);
         for vcpu in 0..VCPUS {
-            let request = request(idle.vmid, vcpu, read(PORT, Width::Four));
-            assert_eq!(idle.probe.raise(request), 0);
+            let request = request(vm.vmid, vcpu, read(PORT, Width::Four));
+            assert_eq!(vm.probe.raise(request), 0);
         }
         until("the device model has the requests", || {
             slots().all(|slot| slot.is_ours())
@@ -215,11 +215,11 @@ pub fn destroy_client_frees_each_vcpu() -> Outcome {
             ACRN_IOCTL_DESTROY_IOREQ_CLIENT,
             ACRN_IOCTL_CREATE_IOREQ_CLIENT,
         ] {
-            assert_eq!(idle.device.plain(request), Ok(()));
+            assert_eq!(vm.device.plain(request), Ok(()));
         }
         assert!(slots().all(|slot| slot.state() == ACRN_IOREQ_STATE_FREE));
         for vcpu in 0..VCPUS {
-            assert_eq!(idle.finish(vcpu.into()), Err(Errno::EINVAL));
+            assert_eq!(vm.finish(vcpu.into()), Err(Errno::EINVAL));
         }
         trace.assert_sane();
     }

@@ -10,12 +10,12 @@ mod abandoned;
 mod at_once;
 mod budget;
 mod clients;
+mod in_flight;
 mod neighbours;
 mod pci_config;
 mod polling;
 mod reset;
 mod slots;
-mod under_way;
 mod values;
 
 fn main() -> ExitCode {
@@ -93,9 +93,9 @@ fn main() -> ExitCode {
             reset::refused_keeps_config_address,
         ),
         Test::new("reset_of_several_vcpus", reset::of_several_vcpus),
-        Test::new("reset_holds_the_gate", under_way::reset_holds_the_gate),
-        Test::new("destroy_holds_the_gate", under_way::destroy_holds_the_gate),
-        Test::new("reset_is_alone", under_way::reset_is_alone),
+        Test::new("reset_holds_the_gate", in_flight::reset_holds_the_gate),
+        Test::new("destroy_holds_the_gate", in_flight::destroy_holds_the_gate),
+        Test::new("reset_is_alone", in_flight::reset_is_alone),
         Test::new("notify_twice", slots::notify_twice),
         Test::new("notify_free_slot", slots::notify_free_slot),
         Test::new("notify_unknown_vcpu", slots::notify_unknown_vcpu),

@@ -11,7 +11,7 @@ use acrn_selftests::{
     harness::Outcome,
     need,
     program::{self, Access, Operand, read, write},
-    scripted::{Answer, Idle, polled, request},
+    scripted_vm::{Answer, ScriptedVm, polled, request},
     trace::Trace,
     waiter::until,
 };
@@ -47,17 +47,17 @@ fn essence(request: &Request) -> (Target, Width, Option<u64>) {
 }
 
 /// Makes up an access, which is left to the device model; returns what that sees.
-fn seen(idle: &Idle, access: Access) -> (Target, Width, Option<u64>) {
-    let slot = idle.page.slot(0).expect("slot 0");
-    assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
+fn seen(vm: &ScriptedVm, access: Access) -> (Target, Width, Option<u64>) {
+    let slot = vm.page.slot(0).expect("slot 0");
+    assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
     until("the device model has the request", || slot.is_ours());
     let seen = essence(&slot.request().expect("a request that makes sense"));
-    idle.finish(0).expect("NOTIFY_REQUEST_FINISH");
+    vm.finish(0).expect("NOTIFY_REQUEST_FINISH");
     seen
 }
 
-fn latch(idle: &Idle, address: u64) {
-    let latched = idle.ask(write(ADDRESS, Width::Four, address));
+fn latch(vm: &ScriptedVm, address: u64) {
+    let latched = vm.ask(write(ADDRESS, Width::Four, address));
     assert_eq!(latched, Answer::Driver(None));
 }
 
@@ -102,54 +102,54 @@ pub fn of_guest() -> Outcome {
 
 /// What was written to 0xCF8 is read back.
 pub fn address_latches() -> Outcome {
-    let idle = need!(Idle::new());
-    let latched = || idle.ask(read(ADDRESS, Width::Four));
+    let vm = need!(ScriptedVm::new());
+    let latched = || vm.ask(read(ADDRESS, Width::Four));
     assert_eq!(latched(), Answer::Driver(Some(0)));
-    latch(&idle, REGISTER);
+    latch(&vm, REGISTER);
     assert_eq!(latched(), Answer::Driver(Some(REGISTER)));
     Outcome::Passed
 }
 
 /// An access to 0xCFC..0xCFF becomes one to the register that 0xCF8 names, each time.
 pub fn access_folds() -> Outcome {
-    let idle = need!(Idle::new());
-    latch(&idle, REGISTER);
+    let vm = need!(ScriptedVm::new());
+    latch(&vm, REGISTER);
     for (access, expected) in [
         (write(data(0), Width::Four, 0xaabb_ccdd), config(0x40)),
         (read(data(0), Width::Four), config(0x40)),
         (read(data(2), Width::Two), config(0x42)),
         (write(data(3), Width::One, 0x5a), config(0x43)),
     ] {
-        assert_eq!(seen(&idle, access), (expected, access.width, access.value));
+        assert_eq!(seen(&vm, access), (expected, access.width, access.value));
     }
-    latch(&idle, EXTENDED);
+    latch(&vm, EXTENDED);
     let access = read(data(0), Width::One);
-    assert_eq!(seen(&idle, access), (config(0xf40), Width::One, None));
+    assert_eq!(seen(&vm, access), (config(0xf40), Width::One, None));
     Outcome::Passed
 }
 
 /// Without the enable bit reads are all ones, writes are dropped, and the device model does not hear of it.
 pub fn disabled_is_all_ones() -> Outcome {
-    let idle = need!(Idle::new());
-    latch(&idle, REGISTER & !ENABLE);
+    let vm = need!(ScriptedVm::new());
+    latch(&vm, REGISTER & !ENABLE);
     for (access, expected) in [
         (read(data(0), Width::Four), Some(0xffff_ffff)),
         (write(data(0), Width::Four, 1), None),
         (read(data(1), Width::One), Some(0xffff_ffff)),
     ] {
-        assert_eq!(idle.ask(access), Answer::Driver(expected), "{access:?}");
+        assert_eq!(vm.ask(access), Answer::Driver(expected), "{access:?}");
     }
     Outcome::Passed
 }
 
 /// A narrow access to 0xCF8 is not for the address register (A10): it goes to the device model.
 pub fn narrow_address_passes() -> Outcome {
-    let idle = need!(Idle::new());
-    latch(&idle, REGISTER);
+    let vm = need!(ScriptedVm::new());
+    latch(&vm, REGISTER);
     for access in [write(ADDRESS, Width::One, 0xff), read(ADDRESS, Width::Two)] {
-        assert_eq!(seen(&idle, access), (ADDRESS, access.width, access.value));
+        assert_eq!(seen(&vm, access), (ADDRESS, access.width, access.value));
     }
-    let latched = idle.ask(read(ADDRESS, Width::Four));
+    let latched = vm.ask(read(ADDRESS, Width::Four));
     assert_eq!(latched, Answer::Driver(Some(REGISTER)));
     Outcome::Passed
 }
@@ -157,7 +157,7 @@ pub fn narrow_address_passes() -> Outcome {
 /// Which bits of the address are which: neither the two lowest nor those between the enable bit and the extended
 /// register are a part of anything, and the fields are as wide as they can be.
 pub fn address_has_low_bits() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let widest = Target::PciConfig {
         bus: 0xff,
         device: 0x1f,
@@ -170,11 +170,11 @@ pub fn address_has_low_bits() -> Outcome {
         (EXTENDED | 0x7000_0003, config(0xf40)),
         (u32::MAX.into(), widest),
     ] {
-        latch(&idle, address);
-        let asked = seen(&idle, read(data(0), Width::Four));
+        latch(&vm, address);
+        let asked = seen(&vm, read(data(0), Width::Four));
         assert_eq!(asked, (expected, Width::Four, None), "{address:#x}");
         // It is read back as it was written.
-        let latched = idle.ask(read(ADDRESS, Width::Four));
+        let latched = vm.ask(read(ADDRESS, Width::Four));
         assert_eq!(latched, Answer::Driver(Some(address)));
     }
     Outcome::Passed
@@ -183,8 +183,8 @@ pub fn address_has_low_bits() -> Outcome {
 /// What is next to the two ports, or only looks like them, goes to the device model as it is: chipsets have reset control
 /// at 0xCF9.
 pub fn neighbours_pass() -> Outcome {
-    let idle = need!(Idle::new());
-    latch(&idle, REGISTER);
+    let vm = need!(ScriptedVm::new());
+    latch(&vm, REGISTER);
     let port = Target::Port;
     for access in [
         write(port(0xcf9), Width::One, 0x0e),
@@ -205,9 +205,9 @@ pub fn neighbours_pass() -> Outcome {
         read(Target::Memory(0xcfe), Width::Two),
     ] {
         let expected = (access.target, access.width, access.value);
-        assert_eq!(seen(&idle, access), expected);
+        assert_eq!(seen(&vm, access), expected);
     }
-    let latched = idle.ask(read(ADDRESS, Width::Four));
+    let latched = vm.ask(read(ADDRESS, Width::Four));
     assert_eq!(latched, Answer::Driver(Some(REGISTER)));
     Outcome::Passed
 }
@@ -215,7 +215,10 @@ pub fn neighbours_pass() -> Outcome {
 /// Each VM has its own address register.
 pub fn two_vms_apart() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let (first, second) = (need!(Idle::on(masks[0])), need!(Idle::on(masks[1])));
+    let (first, second) = (
+        need!(ScriptedVm::on(masks[0])),
+        need!(ScriptedVm::on(masks[1])),
+    );
     latch(&first, REGISTER);
     latch(&second, REGISTER ^ 0xff00);
     let latched = first.ask(read(ADDRESS, Width::Four));
@@ -226,8 +229,8 @@ pub fn two_vms_apart() -> Outcome {
 /// Requests of type PCICFG that come from the hypervisor, which may make them: the device model gets them as they are,
 /// whatever address is latched.
 pub fn requests_pass() -> Outcome {
-    let idle = need!(Idle::new());
-    latch(&idle, ENABLE | 0xff_ff00);
+    let vm = need!(ScriptedVm::new());
+    latch(&vm, ENABLE | 0xff_ff00);
     for access in [
         read(config(0x40), Width::Four),
         read(config(0xf42), Width::Two),
@@ -235,16 +238,16 @@ pub fn requests_pass() -> Outcome {
         write(config(0x44), Width::Four, 0x8765_4321),
     ] {
         let expected = (access.target, access.width, access.value);
-        assert_eq!(seen(&idle, access), expected);
+        assert_eq!(seen(&vm, access), expected);
     }
     Outcome::Passed
 }
 
 /// The same requests when nobody will answer them any more: reads are all ones.
 pub fn requests_abandoned() -> Outcome {
-    let idle = need!(Idle::new());
-    let slot = idle.page.slot(0).expect("slot 0");
-    let plain = |number| assert_eq!(idle.device.plain(number), Ok(()));
+    let vm = need!(ScriptedVm::new());
+    let slot = vm.page.slot(0).expect("slot 0");
+    let plain = |number| assert_eq!(vm.device.plain(number), Ok(()));
     let clear = || plain(ACRN_IOCTL_CLEAR_VM_IOREQ);
     let destroy = || {
         plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
@@ -255,14 +258,14 @@ pub fn requests_abandoned() -> Outcome {
         (read(config(0x42), Width::One), Some(0xffff_ffff)),
         (write(config(0x44), Width::Four, 1), None),
     ] {
-        let plain = request(idle.vmid, 0, access);
+        let plain = request(vm.vmid, 0, access);
         for request in [plain, polled(plain)] {
             for end in [&clear as &dyn Fn(), &destroy] {
-                let trace = Trace::start(&idle.probe);
-                assert_eq!(idle.probe.raise(request), 0);
+                let trace = Trace::start(&vm.probe);
+                assert_eq!(vm.probe.raise(request), 0);
                 until("the device model has the request", || slot.is_ours());
                 end();
-                let answered = idle.answered(&trace, &request);
+                let answered = vm.answered(&trace, &request);
                 assert_eq!(answered, expected, "{access:?}");
             }
         }

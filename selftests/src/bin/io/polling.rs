@@ -5,7 +5,7 @@
 use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
 use acrn_selftests::{
     cpus,
-    event::Event,
+    eventfd::Eventfd,
     guest::Guest,
     harness::Outcome,
     hypercall::NOTIFY_REQUEST_FINISH,
@@ -36,7 +36,7 @@ pub fn never_notified() -> Outcome {
     let guest = Guest::with_flags(need!(cpus::pick(1)), POLLING);
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
     guest.load_long_mode(&program::long_mode(&round.repeat(ROUNDS)));
-    let event = Event::new();
+    let event = Eventfd::new();
     let doorbell = IoEvent {
         address: IoEventAddress::Pio(DOORBELL),
         len: 4,

@@ -14,7 +14,7 @@ use acrn_selftests::{
     need,
     probe::{Probe, fault},
     program::{self, read, write},
-    scripted::{Answer, Idle, request},
+    scripted_vm::{Answer, ScriptedVm, request},
     trace::Trace,
     waiter::{Waiter, until},
 };
@@ -77,31 +77,31 @@ pub fn drops_request() -> Outcome {
 /// The address register of PCI configuration space is that of a machine that was switched on. ACRN answers reads of
 /// the port itself, so that the accesses are made up.
 pub fn clears_config_address() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let latch = write(CONFIG_ADDRESS, Width::Four, 0x8005_1a40);
-    assert_eq!(idle.ask(latch), Answer::Driver(None));
+    assert_eq!(vm.ask(latch), Answer::Driver(None));
     for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
-        assert_eq!(idle.device.plain(request), Ok(()));
+        assert_eq!(vm.device.plain(request), Ok(()));
     }
-    let latched = idle.ask(read(CONFIG_ADDRESS, Width::Four));
+    let latched = vm.ask(read(CONFIG_ADDRESS, Width::Four));
     assert_eq!(latched, Answer::Driver(Some(0)));
     Outcome::Passed
 }
 
 /// A request in flight when the hypervisor refuses: it is still the device model's.
 pub fn refused() -> Outcome {
-    let idle = need!(Idle::new());
-    let slot = idle.page.slot(0).expect("slot 0");
+    let vm = need!(ScriptedVm::new());
+    let slot = vm.page.slot(0).expect("slot 0");
     let access = read(PORT, Width::Four);
-    let trace = Trace::start(&idle.probe);
+    let trace = Trace::start(&vm.probe);
     for _ in 0..3 {
-        assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
+        assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
         until("the device model has the request", || slot.is_ours());
-        idle.probe.push_fault(fault(RESET_VM, -5));
-        let reset = idle.device.plain(ACRN_IOCTL_RESET_VM);
+        vm.probe.push_fault(fault(RESET_VM, -5));
+        let reset = vm.device.plain(ACRN_IOCTL_RESET_VM);
         assert_eq!(reset, Err(Errno::EIO));
         assert!(slot.is_ours());
-        assert_eq!(idle.finish(0), Ok(()));
+        assert_eq!(vm.finish(0), Ok(()));
     }
     assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 3);
     trace.assert_sane();
@@ -111,14 +111,14 @@ pub fn refused() -> Outcome {
 /// The address register of PCI configuration space when the hypervisor refuses: the guest goes on with what it wrote.
 pub fn refused_keeps_config_address() -> Outcome {
     const ADDRESS: u64 = 0x8005_1a40;
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let latch = write(CONFIG_ADDRESS, Width::Four, ADDRESS);
-    assert_eq!(idle.ask(latch), Answer::Driver(None));
+    assert_eq!(vm.ask(latch), Answer::Driver(None));
     for _ in 0..2 {
-        idle.probe.push_fault(fault(RESET_VM, -5));
-        let reset = idle.device.plain(ACRN_IOCTL_RESET_VM);
+        vm.probe.push_fault(fault(RESET_VM, -5));
+        let reset = vm.device.plain(ACRN_IOCTL_RESET_VM);
         assert_eq!(reset, Err(Errno::EIO));
-        let latched = idle.ask(read(CONFIG_ADDRESS, Width::Four));
+        let latched = vm.ask(read(CONFIG_ADDRESS, Width::Four));
         assert_eq!(latched, Answer::Driver(Some(ADDRESS)));
     }
     Outcome::Passed
@@ -127,28 +127,28 @@ pub fn refused_keeps_config_address() -> Outcome {
 /// Requests of several vCPUs in flight: none is the device model's any more (A13).
 pub fn of_several_vcpus() -> Outcome {
     const VCPUS: u16 = 3;
-    let idle = need!(Idle::on(need!(cpus::pick(VCPUS.into()))));
+    let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
     for _ in 0..2 {
         for vcpu in 0..VCPUS {
-            let request = request(idle.vmid, vcpu, read(PORT, Width::Four));
-            assert_eq!(idle.probe.raise(request), 0);
-            let slot = idle.page.slot(vcpu.into()).expect("a slot");
+            let request = request(vm.vmid, vcpu, read(PORT, Width::Four));
+            assert_eq!(vm.probe.raise(request), 0);
+            let slot = vm.page.slot(vcpu.into()).expect("a slot");
             until("the device model has the request", || slot.is_ours());
         }
-        let trace = Trace::start(&idle.probe);
+        let trace = Trace::start(&vm.probe);
         for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
-            assert_eq!(idle.device.plain(request), Ok(()));
+            assert_eq!(vm.device.plain(request), Ok(()));
         }
         // Before the late answers, each of which would take a request that is left.
-        let waiter = Waiter::start(&idle.device);
+        let waiter = Waiter::start(&vm.device);
         for vcpu in 0..VCPUS.into() {
-            assert_eq!(idle.finish(vcpu), Err(Errno::EINVAL), "vCPU {vcpu}");
+            assert_eq!(vm.finish(vcpu), Err(Errno::EINVAL), "vCPU {vcpu}");
         }
         assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
-        let last = request(idle.vmid, VCPUS - 1, read(PORT, Width::Four));
-        assert_eq!(idle.probe.raise(last), 0);
+        let last = request(vm.vmid, VCPUS - 1, read(PORT, Width::Four));
+        assert_eq!(vm.probe.raise(last), 0);
         assert_eq!(waiter.result(), Ok(()));
-        assert_eq!(idle.finish((VCPUS - 1).into()), Ok(()));
+        assert_eq!(vm.finish((VCPUS - 1).into()), Ok(()));
     }
     Outcome::Passed
 }

@@ -48,12 +48,12 @@ const KERNEL_HANDLED: usize = 132;
 const PROCESSED: usize = 136;
 
 /// A VM that does not run: its requests are made by script.
-struct Bench {
+struct SlotFixture {
     probe: Probe,
     guest: Guest,
 }
 
-impl Bench {
+impl SlotFixture {
     fn new(vcpus: usize) -> Result<Self, String> {
         let probe = Probe::open()?;
         let guest = Guest::new(cpus::pick(vcpus)?);
@@ -87,102 +87,102 @@ impl Bench {
 
 /// The second NOTIFY_REQUEST_FINISH for a request is refused and not passed on (A13).
 pub fn notify_twice() -> Outcome {
-    let bench = need!(Bench::new(1));
-    let trace = Trace::start(&bench.probe);
-    bench.raise(request(bench.vm().vmid(), 0));
-    bench
+    let fixture = need!(SlotFixture::new(1));
+    let trace = Trace::start(&fixture.probe);
+    fixture.raise(request(fixture.vm().vmid(), 0));
+    fixture
         .vm()
         .attach_ioreq_client()
         .expect("ATTACH_IOREQ_CLIENT");
-    assert_eq!(bench.state(0), PROCESSING);
-    bench.notify(0).expect("the first");
-    assert_eq!(bench.notify(0), Err(libc::EINVAL));
-    assert_eq!(bench.notified(&trace), [0]);
+    assert_eq!(fixture.state(0), PROCESSING);
+    fixture.notify(0).expect("the first");
+    assert_eq!(fixture.notify(0), Err(libc::EINVAL));
+    assert_eq!(fixture.notified(&trace), [0]);
     trace.assert_sane();
     Outcome::Passed
 }
 
 /// A slot that nobody asked for cannot be finished (A13).
 pub fn notify_free_slot() -> Outcome {
-    let bench = need!(Bench::new(2));
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(SlotFixture::new(2));
+    let trace = Trace::start(&fixture.probe);
     for vcpu in [0, 1] {
-        assert_eq!(bench.notify(vcpu), Err(libc::EINVAL));
+        assert_eq!(fixture.notify(vcpu), Err(libc::EINVAL));
     }
-    assert_eq!(bench.notified(&trace), []);
+    assert_eq!(fixture.notified(&trace), []);
     Outcome::Passed
 }
 
 /// vCPUs that the VM does not have, also those whose low 16 bits name one (A13).
 pub fn notify_unknown_vcpu() -> Outcome {
-    let bench = need!(Bench::new(2));
-    let trace = Trace::start(&bench.probe);
-    bench.raise(request(bench.vm().vmid(), 0));
-    bench
+    let fixture = need!(SlotFixture::new(2));
+    let trace = Trace::start(&fixture.probe);
+    fixture.raise(request(fixture.vm().vmid(), 0));
+    fixture
         .vm()
         .attach_ioreq_client()
         .expect("ATTACH_IOREQ_CLIENT");
     for vcpu in [2, 15, 16, 0xffff, 0x1_0000, 0x1_0001, 0x8000_0000, u32::MAX] {
-        assert_eq!(bench.notify(vcpu), Err(libc::EINVAL), "vCPU {vcpu:#x}");
+        assert_eq!(fixture.notify(vcpu), Err(libc::EINVAL), "vCPU {vcpu:#x}");
     }
-    assert_eq!(bench.state(0), PROCESSING);
-    assert_eq!(bench.notified(&trace), []);
-    bench.notify(0).expect("the right one");
-    assert_eq!(bench.notified(&trace), [0]);
+    assert_eq!(fixture.state(0), PROCESSING);
+    assert_eq!(fixture.notified(&trace), []);
+    fixture.notify(0).expect("the right one");
+    assert_eq!(fixture.notified(&trace), [0]);
     Outcome::Passed
 }
 
 /// A device model that shuts down may be late: harmless, and nothing is passed on.
 pub fn notify_without_client() -> Outcome {
-    let bench = need!(Bench::new(1));
-    bench.raise(request(bench.vm().vmid(), 0));
-    bench
+    let fixture = need!(SlotFixture::new(1));
+    fixture.raise(request(fixture.vm().vmid(), 0));
+    fixture
         .vm()
         .attach_ioreq_client()
         .expect("ATTACH_IOREQ_CLIENT");
-    bench
+    fixture
         .vm()
         .destroy_ioreq_client()
         .expect("DESTROY_IOREQ_CLIENT");
-    let trace = Trace::start(&bench.probe);
-    assert_eq!(bench.notify(0), Ok(()));
-    assert_eq!(bench.notified(&trace), []);
+    let trace = Trace::start(&fixture.probe);
+    assert_eq!(fixture.notify(0), Ok(()));
+    assert_eq!(fixture.notified(&trace), []);
     Outcome::Passed
 }
 
 /// A hypervisor that polls the slot is not notified.
 pub fn completion_polling() -> Outcome {
-    let bench = need!(Bench::new(1));
-    let trace = Trace::start(&bench.probe);
-    let mut polled = request(bench.vm().vmid(), 0);
+    let fixture = need!(SlotFixture::new(1));
+    let trace = Trace::start(&fixture.probe);
+    let mut polled = request(fixture.vm().vmid(), 0);
     set(&mut polled, COMPLETION_POLLING, 1);
-    bench.raise(polled);
-    bench
+    fixture.raise(polled);
+    fixture
         .vm()
         .attach_ioreq_client()
         .expect("ATTACH_IOREQ_CLIENT");
-    bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
-    assert_eq!(bench.state(0), COMPLETE);
-    assert_eq!(bench.notified(&trace), []);
+    fixture.notify(0).expect("NOTIFY_REQUEST_FINISH");
+    assert_eq!(fixture.state(0), COMPLETE);
+    assert_eq!(fixture.notified(&trace), []);
     Outcome::Passed
 }
 
 /// A device model may make the slot COMPLETE by itself, and notify then.
 pub fn completed_by_device_model() -> Outcome {
-    let bench = need!(Bench::new(1));
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(SlotFixture::new(1));
+    let trace = Trace::start(&fixture.probe);
     for _ in 0..3 {
-        bench.raise(request(bench.vm().vmid(), 0));
-        bench
+        fixture.raise(request(fixture.vm().vmid(), 0));
+        fixture
             .vm()
             .attach_ioreq_client()
             .expect("ATTACH_IOREQ_CLIENT");
-        let slot = bench.guest.page.slot(0).expect("slot 0");
+        let slot = fixture.guest.page.slot(0).expect("slot 0");
         assert!(slot.is_ours());
         slot.set_state(COMPLETE);
-        bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
+        fixture.notify(0).expect("NOTIFY_REQUEST_FINISH");
     }
-    assert_eq!(bench.notified(&trace), [0; 3]);
+    assert_eq!(fixture.notified(&trace), [0; 3]);
     trace.assert_sane();
     Outcome::Passed
 }
@@ -197,62 +197,62 @@ pub fn last_slot() -> Outcome {
         value: 16,
         ..fault(CREATE_VM, 0)
     });
-    let bench = need!(Bench::new(1));
-    assert_eq!(bench.vm().vcpu_count(), 16);
+    let fixture = need!(SlotFixture::new(1));
+    assert_eq!(fixture.vm().vcpu_count(), 16);
     // Nor does it know who is notified.
     probe.push_fault(Fault {
         after: 1,
         ..fault(NOTIFY_REQUEST_FINISH, 0)
     });
     let trace = Trace::start(&probe);
-    bench.raise(request(bench.vm().vmid(), 15));
-    bench
+    fixture.raise(request(fixture.vm().vmid(), 15));
+    fixture
         .vm()
         .attach_ioreq_client()
         .expect("ATTACH_IOREQ_CLIENT");
-    assert_eq!(bench.state(15), PROCESSING);
-    assert_eq!(bench.notify(16), Err(libc::EINVAL));
-    assert_eq!(bench.notify(15), Ok(()));
-    assert_eq!(bench.notified(&trace), [15]);
+    assert_eq!(fixture.state(15), PROCESSING);
+    assert_eq!(fixture.notify(16), Err(libc::EINVAL));
+    assert_eq!(fixture.notify(15), Ok(()));
+    assert_eq!(fixture.notified(&trace), [15]);
     trace.assert_sane();
     Outcome::Passed
 }
 
 /// An upcall with nothing behind it wakes nobody.
 pub fn spurious_upcall() -> Outcome {
-    let bench = need!(Bench::new(1));
-    let trace = Trace::start(&bench.probe);
-    let waiter = Waiter::start(&Arc::new(Device::sharing(bench.vm())));
+    let fixture = need!(SlotFixture::new(1));
+    let trace = Trace::start(&fixture.probe);
+    let waiter = Waiter::start(&Arc::new(Device::sharing(fixture.vm())));
     for _ in 0..10 {
-        bench.probe.upcall();
+        fixture.probe.upcall();
     }
     thread::sleep(Duration::from_millis(100));
     assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
-    bench.raise(request(bench.vm().vmid(), 0));
+    fixture.raise(request(fixture.vm().vmid(), 0));
     assert_eq!(waiter.result(), Ok(()));
-    assert_eq!(bench.state(0), PROCESSING);
-    bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
-    assert_eq!(bench.notified(&trace), [0]);
+    assert_eq!(fixture.state(0), PROCESSING);
+    fixture.notify(0).expect("NOTIFY_REQUEST_FINISH");
+    assert_eq!(fixture.notified(&trace), [0]);
     Outcome::Passed
 }
 
 /// Two upcalls for one request make one request.
 pub fn repeated_upcall() -> Outcome {
-    let bench = need!(Bench::new(1));
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(SlotFixture::new(1));
+    let trace = Trace::start(&fixture.probe);
     for _ in 0..5 {
-        let mut twice = request(bench.vm().vmid(), 0);
+        let mut twice = request(fixture.vm().vmid(), 0);
         twice.upcall = 2;
-        bench.raise(twice);
-        bench
+        fixture.raise(twice);
+        fixture
             .vm()
             .attach_ioreq_client()
             .expect("ATTACH_IOREQ_CLIENT");
-        bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
-        bench.probe.upcall();
+        fixture.notify(0).expect("NOTIFY_REQUEST_FINISH");
+        fixture.probe.upcall();
     }
-    assert_eq!(bench.notified(&trace), [0; 5]);
-    assert_eq!(bench.notify(0), Err(libc::EINVAL));
+    assert_eq!(fixture.notified(&trace), [0; 5]);
+    assert_eq!(fixture.notify(0), Err(libc::EINVAL));
     Outcome::Passed
 }
 
@@ -328,52 +328,52 @@ pub fn hostile_page() -> Outcome {
 
 /// A slot that says that the kernel handled it, from whenever: the device model, which goes by that, gets the request.
 pub fn kernel_handled_is_cleared() -> Outcome {
-    let bench = need!(Bench::new(1));
-    let mut handled = request(bench.vm().vmid(), 0);
+    let fixture = need!(SlotFixture::new(1));
+    let mut handled = request(fixture.vm().vmid(), 0);
     set(&mut handled, KERNEL_HANDLED, 1);
     for _ in 0..2 {
-        bench.raise(handled);
-        bench
+        fixture.raise(handled);
+        fixture
             .vm()
             .attach_ioreq_client()
             .expect("ATTACH_IOREQ_CLIENT");
-        let slot = bench.guest.page.slot(0).expect("slot 0");
+        let slot = fixture.guest.page.slot(0).expect("slot 0");
         assert_eq!(slot.state(), PROCESSING);
         assert!(!slot.is_kernel_handled(), "kernel_handled");
-        bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
+        fixture.notify(0).expect("NOTIFY_REQUEST_FINISH");
     }
     Outcome::Passed
 }
 
 /// A device model that scribbles on the state of a request has nothing to finish, and is told so (R11).
 pub fn scribbled_slot_is_refused() -> Outcome {
-    let bench = need!(Bench::new(1));
-    let slot = bench.guest.page.slot(0).expect("slot 0");
+    let fixture = need!(SlotFixture::new(1));
+    let slot = fixture.guest.page.slot(0).expect("slot 0");
     for state in [ACRN_IOREQ_STATE_FREE, PENDING, 77, u32::MAX] {
-        let trace = Trace::start(&bench.probe);
-        let mut raised = request(bench.vm().vmid(), 0);
+        let trace = Trace::start(&fixture.probe);
+        let mut raised = request(fixture.vm().vmid(), 0);
         raised.force = 1;
         set(&mut raised, PROCESSED, PENDING);
-        bench.raise(raised);
-        bench
+        fixture.raise(raised);
+        fixture
             .vm()
             .attach_ioreq_client()
             .expect("ATTACH_IOREQ_CLIENT");
         slot.set_state(state);
-        assert_eq!(bench.notify(0), Err(libc::EINVAL), "state {state}");
+        assert_eq!(fixture.notify(0), Err(libc::EINVAL), "state {state}");
         assert_eq!(slot.state(), state);
-        assert_eq!(bench.notified(&trace), []);
+        assert_eq!(fixture.notified(&trace), []);
     }
     // The next one is served as ever.
     slot.set_state(ACRN_IOREQ_STATE_FREE);
-    let trace = Trace::start(&bench.probe);
-    bench.raise(request(bench.vm().vmid(), 0));
-    bench
+    let trace = Trace::start(&fixture.probe);
+    fixture.raise(request(fixture.vm().vmid(), 0));
+    fixture
         .vm()
         .attach_ioreq_client()
         .expect("ATTACH_IOREQ_CLIENT");
-    bench.notify(0).expect("NOTIFY_REQUEST_FINISH");
-    assert_eq!(bench.notified(&trace), [0]);
+    fixture.notify(0).expect("NOTIFY_REQUEST_FINISH");
+    assert_eq!(fixture.notified(&trace), [0]);
     Outcome::Passed
 }
 
@@ -422,20 +422,20 @@ pub fn notify_names_the_vm() -> Outcome {
 /// A device model that made the slot COMPLETE by itself, and is stopped before it notifies: the driver notifies the
 /// vCPU, which sleeps until then, once.
 pub fn completed_then_abandoned() -> Outcome {
-    let bench = need!(Bench::new(1));
-    let device = Device::sharing(bench.vm());
-    let slot = bench.guest.page.slot(0).expect("slot 0");
+    let fixture = need!(SlotFixture::new(1));
+    let device = Device::sharing(fixture.vm());
+    let slot = fixture.guest.page.slot(0).expect("slot 0");
     for command in [ACRN_IOCTL_CLEAR_VM_IOREQ, ACRN_IOCTL_DESTROY_IOREQ_CLIENT] {
-        let trace = Trace::start(&bench.probe);
-        bench.raise(request(bench.vm().vmid(), 0));
-        bench
+        let trace = Trace::start(&fixture.probe);
+        fixture.raise(request(fixture.vm().vmid(), 0));
+        fixture
             .vm()
             .attach_ioreq_client()
             .expect("ATTACH_IOREQ_CLIENT");
         slot.set_state(COMPLETE);
         for _ in 0..2 {
             assert_eq!(device.plain(command), Ok(()));
-            assert_eq!(bench.notified(&trace), [0], "{command:#x}");
+            assert_eq!(fixture.notified(&trace), [0], "{command:#x}");
         }
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_FREE);
         trace.assert_sane();

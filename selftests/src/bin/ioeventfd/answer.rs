@@ -11,7 +11,7 @@ use acrn_selftests::{
     hypercall::NOTIFY_REQUEST_FINISH,
     need,
     program::{read, write},
-    scripted::{Answer, Idle, polled, request},
+    scripted_vm::{Answer, ScriptedVm, polled, request},
     trace::Trace,
     waiter::Waiter,
 };
@@ -22,15 +22,15 @@ use crate::range::{ADDRESS, PORT, assigned, range};
 
 /// One request, one notification, of the right vCPU.
 pub fn one_notification_each() -> Outcome {
-    let idle = need!(Idle::on(need!(cpus::pick(2))));
-    let event = assigned(&idle.device, range(PORT, 4));
-    let trace = Trace::start(&idle.probe);
+    let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
+    let event = assigned(&vm.device, range(PORT, 4));
+    let trace = Trace::start(&vm.probe);
     for round in 0..20 {
         let access = match round % 3 {
             0 => read(PORT, Width::Four),
             _ => write(PORT, Width::Four, round),
         };
-        idle.raise(request(idle.vmid, (round % 2) as u16, access));
+        vm.raise(request(vm.vmid, (round % 2) as u16, access));
     }
     assert_eq!(trace.events(kind::REQUEST_PENDING).len(), 20);
     let notified = trace.calls(NOTIFY_REQUEST_FINISH);
@@ -39,7 +39,7 @@ pub fn one_notification_each() -> Outcome {
         .map(|record| (record.p1, record.p2, record.result))
         .collect();
     let expected: Vec<_> = (0..20)
-        .map(|round| (u64::from(idle.vmid), round % 2, 0))
+        .map(|round| (u64::from(vm.vmid), round % 2, 0))
         .collect();
     assert_eq!(told, expected);
     // Nothing else was asked of the hypervisor.
@@ -51,15 +51,15 @@ pub fn one_notification_each() -> Outcome {
 
 /// A hypervisor that polls the slot is not notified.
 pub fn completion_polling() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(ADDRESS, 8));
-    let trace = Trace::start(&idle.probe);
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(ADDRESS, 8));
+    let trace = Trace::start(&vm.probe);
     for access in [
         write(ADDRESS, Width::Eight, 1),
         read(ADDRESS, Width::Eight),
         write(ADDRESS, Width::Two, 1),
     ] {
-        let answer = idle.raise(polled(request(idle.vmid, 0, access)));
+        let answer = vm.raise(polled(request(vm.vmid, 0, access)));
         let expected = access.value.map_or(Some(0), |_| None);
         assert_eq!(answer, Answer::Driver(expected));
     }
@@ -70,29 +70,29 @@ pub fn completion_polling() -> Outcome {
 
 /// Who waits in ATTACH_IOREQ_CLIENT is not woken for them.
 pub fn device_model_sleeps() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(PORT, 4));
-    let waiter = Waiter::start(&idle.device);
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(PORT, 4));
+    let waiter = Waiter::start(&vm.device);
     for _ in 0..10 {
-        idle.ask(write(PORT, Width::Four, 0));
-        idle.ask(read(PORT, Width::One));
+        vm.ask(write(PORT, Width::Four, 0));
+        vm.ask(read(PORT, Width::One));
     }
     thread::sleep(Duration::from_millis(50));
     assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
     assert_eq!(event.take(), 10);
     // It is for what it has to do.
-    let unassigned = request(idle.vmid, 0, read(ADDRESS, Width::Four));
-    assert_eq!(idle.probe.raise(unassigned), 0);
+    let unassigned = request(vm.vmid, 0, read(ADDRESS, Width::Four));
+    assert_eq!(vm.probe.raise(unassigned), 0);
     assert_eq!(waiter.result(), Ok(()));
-    assert_eq!(idle.finish(0), Ok(()));
+    assert_eq!(vm.finish(0), Ok(()));
     Outcome::Passed
 }
 
 /// They need no device model.
 pub fn without_client() -> Outcome {
-    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
-    let event = assigned(&idle.device, range(PORT, 4));
-    let answer = idle.ask(write(PORT, Width::Four, 0));
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
+    let event = assigned(&vm.device, range(PORT, 4));
+    let answer = vm.ask(write(PORT, Width::Four, 0));
     assert_eq!(answer, Answer::Driver(None));
     assert_eq!(event.take(), 1);
     Outcome::Passed
@@ -100,31 +100,31 @@ pub fn without_client() -> Outcome {
 
 /// While one vCPU waits for the device model, the writes of another are answered.
 pub fn beside_the_device_model() -> Outcome {
-    let idle = need!(Idle::on(need!(cpus::pick(2))));
-    let event = assigned(&idle.device, range(PORT, 4));
-    let slow = request(idle.vmid, 0, read(ADDRESS, Width::Four));
-    assert_eq!(idle.probe.raise(slow), 0);
+    let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
+    let event = assigned(&vm.device, range(PORT, 4));
+    let slow = request(vm.vmid, 0, read(ADDRESS, Width::Four));
+    assert_eq!(vm.probe.raise(slow), 0);
     for _ in 0..5 {
-        let fast = request(idle.vmid, 1, write(PORT, Width::Four, 0));
-        assert_eq!(idle.raise(fast), Answer::Driver(None));
+        let fast = request(vm.vmid, 1, write(PORT, Width::Four, 0));
+        assert_eq!(vm.raise(fast), Answer::Driver(None));
     }
     assert_eq!(event.take(), 5);
-    let slot = idle.page.slot(0).expect("slot 0");
+    let slot = vm.page.slot(0).expect("slot 0");
     assert!(slot.is_ours(), "state {}", slot.state());
-    assert_eq!(idle.finish(0), Ok(()));
+    assert_eq!(vm.finish(0), Ok(()));
     Outcome::Passed
 }
 
 /// While the request of one vCPU waits for a client, the writes of the next are answered (A11).
 pub fn behind_a_request_without_client() -> Outcome {
-    let idle = need!(Idle::without_client(need!(cpus::pick(2))));
-    let event = assigned(&idle.device, range(PORT, 4));
-    let slot = idle.page.slot(0).expect("slot 0");
-    let waits = request(idle.vmid, 0, read(ADDRESS, Width::Four));
-    assert_eq!(idle.probe.raise(waits), 0);
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(2))));
+    let event = assigned(&vm.device, range(PORT, 4));
+    let slot = vm.page.slot(0).expect("slot 0");
+    let waits = request(vm.vmid, 0, read(ADDRESS, Width::Four));
+    assert_eq!(vm.probe.raise(waits), 0);
     for _ in 0..5 {
-        let fast = request(idle.vmid, 1, write(PORT, Width::Four, 0));
-        assert_eq!(idle.raise(fast), Answer::Driver(None));
+        let fast = request(vm.vmid, 1, write(PORT, Width::Four, 0));
+        assert_eq!(vm.raise(fast), Answer::Driver(None));
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
     }
     assert_eq!(event.take(), 5);
@@ -133,16 +133,16 @@ pub fn behind_a_request_without_client() -> Outcome {
 
 /// A write that waits for a client when an ioeventfd for it comes, or one goes: it is looked at again.
 pub fn assigned_while_pending() -> Outcome {
-    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
-    let access = request(idle.vmid, 0, write(PORT, Width::Four, 0));
-    let trace = Trace::start(&idle.probe);
-    assert_eq!(idle.probe.raise(access), 0);
-    let slot = idle.page.slot(0).expect("slot 0");
-    let other = assigned(&idle.device, range(ADDRESS, 4));
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
+    let access = request(vm.vmid, 0, write(PORT, Width::Four, 0));
+    let trace = Trace::start(&vm.probe);
+    assert_eq!(vm.probe.raise(access), 0);
+    let slot = vm.page.slot(0).expect("slot 0");
+    let other = assigned(&vm.device, range(ADDRESS, 4));
     assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
-    let event = assigned(&idle.device, range(PORT, 4));
+    let event = assigned(&vm.device, range(PORT, 4));
     assert_eq!(event.take(), 1, "the write waits");
-    assert_eq!(idle.answered(&trace, &access), None);
+    assert_eq!(vm.answered(&trace, &access), None);
     assert_eq!(other.take(), 0);
     Outcome::Passed
 }

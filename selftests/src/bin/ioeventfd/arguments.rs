@@ -10,11 +10,11 @@ use std::{
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     device::Device,
-    event::Event,
+    eventfd::Eventfd,
     harness::Outcome,
     need,
     program::write,
-    scripted::{Answer, Idle},
+    scripted_vm::{Answer, ScriptedVm},
     trace::Trace,
 };
 use acrn_uapi::{ioctl::*, *};
@@ -25,21 +25,19 @@ use crate::range::{ADDRESS, ASYNC, PORT, assign, assigned, deassign, ioeventfd, 
 const DEASSIGN: u32 = ACRN_IOEVENTFD_FLAG_DEASSIGN;
 
 /// Panics unless the VM still has no range at [`PORT`].
-fn assert_nothing_assigned(idle: &Idle) {
-    assert_eq!(idle.ask(write(PORT, Width::One, 0)), Answer::DeviceModel);
+fn assert_nothing_assigned(vm: &ScriptedVm) {
+    assert_eq!(vm.ask(write(PORT, Width::One, 0)), Answer::DeviceModel);
 }
 
 /// Before CREATE_VM and after DESTROY_VM.
 pub fn without_vm() -> Outcome {
-    let event = Event::new();
+    let event = Eventfd::new();
     let device = need!(Device::open());
     assert_eq!(assign(&device, &event, range(PORT, 4)), Err(Errno::EINVAL));
-    let idle = need!(Idle::new());
-    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    idle.device
-        .plain(ACRN_IOCTL_DESTROY_VM)
-        .expect("DESTROY_VM");
-    let device = &idle.device;
+    let vm = need!(ScriptedVm::new());
+    vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    vm.device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
+    let device = &vm.device;
     assert_eq!(assign(device, &event, range(PORT, 4)), Err(Errno::EINVAL));
     assert_eq!(deassign(device, &event, range(PORT, 4)), Err(Errno::EINVAL));
     Outcome::Passed
@@ -47,36 +45,36 @@ pub fn without_vm() -> Outcome {
 
 /// Flags that there are not (A18).
 pub fn unknown_flags() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
-    let trace = Trace::start(&idle.probe);
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
+    let trace = Trace::start(&vm.probe);
     for flag in (4..32).map(|bit| 1 << bit) {
         for known in [0, DEASSIGN] {
             let mut argument = range(PORT, 4).argument(&event);
             argument.flags |= flag | known;
-            let refused = ioeventfd(&idle.device, argument);
+            let refused = ioeventfd(&vm.device, argument);
             assert_eq!(refused, Err(Errno::EINVAL), "flags {:#x}", argument.flags);
         }
     }
     assert_eq!(trace.ids(), [], "hypercalls");
-    assert_nothing_assigned(&idle);
+    assert_nothing_assigned(&vm);
     Outcome::Passed
 }
 
 /// acrn-dm sets a flag of ACRN's own kernel blindly: as if it were not there.
 pub fn async_flag_is_ignored() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     for target in [PORT, ADDRESS] {
         let mut argument = range(target, 4).argument(&event);
         argument.flags |= ASYNC;
-        ioeventfd(&idle.device, argument).expect("IOEVENTFD");
-        let answer = idle.ask(write(target, Width::Four, 1));
+        ioeventfd(&vm.device, argument).expect("IOEVENTFD");
+        let answer = vm.ask(write(target, Width::Four, 1));
         assert_eq!(answer, Answer::Driver(None));
         assert_eq!(event.take(), 1);
         argument.flags |= DEASSIGN;
-        ioeventfd(&idle.device, argument).expect("IOEVENTFD");
-        let answer = idle.ask(write(target, Width::Four, 1));
+        ioeventfd(&vm.device, argument).expect("IOEVENTFD");
+        let answer = vm.ask(write(target, Width::Four, 1));
         assert_eq!(answer, Answer::DeviceModel);
     }
     Outcome::Passed
@@ -84,19 +82,19 @@ pub fn async_flag_is_ignored() -> Outcome {
 
 /// The reserved field.
 pub fn reserved_field() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(ADDRESS, 4));
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(ADDRESS, 4));
     for reserved in [1, 0x8000_0000, u32::MAX] {
         for (target, flags) in [(PORT, 0), (ADDRESS, DEASSIGN)] {
             let mut argument = range(target, 4).argument(&event);
             argument.reserved = reserved;
             argument.flags |= flags;
-            let refused = ioeventfd(&idle.device, argument);
+            let refused = ioeventfd(&vm.device, argument);
             assert_eq!(refused, Err(Errno::EINVAL), "{argument:?}");
         }
     }
-    assert_nothing_assigned(&idle);
-    let answer = idle.ask(write(ADDRESS, Width::Four, 0));
+    assert_nothing_assigned(&vm);
+    let answer = vm.ask(write(ADDRESS, Width::Four, 0));
     assert_eq!(answer, Answer::Driver(None));
     assert_eq!(event.take(), 1);
     Outcome::Passed
@@ -104,20 +102,20 @@ pub fn reserved_field() -> Outcome {
 
 /// Lengths that no access has.
 pub fn lengths() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     for len in [0, 3, 5, 6, 7, 9, 16, 0x100, 0x8000_0001, u32::MAX] {
-        let refused = assign(&idle.device, &event, range(PORT, len));
+        let refused = assign(&vm.device, &event, range(PORT, len));
         assert_eq!(refused, Err(Errno::EINVAL), "{len} bytes");
     }
-    assert_nothing_assigned(&idle);
+    assert_nothing_assigned(&vm);
     Outcome::Passed
 }
 
 /// Ranges that go beyond the last address, and one that ends there.
 pub fn wrapping_ranges() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     for (address, len) in [
         (u64::MAX, 1),
         (u64::MAX, 8),
@@ -125,12 +123,12 @@ pub fn wrapping_ranges() -> Outcome {
         (u64::MAX - 6, 8),
     ] {
         let wrapping = range(Target::Memory(address), len);
-        let refused = assign(&idle.device, &event, wrapping);
+        let refused = assign(&vm.device, &event, wrapping);
         assert_eq!(refused, Err(Errno::EINVAL), "{wrapping:x?}");
     }
     let last = Target::Memory(u64::MAX - 8);
-    assign(&idle.device, &event, range(last, 8)).expect("IOEVENTFD");
-    let answer = idle.ask(write(last, Width::Eight, 0));
+    assign(&vm.device, &event, range(last, 8)).expect("IOEVENTFD");
+    let answer = vm.ask(write(last, Width::Eight, 0));
     assert_eq!(answer, Answer::Driver(None));
     assert_eq!(event.take(), 1);
     Outcome::Passed
@@ -138,10 +136,10 @@ pub fn wrapping_ranges() -> Outcome {
 
 /// Descriptors that are not open, or not of an eventfd.
 pub fn descriptors() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let other = File::open("/dev/null").expect("/dev/null");
     let (read_end, _write_end) = std::io::pipe().expect("a pipe");
-    let closed = Event::new().as_raw_fd();
+    let closed = Eventfd::new().as_raw_fd();
     let cases = [
         (closed, Errno::EBADF),
         (-1, Errno::EBADF),
@@ -149,16 +147,16 @@ pub fn descriptors() -> Outcome {
         (i32::MIN, Errno::EBADF),
         (other.as_raw_fd(), Errno::EINVAL),
         (read_end.as_raw_fd(), Errno::EINVAL),
-        (idle.device.as_fd().as_raw_fd(), Errno::EINVAL),
+        (vm.device.as_fd().as_raw_fd(), Errno::EINVAL),
     ];
     for (fd, expected) in cases {
         for flags in [0, DEASSIGN] {
             let mut argument = range(PORT, 4).argument(&fd);
             argument.flags |= flags;
-            let refused = ioeventfd(&idle.device, argument);
+            let refused = ioeventfd(&vm.device, argument);
             assert_eq!(refused, Err(expected), "descriptor {fd}, flags {flags}");
         }
     }
-    assert_nothing_assigned(&idle);
+    assert_nothing_assigned(&vm);
     Outcome::Passed
 }

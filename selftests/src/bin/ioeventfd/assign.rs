@@ -4,11 +4,11 @@
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
-    event::Event,
+    eventfd::Eventfd,
     harness::Outcome,
     need,
     program::write,
-    scripted::{Answer, Idle},
+    scripted_vm::{Answer, ScriptedVm},
 };
 use acrn_uapi::ACRN_IOEVENTFD_FLAG_DEASSIGN;
 use nix::errno::Errno;
@@ -16,17 +16,17 @@ use nix::errno::Errno;
 use crate::range::{ADDRESS, PORT, Range, WIDTHS, assign, assigned, deassign, ioeventfd, range};
 
 /// Whether writes of 4 bytes to `target` are still the driver's; `value` is written.
-fn is_taken(idle: &Idle, target: Target, value: u64) -> bool {
-    idle.ask(write(target, Width::Four, value)) != Answer::DeviceModel
+fn is_taken(vm: &ScriptedVm, target: Target, value: u64) -> bool {
+    vm.ask(write(target, Width::Four, value)) != Answer::DeviceModel
 }
 
 /// The same eventfd twice for what may be the same write. The lengths do not matter.
 pub fn same_again() -> Outcome {
-    let idle = need!(Idle::new());
-    let assign = |event, range| assign(&idle.device, event, range);
-    let any = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let assign = |event, range| assign(&vm.device, event, range);
+    let any = Eventfd::new();
     assign(&any, range(PORT, 4)).expect("IOEVENTFD");
-    let one = Event::new();
+    let one = Eventfd::new();
     assign(&one, range(PORT, 4).with(1)).expect("IOEVENTFD");
     for len in [1, 2, 4, 8] {
         assert_eq!(assign(&any, range(PORT, len)), Err(Errno::EEXIST));
@@ -42,15 +42,15 @@ pub fn same_again() -> Outcome {
     assign(&any, range(Target::Memory(0x510), 4)).expect("no port");
     assign(&any, range(Target::Port(0x511), 4)).expect("another port");
     assign(&one, range(PORT, 4).with(2)).expect("another value");
-    assert!(is_taken(&idle, PORT, 3));
+    assert!(is_taken(&vm, PORT, 3));
     assert_eq!((any.take(), one.take()), (1, 0));
     Outcome::Passed
 }
 
 /// DEASSIGN takes exactly what it names, if that is there, not the first range of the eventfd (A16).
 pub fn deassign_is_exact() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     let ranges = [
         range(PORT, 4),
         range(Target::Memory(0x510), 4),
@@ -58,13 +58,13 @@ pub fn deassign_is_exact() -> Outcome {
         range(Target::Port(0x520), 4),
     ];
     for range in ranges {
-        assign(&idle.device, &event, range).expect("IOEVENTFD");
+        assign(&vm.device, &event, range).expect("IOEVENTFD");
     }
     let mut left = [true; 4];
     for index in [2, 0, 3, 1] {
-        deassign(&idle.device, &event, ranges[index]).expect("DEASSIGN");
+        deassign(&vm.device, &event, ranges[index]).expect("DEASSIGN");
         left[index] = false;
-        let taken = ranges.map(|range| is_taken(&idle, range.target, 0));
+        let taken = ranges.map(|range| is_taken(&vm, range.target, 0));
         assert_eq!(taken, left, "after {:x?}", ranges[index]);
         let signals = left.iter().filter(|left| **left).count();
         assert_eq!(event.take(), signals as u64);
@@ -74,14 +74,14 @@ pub fn deassign_is_exact() -> Outcome {
 
 /// DEASSIGN with a value takes the range with that value (A16).
 pub fn deassign_by_data() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     for data in 1..=3 {
-        assign(&idle.device, &event, range(PORT, 4).with(data)).expect("IOEVENTFD");
+        assign(&vm.device, &event, range(PORT, 4).with(data)).expect("IOEVENTFD");
     }
-    deassign(&idle.device, &event, range(PORT, 4).with(2)).expect("DEASSIGN");
+    deassign(&vm.device, &event, range(PORT, 4).with(2)).expect("DEASSIGN");
     let signals = [1, 2, 3].map(|value| {
-        assert!(is_taken(&idle, PORT, value));
+        assert!(is_taken(&vm, PORT, value));
         event.take()
     });
     assert_eq!(signals, [1, 0, 1]);
@@ -91,16 +91,16 @@ pub fn deassign_by_data() -> Outcome {
 /// Values of 64 bits whose low halves agree are two, and DEASSIGN takes the one that it names (A16).
 pub fn deassign_by_high_half() -> Outcome {
     const LOW: u64 = 0x0102_0304;
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     let values = [1, 2, 0x8000_0000].map(|high: u64| high << 32 | LOW);
     let with = |data| range(ADDRESS, 8).with(data);
     for data in values {
-        assign(&idle.device, &event, with(data)).expect("IOEVENTFD");
+        assign(&vm.device, &event, with(data)).expect("IOEVENTFD");
     }
-    deassign(&idle.device, &event, with(values[1])).expect("DEASSIGN");
+    deassign(&vm.device, &event, with(values[1])).expect("DEASSIGN");
     let signals = values.map(|value| {
-        let answer = idle.ask(write(ADDRESS, Width::Eight, value));
+        let answer = vm.ask(write(ADDRESS, Width::Eight, value));
         assert_eq!(answer, Answer::Driver(None));
         event.take()
     });
@@ -110,40 +110,40 @@ pub fn deassign_by_high_half() -> Outcome {
 
 /// DEASSIGN without a value takes a range with one as well, the oldest first.
 pub fn deassign_without_data() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     for data in [6, 5] {
-        assign(&idle.device, &event, range(PORT, 4).with(data)).expect("IOEVENTFD");
+        assign(&vm.device, &event, range(PORT, 4).with(data)).expect("IOEVENTFD");
     }
-    deassign(&idle.device, &event, range(PORT, 4)).expect("DEASSIGN");
+    deassign(&vm.device, &event, range(PORT, 4)).expect("DEASSIGN");
     for (value, signals) in [(6, 0), (5, 1)] {
-        assert!(is_taken(&idle, PORT, value));
+        assert!(is_taken(&vm, PORT, value));
         assert_eq!(event.take(), signals, "{value}");
     }
-    deassign(&idle.device, &event, range(PORT, 4)).expect("DEASSIGN");
-    assert!(!is_taken(&idle, PORT, 5));
+    deassign(&vm.device, &event, range(PORT, 4)).expect("DEASSIGN");
+    assert!(!is_taken(&vm, PORT, 5));
     Outcome::Passed
 }
 
 /// DEASSIGN of length 0 takes the eventfd's oldest range, wherever that is.
 pub fn deassign_by_descriptor() -> Outcome {
-    let idle = need!(Idle::new());
-    let other = assigned(&idle.device, range(Target::Port(0x530), 4));
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let other = assigned(&vm.device, range(Target::Port(0x530), 4));
+    let event = Eventfd::new();
     let targets = [Target::Port(0x540), ADDRESS, Target::Port(0x520)];
     for target in targets {
-        assign(&idle.device, &event, range(target, 4)).expect("IOEVENTFD");
+        assign(&vm.device, &event, range(target, 4)).expect("IOEVENTFD");
     }
     for gone in 1..=3 {
-        deassign(&idle.device, &event, range(PORT, 0)).expect("DEASSIGN");
+        deassign(&vm.device, &event, range(PORT, 0)).expect("DEASSIGN");
         let signals = targets.map(|target| {
-            is_taken(&idle, target, 0);
+            is_taken(&vm, target, 0);
             event.take()
         });
         let expected = [0, 1, 2].map(|index| u64::from(index >= gone));
         assert_eq!(signals, expected, "after {gone}");
     }
-    assert!(is_taken(&idle, Target::Port(0x530), 0));
+    assert!(is_taken(&vm, Target::Port(0x530), 0));
     assert_eq!(other.take(), 1);
     Outcome::Passed
 }
@@ -151,8 +151,8 @@ pub fn deassign_by_descriptor() -> Outcome {
 /// DEASSIGN of what the eventfd does not have takes its oldest range: acrn-dm computes the address from a BAR, which
 /// may have moved.
 pub fn deassign_inexact() -> Outcome {
-    let idle = need!(Idle::new());
-    let other = assigned(&idle.device, range(Target::Port(0x530), 4));
+    let vm = need!(ScriptedVm::new());
+    let other = assigned(&vm.device, range(Target::Port(0x530), 4));
     let ranges = [
         range(PORT, 4).with(7),
         range(ADDRESS, 4),
@@ -168,64 +168,64 @@ pub fn deassign_inexact() -> Outcome {
         range(Target::Memory(0x510), 4),
     ];
     for inexact in inexact {
-        let event = Event::new();
+        let event = Eventfd::new();
         for range in ranges {
-            assign(&idle.device, &event, range).expect("IOEVENTFD");
+            assign(&vm.device, &event, range).expect("IOEVENTFD");
         }
         for left in (0..ranges.len()).rev() {
-            assert_eq!(deassign(&idle.device, &event, inexact), Ok(()));
+            assert_eq!(deassign(&vm.device, &event, inexact), Ok(()));
             let signals = ranges.map(|range| {
-                is_taken(&idle, range.target, range.data.unwrap_or(0));
+                is_taken(&vm, range.target, range.data.unwrap_or(0));
                 event.take()
             });
             let oldest_gone = std::array::from_fn(|index| u64::from(index >= ranges.len() - left));
             assert_eq!(signals, oldest_gone, "after {inexact:x?}");
         }
     }
-    assert!(is_taken(&idle, Target::Port(0x530), 0));
+    assert!(is_taken(&vm, Target::Port(0x530), 0));
     assert_eq!(other.take(), 1);
     Outcome::Passed
 }
 
 /// DEASSIGN for an eventfd that has no range is no error: acrn-dm does it twice when vhost ends.
 pub fn deassign_of_nothing() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(PORT, 4));
-    let stranger = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(PORT, 4));
+    let stranger = Eventfd::new();
     for asked in [range(PORT, 4), range(ADDRESS, 8).with(1), range(PORT, 0)] {
-        assert_eq!(deassign(&idle.device, &stranger, asked), Ok(()));
+        assert_eq!(deassign(&vm.device, &stranger, asked), Ok(()));
     }
-    assert!(is_taken(&idle, PORT, 0));
+    assert!(is_taken(&vm, PORT, 0));
     assert_eq!(event.take(), 1);
     for _ in 0..3 {
-        assert_eq!(deassign(&idle.device, &event, range(PORT, 4)), Ok(()));
-        assert!(!is_taken(&idle, PORT, 0));
+        assert_eq!(deassign(&vm.device, &event, range(PORT, 4)), Ok(()));
+        assert!(!is_taken(&vm, PORT, 0));
     }
     Outcome::Passed
 }
 
 /// One of two eventfds at a place goes: the other one stays.
 pub fn deassign_one_of_two() -> Outcome {
-    let idle = need!(Idle::new());
-    let gone = assigned(&idle.device, range(PORT, 4));
-    let stays = assigned(&idle.device, range(PORT, 4));
-    deassign(&idle.device, &gone, range(PORT, 4)).expect("DEASSIGN");
-    assert!(is_taken(&idle, PORT, 0));
+    let vm = need!(ScriptedVm::new());
+    let gone = assigned(&vm.device, range(PORT, 4));
+    let stays = assigned(&vm.device, range(PORT, 4));
+    deassign(&vm.device, &gone, range(PORT, 4)).expect("DEASSIGN");
+    assert!(is_taken(&vm, PORT, 0));
     assert_eq!((gone.take(), stays.take()), (0, 1));
-    deassign(&idle.device, &stays, range(PORT, 4)).expect("DEASSIGN");
-    assert!(!is_taken(&idle, PORT, 0));
+    deassign(&vm.device, &stays, range(PORT, 4)).expect("DEASSIGN");
+    assert!(!is_taken(&vm, PORT, 0));
     Outcome::Passed
 }
 
 /// The longest of several ranges at a place goes: what only it covered is the device model's again.
 pub fn deassign_longest() -> Outcome {
-    let idle = need!(Idle::new());
-    let events = WIDTHS.map(|width| assigned(&idle.device, range(ADDRESS, width as u32)));
+    let vm = need!(ScriptedVm::new());
+    let events = WIDTHS.map(|width| assigned(&vm.device, range(ADDRESS, width as u32)));
     for (index, width) in WIDTHS.into_iter().enumerate().rev() {
-        let answer = idle.ask(write(ADDRESS, width, 0));
+        let answer = vm.ask(write(ADDRESS, width, 0));
         assert_eq!(answer, Answer::Driver(None), "{width:?}");
-        deassign(&idle.device, &events[index], range(ADDRESS, width as u32)).expect("DEASSIGN");
-        let answer = idle.ask(write(ADDRESS, width, 0));
+        deassign(&vm.device, &events[index], range(ADDRESS, width as u32)).expect("DEASSIGN");
+        let answer = vm.ask(write(ADDRESS, width, 0));
         assert_eq!(answer, Answer::DeviceModel, "{width:?}");
     }
     Outcome::Passed
@@ -233,24 +233,24 @@ pub fn deassign_longest() -> Outcome {
 
 /// Over and over: nothing of a range is left when it is gone.
 pub fn again_and_again() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     for round in 0..200u64 {
         let range = match round % 2 {
             0 => range(PORT, 4),
             _ => range(PORT, 2).with(round),
         };
-        assign(&idle.device, &event, range).expect("IOEVENTFD");
-        deassign(&idle.device, &event, range).expect("DEASSIGN");
+        assign(&vm.device, &event, range).expect("IOEVENTFD");
+        deassign(&vm.device, &event, range).expect("DEASSIGN");
     }
-    assert!(!is_taken(&idle, PORT, 0));
+    assert!(!is_taken(&vm, PORT, 0));
     Outcome::Passed
 }
 
 /// Many ranges at once: each write signals the right one.
 pub fn many_ranges() -> Outcome {
     const RANGES: usize = 256;
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     // Ports and addresses in turns, four values at each place, in no particular order.
     let ranges = (0..RANGES).map(|index| {
         let index = (index * 101 % RANGES) as u64;
@@ -262,23 +262,23 @@ pub fn many_ranges() -> Outcome {
         range(target, 4).with(0x1000 + value)
     });
     let ranges: Vec<_> = ranges
-        .map(|range| (range, assigned(&idle.device, range)))
+        .map(|range| (range, assigned(&vm.device, range)))
         .collect();
     for (index, (range, _)) in ranges.iter().enumerate() {
-        assert!(is_taken(&idle, range.target, range.data.unwrap_or(0)));
+        assert!(is_taken(&vm, range.target, range.data.unwrap_or(0)));
         let signals: Vec<_> = ranges.iter().map(|(_, event)| event.take()).collect();
         let expected: Vec<_> = (0..RANGES).map(|other| u64::from(other == index)).collect();
         assert_eq!(signals, expected, "{range:x?}");
     }
-    assert!(!is_taken(&idle, Target::Port(0xffc), 0));
+    assert!(!is_taken(&vm, Target::Port(0xffc), 0));
     // By the descriptor alone, every other one.
     for (_, event) in ranges.iter().step_by(2) {
         let mut argument = range(PORT, 0).argument(event);
         argument.flags = ACRN_IOEVENTFD_FLAG_DEASSIGN;
-        ioeventfd(&idle.device, argument).expect("DEASSIGN");
+        ioeventfd(&vm.device, argument).expect("DEASSIGN");
     }
     for (index, (range, event)) in ranges.iter().enumerate() {
-        is_taken(&idle, range.target, range.data.unwrap_or(0));
+        is_taken(&vm, range.target, range.data.unwrap_or(0));
         assert_eq!(event.take(), index as u64 % 2, "{range:x?}");
     }
     Outcome::Passed
@@ -287,18 +287,18 @@ pub fn many_ranges() -> Outcome {
 /// More than a VM may have: the upcall's work is bounded, which upstream's is not.
 pub fn too_many_ranges() -> Outcome {
     const MOST: u64 = 1024;
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     let place = |index| range(Target::Memory(0xd000_0000 + 8 * index), 8);
     for index in 0..MOST {
-        assign(&idle.device, &event, place(index)).expect("IOEVENTFD");
+        assign(&vm.device, &event, place(index)).expect("IOEVENTFD");
     }
     let last = place(MOST);
-    assert_eq!(assign(&idle.device, &event, last), Err(Errno::ENOSPC));
-    assert!(!is_taken(&idle, last.target, 0));
-    deassign(&idle.device, &event, place(0)).expect("DEASSIGN");
-    assign(&idle.device, &event, last).expect("IOEVENTFD");
-    assert!(is_taken(&idle, last.target, 0));
+    assert_eq!(assign(&vm.device, &event, last), Err(Errno::ENOSPC));
+    assert!(!is_taken(&vm, last.target, 0));
+    deassign(&vm.device, &event, place(0)).expect("DEASSIGN");
+    assign(&vm.device, &event, last).expect("IOEVENTFD");
+    assert!(is_taken(&vm, last.target, 0));
     assert_eq!(event.take(), 1);
     Outcome::Passed
 }
@@ -306,29 +306,29 @@ pub fn too_many_ranges() -> Outcome {
 /// More at one place than one write may signal.
 pub fn too_many_at_a_place() -> Outcome {
     const MOST: u64 = 64;
-    let idle = need!(Idle::new());
-    let events: Vec<_> = (0..=MOST).map(|_| Event::new()).collect();
+    let vm = need!(ScriptedVm::new());
+    let events: Vec<_> = (0..=MOST).map(|_| Eventfd::new()).collect();
     // Half of them for any value, half for one each.
     let place = |index: u64| match index % 2 {
         0 => range(PORT, 4),
         _ => range(PORT, 4).with(index),
     };
     for index in 0..MOST {
-        assign(&idle.device, &events[index as usize], place(index)).expect("IOEVENTFD");
+        assign(&vm.device, &events[index as usize], place(index)).expect("IOEVENTFD");
     }
     let last = &events[MOST as usize];
     for more in [range(PORT, 4), range(PORT, 2).with(7)] {
-        assert_eq!(assign(&idle.device, last, more), Err(Errno::ENOSPC));
+        assert_eq!(assign(&vm.device, last, more), Err(Errno::ENOSPC));
     }
-    assign(&idle.device, last, range(Target::Port(0x514), 4)).expect("at another place");
-    deassign(&idle.device, last, range(Target::Port(0x514), 4)).expect("DEASSIGN");
-    assert!(is_taken(&idle, PORT, 1));
+    assign(&vm.device, last, range(Target::Port(0x514), 4)).expect("at another place");
+    deassign(&vm.device, last, range(Target::Port(0x514), 4)).expect("DEASSIGN");
+    assert!(is_taken(&vm, PORT, 1));
     let signals: Vec<_> = events.iter().map(|event| event.take()).collect();
     let expected: Vec<_> = (0..=MOST)
         .map(|index| u64::from(index < MOST && (index % 2 == 0 || index == 1)))
         .collect();
     assert_eq!(signals, expected);
-    deassign(&idle.device, &events[0], place(0)).expect("DEASSIGN");
-    assign(&idle.device, last, place(0)).expect("IOEVENTFD");
+    deassign(&vm.device, &events[0], place(0)).expect("DEASSIGN");
+    assign(&vm.device, last, place(0)).expect("IOEVENTFD");
     Outcome::Passed
 }

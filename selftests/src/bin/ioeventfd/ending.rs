@@ -8,7 +8,7 @@ use std::{sync::mpsc, thread};
 use acrn_ioctls::{IoEvent, IoEventAddress, Width};
 use acrn_selftests::{
     cpus,
-    event::{Event, until_released},
+    eventfd::{Eventfd, until_released},
     guest::Guest,
     harness::{self, Outcome},
     hypercall::{NOTIFY_REQUEST_FINISH, PAUSE_VM},
@@ -16,7 +16,7 @@ use acrn_selftests::{
     need,
     probe::Probe,
     program::{self, read, write},
-    scripted::{Answer, Idle, request},
+    scripted_vm::{Answer, ScriptedVm, request},
     trace::Trace,
     waiter::until,
 };
@@ -31,35 +31,33 @@ const CHATTER: IoEvent = IoEvent {
 };
 
 /// Ten eventfds with two ranges each.
-fn fill(idle: &Idle) -> Vec<Event> {
-    let events = (0..10).map(|_| assigned(&idle.device, range(PORT, 4)));
+fn fill(vm: &ScriptedVm) -> Vec<Eventfd> {
+    let events = (0..10).map(|_| assigned(&vm.device, range(PORT, 4)));
     let events: Vec<_> = events.collect();
     for event in &events {
-        assign(&idle.device, event, range(ADDRESS, 4)).expect("IOEVENTFD");
+        assign(&vm.device, event, range(ADDRESS, 4)).expect("IOEVENTFD");
     }
     events
 }
 
-fn ids(events: &[Event]) -> Vec<u32> {
-    events.iter().map(Event::id).collect()
+fn ids(events: &[Eventfd]) -> Vec<u32> {
+    events.iter().map(Eventfd::id).collect()
 }
 
-fn destroy(idle: &Idle) {
-    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    idle.device
-        .plain(ACRN_IOCTL_DESTROY_VM)
-        .expect("DESTROY_VM");
+fn destroy(vm: &ScriptedVm) {
+    vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    vm.device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
 }
 
 /// DESTROY_VM lets go of the eventfds.
 pub fn destroy_releases() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let users = module_users();
-    let events = fill(&idle);
+    let events = fill(&vm);
     let ids = ids(&events);
     assert_eq!(module_users(), users);
     drop(events);
-    destroy(&idle);
+    destroy(&vm);
     until_released(&ids);
     assert_eq!(module_users(), users);
     Outcome::Passed
@@ -67,9 +65,9 @@ pub fn destroy_releases() -> Outcome {
 
 /// So does close, of a VM that is destroyed and of one that is not (A1).
 pub fn close_releases() -> Outcome {
-    let idle = need!(Idle::new());
-    let ids = ids(&fill(&idle));
-    let Some(device) = std::sync::Arc::into_inner(idle.device) else {
+    let vm = need!(ScriptedVm::new());
+    let ids = ids(&fill(&vm));
+    let Some(device) = std::sync::Arc::into_inner(vm.device) else {
         panic!("nobody else has the device");
     };
     device.close();
@@ -79,22 +77,22 @@ pub fn close_releases() -> Outcome {
 
 /// So does DEASSIGN, and until then a closed eventfd is signalled into the void.
 pub fn deassign_releases() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(PORT, 4));
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(PORT, 4));
     let duplicate = event.duplicate();
     let id = event.id();
     drop(event);
-    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
+    assert_eq!(vm.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
     assert_eq!(duplicate.take(), 1);
-    crate::range::deassign(&idle.device, &duplicate, range(PORT, 4)).expect("DEASSIGN");
+    crate::range::deassign(&vm.device, &duplicate, range(PORT, 4)).expect("DEASSIGN");
     drop(duplicate);
     until_released(&[id]);
 
-    let closed = assigned(&idle.device, range(PORT, 4));
+    let closed = assigned(&vm.device, range(PORT, 4));
     drop(closed);
     for value in 0..3 {
         assert_eq!(
-            idle.ask(write(PORT, Width::Four, value)),
+            vm.ask(write(PORT, Width::Four, value)),
             Answer::Driver(None)
         );
     }
@@ -103,31 +101,31 @@ pub fn deassign_releases() -> Outcome {
 
 /// A descriptor that user space closed may be another eventfd's by now, which is a stranger (A16).
 pub fn reused_descriptor() -> Outcome {
-    let idle = need!(Idle::new());
-    let first = assigned(&idle.device, range(PORT, 4));
-    let other = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let first = assigned(&vm.device, range(PORT, 4));
+    let other = Eventfd::new();
     let first = other.duplicate_onto(first);
-    let stranger = crate::range::deassign(&idle.device, &first, range(PORT, 4));
+    let stranger = crate::range::deassign(&vm.device, &first, range(PORT, 4));
     assert_eq!(stranger, Ok(()));
-    assign(&idle.device, &first, range(PORT, 4)).expect("IOEVENTFD");
-    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
+    assign(&vm.device, &first, range(PORT, 4)).expect("IOEVENTFD");
+    assert_eq!(vm.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
     assert_eq!(other.take(), 1);
     Outcome::Passed
 }
 
 /// RESET_VM keeps them.
 pub fn reset_keeps() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(PORT, 4));
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(PORT, 4));
     for _ in 0..2 {
         for request in [
             ACRN_IOCTL_PAUSE_VM,
             ACRN_IOCTL_CLEAR_VM_IOREQ,
             ACRN_IOCTL_RESET_VM,
         ] {
-            idle.device.plain(request).expect("a reset");
+            vm.device.plain(request).expect("a reset");
         }
-        assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
+        assert_eq!(vm.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
         assert_eq!(event.take(), 1);
     }
     Outcome::Passed
@@ -135,12 +133,12 @@ pub fn reset_keeps() -> Outcome {
 
 /// DESTROY_IOREQ_CLIENT keeps them.
 pub fn client_goes() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(PORT, 4));
-    idle.device
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(PORT, 4));
+    vm.device
         .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
         .expect("DESTROY_IOREQ_CLIENT");
-    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
+    assert_eq!(vm.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
     assert_eq!(event.take(), 1);
     Outcome::Passed
 }
@@ -148,17 +146,17 @@ pub fn client_goes() -> Outcome {
 /// The next VM of a file has none (A2).
 pub fn next_vm_has_none() -> Outcome {
     let cpus = need!(cpus::pick(1));
-    let mut idle = need!(Idle::on(cpus));
-    let event = assigned(&idle.device, range(PORT, 4));
-    destroy(&idle);
-    let created = idle.device.create(&idle.page, cpus).expect("CREATE_VM");
-    idle.vmid = created.vmid;
-    idle.device
+    let mut vm = need!(ScriptedVm::on(cpus));
+    let event = assigned(&vm.device, range(PORT, 4));
+    destroy(&vm);
+    let created = vm.device.create(&vm.page, cpus).expect("CREATE_VM");
+    vm.vmid = created.vmid;
+    vm.device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
-    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), Answer::DeviceModel);
+    assert_eq!(vm.ask(write(PORT, Width::Four, 0)), Answer::DeviceModel);
     assert_eq!(event.take(), 0);
-    destroy(&idle);
+    destroy(&vm);
     Outcome::Passed
 }
 
@@ -167,8 +165,8 @@ pub fn next_vm_has_none() -> Outcome {
 pub fn destroy_waits_for_upcall() -> Outcome {
     const UNDER_WAY_MS: u16 = 1500;
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let writer = need!(Idle::on(masks[0]));
-    let other = need!(Idle::on(masks[1]));
+    let writer = need!(ScriptedVm::on(masks[0]));
+    let other = need!(ScriptedVm::on(masks[1]));
     let event = assigned(&writer.device, range(PORT, 4));
     other.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     // The upcall is CPU 0's, which stands still in it.
@@ -202,9 +200,9 @@ pub fn destroy_waits_for_upcall() -> Outcome {
     Outcome::Passed
 }
 
-fn chatterer() -> Result<(Guest, Event), String> {
+fn chatterer() -> Result<(Guest, Eventfd), String> {
     let guest = Guest::long_mode(cpus::pick(1)?, &program::chatter(0x510));
-    let event = Event::new();
+    let event = Eventfd::new();
     guest
         .vm
         .assign_ioeventfd(&event, &CHATTER)
@@ -234,8 +232,8 @@ pub fn close_while_writing() -> Outcome {
     assert_eq!(before.leaks(), [""; 0]);
     event.take();
     // The upcalls that came before have been served when this one is.
-    let idle = need!(Idle::new());
-    assert_eq!(idle.ask(read(PORT, Width::Four)), Answer::DeviceModel);
+    let vm = need!(ScriptedVm::new());
+    assert_eq!(vm.ask(read(PORT, Width::Four)), Answer::DeviceModel);
     assert_eq!(event.take(), 0, "signals of a VM that is gone");
     drop(event);
     until_released(&[id]);

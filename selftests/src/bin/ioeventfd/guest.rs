@@ -7,7 +7,7 @@ use std::{thread, time::Duration};
 use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
 use acrn_selftests::{
     cpus,
-    event::Event,
+    eventfd::Eventfd,
     guest::Guest,
     harness::Outcome,
     hypercall::NOTIFY_REQUEST_FINISH,
@@ -37,8 +37,8 @@ const fn memory(address: u64) -> IoEvent {
     }
 }
 
-fn assigned(guest: &Guest, range: &IoEvent) -> Event {
-    let event = Event::new();
+fn assigned(guest: &Guest, range: &IoEvent) -> Eventfd {
+    let event = Eventfd::new();
     guest.vm.assign_ioeventfd(&event, range).expect("IOEVENTFD");
     event
 }
@@ -126,7 +126,7 @@ pub fn two_vcpus() -> Outcome {
     let asked = guest.serve(2, |_, _| 0);
     assert_eq!(asked, []);
     let count = COUNT as u64;
-    let signals = events.each_ref().map(Event::take);
+    let signals = events.each_ref().map(Eventfd::take);
     assert_eq!(signals, [2 * count, count, count]);
     Outcome::Passed
 }

@@ -5,7 +5,7 @@
 use std::os::fd::AsRawFd;
 
 use acrn_ioctls::{Target, Width};
-use acrn_selftests::{device::Device, event::Event};
+use acrn_selftests::{device::Device, eventfd::Eventfd};
 use acrn_uapi::{ioctl::ACRN_IOCTL_IOEVENTFD, *};
 use nix::errno::Errno;
 
@@ -66,20 +66,20 @@ pub fn ioeventfd(device: &Device, mut argument: acrn_ioeventfd) -> Result<(), Er
 }
 
 /// IOEVENTFD that assigns.
-pub fn assign(device: &Device, event: &Event, range: Range) -> Result<(), Errno> {
+pub fn assign(device: &Device, event: &Eventfd, range: Range) -> Result<(), Errno> {
     ioeventfd(device, range.argument(event))
 }
 
 /// IOEVENTFD that deassigns; of any range if `len` is 0.
-pub fn deassign(device: &Device, event: &Event, range: Range) -> Result<(), Errno> {
+pub fn deassign(device: &Device, event: &Eventfd, range: Range) -> Result<(), Errno> {
     let mut argument = range.argument(event);
     argument.flags |= ACRN_IOEVENTFD_FLAG_DEASSIGN;
     ioeventfd(device, argument)
 }
 
 /// A new eventfd for a range.
-pub fn assigned(device: &Device, range: Range) -> Event {
-    let event = Event::new();
+pub fn assigned(device: &Device, range: Range) -> Eventfd {
+    let event = Eventfd::new();
     assign(device, &event, range).expect("IOEVENTFD");
     event
 }

@@ -5,11 +5,11 @@
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
-    event::Event,
+    eventfd::Eventfd,
     harness::Outcome,
     need,
     program::{read, write},
-    scripted::{Answer, Idle, request, sized},
+    scripted_vm::{Answer, ScriptedVm, request, sized},
 };
 
 use crate::range::{ADDRESS, PORT, WIDTHS, assign, assigned, range};
@@ -27,19 +27,19 @@ fn beyond(target: Target, offset: u64) -> Target {
 
 /// A range of each length, and from its start accesses of each width: wider ones are not inside.
 pub fn each_length_and_width() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     for len in WIDTHS {
         for target in [PORT, ADDRESS] {
             let target = beyond(target, 0x100 * len.bytes());
-            let event = assigned(&idle.device, range(target, len as u32));
+            let event = assigned(&vm.device, range(target, len as u32));
             for width in WIDTHS {
                 if width == Width::Eight && matches!(target, Target::Port(_)) {
                     continue;
                 }
                 let inside = width.bytes() <= len.bytes();
                 let (written, was_read) = (
-                    idle.ask(write(target, width, 0x1122_3344_5566_7788)),
-                    idle.ask(read(target, width)),
+                    vm.ask(write(target, width, 0x1122_3344_5566_7788)),
+                    vm.ask(read(target, width)),
                 );
                 let expected = match inside {
                     true => (WRITTEN, ZERO),
@@ -55,19 +55,19 @@ pub fn each_length_and_width() -> Outcome {
 
 /// What is inside a range, but not at its start, is swallowed; what is partly inside is not.
 pub fn inside_and_partly_inside() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
-        let event = assigned(&idle.device, range(target, 8));
+        let event = assigned(&vm.device, range(target, 8));
         for (offset, width) in [(1, 1), (2, 2), (4, 4), (7, 1), (6, 2), (3, 4)] {
             let width = Width::from_bytes(width).expect("a width");
             let at = beyond(target, offset);
-            assert_eq!(idle.ask(write(at, width, 0)), WRITTEN, "at {offset}");
-            assert_eq!(idle.ask(read(at, width)), ZERO, "at {offset}");
+            assert_eq!(vm.ask(write(at, width, 0)), WRITTEN, "at {offset}");
+            assert_eq!(vm.ask(read(at, width)), ZERO, "at {offset}");
         }
         for (offset, width) in [(7, 2), (5, 4), (8, 1)] {
             let width = Width::from_bytes(width).expect("a width");
             let at = beyond(target, offset);
-            let answers = (idle.ask(write(at, width, 0)), idle.ask(read(at, width)));
+            let answers = (vm.ask(write(at, width, 0)), vm.ask(read(at, width)));
             let expected = (Answer::DeviceModel, Answer::DeviceModel);
             assert_eq!(answers, expected, "at {offset}");
         }
@@ -75,16 +75,16 @@ pub fn inside_and_partly_inside() -> Outcome {
     }
     // Begins before the range.
     let before = Target::Port(0x50e);
-    let answer = idle.ask(write(before, Width::Four, 0));
+    let answer = vm.ask(write(before, Width::Four, 0));
     assert_eq!(answer, Answer::DeviceModel);
     Outcome::Passed
 }
 
 /// Ranges that overlap: each has its own start.
 pub fn overlapping_ranges() -> Outcome {
-    let idle = need!(Idle::new());
-    let long = assigned(&idle.device, range(ADDRESS, 8));
-    let short = assigned(&idle.device, range(beyond(ADDRESS, 4), 4));
+    let vm = need!(ScriptedVm::new());
+    let long = assigned(&vm.device, range(ADDRESS, 8));
+    let short = assigned(&vm.device, range(beyond(ADDRESS, 4), 4));
     let cases = [
         (0, Width::Eight, (1, 0)),
         (0, Width::Four, (1, 0)),
@@ -93,22 +93,22 @@ pub fn overlapping_ranges() -> Outcome {
         (6, Width::Two, (0, 0)),
     ];
     for (offset, width, signals) in cases {
-        let answer = idle.ask(write(beyond(ADDRESS, offset), width, 0));
+        let answer = vm.ask(write(beyond(ADDRESS, offset), width, 0));
         assert_eq!(answer, WRITTEN, "{width:?} at {offset}");
         let seen = (long.take(), short.take());
         assert_eq!(seen, signals, "{width:?} at {offset}");
     }
     // Inside neither, though inside both together.
-    let partly = idle.ask(write(beyond(ADDRESS, 2), Width::Eight, 0));
+    let partly = vm.ask(write(beyond(ADDRESS, 2), Width::Eight, 0));
     assert_eq!(partly, Answer::DeviceModel);
     Outcome::Passed
 }
 
 /// A range inside another one: what it does not cover is still the other's.
 pub fn range_inside_another() -> Outcome {
-    let idle = need!(Idle::new());
-    let long = assigned(&idle.device, range(ADDRESS, 8));
-    let short = assigned(&idle.device, range(beyond(ADDRESS, 2), 1));
+    let vm = need!(ScriptedVm::new());
+    let long = assigned(&vm.device, range(ADDRESS, 8));
+    let short = assigned(&vm.device, range(beyond(ADDRESS, 2), 1));
     for (offset, width, signals) in [
         (2, Width::One, (0, 1)),
         (3, Width::One, (0, 0)),
@@ -117,28 +117,28 @@ pub fn range_inside_another() -> Outcome {
         (0, Width::Eight, (1, 0)),
     ] {
         let at = beyond(ADDRESS, offset);
-        assert_eq!(idle.ask(write(at, width, 0)), WRITTEN, "at {offset}");
-        assert_eq!(idle.ask(read(at, width)), ZERO, "at {offset}");
+        assert_eq!(vm.ask(write(at, width, 0)), WRITTEN, "at {offset}");
+        assert_eq!(vm.ask(read(at, width)), ZERO, "at {offset}");
         assert_eq!((long.take(), short.take()), signals, "at {offset}");
     }
     // Wider than the short one, and inside the long one.
-    let answer = idle.ask(write(beyond(ADDRESS, 2), Width::Four, 0));
+    let answer = vm.ask(write(beyond(ADDRESS, 2), Width::Four, 0));
     assert_eq!((answer, short.take()), (WRITTEN, 0));
     Outcome::Passed
 }
 
 /// Ranges that overlap in a part: an access inside the second one is taken, though it goes beyond the first.
 pub fn partly_overlapping_ranges() -> Outcome {
-    let idle = need!(Idle::new());
-    let first = assigned(&idle.device, range(ADDRESS, 4));
-    let second = assigned(&idle.device, range(beyond(ADDRESS, 2), 4));
+    let vm = need!(ScriptedVm::new());
+    let first = assigned(&vm.device, range(ADDRESS, 4));
+    let second = assigned(&vm.device, range(beyond(ADDRESS, 2), 4));
     for (offset, width, signals) in [
         (2, Width::Four, (0, 1)),
         (2, Width::Two, (0, 1)),
         (4, Width::Two, (0, 0)),
         (0, Width::Four, (1, 0)),
     ] {
-        let answer = idle.ask(write(beyond(ADDRESS, offset), width, 0));
+        let answer = vm.ask(write(beyond(ADDRESS, offset), width, 0));
         assert_eq!(answer, WRITTEN, "{width:?} at {offset}");
         let seen = (first.take(), second.take());
         assert_eq!(seen, signals, "{width:?} at {offset}");
@@ -148,24 +148,24 @@ pub fn partly_overlapping_ranges() -> Outcome {
 
 /// A port and an address of the same number.
 pub fn port_is_no_address() -> Outcome {
-    let idle = need!(Idle::new());
-    let port = assigned(&idle.device, range(PORT, 4));
+    let vm = need!(ScriptedVm::new());
+    let port = assigned(&vm.device, range(PORT, 4));
     let same_number = Target::Memory(0x510);
-    let answer = idle.ask(write(same_number, Width::Four, 0));
+    let answer = vm.ask(write(same_number, Width::Four, 0));
     assert_eq!(answer, Answer::DeviceModel);
-    let address = assigned(&idle.device, range(same_number, 4));
-    assert_eq!(idle.ask(write(same_number, Width::Four, 0)), WRITTEN);
+    let address = assigned(&vm.device, range(same_number, 4));
+    assert_eq!(vm.ask(write(same_number, Width::Four, 0)), WRITTEN);
     assert_eq!((port.take(), address.take()), (0, 1));
-    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), WRITTEN);
+    assert_eq!(vm.ask(write(PORT, Width::Four, 0)), WRITTEN);
     assert_eq!((port.take(), address.take()), (1, 0));
     Outcome::Passed
 }
 
 /// Only writes of the right value signal; others are swallowed.
 pub fn data_match() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
-        let event = assigned(&idle.device, range(target, 4).with(0x0102_0304));
+        let event = assigned(&vm.device, range(target, 4).with(0x0102_0304));
         for (value, signals) in [
             (0x0102_0304, 1),
             (0x0102_0305, 0),
@@ -173,11 +173,11 @@ pub fn data_match() -> Outcome {
             (0xffff_ffff, 0),
             (0x0102_0304, 1),
         ] {
-            let answer = idle.ask(write(target, Width::Four, value));
+            let answer = vm.ask(write(target, Width::Four, value));
             assert_eq!(answer, WRITTEN, "{value:#x}");
             assert_eq!(event.take(), signals, "{value:#x}");
         }
-        assert_eq!(idle.ask(read(target, Width::Four)), ZERO);
+        assert_eq!(vm.ask(read(target, Width::Four)), ZERO);
         assert_eq!(event.take(), 0);
     }
     Outcome::Passed
@@ -186,8 +186,8 @@ pub fn data_match() -> Outcome {
 /// Data of 64 bits: all of them count.
 pub fn data_of_64_bits() -> Outcome {
     const DATA: u64 = 0x8182_8384_0102_0304;
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(ADDRESS, 8).with(DATA));
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(ADDRESS, 8).with(DATA));
     for (value, signals) in [
         (DATA, 1),
         // The low half agrees.
@@ -199,7 +199,7 @@ pub fn data_of_64_bits() -> Outcome {
         (DATA ^ 1 << 31, 0),
         (DATA, 1),
     ] {
-        assert_eq!(idle.ask(write(ADDRESS, Width::Eight, value)), WRITTEN);
+        assert_eq!(vm.ask(write(ADDRESS, Width::Eight, value)), WRITTEN);
         assert_eq!(event.take(), signals, "{value:#x}");
     }
     Outcome::Passed
@@ -207,40 +207,40 @@ pub fn data_of_64_bits() -> Outcome {
 
 /// Without the flag the data mean nothing.
 pub fn data_without_flag() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     let mut argument = range(PORT, 4).argument(&event);
     argument.data = 7;
-    crate::range::ioeventfd(&idle.device, argument).expect("IOEVENTFD");
-    assert_eq!(idle.ask(write(PORT, Width::Four, 8)), WRITTEN);
+    crate::range::ioeventfd(&vm.device, argument).expect("IOEVENTFD");
+    assert_eq!(vm.ask(write(PORT, Width::Four, 8)), WRITTEN);
     assert_eq!(event.take(), 1);
     Outcome::Passed
 }
 
 /// Bits beyond the width of the access do not count, neither in the data nor in the slot (A16).
 pub fn data_match_is_masked() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
         for width in [Width::One, Width::Two, Width::Four] {
             let low = 0x8182_8384 & width.mask();
             let high = 0x5a5a_5a5a_5a5a_5a5a & !width.mask();
             let target = beyond(target, 0x10 * width.bytes());
-            let event = assigned(&idle.device, range(target, width as u32).with(low | high));
+            let event = assigned(&vm.device, range(target, width as u32).with(low | high));
             for value in [low, low | !width.mask(), low | high] {
-                let answer = idle.ask(write(target, width, value));
+                let answer = vm.ask(write(target, width, value));
                 assert_eq!(answer, WRITTEN);
                 assert_eq!(event.take(), 1, "{width:?} of {value:#x} to {target:x?}");
             }
-            assert_eq!(idle.ask(write(target, width, (low ^ 1) | high)), WRITTEN);
+            assert_eq!(vm.ask(write(target, width, (low ^ 1) | high)), WRITTEN);
             assert_eq!(event.take(), 0, "{width:?}");
         }
     }
     // An access narrower than the range.
     let narrow = Target::Memory(0xd000_1000);
-    let event = assigned(&idle.device, range(narrow, 8).with(0x1234_5678));
-    assert_eq!(idle.ask(write(narrow, Width::Two, 0x5678)), WRITTEN);
+    let event = assigned(&vm.device, range(narrow, 8).with(0x1234_5678));
+    assert_eq!(vm.ask(write(narrow, Width::Two, 0x5678)), WRITTEN);
     assert_eq!(event.take(), 1);
-    assert_eq!(idle.ask(write(narrow, Width::Two, 0x1234)), WRITTEN);
+    assert_eq!(vm.ask(write(narrow, Width::Two, 0x1234)), WRITTEN);
     assert_eq!(event.take(), 0);
     Outcome::Passed
 }
@@ -248,10 +248,10 @@ pub fn data_match_is_masked() -> Outcome {
 /// A narrow write to a wide range for which many values are registered: each whose low bytes agree is signalled,
 /// wherever it is in their order.
 pub fn narrow_write_to_many_values() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let values = [0x0101, 0x0205, 0x0301, 0x0405, 0x0505];
     for target in [PORT, ADDRESS] {
-        let events = values.map(|value| assigned(&idle.device, range(target, 4).with(value)));
+        let events = values.map(|value| assigned(&vm.device, range(target, 4).with(value)));
         for (width, value, expected) in [
             (Width::One, 5, [0, 1, 0, 1, 1]),
             (Width::One, 1, [1, 0, 1, 0, 0]),
@@ -260,8 +260,8 @@ pub fn narrow_write_to_many_values() -> Outcome {
             (Width::Two, 5, [0; 5]),
             (Width::Four, 0x0205, [0, 1, 0, 0, 0]),
         ] {
-            assert_eq!(idle.ask(write(target, width, value)), WRITTEN);
-            let signals = events.each_ref().map(Event::take);
+            assert_eq!(vm.ask(write(target, width, value)), WRITTEN);
+            let signals = events.each_ref().map(Eventfd::take);
             assert_eq!(signals, expected, "{width:?} of {value:#x}");
         }
     }
@@ -270,13 +270,13 @@ pub fn narrow_write_to_many_values() -> Outcome {
 
 /// Several eventfds at one place: each is signalled (A16).
 pub fn each_of_several() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
         let events: Vec<_> = (0..5)
-            .map(|_| assigned(&idle.device, range(target, 4)))
+            .map(|_| assigned(&vm.device, range(target, 4)))
             .collect();
-        assert_eq!(idle.ask(write(target, Width::Four, 0)), WRITTEN);
-        let signals: Vec<_> = events.iter().map(Event::take).collect();
+        assert_eq!(vm.ask(write(target, Width::Four, 0)), WRITTEN);
+        let signals: Vec<_> = events.iter().map(Eventfd::take).collect();
         assert_eq!(signals, [1; 5]);
     }
     Outcome::Passed
@@ -284,7 +284,7 @@ pub fn each_of_several() -> Outcome {
 
 /// Several eventfds at one place, some for any value, of different lengths (A16).
 pub fn each_that_matches() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let events = [
         range(ADDRESS, 4).with(1),
         range(ADDRESS, 4).with(2),
@@ -293,7 +293,7 @@ pub fn each_that_matches() -> Outcome {
         range(ADDRESS, 8).with(1),
         range(ADDRESS, 1),
     ]
-    .map(|range| assigned(&idle.device, range));
+    .map(|range| assigned(&vm.device, range));
     for (width, value, expected) in [
         (Width::Four, 1, [1, 0, 1, 0, 1, 0]),
         (Width::Four, 2, [0, 1, 1, 0, 0, 0]),
@@ -301,8 +301,8 @@ pub fn each_that_matches() -> Outcome {
         (Width::One, 3, [0, 0, 1, 0, 0, 1]),
         (Width::Eight, 1, [0, 0, 0, 0, 1, 0]),
     ] {
-        assert_eq!(idle.ask(write(ADDRESS, width, value)), WRITTEN);
-        let signals = events.each_ref().map(Event::take);
+        assert_eq!(vm.ask(write(ADDRESS, width, value)), WRITTEN);
+        let signals = events.each_ref().map(Eventfd::take);
         assert_eq!(signals, expected, "{width:?} of {value}");
     }
     Outcome::Passed
@@ -310,13 +310,13 @@ pub fn each_that_matches() -> Outcome {
 
 /// One eventfd for several values at one place.
 pub fn one_for_several_values() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     for data in [3, 5, 7] {
-        assign(&idle.device, &event, range(PORT, 2).with(data)).expect("IOEVENTFD");
+        assign(&vm.device, &event, range(PORT, 2).with(data)).expect("IOEVENTFD");
     }
     for value in 0..8 {
-        assert_eq!(idle.ask(write(PORT, Width::Two, value)), WRITTEN);
+        assert_eq!(vm.ask(write(PORT, Width::Two, value)), WRITTEN);
         assert_eq!(event.take(), u64::from([3, 5, 7].contains(&value)));
     }
     Outcome::Passed
@@ -324,29 +324,29 @@ pub fn one_for_several_values() -> Outcome {
 
 /// Signals add up until somebody reads them; a counter that is full does not stop the guest.
 pub fn counter() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(PORT, 4));
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(PORT, 4));
     for value in 0..10 {
-        assert_eq!(idle.ask(write(PORT, Width::Four, value)), WRITTEN);
+        assert_eq!(vm.ask(write(PORT, Width::Four, value)), WRITTEN);
     }
     assert_eq!(event.take(), 10);
     event.add(u64::MAX - 1).expect("write to an eventfd");
     for value in 0..3 {
-        assert_eq!(idle.ask(write(PORT, Width::Four, value)), WRITTEN);
+        assert_eq!(vm.ask(write(PORT, Width::Four, value)), WRITTEN);
     }
     assert!(event.take() >= u64::MAX - 1);
-    assert_eq!(idle.ask(write(PORT, Width::Four, 0)), WRITTEN);
+    assert_eq!(vm.ask(write(PORT, Width::Four, 0)), WRITTEN);
     assert_eq!(event.take(), 1);
     Outcome::Passed
 }
 
 /// Every vCPU's writes signal.
 pub fn every_vcpu() -> Outcome {
-    let idle = need!(Idle::on(need!(cpus::pick(3))));
-    let event = assigned(&idle.device, range(PORT, 4));
+    let vm = need!(ScriptedVm::on(need!(cpus::pick(3))));
+    let event = assigned(&vm.device, range(PORT, 4));
     for vcpu in [2, 0, 1, 1] {
         let access = write(PORT, Width::Four, 0);
-        assert_eq!(idle.raise(request(idle.vmid, vcpu, access)), WRITTEN);
+        assert_eq!(vm.raise(request(vm.vmid, vcpu, access)), WRITTEN);
         assert_eq!(event.take(), 1, "vCPU {vcpu}");
     }
     Outcome::Passed
@@ -355,10 +355,10 @@ pub fn every_vcpu() -> Outcome {
 /// Each VM has its own ranges, and may share an eventfd.
 pub fn two_vms() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let first = need!(Idle::on(masks[0]));
-    let second = need!(Idle::on(masks[1]));
+    let first = need!(ScriptedVm::on(masks[0]));
+    let second = need!(ScriptedVm::on(masks[1]));
     let access = write(PORT, Width::Four, 0);
-    let shared = Event::new();
+    let shared = Eventfd::new();
     assign(&first.device, &shared, range(PORT, 4)).expect("IOEVENTFD");
     assert_eq!(second.ask(access), Answer::DeviceModel);
     let own = assigned(&second.device, range(PORT, 4));
@@ -376,7 +376,7 @@ pub fn two_vms() -> Outcome {
 /// The ports of PCI configuration stay what they are, and a wide range may reach them.
 pub fn pci_ports() -> Outcome {
     const ENABLE: u64 = 1 << 31;
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let (address, data) = (Target::Port(0xcf8), Target::Port(0xcfc));
     let events = [
         range(address, 4),
@@ -384,31 +384,31 @@ pub fn pci_ports() -> Outcome {
         range(address, 8),
         range(data, 1),
     ]
-    .map(|range| assigned(&idle.device, range));
+    .map(|range| assigned(&vm.device, range));
     let written = ENABLE | 0x1840;
-    assert_eq!(idle.ask(write(address, Width::Four, written)), WRITTEN);
-    let latched = idle.ask(read(address, Width::Four));
+    assert_eq!(vm.ask(write(address, Width::Four, written)), WRITTEN);
+    let latched = vm.ask(read(address, Width::Four));
     assert_eq!(latched, Answer::Driver(Some(written)));
     for access in [write(data, Width::Four, 1), read(data, Width::One)] {
-        assert_eq!(idle.ask(access), Answer::DeviceModel);
+        assert_eq!(vm.ask(access), Answer::DeviceModel);
     }
-    assert_eq!(events.each_ref().map(Event::take), [0; 4]);
+    assert_eq!(events.each_ref().map(Eventfd::take), [0; 4]);
     Outcome::Passed
 }
 
 /// Sizes that no access has, as a device model could write them into its page: nothing breaks (R11).
 pub fn hostile_size() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = assigned(&idle.device, range(ADDRESS, 8));
+    let vm = need!(ScriptedVm::new());
+    let event = assigned(&vm.device, range(ADDRESS, 8));
     for size in [0, 3, 7, 9, 16, 1 << 32, u64::MAX - 7, u64::MAX] {
         for offset in [0, 1, 7] {
             let access = write(beyond(ADDRESS, offset), Width::Eight, 0);
             // Who answers is open, but somebody does.
-            idle.raise(sized(request(idle.vmid, 0, access), size));
+            vm.raise(sized(request(vm.vmid, 0, access), size));
         }
     }
     event.take();
-    assert_eq!(idle.ask(write(ADDRESS, Width::Eight, 0)), WRITTEN);
+    assert_eq!(vm.ask(write(ADDRESS, Width::Eight, 0)), WRITTEN);
     assert_eq!(event.take(), 1);
     Outcome::Passed
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 
 use acrn_selftests::{
     device::Device,
-    event::Event,
+    eventfd::Eventfd,
     hypercall::INJECT_MSI,
     trace::{Trace, parameter},
 };
@@ -31,20 +31,20 @@ pub fn irqfd(device: &Device, mut argument: acrn_irqfd) -> Result<(), Errno> {
 }
 
 /// IRQFD that assigns vector `vector` of vCPU 0.
-pub fn assign(device: &Device, event: &Event, vector: u8) -> Result<(), Errno> {
+pub fn assign(device: &Device, event: &Eventfd, vector: u8) -> Result<(), Errno> {
     irqfd(device, argument(event, APIC, vector.into()))
 }
 
 /// IRQFD that deassigns.
-pub fn deassign(device: &Device, event: &Event) -> Result<(), Errno> {
+pub fn deassign(device: &Device, event: &Eventfd) -> Result<(), Errno> {
     let mut argument = argument(event, 0, 0);
     argument.flags = ACRN_IRQFD_FLAG_DEASSIGN;
     irqfd(device, argument)
 }
 
 /// A new eventfd for a vector.
-pub fn assigned(device: &Device, vector: u8) -> Event {
-    let event = Event::new();
+pub fn assigned(device: &Device, vector: u8) -> Eventfd {
+    let event = Eventfd::new();
     assign(device, &event, vector).expect("IRQFD");
     event
 }

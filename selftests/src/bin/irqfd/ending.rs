@@ -9,18 +9,18 @@ use std::{
 };
 
 use acrn_selftests::{
-    bench::Bench,
     cpus,
-    event::{Event, until_released},
+    eventfd::{Eventfd, until_released},
     harness::{self, Outcome},
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::{DESTROY_VM, INJECT_MSI, PAUSE_VM},
+    interrupt_guest::{InterruptGuest, Rest, VECTORS},
     leaks::{Snapshot, module_users},
-    listener::{Listener, Rest, VECTORS},
+    mapping_fixture::MappingFixture,
     need,
     probe::{Probe, fault},
     trace::Trace,
-    waiter::Asleep,
+    waiter::SleepingCommand,
 };
 use acrn_uapi::ioctl::*;
 use nix::errno::Errno;
@@ -32,13 +32,13 @@ const DESCRIPTOR: &str = "ACRN_SELFTEST_EVENTFD";
 
 /// After DESTROY_VM no interrupt is sent, and the eventfds are released.
 pub fn destroy() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let users = module_users();
-    let events: Vec<_> = (0..10).map(|_| assigned(&bench.device, 0x31)).collect();
-    let ids: Vec<_> = events.iter().map(Event::id).collect();
+    let events: Vec<_> = (0..10).map(|_| assigned(&fixture.device, 0x31)).collect();
+    let ids: Vec<_> = events.iter().map(Eventfd::id).collect();
     assert_eq!(module_users(), users);
-    bench.destroy();
-    let trace = Trace::start(&bench.probe);
+    fixture.destroy();
+    let trace = Trace::start(&fixture.probe);
     for event in &events {
         event.signal();
         assert_eq!(event.take(), 1);
@@ -52,62 +52,62 @@ pub fn destroy() -> Outcome {
 
 /// DESTROY_VM that the hypervisor refuses leaves them as they were.
 pub fn destroy_refused() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = assigned(&bench.device, 0x31);
+    let fixture = need!(MappingFixture::new());
+    let event = assigned(&fixture.device, 0x31);
     // It is not paused.
-    let refused = bench.device.plain(ACRN_IOCTL_DESTROY_VM);
+    let refused = fixture.device.plain(ACRN_IOCTL_DESTROY_VM);
     assert_eq!(refused, Err(Errno::EPERM));
-    let trace = Trace::start(&bench.probe);
+    let trace = Trace::start(&fixture.probe);
     event.signal();
-    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
-    bench.destroy();
+    assert_eq!(injected(&trace), [(fixture.vmid.into(), APIC, 0x31)]);
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// PAUSE_VM and DESTROY_VM of a VM that is paused, which the hypervisor refuses: it stands still as before, and gets
 /// no interrupt.
 pub fn refused_while_paused() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = assigned(&bench.device, 0x31);
-    bench.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let fixture = need!(MappingFixture::new());
+    let event = assigned(&fixture.device, 0x31);
+    fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     for (command, hypercall) in [
         (ACRN_IOCTL_PAUSE_VM, PAUSE_VM),
         (ACRN_IOCTL_DESTROY_VM, DESTROY_VM),
     ] {
-        bench.probe.push_fault(fault(hypercall, -5));
-        assert_eq!(bench.device.plain(command), Err(Errno::EIO));
-        let trace = Trace::start(&bench.probe);
+        fixture.probe.push_fault(fault(hypercall, -5));
+        assert_eq!(fixture.device.plain(command), Err(Errno::EIO));
+        let trace = Trace::start(&fixture.probe);
         event.signal();
         assert_eq!(event.take(), 0, "the event was not taken");
         assert_eq!(trace.ids(), [], "after {command:#x}");
     }
-    bench.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
-    let trace = Trace::start(&bench.probe);
+    fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
+    let trace = Trace::start(&fixture.probe);
     event.signal();
     assert_eq!(injected(&trace).len(), 1, "after RESET_VM");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// An irqfd that is assigned, with an event in it, while PAUSE_VM or DESTROY_VM is under way: when that fails the
 /// interrupt is sent.
 pub fn assigned_while_stopping() -> Outcome {
-    let bench = need!(Bench::new());
-    let device = Arc::new(bench.device);
+    let fixture = need!(MappingFixture::new());
+    let device = Arc::new(fixture.device);
     for (command, hypercall) in [
         (ACRN_IOCTL_PAUSE_VM, PAUSE_VM),
         (ACRN_IOCTL_DESTROY_VM, DESTROY_VM),
     ] {
-        let trace = Trace::start(&bench.probe);
-        bench.probe.push_fault(fault(hypercall, -5));
+        let trace = Trace::start(&fixture.probe);
+        fixture.probe.push_fault(fault(hypercall, -5));
         let stopped = device.clone();
-        let held = Held::start(&bench.probe, hypercall, bench.vmid, move || {
+        let held = HeldHypercall::start(&fixture.probe, hypercall, fixture.vmid, move || {
             stopped.plain(command)
         });
-        let event = Event::new();
+        let event = Eventfd::new();
         event.signal();
         let assigned = device.clone();
-        let assigner = Asleep::start_or_finish(move || {
+        let assigner = SleepingCommand::start_or_finish(move || {
             assign(&assigned, &event, 0x31).expect("IRQFD");
             event
         });
@@ -122,14 +122,14 @@ pub fn assigned_while_stopping() -> Outcome {
 
 /// RESET_VM keeps them.
 pub fn reset_keeps() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = assigned(&bench.device, 0x31);
+    let fixture = need!(MappingFixture::new());
+    let event = assigned(&fixture.device, 0x31);
     for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
-        bench.device.plain(request).expect("a reset");
+        fixture.device.plain(request).expect("a reset");
     }
-    let trace = Trace::start(&bench.probe);
+    let trace = Trace::start(&fixture.probe);
     event.signal();
-    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
+    assert_eq!(injected(&trace), [(fixture.vmid.into(), APIC, 0x31)]);
     Outcome::Passed
 }
 
@@ -137,17 +137,17 @@ pub fn reset_keeps() -> Outcome {
 pub fn close_running() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Spin);
-    let event = Event::new();
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
+    let event = Eventfd::new();
     let vector = VECTORS[0];
-    listener
+    guest
         .vm()
-        .assign_irqfd(&event, listener.msi(), vector.into())
+        .assign_irqfd(&event, guest.msi(), vector.into())
         .expect("IRQFD");
     event.signal();
-    listener.wait(vector, 1);
+    guest.wait(vector, 1);
     let id = event.id();
-    listener.close();
+    guest.close();
     assert_eq!(before.leaks(), [""; 0]);
     let trace = Trace::start(&probe);
     event.signal();
@@ -158,7 +158,7 @@ pub fn close_running() -> Outcome {
 }
 
 /// A process with a VM that has an eventfd of ours.
-fn start_victim(event: &Event) -> Result<Child, String> {
+fn start_victim(event: &Eventfd) -> Result<Child, String> {
     let inherited = event.inheritable();
     let number = inherited.as_raw_fd().to_string();
     let mut victim = harness::helper("victim");
@@ -170,7 +170,7 @@ fn start_victim(event: &Event) -> Result<Child, String> {
 pub fn killed() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();
-    let event = Event::new();
+    let event = Eventfd::new();
     let mut victim = need!(start_victim(&event));
     let trace = Trace::start(&probe);
     event.signal();
@@ -192,12 +192,12 @@ pub fn victim() -> Outcome {
     let number = std::env::var(DESCRIPTOR).ok().and_then(|n| n.parse().ok());
     // SAFETY: our parent put the number of a descriptor there that is for nobody else.
     let event = unsafe { OwnedFd::from_raw_fd(number.expect("a descriptor")) };
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
-    listener
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
+    guest
         .vm()
-        .assign_irqfd(&event, listener.msi(), VECTORS[0].into())
+        .assign_irqfd(&event, guest.msi(), VECTORS[0].into())
         .expect("IRQFD");
     harness::ready();
-    let ended = listener.vm().attach_ioreq_client();
+    let ended = guest.vm().attach_ioreq_client();
     panic!("ATTACH_IOREQ_CLIENT: {ended:?}");
 }

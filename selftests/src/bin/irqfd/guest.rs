@@ -11,37 +11,37 @@ use std::{
 use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
 use acrn_selftests::{
     cpus,
-    event::Event,
+    eventfd::Eventfd,
     harness::Outcome,
     hypercall::INJECT_MSI,
-    listener::{Listener, Rest, VECTORS},
+    interrupt_guest::{InterruptGuest, Rest, VECTORS},
     need,
     probe::Probe,
     program::write,
-    scripted::request,
+    scripted_vm::request,
     trace::Trace,
 };
 
-fn assigned(listener: &Listener, vector: u8) -> Event {
-    let event = Event::new();
-    listener
+fn assigned(guest: &InterruptGuest, vector: u8) -> Eventfd {
+    let event = Eventfd::new();
+    guest
         .vm()
-        .assign_irqfd(&event, listener.msi(), vector.into())
+        .assign_irqfd(&event, guest.msi(), vector.into())
         .expect("IRQFD");
     event
 }
 
 fn each_vector(rest: Rest) -> Outcome {
-    let listener = Listener::start(need!(cpus::pick(1)), rest);
-    let events = VECTORS.map(|vector| assigned(&listener, vector));
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), rest);
+    let events = VECTORS.map(|vector| assigned(&guest, vector));
     for count in 1..=3 {
         for (event, vector) in events.iter().zip(VECTORS) {
             event.signal();
-            listener.wait(vector, count);
+            guest.wait(vector, count);
         }
     }
     for vector in VECTORS {
-        listener.assert_count(vector, 3);
+        guest.assert_count(vector, 3);
     }
     Outcome::Passed
 }
@@ -58,23 +58,23 @@ pub fn to_spinning_guest() -> Outcome {
 
 /// What was signalled before the eventfd was assigned.
 pub fn signalled_before() -> Outcome {
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[0];
-    let event = Event::new();
+    let event = Eventfd::new();
     event.signal();
-    listener
+    guest
         .vm()
-        .assign_irqfd(&event, listener.msi(), vector.into())
+        .assign_irqfd(&event, guest.msi(), vector.into())
         .expect("IRQFD");
-    listener.wait(vector, 1);
+    guest.wait(vector, 1);
     Outcome::Passed
 }
 
 /// Each VM gets its own, and an eventfd may be that of both.
 pub fn two_guests() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let first = Listener::start(masks[0], Rest::Halt);
-    let second = Listener::start(masks[1], Rest::Halt);
+    let first = InterruptGuest::start(masks[0], Rest::Halt);
+    let second = InterruptGuest::start(masks[1], Rest::Halt);
     let own = (assigned(&first, VECTORS[0]), assigned(&second, VECTORS[1]));
     let shared = assigned(&first, VECTORS[2]);
     second
@@ -88,7 +88,7 @@ pub fn two_guests() -> Outcome {
     shared.signal();
     first.wait(VECTORS[2], 1);
     second.wait(VECTORS[3], 1);
-    let counts = |listener: &Listener| VECTORS.map(|vector| listener.count(vector));
+    let counts = |guest: &InterruptGuest| VECTORS.map(|vector| guest.count(vector));
     assert_eq!(counts(&first), [1, 0, 1, 0]);
     assert_eq!(counts(&second), [0, 1, 0, 1]);
     Outcome::Passed
@@ -97,14 +97,14 @@ pub fn two_guests() -> Outcome {
 /// Threads with an eventfd each.
 pub fn from_several_threads() -> Outcome {
     const COUNT: u64 = 50;
-    let listener = &Listener::start(need!(cpus::pick(1)), Rest::Spin);
+    let guest = &InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     thread::scope(|scope| {
         for vector in VECTORS {
             scope.spawn(move || {
-                let event = assigned(listener, vector);
+                let event = assigned(guest, vector);
                 for count in 1..=COUNT {
                     event.signal();
-                    listener.wait(vector, count);
+                    guest.wait(vector, count);
                 }
             });
         }
@@ -118,9 +118,9 @@ pub fn one_event_of_several_threads() -> Outcome {
     const THREADS: usize = 4;
     const COUNT: usize = 200;
     let probe = need!(Probe::open());
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[0];
-    let event = &assigned(&listener, vector);
+    let event = &assigned(&guest, vector);
     for _ in 0..3 {
         let trace = Trace::start(&probe);
         thread::scope(|scope| {
@@ -131,18 +131,18 @@ pub fn one_event_of_several_threads() -> Outcome {
         assert_eq!(trace.calls(INJECT_MSI).len(), THREADS * COUNT);
         // What is under way arrives, and then nothing comes by itself.
         thread::sleep(Duration::from_millis(200));
-        let count = listener.count(vector);
+        let count = guest.count(vector);
         event.signal();
-        listener.wait(vector, count + 1);
+        guest.wait(vector, count + 1);
     }
     Outcome::Passed
 }
 
 /// An eventfd that is read by somebody else meanwhile: no interrupt depends on who is first.
 pub fn with_another_reader() -> Outcome {
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[0];
-    let event = &assigned(&listener, vector);
+    let event = &assigned(&guest, vector);
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -152,7 +152,7 @@ pub fn with_another_reader() -> Outcome {
         });
         for count in 1..=50 {
             event.signal();
-            listener.wait(vector, count);
+            guest.wait(vector, count);
         }
         ended.store(true, Ordering::Relaxed);
     });
@@ -164,15 +164,15 @@ pub fn with_another_reader() -> Outcome {
 pub fn doorbell_to_another_vm() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let writer = Listener::start(masks[0], Rest::Halt);
-    let listener = Listener::start(masks[1], Rest::Halt);
+    let writer = InterruptGuest::start(masks[0], Rest::Halt);
+    let guest = InterruptGuest::start(masks[1], Rest::Halt);
     let vector = VECTORS[0];
     let doorbell = IoEvent {
         address: IoEventAddress::Pio(0x510),
         len: 4,
         datamatch: None,
     };
-    let event = assigned(&listener, vector);
+    let event = assigned(&guest, vector);
     writer
         .vm()
         .assign_ioeventfd(&event, &doorbell)
@@ -182,7 +182,7 @@ pub fn doorbell_to_another_vm() -> Outcome {
         writer.until_free(0);
         let raised = probe.raise(request(writer.vm().vmid(), 0, access));
         assert_eq!(raised, 0, "RAISE_REQUEST");
-        listener.wait(vector, count);
+        guest.wait(vector, count);
     }
     writer.assert_count(vector, 0);
     Outcome::Passed
@@ -191,26 +191,26 @@ pub fn doorbell_to_another_vm() -> Outcome {
 /// The same with one VM, which interrupts itself.
 pub fn doorbell_to_itself() -> Outcome {
     let probe = need!(Probe::open());
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Spin);
+    let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     let vector = VECTORS[0];
     let doorbell = IoEvent {
         address: IoEventAddress::Mmio(0xd000_0000),
         len: 8,
         datamatch: Some(7),
     };
-    let event = assigned(&listener, vector);
-    listener
+    let event = assigned(&guest, vector);
+    guest
         .vm()
         .assign_ioeventfd(&event, &doorbell)
         .expect("IOEVENTFD");
     for count in 1..=20 {
         for value in [6, 7] {
             let access = write(Target::Memory(0xd000_0000), Width::Eight, value);
-            listener.until_free(0);
-            let raised = probe.raise(request(listener.vm().vmid(), 0, access));
+            guest.until_free(0);
+            let raised = probe.raise(request(guest.vm().vmid(), 0, access));
             assert_eq!(raised, 0, "RAISE_REQUEST");
         }
-        listener.wait(vector, count);
+        guest.wait(vector, count);
     }
     Outcome::Passed
 }

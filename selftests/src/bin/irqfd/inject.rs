@@ -3,16 +3,16 @@
 //! What the hypervisor is told when an eventfd is signalled.
 
 use acrn_selftests::{
-    bench::Bench,
     cpus,
-    event::Event,
+    eventfd::Eventfd,
     guest::create_raw,
     harness::Outcome,
     hypercall::INJECT_MSI,
+    mapping_fixture::MappingFixture,
     need,
     probe::{Probe, fault},
     trace::Trace,
-    waiter::Asleep,
+    waiter::SleepingCommand,
 };
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
@@ -21,8 +21,8 @@ use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd}
 
 /// Address and data as they are; the write returns when the interrupt is sent.
 pub fn exact_bytes() -> Outcome {
-    let bench = need!(Bench::new());
-    let vm = u64::from(bench.vmid);
+    let fixture = need!(MappingFixture::new());
+    let vm = u64::from(fixture.vmid);
     for (address, data) in [
         (APIC, 0x41),
         (APIC | 0xffff_ffff_000f_fffc, 0x1ef),
@@ -31,9 +31,9 @@ pub fn exact_bytes() -> Outcome {
         (0, 0),
         (u64::MAX, u64::MAX),
     ] {
-        let event = Event::new();
-        irqfd(&bench.device, argument(&event, address, data)).expect("IRQFD");
-        let trace = Trace::start(&bench.probe);
+        let event = Eventfd::new();
+        irqfd(&fixture.device, argument(&event, address, data)).expect("IRQFD");
+        let trace = Trace::start(&fixture.probe);
         event.signal();
         assert_eq!(injected(&trace), [(vm, address, data)]);
         assert_eq!(trace.ids(), [INJECT_MSI]);
@@ -43,9 +43,9 @@ pub fn exact_bytes() -> Outcome {
 
 /// One interrupt for each write, however much is written.
 pub fn one_for_each_write() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = assigned(&bench.device, 0x31);
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(MappingFixture::new());
+    let event = assigned(&fixture.device, 0x31);
+    let trace = Trace::start(&fixture.probe);
     for count in [1, 1, 7, 1 << 32] {
         event.add(count).expect("write to an eventfd");
     }
@@ -55,8 +55,8 @@ pub fn one_for_each_write() -> Outcome {
 
 /// The driver takes the event: nobody finds it on the counter afterwards. Upstream's leaves it there.
 pub fn event_is_taken() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = assigned(&bench.device, 0x31);
+    let fixture = need!(MappingFixture::new());
+    let event = assigned(&fixture.device, 0x31);
     for _ in 0..3 {
         event.signal();
         assert_eq!(event.take(), 0);
@@ -71,13 +71,13 @@ pub fn event_is_taken() -> Outcome {
 
 /// What was signalled before is injected at once, as one interrupt.
 pub fn signalled_before() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = Event::new();
+    let fixture = need!(MappingFixture::new());
+    let event = Eventfd::new();
     event.signal();
     event.signal();
-    let trace = Trace::start(&bench.probe);
-    assign(&bench.device, &event, 0x45).expect("IRQFD");
-    let msi = (bench.vmid.into(), APIC, 0x45);
+    let trace = Trace::start(&fixture.probe);
+    assign(&fixture.device, &event, 0x45).expect("IRQFD");
+    let msi = (fixture.vmid.into(), APIC, 0x45);
     assert_eq!(injected(&trace), [msi]);
     event.signal();
     assert_eq!(injected(&trace), [msi; 2]);
@@ -86,40 +86,40 @@ pub fn signalled_before() -> Outcome {
 
 /// And taken. Upstream's driver leaves it there.
 pub fn signalled_before_is_taken() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = Event::new();
+    let fixture = need!(MappingFixture::new());
+    let event = Eventfd::new();
     event.signal();
-    assign(&bench.device, &event, 0x45).expect("IRQFD");
+    assign(&fixture.device, &event, 0x45).expect("IRQFD");
     assert_eq!(event.take(), 0);
     // What is taken is not injected again by the next one who assigns.
-    deassign(&bench.device, &event).expect("DEASSIGN");
-    let trace = Trace::start(&bench.probe);
-    assign(&bench.device, &event, 0x45).expect("IRQFD");
+    deassign(&fixture.device, &event).expect("DEASSIGN");
+    let trace = Trace::start(&fixture.probe);
+    assign(&fixture.device, &event, 0x45).expect("IRQFD");
     assert_eq!(trace.ids(), []);
     Outcome::Passed
 }
 
 /// Who waits to write to a counter that is full goes on when it is taken.
 pub fn writer_goes_on() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = Event::new();
+    let fixture = need!(MappingFixture::new());
+    let event = Eventfd::new();
     event.add(u64::MAX - 1).expect("write to an eventfd");
     event.block();
     let writer = event.duplicate();
-    let writer = Asleep::start_or_finish(move || writer.signal());
+    let writer = SleepingCommand::start_or_finish(move || writer.signal());
     assert!(writer.waits(), "the counter was not full");
-    assign(&bench.device, &event, 0x45).expect("IRQFD");
+    assign(&fixture.device, &event, 0x45).expect("IRQFD");
     writer.result();
     Outcome::Passed
 }
 
 /// Nothing was signalled, nothing is injected.
 pub fn silent_until_signalled() -> Outcome {
-    let bench = need!(Bench::new());
-    let trace = Trace::start(&bench.probe);
-    let event = assigned(&bench.device, 0x31);
+    let fixture = need!(MappingFixture::new());
+    let trace = Trace::start(&fixture.probe);
+    let event = assigned(&fixture.device, 0x31);
     assert_eq!(event.take(), 0);
-    deassign(&bench.device, &event).expect("DEASSIGN");
+    deassign(&fixture.device, &event).expect("DEASSIGN");
     assert_eq!(trace.ids(), []);
     Outcome::Passed
 }
@@ -127,15 +127,15 @@ pub fn silent_until_signalled() -> Outcome {
 /// Many eventfds, each with its own MSI.
 pub fn many() -> Outcome {
     const MANY: u64 = 256;
-    let bench = need!(Bench::new());
-    let vm = u64::from(bench.vmid);
+    let fixture = need!(MappingFixture::new());
+    let vm = u64::from(fixture.vmid);
     let events = (0..MANY).map(|index| {
-        let event = Event::new();
-        irqfd(&bench.device, argument(&event, APIC, index)).expect("IRQFD");
+        let event = Eventfd::new();
+        irqfd(&fixture.device, argument(&event, APIC, index)).expect("IRQFD");
         event
     });
     let events: Vec<_> = events.collect();
-    let trace = Trace::start(&bench.probe);
+    let trace = Trace::start(&fixture.probe);
     let order = (0..MANY).map(|index| index * 77 % MANY);
     for index in order.clone() {
         events[index as usize].signal();
@@ -178,15 +178,15 @@ pub fn two_vms() -> Outcome {
 
 /// The hypervisor refuses: the next interrupt is not the worse for it.
 pub fn refused() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = assigned(&bench.device, 0x31);
+    let fixture = need!(MappingFixture::new());
+    let event = assigned(&fixture.device, 0x31);
     for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOTTY] {
         let refusal = Fault {
             count: 2,
             ..fault(INJECT_MSI, -i64::from(errno as i32))
         };
-        bench.probe.push_fault(refusal);
-        let trace = Trace::start(&bench.probe);
+        fixture.probe.push_fault(refusal);
+        let trace = Trace::start(&fixture.probe);
         for _ in 0..3 {
             event.signal();
         }
@@ -202,13 +202,13 @@ pub fn refused() -> Outcome {
 
 /// The hypervisor refuses what was signalled before: the eventfd is assigned all the same.
 pub fn refused_at_once() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = Event::new();
+    let fixture = need!(MappingFixture::new());
+    let event = Eventfd::new();
     event.signal();
-    bench.probe.push_fault(fault(INJECT_MSI, -1));
-    assign(&bench.device, &event, 0x31).expect("IRQFD");
-    let trace = Trace::start(&bench.probe);
+    fixture.probe.push_fault(fault(INJECT_MSI, -1));
+    assign(&fixture.device, &event, 0x31).expect("IRQFD");
+    let trace = Trace::start(&fixture.probe);
     event.signal();
-    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x31)]);
+    assert_eq!(injected(&trace), [(fixture.vmid.into(), APIC, 0x31)]);
     Outcome::Passed
 }

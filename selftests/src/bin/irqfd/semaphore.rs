@@ -3,17 +3,18 @@
 //! eventfds from which each read takes one (`EFD_SEMAPHORE`).
 
 use acrn_selftests::{
-    bench::Bench, event::Event, harness::Outcome, hypercall::INJECT_MSI, need, trace::Trace,
+    eventfd::Eventfd, harness::Outcome, hypercall::INJECT_MSI, mapping_fixture::MappingFixture,
+    need, trace::Trace,
 };
 
 use crate::assign::{APIC, assign, injected};
 
 /// One interrupt for each write, and none by itself, whatever stays on the counter.
 pub fn one_for_each_write() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = Event::semaphore();
-    assign(&bench.device, &event, 0x31).expect("IRQFD");
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(MappingFixture::new());
+    let event = Eventfd::semaphore();
+    assign(&fixture.device, &event, 0x31).expect("IRQFD");
+    let trace = Trace::start(&fixture.probe);
     for (written, count) in (1..).zip([1, 1, 7, 1, 1 << 32]) {
         event.add(count).expect("write to an eventfd");
         assert_eq!(trace.calls(INJECT_MSI).len(), written);
@@ -26,11 +27,11 @@ pub fn one_for_each_write() -> Outcome {
 
 /// What was signalled before is injected at once, as one interrupt.
 pub fn signalled_before() -> Outcome {
-    let bench = need!(Bench::new());
-    let event = Event::semaphore();
+    let fixture = need!(MappingFixture::new());
+    let event = Eventfd::semaphore();
     event.add(5).expect("write to an eventfd");
-    let trace = Trace::start(&bench.probe);
-    assign(&bench.device, &event, 0x45).expect("IRQFD");
-    assert_eq!(injected(&trace), [(bench.vmid.into(), APIC, 0x45)]);
+    let trace = Trace::start(&fixture.probe);
+    assign(&fixture.device, &event, 0x45).expect("IRQFD");
+    assert_eq!(injected(&trace), [(fixture.vmid.into(), APIC, 0x45)]);
     Outcome::Passed
 }

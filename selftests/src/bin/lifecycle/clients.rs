@@ -12,14 +12,14 @@ use std::{
 
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
-    contest::Contest,
     cpus,
     device::Device,
     guest::create_raw,
     harness::Outcome,
     need,
     program::read,
-    scripted::{Idle, request},
+    race::Race,
+    scripted_vm::{ScriptedVm, request},
     waiter::{Waiter, until},
 };
 use acrn_uapi::ioctl::*;
@@ -132,20 +132,20 @@ pub fn signal_ends_attach() -> Outcome {
 /// What comes after the signal is served as ever: requests, and the end of the client.
 pub fn signal_then_request() -> Outcome {
     handle_signals(SaFlags::SA_RESTART);
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let access = read(Target::Port(0x510), Width::Four);
     for _ in 0..3 {
-        let waiter = Waiter::start(&idle.device);
+        let waiter = Waiter::start(&vm.device);
         waiter.signal(Signal::SIGUSR1);
         assert_eq!(waiter.result(), Ok(()));
-        let waiter = Waiter::start(&idle.device);
-        assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
+        let waiter = Waiter::start(&vm.device);
+        assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
         assert_eq!(waiter.result(), Ok(()));
-        assert_eq!(idle.finish(0), Ok(()));
+        assert_eq!(vm.finish(0), Ok(()));
     }
-    let waiter = Waiter::start(&idle.device);
+    let waiter = Waiter::start(&vm.device);
     let destroy = ACRN_IOCTL_DESTROY_IOREQ_CLIENT;
-    idle.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
+    vm.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
     assert_eq!(waiter.result(), Err(Errno::ENODEV));
     Outcome::Passed
 }
@@ -153,7 +153,7 @@ pub fn signal_then_request() -> Outcome {
 /// Threads that attach against one that destroys and creates (R1, R2).
 pub fn come_and_go() -> Outcome {
     let (device, _page) = need!(with_client());
-    let contest = &Contest::of(2);
+    let contest = &Race::of(2);
     let destroy = || {
         device
             .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)

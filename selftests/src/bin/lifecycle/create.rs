@@ -6,10 +6,10 @@ use std::{sync::Barrier, thread};
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
-    area::{Area, PAGE},
     cpus,
     device::{Argument, Device, creation},
     guest::create_raw,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall, leaks, need,
     probe::{Probe, fault},
@@ -114,7 +114,7 @@ pub fn read_only_argument() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
     let page = page();
-    let argument = Area::anonymous(PAGE);
+    let argument = GuestMemory::anonymous(PAGE);
     argument.write_bytes(0, creation(&page, cpus).as_bytes());
     argument.protect();
     let pins = leaks::pinned_pages();
@@ -192,9 +192,9 @@ pub fn without_request_page() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
     let good = page();
-    let read_only = Area::anonymous(PAGE);
+    let read_only = GuestMemory::anonymous(PAGE);
     read_only.protect();
-    let hole = Area::anonymous(PAGE);
+    let hole = GuestMemory::anonymous(PAGE);
     hole.unmap(0, PAGE);
     let wrong = [
         0,

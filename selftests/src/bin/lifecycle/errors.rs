@@ -8,7 +8,7 @@ use acrn_selftests::{
     hypercall, need,
     probe::fault,
     program::write,
-    scripted::{Answer, Idle, request},
+    scripted_vm::{Answer, ScriptedVm, request},
     trace::Trace,
     waiter::until,
 };
@@ -25,65 +25,65 @@ const ERRORS: [Errno; 5] = [
 ];
 
 /// The next hypercall `id` for the VM fails with `errno`, and does nothing.
-fn fail_next(idle: &Idle, id: u32, errno: Errno) {
-    idle.probe.push_fault(Fault {
-        vmid: idle.vmid,
+fn fail_next(vm: &ScriptedVm, id: u32, errno: Errno) {
+    vm.probe.push_fault(Fault {
+        vmid: vm.vmid,
         ..fault(id, -i64::from(errno as i32))
     });
 }
 
 /// Any error of the hypervisor, whatever the command; and none once it has none.
 pub fn of_commands() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let mut registers = acrn_vcpu_regs::default();
     registers.vcpu_regs.cr0 = 0x30;
-    let mut set = || idle.device.with(ACRN_IOCTL_SET_VCPU_REGS, &mut registers);
+    let mut set = || vm.device.with(ACRN_IOCTL_SET_VCPU_REGS, &mut registers);
     for errno in ERRORS {
         for (request, id) in [
             (ACRN_IOCTL_START_VM, hypercall::START_VM),
             (ACRN_IOCTL_PAUSE_VM, hypercall::PAUSE_VM),
             (ACRN_IOCTL_RESET_VM, hypercall::RESET_VM),
         ] {
-            fail_next(&idle, id, errno);
-            assert_eq!(idle.device.plain(request), Err(errno), "{request:#x}");
+            fail_next(&vm, id, errno);
+            assert_eq!(vm.device.plain(request), Err(errno), "{request:#x}");
         }
-        fail_next(&idle, hypercall::SET_VCPU_REGS, errno);
+        fail_next(&vm, hypercall::SET_VCPU_REGS, errno);
         assert_eq!(set(), Err(errno), "SET_VCPU_REGS");
     }
     assert_eq!(set(), Ok(()));
     for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
-        assert_eq!(idle.device.plain(request), Ok(()), "{request:#x}");
+        assert_eq!(vm.device.plain(request), Ok(()), "{request:#x}");
     }
     Outcome::Passed
 }
 
 /// The same of NOTIFY_REQUEST_FINISH. The request is finished all the same.
 pub fn of_notify() -> Outcome {
-    let idle = need!(Idle::new());
-    let slot = idle.page.slot(0).expect("slot 0");
+    let vm = need!(ScriptedVm::new());
+    let slot = vm.page.slot(0).expect("slot 0");
     let access = write(Target::Port(0x510), Width::One, 0);
     for errno in ERRORS {
-        let trace = Trace::start(&idle.probe);
-        fail_next(&idle, hypercall::NOTIFY_REQUEST_FINISH, errno);
-        assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
+        let trace = Trace::start(&vm.probe);
+        fail_next(&vm, hypercall::NOTIFY_REQUEST_FINISH, errno);
+        assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
         until("the device model has the request", || slot.is_ours());
-        assert_eq!(idle.finish(0), Err(errno));
+        assert_eq!(vm.finish(0), Err(errno));
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
         assert_eq!(trace.calls(hypercall::NOTIFY_REQUEST_FINISH).len(), 1);
     }
-    assert_eq!(idle.ask(access), Answer::DeviceModel);
+    assert_eq!(vm.ask(access), Answer::DeviceModel);
     Outcome::Passed
 }
 
 /// Results that are no errno: ACRN's are 32 bits wide, and an errno is small.
 pub fn results_of_any_size() -> Outcome {
-    let idle = need!(Idle::new());
+    let vm = need!(ScriptedVm::new());
     let pause = |result: i64| {
-        idle.probe.push_fault(Fault {
-            vmid: idle.vmid,
+        vm.probe.push_fault(Fault {
+            vmid: vm.vmid,
             ..fault(hypercall::PAUSE_VM, result)
         });
-        idle.device.plain(ACRN_IOCTL_PAUSE_VM)
+        vm.device.plain(ACRN_IOCTL_PAUSE_VM)
     };
     for success in [1, 5, i64::from(i32::MAX)] {
         assert_eq!(pause(success), Ok(()), "{success}");

@@ -5,10 +5,10 @@
 use std::os::fd::AsRawFd;
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, scattered, whole},
-    event::Event,
+    eventfd::Eventfd,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    mapping_fixture::{MappingFixture, scattered, whole},
     need,
     objects::Objects,
     physical::FIRMWARE,
@@ -33,17 +33,17 @@ const KINDS: [&str; 12] = [
 ];
 
 /// A VM with memory of two kinds, a client, an ioeventfd and an irqfd comes and goes.
-fn round(area: &Area) -> Result<(), String> {
+fn round(memory: &GuestMemory) -> Result<(), String> {
     let before = Objects::count()?;
-    let bench = Bench::new()?;
-    let event = Event::new();
-    let device = &bench.device;
-    bench.set(whole(area)).expect("SET_MEMSEG");
+    let fixture = MappingFixture::new()?;
+    let event = Eventfd::new();
+    let device = &fixture.device;
+    fixture.set(whole(memory)).expect("SET_MEMSEG");
     let firmware = acrn_vm_memmap {
         user_vm_pa: 0x4000_0000,
-        ..bench.device_memory(FIRMWARE)
+        ..fixture.device_memory(FIRMWARE)
     };
-    bench.set(firmware).expect("SET_MEMSEG");
+    fixture.set(firmware).expect("SET_MEMSEG");
     device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
@@ -65,17 +65,17 @@ fn round(area: &Area) -> Result<(), String> {
     for kind in KINDS {
         assert!(there.of(kind) > before.of(kind), "{kind} are not counted");
     }
-    bench.destroy();
+    fixture.destroy();
     Ok(())
 }
 
 /// A hundred VMs leave no object of any kind behind.
 pub fn does_not_grow() -> Outcome {
-    let area = scattered(64);
-    assert_eq!(area.len(), 64 * PAGE);
+    let memory = scattered(64);
+    assert_eq!(memory.len(), 64 * PAGE);
     let before = need!(Objects::count());
     for _ in 0..ROUNDS {
-        need!(round(&area));
+        need!(round(&memory));
         let after = need!(Objects::count());
         assert_eq!(before.growth(&after), [""; 0], "left behind");
     }

@@ -14,17 +14,17 @@ use std::{
 };
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{GUEST, ram},
     cpus,
     device::{Argument, Device},
     guest::create_raw,
+    guest_memory::{GuestMemory, PAGE},
     harness::{self, Outcome},
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::RESET_VM,
-    missing::Missing,
+    mapping_fixture::{GUEST, ram},
     need,
     probe::Probe,
+    userfault::UserfaultMemory,
     waiter::until,
 };
 use acrn_uapi::ioctl::*;
@@ -69,7 +69,7 @@ fn dies_while_waiting(device: &Device, command: u32, may_pass: bool) -> Result<(
 
 /// What is under way is SET_MEMSEG, which waits for pages of its process.
 pub fn behind_memory() -> Outcome {
-    let missing = need!(Missing::new(PAGE));
+    let missing = need!(UserfaultMemory::new(PAGE));
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
     let sharing = device.clone();
@@ -86,7 +86,7 @@ pub fn behind_memory() -> Outcome {
     ] {
         need!(dies_while_waiting(&device, command, may_pass));
     }
-    let _area = missing.provide();
+    let _memory = missing.provide();
     until("SET_MEMSEG returns", || waiter.is_finished());
     assert_eq!(waiter.join().expect("SET_MEMSEG"), Ok(()));
     Outcome::Passed
@@ -99,7 +99,7 @@ pub fn behind_reset() -> Outcome {
     let device = Arc::new(device);
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let sharing = device.clone();
-    let held = Held::start(&probe, RESET_VM, vmid, move || {
+    let held = HeldHypercall::start(&probe, RESET_VM, vmid, move || {
         sharing.plain(ACRN_IOCTL_RESET_VM)
     });
     for command in [
@@ -123,8 +123,8 @@ pub fn victim() -> Outcome {
     // SAFETY: our parent has it open, and so have we.
     let file = unsafe { BorrowedFd::borrow_raw(descriptor as i32) };
     let device = Device::sharing(&file);
-    let area = Area::anonymous(PAGE);
-    let mut segment = ram(2 * GUEST, &area, 0, PAGE);
+    let memory = GuestMemory::anonymous(PAGE);
+    let mut segment = ram(2 * GUEST, &memory, 0, PAGE);
     harness::ready();
     let done = match command {
         ACRN_IOCTL_SET_MEMSEG | ACRN_IOCTL_UNSET_MEMSEG => device.with(command, &mut segment),

@@ -9,19 +9,19 @@ use std::process::ExitCode;
 use acrn_selftests::harness::{self, Test};
 
 mod clients;
+mod concurrent_destroy;
 mod create;
 mod destroy;
-mod destroying;
-mod ending;
 mod errors;
-mod gone;
 mod heap;
+mod hypercall_args;
 mod killable;
 mod module;
 mod order;
 mod orphans;
-mod pass;
+mod process_exit;
 mod races;
+mod reused_id;
 mod shutdown;
 
 fn main() -> ExitCode {
@@ -34,15 +34,15 @@ fn main() -> ExitCode {
         Test::new("reset_needs_pause", order::reset_needs_pause),
         Test::new("reset_and_start_again", order::reset_and_start_again),
         Test::new("unknown_command", order::unknown_command),
-        Test::new("creation_arrives", pass::creation_arrives),
-        Test::new("request_page_arrives", pass::request_page_arrives),
-        Test::new("commands_name_the_vm", pass::commands_name_the_vm),
-        Test::new("registers_arrive", pass::registers_arrive),
+        Test::new("creation_arrives", hypercall_args::creation_arrives),
+        Test::new("request_page_arrives", hypercall_args::request_page_arrives),
+        Test::new("commands_name_the_vm", hypercall_args::commands_name_the_vm),
+        Test::new("registers_arrive", hypercall_args::registers_arrive),
         Test::new("errors_passed_on", errors::of_commands),
         Test::new("notify_errors_passed_on", errors::of_notify),
         Test::new("results_of_any_size", errors::results_of_any_size),
-        Test::new("file_holds_module", ending::file_holds_module),
-        Test::new("close_empty", ending::close_empty),
+        Test::new("file_holds_module", process_exit::file_holds_module),
+        Test::new("close_empty", process_exit::close_empty),
         Test::new("create_tells_vmid_and_vcpus", create::tells_vmid_and_vcpus),
         Test::new("create_refused", create::refused),
         Test::new(
@@ -59,13 +59,16 @@ fn main() -> ExitCode {
         Test::new("destroy_needs_pause", destroy::needs_pause),
         Test::new("destroy_refused", destroy::refused),
         Test::new("destroy_gives_memory_back", destroy::gives_memory_back),
-        Test::new("requests_during_destroy", destroying::requests),
-        Test::new("interrupts_during_destroy", destroying::interrupts),
-        Test::new("commands_during_destroy", destroying::commands),
-        Test::new("memory_goes_during_start", destroying::memory_during_start),
+        Test::new("requests_during_destroy", concurrent_destroy::requests),
+        Test::new("interrupts_during_destroy", concurrent_destroy::interrupts),
+        Test::new("commands_during_destroy", concurrent_destroy::commands),
+        Test::new(
+            "memory_goes_during_start",
+            concurrent_destroy::memory_during_start,
+        ),
         Test::new(
             "interrupts_after_refused_reset",
-            destroying::interrupts_after_refused_reset,
+            concurrent_destroy::interrupts_after_refused_reset,
         ),
         Test::new("module_stays", module::stays_while_guest_lives),
         Test::new("heap_does_not_grow", heap::does_not_grow).within(300),
@@ -82,10 +85,10 @@ fn main() -> ExitCode {
         Test::new("killed_behind_memory", killable::behind_memory),
         Test::new("killed_behind_reset", killable::behind_reset),
         Test::helper("waiting_victim", killable::victim),
-        Test::new("gone_of_open_file", gone::of_open_file),
-        Test::new("gone_of_orphan", gone::of_orphan),
-        Test::new("gone_and_creation_fails", gone::creation_fails),
-        Test::new("gone_while_command_waits", gone::while_command_waits),
+        Test::new("gone_of_open_file", reused_id::of_open_file),
+        Test::new("gone_of_orphan", reused_id::of_orphan),
+        Test::new("gone_and_creation_fails", reused_id::creation_fails),
+        Test::new("gone_while_command_waits", reused_id::while_command_waits),
         Test::new("orphan_that_runs", orphans::that_runs),
         Test::new("orphan_that_is_paused", orphans::that_is_paused),
         Test::new("orphans_two", orphans::two),
@@ -98,22 +101,28 @@ fn main() -> ExitCode {
         Test::new("unload_with_orphan", module::unload_with_orphan),
         Test::new("unload_beside_upcall", module::unload_beside_upcall),
         Test::new("unload_with_running_orphan", orphans::that_runs_at_unload),
-        Test::new("close_paused", ending::close_paused),
-        Test::new("close_pause_refused", ending::close_pause_refused),
-        Test::new("close_under_way", destroying::close),
-        Test::new("close_created", ending::close_created),
-        Test::new("close_running", ending::close_running),
-        Test::new("close_spinning", ending::close_spinning),
-        Test::new("close_with_request", ending::close_with_request),
-        Test::new("close_by_last_descriptor", ending::close_by_last_descriptor),
+        Test::new("close_paused", process_exit::close_paused),
+        Test::new("close_pause_refused", process_exit::close_pause_refused),
+        Test::new("close_under_way", concurrent_destroy::close),
+        Test::new("close_created", process_exit::close_created),
+        Test::new("close_running", process_exit::close_running),
+        Test::new("close_spinning", process_exit::close_spinning),
+        Test::new("close_with_request", process_exit::close_with_request),
+        Test::new(
+            "close_by_last_descriptor",
+            process_exit::close_by_last_descriptor,
+        ),
         Test::new(
             "exit_with_attached_thread",
-            ending::exit_with_attached_thread,
+            process_exit::exit_with_attached_thread,
         ),
-        Test::new("killed_while_running", ending::killed_while_running),
-        Test::helper("victim", ending::victim),
-        Test::new("killed_while_destroying", ending::killed_while_destroying),
-        Test::helper("destroying_victim", ending::destroying_victim),
+        Test::new("killed_while_running", process_exit::killed_while_running),
+        Test::helper("victim", process_exit::victim),
+        Test::new(
+            "killed_while_destroying",
+            process_exit::killed_while_destroying,
+        ),
+        Test::helper("destroying_victim", process_exit::destroying_victim),
         // The test-bed reboots behind and under them.
         Test::helper("orphan_outlives_module", shutdown::orphan_outlives_module),
         Test::helper("late_creators", shutdown::late_creators),

@@ -10,12 +10,12 @@ use acrn_selftests::{
     device::Device,
     guest::{Guest, MEMORY, create_raw},
     harness::Outcome,
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, PAUSE_VM, START_VM},
     leaks, module, need,
     probe::{Probe, fault},
     program::{self, RESULTS, read, write},
-    scripted::{Idle, request},
+    scripted_vm::{ScriptedVm, request},
     trace::Trace,
     waiter::until,
 };
@@ -54,12 +54,12 @@ pub fn unload_with_orphan() -> Outcome {
 pub fn unload_beside_upcall() -> Outcome {
     const UNDER_WAY_MS: u16 = 1500;
     let path = need!(module::path());
-    let Idle {
+    let ScriptedVm {
         probe,
         device,
         page: _page,
         vmid,
-    } = need!(Idle::new());
+    } = need!(ScriptedVm::new());
     // The upcall is CPU 0's, which stands still in it.
     need!(cpus::stay_on(1 - cpus::UPCALLS));
     // One that is paused is not notified.
@@ -105,7 +105,7 @@ pub fn stays_while_guest_lives() -> Outcome {
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     probe.refuse(DESTROY_VM, guest.vm.vmid());
     let destroyer = device.clone();
-    let held = Held::start(&probe, DESTROY_VM, guest.vm.vmid(), move || {
+    let held = HeldHypercall::start(&probe, DESTROY_VM, guest.vm.vmid(), move || {
         destroyer.plain(ACRN_IOCTL_DESTROY_VM)
     });
     assert_stays("DESTROY_VM is under way");

@@ -5,28 +5,28 @@
 
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::ram,
     cpus,
     device::Device,
-    event::{Event, until_released},
+    eventfd::{Eventfd, until_released},
     guest::{Guest, create_raw},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::{DESTROY_VM, INJECT_MSI, NOTIFY_REQUEST_FINISH, PAUSE_VM},
+    mapping_fixture::ram,
     module, need,
     physical::{self, NOWHERE},
     probe::Probe,
     program::{self, RESULTS, read, write},
-    scripted::request,
+    scripted_vm::request,
     status::Status,
     trace::Trace,
-    waiter::{Asleep, until},
+    waiter::{SleepingCommand, until},
 };
 use acrn_uapi::ioctl::{ACRN_IOCTL_CREATE_IOREQ_CLIENT, ACRN_IOCTL_SET_MEMSEG};
 use mini_acrn_channel::{kind, vm_state};
 
-use crate::gone::{DOORBELL, PINS, give_eventfds, pinned};
+use crate::reused_id::{DOORBELL, PINS, give_eventfds, pinned};
 
 /// How often the hypervisor was told `id` of a VM.
 fn told(trace: &Trace<'_>, id: u32, vmid: u16) -> usize {
@@ -39,7 +39,7 @@ fn told(trace: &Trace<'_>, id: u32, vmid: u16) -> usize {
 /// [`give_eventfds`] gave it.
 struct Running {
     vmid: u16,
-    events: [Event; 2],
+    events: [Eventfd; 2],
     ids: [u32; 2],
 }
 
@@ -242,12 +242,12 @@ pub fn tried_beside_io() -> Outcome {
     orphan.close();
     probe.refuse(DESTROY_VM, vmid);
     let cpus = masks[2];
-    let held = Held::start(&probe, DESTROY_VM, vmid, move || create_raw(cpus));
+    let held = HeldHypercall::start(&probe, DESTROY_VM, vmid, move || create_raw(cpus));
     other.vm.start().expect("START_VM of another VM");
     assert_eq!(other.serve(1, |_, _| 7).len(), accesses.len());
     assert_eq!(other.memory.read::<u32>(RESULTS as usize), 7);
     // It waits behind the orphan.
-    let ender = Asleep::start_or_finish(move || drop(other));
+    let ender = SleepingCommand::start_or_finish(move || drop(other));
     let created = held.release();
     ender.result();
     assert!(probe.vm(vmid).is_some(), "it was refused again");
@@ -259,7 +259,7 @@ pub fn tried_beside_io() -> Outcome {
 
 /// Memory of no pages, which a process maps: the kernel tells the driver when it does so no more. The error says why
 /// the test has to be skipped.
-pub fn watched(len: usize) -> Result<Area, String> {
+pub fn watched(len: usize) -> Result<GuestMemory, String> {
     physical::map(NOWHERE, len)
 }
 
@@ -267,14 +267,14 @@ pub fn watched(len: usize) -> Result<Area, String> {
 const WATCHED: u64 = 4 << 20;
 
 /// An orphan with such memory, which is still mapped here.
-fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, Area), String> {
-    let area = watched(4 * PAGE)?;
+fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, GuestMemory), String> {
+    let memory = watched(4 * PAGE)?;
     let guest = Guest::long_mode(cpus, &program::greet_and_spin());
     let vmid = guest.vm.vmid();
     Device::sharing(&guest.vm)
         .with(
             ACRN_IOCTL_SET_MEMSEG,
-            &mut ram(WATCHED, &area, 0, area.len()),
+            &mut ram(WATCHED, &memory, 0, memory.len()),
         )
         .expect("SET_MEMSEG");
     guest.vm.start().expect("START_VM");
@@ -282,15 +282,15 @@ fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, Area), String> 
     probe.refuse(DESTROY_VM, vmid);
     guest.close();
     assert_eq!(probe.mapping(vmid, WATCHED).mapped, 1, "of the orphan");
-    Ok((vmid, area))
+    Ok((vmid, memory))
 }
 
 /// The process that had the VM unmaps memory that is not pinned: an orphan loses it, too.
 pub fn loses_memory() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let (vmid, area) = need!(with_watched_memory(&probe, masks[0]));
-    drop(area);
+    let (vmid, memory) = need!(with_watched_memory(&probe, masks[0]));
+    drop(memory);
     for page in 0..4 {
         let address = WATCHED + (page * PAGE) as u64;
         let mapped = probe.mapping(vmid, address).mapped;
@@ -306,13 +306,13 @@ pub fn loses_memory_while_tried() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     for refused in [true, false] {
-        let (vmid, area) = need!(with_watched_memory(&probe, masks[0]));
+        let (vmid, memory) = need!(with_watched_memory(&probe, masks[0]));
         if refused {
             probe.refuse(DESTROY_VM, vmid);
         }
         let cpus = masks[1];
-        let held = Held::start(&probe, DESTROY_VM, vmid, move || create_raw(cpus));
-        let unmapper = Asleep::start_or_finish(move || drop(area));
+        let held = HeldHypercall::start(&probe, DESTROY_VM, vmid, move || create_raw(cpus));
+        let unmapper = SleepingCommand::start_or_finish(move || drop(memory));
         let created = held.release();
         unmapper.result();
         assert_eq!(probe.vm(vmid).is_some(), refused, "the orphan");

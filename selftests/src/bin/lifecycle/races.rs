@@ -7,19 +7,19 @@ use std::thread;
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{ram, whole},
-    contest::Contest,
     cpus,
     device::{Argument, Device},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    mapping_fixture::{ram, whole},
     need,
+    race::Race,
 };
 use acrn_uapi::{acrn_ioreq_notify, acrn_msi_entry, ioctl::*};
 use nix::errno::Errno;
 
 /// Runs `command` over and over; it may fail for want of a VM, or as the hypervisor sees fit, but not always.
-fn repeat(contest: &Contest, name: &str, mut command: impl FnMut() -> Result<(), Errno>) {
+fn repeat(contest: &Race, name: &str, mut command: impl FnMut() -> Result<(), Errno>) {
     contest.repeat(name, || match command() {
         Ok(()) => true,
         Err(Errno::EINVAL | Errno::ENODEV | Errno::EPERM | Errno::EEXIST) => false,
@@ -32,9 +32,9 @@ pub fn everything_at_once() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = &need!(Device::open());
     let page = &RequestPage::new().expect("a request page");
-    let first = &Area::anonymous(64 * PAGE);
-    let second = &Area::anonymous(16 * PAGE);
-    let contest = &Contest::of(6);
+    let first = &GuestMemory::anonymous(64 * PAGE);
+    let second = &GuestMemory::anonymous(16 * PAGE);
+    let contest = &Race::of(6);
     thread::scope(|scope| {
         scope.spawn(move || {
             repeat(contest, "CREATE_VM", || device.create(page, cpus).map(drop));

@@ -6,18 +6,18 @@ use std::{path::Path, thread};
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
-    area::PAGE,
-    bench::{GUEST, ram},
     cpus,
     device::Device,
     guest::Guest,
+    guest_memory::PAGE,
     harness::{self, Outcome},
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::{CREATE_VM, DESTROY_VM},
+    mapping_fixture::{GUEST, ram},
     module, need,
     probe::{Probe, fault},
     program,
-    waiter::{Asleep, until, waits_in_driver},
+    waiter::{SleepingCommand, until, waits_in_driver},
 };
 use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
 use mini_acrn_channel::{ANY_VM, Fault};
@@ -34,8 +34,8 @@ pub fn orphan_outlives_module() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     let vmid = guest.vm.vmid();
-    let area = need!(watched(4 * PAGE));
-    let mut segment = ram(4 * GUEST, &area, 0, area.len());
+    let memory = need!(watched(4 * PAGE));
+    let mut segment = ram(4 * GUEST, &memory, 0, memory.len());
     Device::sharing(&guest.vm)
         .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
         .expect("SET_MEMSEG");
@@ -50,7 +50,7 @@ pub fn orphan_outlives_module() -> Outcome {
     assert!(Path::new(FOLDER).join(format!("vm{vmid}")).exists());
     module::unload();
     assert!(!Path::new(FOLDER).exists(), "debugfs shows a VM");
-    drop(area);
+    drop(memory);
     // Its memory is nobody else's.
     let code = program::greet_and_spin();
     let seen = probe.read_guest(vmid, program::ENTRY, code.len());
@@ -67,11 +67,11 @@ pub fn late_creators() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (first, second) = (masks[0], masks[1]);
-    let held = Held::start(&probe, CREATE_VM, ANY_VM, move || create(first));
+    let held = HeldHypercall::start(&probe, CREATE_VM, ANY_VM, move || create(first));
     harness::ready();
     // It waits for the first one, in the call of init's that reboots.
     until("init reboots", || waits_in_driver("1"));
-    let _second = Asleep::start(|| true, move || create(second));
+    let _second = SleepingCommand::start(|| true, move || create(second));
     held.release();
     loop {
         thread::park();

@@ -13,8 +13,8 @@ use nix::sys::signal::Signal;
 
 use crate::machine::Machine;
 
-mod flat;
 mod machine;
+mod minimal_guest;
 mod resets;
 mod virtio;
 
@@ -66,7 +66,7 @@ fn boots(options: &[&str], cpus: &str) -> Outcome {
 fn triple_fault_ends() -> Outcome {
     let cpus = format!("{:#x}", need!(cpus::pick(1)));
     for affinity in [None, Some(cpus.as_str())] {
-        need!(flat::run_to_triple_fault(affinity));
+        need!(minimal_guest::run_to_triple_fault(affinity));
     }
     Outcome::Passed
 }

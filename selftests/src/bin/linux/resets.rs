@@ -2,9 +2,11 @@
 
 //! Guests that reset and power off, again and again: nothing may pile up.
 
-use acrn_selftests::{cpus, event::Event, harness::Outcome, need, objects::Objects, waiter::until};
+use acrn_selftests::{
+    cpus, eventfd::Eventfd, harness::Outcome, need, objects::Objects, waiter::until,
+};
 
-use crate::{INTERACTIVE, LIMIT, RESET_LIMITS, flat, machine::Machine, virtio::Image};
+use crate::{INTERACTIVE, LIMIT, RESET_LIMITS, machine::Machine, minimal_guest, virtio::Image};
 
 /// How often a guest resets.
 const RESETS: u8 = 20;
@@ -12,7 +14,7 @@ const RESETS: u8 = 20;
 const POWER_OFFS: u8 = 20;
 /// The lowest number that is free for an eventfd: it grows if eventfds are never given back.
 fn free_number() -> u32 {
-    Event::new().id()
+    Eventfd::new().id()
 }
 
 /// Waits until Linux is up and uses its devices; returns how many files the device model has open then.
@@ -66,7 +68,7 @@ fn flat_guests(seed: u64, runs: u8, times: u8) -> Outcome {
     let number = free_number();
     let image = Image::new(seed);
     for _ in 0..runs {
-        need!(flat::run(&image, times));
+        need!(minimal_guest::run(&image, times));
     }
     assert_eq!(free_number(), number, "eventfds are left");
     Outcome::Passed

@@ -5,9 +5,9 @@
 use std::{fs::File, os::unix::fs::FileExt};
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, whole},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    mapping_fixture::{MappingFixture, whole},
     need, skip,
 };
 
@@ -32,14 +32,14 @@ impl PageFlags {
     }
 
     /// Which pages of `area` are dirty.
-    fn dirty(&self, area: &Area) -> Vec<bool> {
+    fn dirty(&self, memory: &GuestMemory) -> Vec<bool> {
         let entry = |file: &File, index: u64| {
             let mut bytes = [0; 8];
             file.read_exact_at(&mut bytes, 8 * index).expect("an entry");
             u64::from_le_bytes(bytes)
         };
-        let first = area.address() / PAGE as u64;
-        let pages = first..first + (area.len() / PAGE) as u64;
+        let first = memory.address() / PAGE as u64;
+        let pages = first..first + (memory.len() / PAGE) as u64;
         let dirty = pages.map(|page| {
             let own = entry(&self.own, page);
             assert_ne!(own & PRESENT, 0, "a page that is not there");
@@ -55,15 +55,15 @@ impl PageFlags {
 /// is looked at.
 pub fn pages_are_dirty() -> Outcome {
     let flags = need!(PageFlags::open());
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(16 * PAGE);
-    area.number_pages(1);
-    if flags.dirty(&area).contains(&true) {
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(16 * PAGE);
+    memory.number_pages(1);
+    if flags.dirty(&memory).contains(&true) {
         skip!("this kernel has fresh pages dirty");
     }
-    bench.set(whole(&area)).expect("SET_MEMSEG");
-    bench.destroy();
-    let dirty = flags.dirty(&area);
+    fixture.set(whole(&memory)).expect("SET_MEMSEG");
+    fixture.destroy();
+    let dirty = flags.dirty(&memory);
     assert!(!dirty.contains(&false), "not dirty: {dirty:?}");
     Outcome::Passed
 }

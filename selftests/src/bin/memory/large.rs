@@ -5,9 +5,9 @@
 use std::fs;
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, GUEST, whole},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    mapping_fixture::{GUEST, MappingFixture, whole},
     need, skip,
 };
 
@@ -29,21 +29,27 @@ pub fn many_small_pages() -> Outcome {
     if available < NEEDED {
         skip!("{available} KiB of memory available, the test needs {NEEDED}");
     }
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(LEN);
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(LEN);
     let samples = (0..LEN).step_by(LEN / 64).chain([LEN - PAGE]);
     for offset in samples.clone() {
-        area.write::<u64>(offset, offset as u64 + 1);
+        memory.write::<u64>(offset, offset as u64 + 1);
     }
-    bench.set(whole(&area)).expect("SET_MEMSEG");
-    assert_eq!(bench.mapped_bytes(), LEN as u64);
-    assert_eq!(bench.pinned(), (LEN / PAGE) as i64);
+    fixture.set(whole(&memory)).expect("SET_MEMSEG");
+    assert_eq!(fixture.mapped_bytes(), LEN as u64);
+    assert_eq!(fixture.pinned(), (LEN / PAGE) as i64);
     for offset in samples {
-        let seen = bench.probe.read_guest(bench.vmid, GUEST + offset as u64, 8);
+        let seen = fixture
+            .probe
+            .read_guest(fixture.vmid, GUEST + offset as u64, 8);
         let expected = (offset as u64 + 1).to_le_bytes();
         assert_eq!(seen.as_deref(), Some(&expected[..]), "at {offset:#x}");
     }
-    bench.destroy();
-    assert_eq!(bench.pinned(), -1, "all pins and that of the request page");
+    fixture.destroy();
+    assert_eq!(
+        fixture.pinned(),
+        -1,
+        "all pins and that of the request page"
+    );
     Outcome::Passed
 }

@@ -6,19 +6,19 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
-mod again;
 mod dirty;
 mod files;
-mod gone;
 mod holes;
+mod hypercall_args;
 mod killed;
 mod kinds;
 mod large;
 mod limits;
 mod parked;
-mod pass;
 mod random;
 mod refused_mmio;
+mod remap;
+mod reused_id;
 mod running;
 mod stale;
 mod typed;
@@ -56,25 +56,25 @@ fn main() -> ExitCode {
         Test::new("file_with_missing_pages", files::missing),
         Test::new("file_closed", files::outlives_its_file),
         Test::new("mmio", kinds::mmio),
-        Test::new("header", pass::header),
-        Test::new("rights", pass::rights),
+        Test::new("header", hypercall_args::header),
+        Test::new("rights", hypercall_args::rights),
         Test::new("mmio_by_acrn_ioctls", typed::mmio),
         Test::new("unset_by_acrn_ioctls", typed::unset),
         Test::new("unset_ram", undo::unset_ram),
         Test::new("unset_with_hole", undo::unset_with_hole),
         Test::new("unset_of_something_else", undo::unset_of_something_else),
-        Test::new("fresh_buffers", again::fresh_buffers).within(240),
-        Test::new("same_segment", again::same_segment),
-        Test::new("same_but_for_bits", again::same_but_for_bits),
-        Test::new("other_rights", again::other_rights),
-        Test::new("other_pages", again::other_pages),
-        Test::new("other_pages_refused", again::refused),
-        Test::new("part", again::part),
-        Test::new("part_of_huge_pages", again::part_of_huge_pages),
-        Test::new("devices_and_memory", again::devices_and_memory),
-        Test::new("same_but_longer", again::same_but_longer),
-        Test::new("same_pages_twice", again::same_pages_twice),
-        Test::new("part_of_a_device", again::part_of_a_device),
+        Test::new("fresh_buffers", remap::fresh_buffers).within(240),
+        Test::new("same_segment", remap::same_segment),
+        Test::new("same_but_for_bits", remap::same_but_for_bits),
+        Test::new("other_rights", remap::other_rights),
+        Test::new("other_pages", remap::other_pages),
+        Test::new("other_pages_refused", remap::refused),
+        Test::new("part", remap::part),
+        Test::new("part_of_huge_pages", remap::part_of_huge_pages),
+        Test::new("devices_and_memory", remap::devices_and_memory),
+        Test::new("same_but_longer", remap::same_but_longer),
+        Test::new("same_pages_twice", remap::same_pages_twice),
+        Test::new("part_of_a_device", remap::part_of_a_device),
         Test::new("random_segments", random::segments).within(180),
         Test::new("holes_cost_few_hypercalls", holes::few_hypercalls).telling(),
         Test::new("all_lost", holes::all_lost),
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
         Test::new("unset_while_assigned", stale::assigned_meanwhile),
         Test::new("killed_while_set", killed::while_set),
         Test::new("killed_while_unset", killed::while_unset),
-        Test::new("of_replaced_vm", gone::replaced),
+        Test::new("of_replaced_vm", reused_id::replaced),
         Test::new("mmio_of_kernel_ram", refused_mmio::ram_of_the_kernel),
         Test::new("mmio_of_other_memory", refused_mmio::other_memory),
         Test::new("mmio_locked_down", refused_mmio::locked_down),

@@ -4,12 +4,13 @@
 //! until it leaves the guest, and a passed-through device until it is de-assigned. Until then the pages stay pinned.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{ram, scattered},
-    counter::{AT, Counter},
+    counting_guest::{AT, CountingGuest},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
-    leaks, need,
+    leaks,
+    mapping_fixture::{ram, scattered},
+    need,
     probe::fault,
     program::greet_and_count,
 };
@@ -19,7 +20,7 @@ use nix::errno::Errno;
 
 /// While the guest runs they stay; PAUSE_VM gives them back.
 pub fn until_pause() -> Outcome {
-    let counter = need!(Counter::running(Area::anonymous(8 * PAGE)));
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(8 * PAGE)));
     counter.assert_pages(8, 0);
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
     assert_eq!(counter.probe.mapping(counter.guest.vm.vmid(), AT).mapped, 0);
@@ -31,7 +32,7 @@ pub fn until_pause() -> Outcome {
 
 /// The VM never ran, or is paused, or was reset: nothing waits.
 pub fn not_while_stopped() -> Outcome {
-    let counter = need!(Counter::new(Area::anonymous(8 * PAGE)));
+    let counter = need!(CountingGuest::new(GuestMemory::anonymous(8 * PAGE)));
     let round = || {
         counter.unset(counter.segment()).expect("UNSET_MEMSEG");
         counter.assert_pages(0, 0);
@@ -54,7 +55,7 @@ pub fn not_while_stopped() -> Outcome {
 
 /// What was parked before the VM was paused does not go on waiting when it is reset and runs again.
 pub fn once() -> Outcome {
-    let counter = need!(Counter::running(Area::anonymous(4 * PAGE)));
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(4 * PAGE)));
     for _ in 0..3 {
         counter.unset(counter.segment()).expect("UNSET_MEMSEG");
         counter.assert_pages(4, 4);
@@ -70,15 +71,15 @@ pub fn once() -> Outcome {
 
 /// The file is closed: they go with the VM.
 pub fn until_close() -> Outcome {
-    let Counter {
+    let CountingGuest {
         guest,
         device,
         probe,
-        area,
+        memory,
         pins,
         ..
-    } = need!(Counter::running(Area::anonymous(8 * PAGE)));
-    let mut segment = ram(AT, &area, 0, area.len());
+    } = need!(CountingGuest::running(GuestMemory::anonymous(8 * PAGE)));
+    let mut segment = ram(AT, &memory, 0, memory.len());
     device
         .with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment)
         .expect("UNSET_MEMSEG");
@@ -93,17 +94,17 @@ pub fn until_close() -> Outcome {
 /// SET_MEMSEG fails half-way: what the guest could see for a moment waits as well.
 pub fn rolled_back() -> Outcome {
     const PAGES: usize = 16;
-    let counter = need!(Counter::running(Area::anonymous(PAGE)));
-    let area = scattered(PAGES);
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(PAGE)));
+    let memory = scattered(PAGES);
     counter.probe.push_fault(Fault {
         entry: 5,
         ..fault(SET_MEMORY_REGIONS, -12)
     });
-    let segment = ram(2 * AT, &area, 0, area.len());
+    let segment = ram(2 * AT, &memory, 0, memory.len());
     assert_eq!(counter.set(segment), Err(Errno::ENOMEM));
     let mapped = counter.probe.vm(counter.guest.vm.vmid()).expect("the VM");
-    let memory = (counter.guest.memory.len() + PAGE) as u64;
-    assert_eq!(mapped.mapped_bytes, memory);
+    let expected = (counter.guest.memory.len() + PAGE) as u64;
+    assert_eq!(mapped.mapped_bytes, expected);
     counter.assert_pages(1 + PAGES, PAGES);
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(1, 0);
@@ -112,8 +113,8 @@ pub fn rolled_back() -> Outcome {
 
 /// Other memory is set over it, and a part is taken away.
 pub fn parts() -> Outcome {
-    let counter = need!(Counter::running(Area::anonymous(8 * PAGE)));
-    let other = Area::anonymous(4 * PAGE);
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(8 * PAGE)));
+    let other = GuestMemory::anonymous(4 * PAGE);
     other.number_pages(0x77);
     let over = ram(AT + 2 * PAGE as u64, &other, 0, 4 * PAGE);
     counter.set(over).expect("SET_MEMSEG");
@@ -121,7 +122,7 @@ pub fn parts() -> Outcome {
     let vmid = counter.guest.vm.vmid();
     let seen = counter.probe.read_guest(vmid, AT + 3 * PAGE as u64, 8);
     assert_eq!(seen, Some(0x78_u64.to_le_bytes().to_vec()));
-    let part = ram(AT + 5 * PAGE as u64, &counter.area, 5 * PAGE, 2 * PAGE);
+    let part = ram(AT + 5 * PAGE as u64, &counter.memory, 5 * PAGE, 2 * PAGE);
     counter.unset(part).expect("UNSET_MEMSEG");
     counter.assert_pages(12, 6);
     counter.guest.vm.pause().expect("PAUSE_VM");
@@ -132,9 +133,9 @@ pub fn parts() -> Outcome {
 /// There is an end of it: the VM must be paused some time.
 pub fn not_without_end() -> Outcome {
     const PIECES: usize = 16384;
-    let counter = need!(Counter::running(Area::anonymous(PAGE)));
-    let area = Area::anonymous(PAGE);
-    let segment = || ram(2 * AT, &area, 0, PAGE);
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(PAGE)));
+    let memory = GuestMemory::anonymous(PAGE);
+    let segment = || ram(2 * AT, &memory, 0, PAGE);
     for _ in 0..PIECES {
         counter.set(segment()).expect("SET_MEMSEG");
         counter.unset(segment()).expect("UNSET_MEMSEG");

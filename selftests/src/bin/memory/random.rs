@@ -3,9 +3,9 @@
 //! Segments over segments at random, against what there has to be.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, GUEST, as_mmio, locked, ram, scattered},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    mapping_fixture::{GUEST, MappingFixture, as_mmio, locked, ram, scattered},
     need,
     status::Status,
 };
@@ -44,7 +44,7 @@ impl Random {
 fn firmware(guest: u64, first: usize, pages: usize) -> acrn_vm_memmap {
     acrn_vm_memmap {
         type_: ACRN_MEMMAP_MMIO,
-        attr: acrn_selftests::bench::ALL_RIGHTS,
+        attr: acrn_selftests::mapping_fixture::ALL_RIGHTS,
         user_vm_pa: guest,
         __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
             service_vm_pa: FIRMWARE + (first * PAGE) as u64,
@@ -53,10 +53,16 @@ fn firmware(guest: u64, first: usize, pages: usize) -> acrn_vm_memmap {
     }
 }
 
-fn check(bench: &Bench, areas: &[Area; 2], model: &[Page], locked_before: u64, step: usize) {
+fn check(
+    fixture: &MappingFixture,
+    areas: &[GuestMemory; 2],
+    model: &[Page],
+    locked_before: u64,
+    step: usize,
+) {
     for (page, has) in model.iter().enumerate() {
         let guest = GUEST + (page * PAGE) as u64;
-        let query = bench.probe.mapping(bench.vmid, guest);
+        let query = fixture.probe.mapping(fixture.vmid, guest);
         let seen = (query.mapped == 1).then_some(query.service_vm_pa);
         match *has {
             Page::Nothing => assert_eq!(seen, None, "page {page} after step {step}"),
@@ -64,9 +70,9 @@ fn check(bench: &Bench, areas: &[Area; 2], model: &[Page], locked_before: u64, s
                 let source = FIRMWARE + (number * PAGE) as u64;
                 assert_eq!(seen, Some(source), "page {page} after step {step}");
             }
-            Page::Memory(area, number) => {
-                let word = bench.probe.read_guest(bench.vmid, guest, 8);
-                let expected = areas[area].read::<u64>(number * PAGE).to_le_bytes();
+            Page::Memory(memory, number) => {
+                let word = fixture.probe.read_guest(fixture.vmid, guest, 8);
+                let expected = areas[memory].read::<u64>(number * PAGE).to_le_bytes();
                 assert_eq!(
                     word.as_deref(),
                     Some(&expected[..]),
@@ -75,28 +81,28 @@ fn check(bench: &Bench, areas: &[Area; 2], model: &[Page], locked_before: u64, s
             }
         }
     }
-    let memory = model
+    let pages = model
         .iter()
         .filter(|has| matches!(has, Page::Memory(..)))
         .count();
-    assert_eq!(bench.pinned(), memory as i64, "pins after step {step}");
+    assert_eq!(fixture.pinned(), pages as i64, "pins after step {step}");
     assert_eq!(
         locked() - locked_before,
-        (4 * memory) as u64,
+        (4 * pages) as u64,
         "VmLck after step {step}"
     );
-    let told = Status::of(&bench.device).number("mapped_bytes");
+    let told = Status::of(&fixture.device).number("mapped_bytes");
     assert_eq!(
         told,
-        (memory * PAGE) as u64,
+        (pages * PAGE) as u64,
         "mapped_bytes after step {step}"
     );
 }
 
 /// RAM and the memory of a device are set and unset, in ranges that overlap as they like.
 pub fn segments() -> Outcome {
-    let bench = need!(Bench::new());
-    let areas = [Area::anonymous(PAGES * PAGE), scattered(PAGES + 2)];
+    let fixture = need!(MappingFixture::new());
+    let areas = [GuestMemory::anonymous(PAGES * PAGE), scattered(PAGES + 2)];
     areas[0].number_pages(0x1_0000);
     let before = locked();
     let mut model = [Page::Nothing; PAGES];
@@ -109,18 +115,18 @@ pub fn segments() -> Outcome {
         match random.below(8) {
             0..=3 => {
                 // Often the same pages at the same place.
-                let area = random.below(2);
+                let memory = random.below(2);
                 let from = if random.below(2) == 0 { first } else { 0 };
-                bench
-                    .set(ram(guest, &areas[area], from * PAGE, pages * PAGE))
+                fixture
+                    .set(ram(guest, &areas[memory], from * PAGE, pages * PAGE))
                     .expect("SET_MEMSEG");
                 for page in range {
-                    model[page] = Page::Memory(area, from + page - first);
+                    model[page] = Page::Memory(memory, from + page - first);
                 }
             }
             4 => {
                 let pages = pages.min(FIRMWARE_PAGES);
-                bench.set(firmware(guest, 0, pages)).expect("SET_MEMSEG");
+                fixture.set(firmware(guest, 0, pages)).expect("SET_MEMSEG");
                 for page in 0..pages {
                     model[first + page] = Page::Firmware(page);
                 }
@@ -130,12 +136,12 @@ pub fn segments() -> Outcome {
                 let segment = ram(guest, &areas[0], 0, pages * PAGE);
                 let by_type = if kind == 5 { as_mmio(segment) } else { segment };
                 let expected = if empty { Err(Errno::EINVAL) } else { Ok(()) };
-                assert_eq!(bench.unset(by_type), expected, "step {step}");
+                assert_eq!(fixture.unset(by_type), expected, "step {step}");
                 model[range].fill(Page::Nothing);
             }
         }
-        check(&bench, &areas, &model, before, step);
+        check(&fixture, &areas, &model, before, step);
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }

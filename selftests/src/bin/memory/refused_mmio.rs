@@ -6,9 +6,9 @@
 use std::fs;
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, GUEST},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    mapping_fixture::{GUEST, MappingFixture},
     module::Lockdown,
     need,
     trace::Trace,
@@ -39,71 +39,71 @@ fn system_ram() -> Result<Vec<(u64, u64)>, String> {
     Ok(ranges)
 }
 
-fn assert_refused(bench: &Bench, source: u64, len: u64) {
+fn assert_refused(fixture: &MappingFixture, source: u64, len: u64) {
     let segment = acrn_vm_memmap {
         len,
-        ..bench.device_memory(source)
+        ..fixture.device_memory(source)
     };
-    let trace = Trace::start(&bench.probe);
-    let refused = bench.set(segment);
+    let trace = Trace::start(&fixture.probe);
+    let refused = fixture.set(segment);
     assert_eq!(refused, Err(Errno::EPERM), "{len:#x} bytes at {source:#x}");
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.assert_nothing_left();
+    fixture.assert_nothing_left();
 }
 
 /// A page of this process, the first and the last of all RAM, and ranges of which some is RAM.
 pub fn ram_of_the_kernel() -> Outcome {
-    let bench = need!(Bench::new());
-    let page = Area::anonymous(PAGE);
+    let fixture = need!(MappingFixture::new());
+    let page = GuestMemory::anonymous(PAGE);
     page.number_pages(1);
     let len = PAGE as u64;
-    assert_refused(&bench, need!(page.physical_address()), len);
+    assert_refused(&fixture, need!(page.physical_address()), len);
     for (first, last) in need!(system_ram()) {
         let (first, end) = (first.next_multiple_of(len), (last + 1) & !(len - 1));
-        assert_refused(&bench, first, len);
-        assert_refused(&bench, end - len, len);
-        assert_refused(&bench, end - len, 1 << 30);
+        assert_refused(&fixture, first, len);
+        assert_refused(&fixture, end - len, len);
+        assert_refused(&fixture, end - len, 1 << 30);
         if first > 0 {
-            assert_refused(&bench, first - len, 2 * len);
+            assert_refused(&fixture, first - len, 2 * len);
         }
     }
-    assert_refused(&bench, 0, 1 << 40);
-    bench.destroy();
+    assert_refused(&fixture, 0, 1 << 40);
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// What is no RAM goes on: devices, and the firmware's memory.
 pub fn other_memory() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     for (guest, source) in [(GUEST, DEVICE), (2 * GUEST, FIRMWARE)] {
         let segment = acrn_vm_memmap {
             user_vm_pa: guest,
-            ..bench.device_memory(source)
+            ..fixture.device_memory(source)
         };
-        bench.set(segment).expect("SET_MEMSEG of no RAM");
-        let query = bench.probe.mapping(bench.vmid, guest);
+        fixture.set(segment).expect("SET_MEMSEG of no RAM");
+        let query = fixture.probe.mapping(fixture.vmid, guest);
         assert_eq!((query.mapped, query.service_vm_pa), (1, source));
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// With the kernel locked down nothing is given; what is there can be taken away, and RAM be given.
 pub fn locked_down() -> Outcome {
-    let bench = need!(Bench::new());
-    let segment = bench.device_memory(DEVICE);
-    bench.set(segment).expect("SET_MEMSEG");
+    let fixture = need!(MappingFixture::new());
+    let segment = fixture.device_memory(DEVICE);
+    fixture.set(segment).expect("SET_MEMSEG");
     let lockdown = need!(Lockdown::on());
-    bench.unset(segment).expect("UNSET_MEMSEG");
-    assert_refused(&bench, DEVICE, PAGE as u64);
-    assert_refused(&bench, FIRMWARE, PAGE as u64);
-    let area = Area::anonymous(PAGE);
-    area.number_pages(1);
-    let memory = acrn_selftests::bench::whole(&area);
-    bench.set(memory).expect("SET_MEMSEG of RAM");
-    bench.unset(memory).expect("UNSET_MEMSEG of RAM");
+    fixture.unset(segment).expect("UNSET_MEMSEG");
+    assert_refused(&fixture, DEVICE, PAGE as u64);
+    assert_refused(&fixture, FIRMWARE, PAGE as u64);
+    let memory = GuestMemory::anonymous(PAGE);
+    memory.number_pages(1);
+    let ram = acrn_selftests::mapping_fixture::whole(&memory);
+    fixture.set(ram).expect("SET_MEMSEG of RAM");
+    fixture.unset(ram).expect("UNSET_MEMSEG of RAM");
     drop(lockdown);
-    bench.set(segment).expect("SET_MEMSEG");
-    bench.destroy();
+    fixture.set(segment).expect("SET_MEMSEG");
+    fixture.destroy();
     Outcome::Passed
 }

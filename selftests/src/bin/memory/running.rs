@@ -4,13 +4,13 @@
 //! still reach is parked, and it goes on.
 
 use acrn_selftests::{
-    area::{Area, HUGE_PAGE, PAGE},
-    bench::{lose, ram, scattered},
-    counter::{AT, Counter},
+    counting_guest::{AT, CountingGuest},
     device::Device,
+    guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
     harness::Outcome,
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::{SET_MEMORY_REGIONS, START_VM},
+    mapping_fixture::{lose, ram, scattered},
     need,
     probe::fault,
     skip,
@@ -23,20 +23,20 @@ use nix::errno::Errno;
 /// Pages of the guest that it counts in.
 const OWN: usize = 8;
 
-fn assert_mapped(counter: &Counter, pages: usize) {
+fn assert_mapped(counter: &CountingGuest, pages: usize) {
     assert_eq!(counter.mapped_bytes(), (pages * PAGE) as u64, "mapped");
 }
 
-fn assert_told(counter: &Counter, pages: usize) {
+fn assert_told(counter: &CountingGuest, pages: usize) {
     assert_eq!(counter.told_bytes(), (pages * PAGE) as u64, "mapped_bytes");
 }
 
 /// The hypervisor fails in the middle of SET_MEMSEG, and does not take back what it mapped.
 pub fn roll_back_refused() -> Outcome {
     const PAGES: usize = 16;
-    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
-    let area = scattered(PAGES);
-    let segment = ram(2 * AT, &area, 0, area.len());
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
+    let memory = scattered(PAGES);
+    let segment = ram(2 * AT, &memory, 0, memory.len());
     counter.probe.fail_regions(counter.vmid(), 0, 5, 1, -22);
     counter
         .probe
@@ -50,7 +50,7 @@ pub fn roll_back_refused() -> Outcome {
     // What the guest writes there arrives, and nobody else has the page.
     let vmid = counter.guest.vm.vmid();
     counter.probe.write_guest(vmid, 2 * AT, &[0x5a]);
-    assert_eq!(area.read::<u8>(0), 0x5a);
+    assert_eq!(memory.read::<u8>(0), 0x5a);
     // Set again it is there as a whole. The pins of the first time go when the guest is paused.
     counter.set(segment).expect("SET_MEMSEG");
     assert_mapped(&counter, OWN + PAGES);
@@ -69,9 +69,9 @@ pub fn roll_back_refused() -> Outcome {
 /// A later batch fails, what that mapped is taken back, but not the batches before it.
 pub fn first_batch_stays() -> Outcome {
     const PAGES: usize = 1200;
-    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
-    let area = scattered(PAGES);
-    let segment = ram(2 * AT, &area, 0, area.len());
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
+    let memory = scattered(PAGES);
+    let segment = ram(2 * AT, &memory, 0, memory.len());
     let trace = Trace::start(&counter.probe);
     counter.set(segment).expect("SET_MEMSEG");
     let batches = trace.calls(SET_MEMORY_REGIONS).len();
@@ -102,7 +102,7 @@ pub fn first_batch_stays() -> Outcome {
 /// UNSET_MEMSEG of memory with a hole goes on page by page, and then one page is refused: all of it stays pinned, and
 /// the guest goes on in it.
 pub fn unset_fails_page_wise() -> Outcome {
-    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     need!(lose(
         &counter.probe,
         counter.guest.vm.vmid(),
@@ -129,8 +129,8 @@ pub fn unset_fails_page_wise() -> Outcome {
 /// The hypervisor fails with a part of a run mapped: that part goes as well.
 pub fn roll_back_of_a_part() -> Outcome {
     const PAGES: usize = 8;
-    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
-    let area = need!(Area::transparent_huge(HUGE_PAGE));
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
+    let memory = need!(GuestMemory::transparent_huge(HUGE_PAGE));
     let vmid = counter.guest.vm.vmid();
     // It maps all of the run. Behind its back some goes again, before the roll-back.
     counter.probe.push_fault(Fault {
@@ -139,9 +139,9 @@ pub fn roll_back_of_a_part() -> Outcome {
         ..fault(SET_MEMORY_REGIONS, -12)
     });
     let file = Device::sharing(&counter.guest.vm);
-    let mut segment = ram(2 * AT, &area, 0, PAGES * PAGE);
+    let mut segment = ram(2 * AT, &memory, 0, PAGES * PAGE);
     let set = move || file.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
-    let held = Held::start_after(1, &counter.probe, SET_MEMORY_REGIONS, vmid, set);
+    let held = HeldHypercall::start_after(1, &counter.probe, SET_MEMORY_REGIONS, vmid, set);
     assert_mapped(&counter, OWN + PAGES);
     let gone = 2 * AT + (5 * PAGE) as u64;
     need!(lose(&counter.probe, vmid, gone, 3 * PAGE as u64));
@@ -157,8 +157,8 @@ pub fn roll_back_of_a_part() -> Outcome {
 
 /// START_VM fails, but the guest runs: what is taken away from it waits as from one that was started.
 pub fn after_failed_start() -> Outcome {
-    let counter = need!(Counter::new(Area::anonymous(OWN * PAGE)));
-    counter.area.write::<u64>(0, 0);
+    let counter = need!(CountingGuest::new(GuestMemory::anonymous(OWN * PAGE)));
+    counter.memory.write::<u64>(0, 0);
     counter.probe.push_fault(Fault {
         after: 1,
         ..fault(START_VM, -1)
@@ -177,11 +177,11 @@ pub fn after_failed_start() -> Outcome {
 
 /// DESTROY_VM is refused, and the guest goes on: it can get memory, and have it taken away.
 pub fn after_refused_destroy() -> Outcome {
-    let counter = need!(Counter::running(Area::anonymous(OWN * PAGE)));
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let destroyed = counter.device.plain(ACRN_IOCTL_DESTROY_VM);
     assert_eq!(destroyed, Err(Errno::EPERM));
     counter.assert_counts();
-    let other = Area::anonymous(PAGE);
+    let other = GuestMemory::anonymous(PAGE);
     let segment = ram(2 * AT, &other, 0, PAGE);
     counter.set(segment).expect("SET_MEMSEG");
     assert_mapped(&counter, OWN + 1);

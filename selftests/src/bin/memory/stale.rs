@@ -9,11 +9,11 @@ use std::{
 };
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    counter::{AT, Counter},
+    counting_guest::{AT, CountingGuest},
     device::Device,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::{ASSIGN_PCIDEV, SET_MEMORY_REGIONS},
     leaks, need,
     probe::fault,
@@ -39,31 +39,31 @@ fn pci_device() -> acrn_pcidev {
     }
 }
 
-fn device(counter: &Counter, request: u32) -> Result<(), Errno> {
+fn device(counter: &CountingGuest, request: u32) -> Result<(), Errno> {
     counter.device.with(request, &mut pci_device())
 }
 
-fn assign(counter: &Counter) {
+fn assign(counter: &CountingGuest) {
     device(counter, ACRN_IOCTL_ASSIGN_PCIDEV).expect("ASSIGN_PCIDEV");
 }
 
-fn deassign(counter: &Counter) {
+fn deassign(counter: &CountingGuest) {
     device(counter, ACRN_IOCTL_DEASSIGN_PCIDEV).expect("DEASSIGN_PCIDEV");
 }
 
 /// A vCPU that does not leave the guest goes on writing: to a page that is still pinned, and to none of ours.
 pub fn vcpu() -> Outcome {
-    let counter = need!(Counter::running(Area::anonymous(4 * PAGE)));
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(4 * PAGE)));
     counter.probe.hold_kicks(true);
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
     for _ in 0..3 {
-        let count = counter.area.read::<u64>(0);
-        until("the guest counts", || counter.area.read::<u64>(0) > count);
+        let count = counter.memory.read::<u64>(0);
+        until("the guest counts", || counter.memory.read::<u64>(0) > count);
     }
     counter.assert_pages(4, 4);
     // Whoever gets memory now does not get that page, though this process gives it up.
-    counter.area.unmap(0, 4 * PAGE);
-    let others = Area::anonymous(512 * PAGE);
+    counter.memory.unmap(0, 4 * PAGE);
+    let others = GuestMemory::anonymous(512 * PAGE);
     for offset in (0..others.len()).step_by(8) {
         others.write::<u64>(offset, 0x5a5a);
     }
@@ -80,8 +80,8 @@ pub fn vcpu() -> Outcome {
 
 /// A device goes on with its translations until it is de-assigned, whether the VM runs or not.
 pub fn of_a_device() -> Outcome {
-    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
-    counter.area.number_pages(0);
+    let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
+    counter.memory.number_pages(0);
     assign(&counter);
     let dma = |value: u64| {
         let bytes = value.to_le_bytes();
@@ -90,7 +90,7 @@ pub fn of_a_device() -> Outcome {
     assert!(dma(0x1111));
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
     assert!(dma(0x2222));
-    assert_eq!(counter.area.read::<u64>(PAGE), 0x2222);
+    assert_eq!(counter.memory.read::<u64>(PAGE), 0x2222);
     counter.assert_pages(2, 2);
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(2, 2);
@@ -104,7 +104,7 @@ pub fn of_a_device() -> Outcome {
 
 /// With a device and a guest that runs both must be over.
 pub fn of_both() -> Outcome {
-    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     assign(&counter);
     counter.start();
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -118,8 +118,8 @@ pub fn of_both() -> Outcome {
 
 /// DESTROY_VM of a VM that still has the device ends it as well.
 pub fn until_destroy() -> Outcome {
-    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
-    counter.area.number_pages(0);
+    let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
+    counter.memory.number_pages(0);
     assign(&counter);
     let dma = || counter.probe.dma_write(PHYS_BDF, AT, &[0x11]);
     assert!(dma());
@@ -141,7 +141,7 @@ pub fn until_destroy() -> Outcome {
 
 /// A device that the hypervisor does not give is none, and one that was given before stays.
 pub fn of_no_device() -> Outcome {
-    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.probe.push_fault(fault(ASSIGN_PCIDEV, -22));
     let refused = device(&counter, ACRN_IOCTL_ASSIGN_PCIDEV);
     assert_eq!(refused, Err(Errno::EINVAL));
@@ -160,7 +160,7 @@ pub fn of_no_device() -> Outcome {
 }
 
 /// A thread whose UNSET_MEMSEG waits in the hypervisor.
-fn held_unset(counter: &Counter) -> JoinHandle<Result<(), Errno>> {
+fn held_unset(counter: &CountingGuest) -> JoinHandle<Result<(), Errno>> {
     let probe = &counter.probe;
     probe.hold(SET_MEMORY_REGIONS, counter.guest.vm.vmid());
     let file = Device::sharing(&counter.guest.vm);
@@ -172,7 +172,7 @@ fn held_unset(counter: &Counter) -> JoinHandle<Result<(), Errno>> {
 
 /// START_VM while UNSET_MEMSEG is under way: the guest may have seen the memory.
 pub fn started_meanwhile() -> Outcome {
-    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     let unset = held_unset(&counter);
     let probe = &counter.probe;
     probe.hold_kicks(true);
@@ -187,7 +187,7 @@ pub fn started_meanwhile() -> Outcome {
 
 /// PAUSE_VM while UNSET_MEMSEG is under way: no vCPU goes on.
 pub fn paused_meanwhile() -> Outcome {
-    let counter = need!(Counter::running(Area::anonymous(2 * PAGE)));
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(2 * PAGE)));
     let unset = held_unset(&counter);
     let probe = &counter.probe;
     counter.guest.vm.pause().expect("PAUSE_VM");
@@ -200,11 +200,11 @@ pub fn paused_meanwhile() -> Outcome {
 
 /// ASSIGN_PCIDEV is under way: the device may have translations already, and what is taken away waits.
 pub fn assigned_meanwhile() -> Outcome {
-    let counter = need!(Counter::new(Area::anonymous(2 * PAGE)));
+    let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     let file = Device::sharing(&counter.guest.vm);
     let assign = move || file.with(ACRN_IOCTL_ASSIGN_PCIDEV, &mut pci_device());
     let vmid = counter.guest.vm.vmid();
-    let held = Held::start(&counter.probe, ASSIGN_PCIDEV, vmid, assign);
+    let held = HeldHypercall::start(&counter.probe, ASSIGN_PCIDEV, vmid, assign);
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
     counter.assert_pages(2, 2);
     assert_eq!(held.release(), Ok(()), "ASSIGN_PCIDEV");

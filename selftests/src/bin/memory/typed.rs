@@ -4,9 +4,9 @@
 
 use acrn_ioctls::MemoryAttributes;
 use acrn_selftests::{
-    area::PAGE,
     cpus,
     guest::{Guest, MEMORY},
+    guest_memory::PAGE,
     harness::Outcome,
     need,
     probe::Probe,

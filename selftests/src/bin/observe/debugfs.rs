@@ -12,13 +12,13 @@ use std::{
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
-    bench::Bench,
-    cpus,
+    cleanup, cpus,
     device::{Device, creation},
     harness::Outcome,
     hypercall::{DESTROY_VM, SET_IOREQ_BUFFER},
     leaks::module_users,
-    manners, need,
+    mapping_fixture::MappingFixture,
+    need,
     probe::{Probe, fault},
     skip,
     status::Status,
@@ -29,12 +29,12 @@ use nix::errno::Errno;
 const DEBUGFS: &str = "/sys/kernel/debug";
 const FOLDER: &str = "/sys/kernel/debug/acrn_hsm";
 
-fn folder(vmid: u16) -> PathBuf {
+fn directory(vmid: u16) -> PathBuf {
     Path::new(FOLDER).join(format!("vm{vmid}"))
 }
 
 /// How many VMs have a folder.
-fn folders() -> usize {
+fn directories() -> usize {
     let entries = fs::read_dir(FOLDER).expect(FOLDER).flatten();
     entries.filter(|entry| entry.path().is_dir()).count()
 }
@@ -50,25 +50,25 @@ macro_rules! need_debugfs {
 /// There is a folder for each VM, with what fdinfo tells as well; it ends with the VM or with its file.
 pub fn comes_and_goes() -> Outcome {
     need_debugfs!();
-    assert_eq!(folders(), 0, "before");
+    assert_eq!(directories(), 0, "before");
     for _ in 0..4 {
-        let first = need!(Bench::new());
-        let second = need!(Bench::new());
-        for bench in [&first, &second] {
-            let text = fs::read_to_string(folder(bench.vmid).join("status")).expect("status");
+        let first = need!(MappingFixture::new());
+        let second = need!(MappingFixture::new());
+        for fixture in [&first, &second] {
+            let text = fs::read_to_string(directory(fixture.vmid).join("status")).expect("status");
             let status = Status::parse(&text);
-            assert_eq!(status.number("vmid"), u64::from(bench.vmid));
-            let told = Status::of(&bench.device);
+            assert_eq!(status.number("vmid"), u64::from(fixture.vmid));
+            let told = Status::of(&fixture.device);
             assert_eq!(told.text("state"), status.text("state"));
             assert_eq!(told.number("vcpus"), status.number("vcpus"));
         }
-        assert_eq!(folders(), 2);
+        assert_eq!(directories(), 2);
         first.destroy();
-        assert!(!folder(first.vmid).exists());
-        assert!(folder(second.vmid).exists());
-        manners::forget(&second.device);
+        assert!(!directory(first.vmid).exists());
+        assert!(directory(second.vmid).exists());
+        cleanup::unregister(&second.device);
         drop(second);
-        assert_eq!(folders(), 0, "after the file was closed");
+        assert_eq!(directories(), 0, "after the file was closed");
     }
     Outcome::Passed
 }
@@ -82,41 +82,41 @@ pub fn none_of_failed_vm() -> Outcome {
     let page = RequestPage::new().expect("a request page");
     probe.push_fault(fault(SET_IOREQ_BUFFER, -1));
     assert!(device.create(&page, cpus).is_err());
-    assert_eq!(folders(), 0);
+    assert_eq!(directories(), 0);
     Outcome::Passed
 }
 
 /// A VM that the hypervisor refuses to destroy is still there, and so is its folder.
 pub fn stays_after_refused_destroy() -> Outcome {
     need_debugfs!();
-    let bench = need!(Bench::new());
-    let status = folder(bench.vmid).join("status");
+    let fixture = need!(MappingFixture::new());
+    let status = directory(fixture.vmid).join("status");
     let seen = || {
         let text = fs::read_to_string(&status).expect("status");
         Status::parse(&text).number("vmid")
     };
-    bench.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     for _ in 0..3 {
-        bench.probe.push_fault(fault(DESTROY_VM, -5));
-        let refused = bench.device.plain(ACRN_IOCTL_DESTROY_VM);
+        fixture.probe.push_fault(fault(DESTROY_VM, -5));
+        let refused = fixture.device.plain(ACRN_IOCTL_DESTROY_VM);
         assert_eq!(refused, Err(Errno::EIO));
-        assert_eq!(seen(), u64::from(bench.vmid));
-        assert_eq!(folders(), 1);
+        assert_eq!(seen(), u64::from(fixture.vmid));
+        assert_eq!(directories(), 1);
     }
-    bench.destroy();
-    assert_eq!(folders(), 0);
+    fixture.destroy();
+    assert_eq!(directories(), 0);
     Outcome::Passed
 }
 
 /// Who has the file open when the VM goes reads nothing of it, and holds nothing up but the module.
 pub fn open_while_vm_goes() -> Outcome {
     need_debugfs!();
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let users = module_users();
-    let mut file = File::open(folder(bench.vmid).join("status")).expect("status");
-    bench.destroy();
+    let mut file = File::open(directory(fixture.vmid).join("status")).expect("status");
+    fixture.destroy();
     assert_eq!(module_users(), users.map(|users| users + 1));
-    assert!(!folder(bench.vmid).exists());
+    assert!(!directory(fixture.vmid).exists());
     let mut text = String::new();
     let read = file.read_to_string(&mut text);
     assert!(read.is_err(), "{text}");
@@ -130,7 +130,7 @@ pub fn neighbours() -> Outcome {
     const ROUNDS: usize = 100;
     need_debugfs!();
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
-    let before = folders();
+    let before = directories();
     thread::scope(|scope| {
         for cpus in masks {
             scope.spawn(move || {
@@ -143,8 +143,8 @@ pub fn neighbours() -> Outcome {
                     device
                         .with(ACRN_IOCTL_CREATE_VM, &mut vm)
                         .expect("CREATE_VM");
-                    manners::learn(&device);
-                    let status = folder(vm.vmid).join("status");
+                    cleanup::register(&device);
+                    let status = directory(vm.vmid).join("status");
                     let text = fs::read_to_string(status).expect("status");
                     assert_eq!(Status::parse(&text).number("vmid"), u64::from(vm.vmid));
                     for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_DESTROY_VM] {
@@ -154,7 +154,7 @@ pub fn neighbours() -> Outcome {
             });
         }
     });
-    assert_eq!(folders(), before);
+    assert_eq!(directories(), before);
     Outcome::Passed
 }
 
@@ -166,8 +166,8 @@ pub fn file_modes() -> Outcome {
     };
     assert_eq!(mode(Path::new("/dev/acrn_hsm")), 0o600);
     need_debugfs!();
-    let bench = need!(Bench::new());
-    assert_eq!(mode(&folder(bench.vmid).join("status")), 0o400);
-    bench.destroy();
+    let fixture = need!(MappingFixture::new());
+    assert_eq!(mode(&directory(fixture.vmid).join("status")), 0o400);
+    fixture.destroy();
     Outcome::Passed
 }

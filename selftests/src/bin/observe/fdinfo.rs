@@ -6,14 +6,14 @@ use std::os::fd::AsRawFd;
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, GUEST, ram, whole},
     cpus,
     device::Device,
-    event::Event,
+    eventfd::Eventfd,
     guest::Guest,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::{DESTROY_VM, PAUSE_VM, RESET_VM, START_VM},
+    mapping_fixture::{GUEST, MappingFixture, ram, whole},
     need,
     probe::{Probe, fault},
     program::{self, read, write},
@@ -27,29 +27,32 @@ pub fn empty_file() -> Outcome {
     let status = Status::of(&device);
     assert_eq!(status.text("state"), "empty");
     assert!(!status.has("vmid"), "{status:?}");
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     assert_eq!(Status::of(&device), status, "of another file");
-    bench.destroy();
-    assert_eq!(Status::of(&bench.device).text("state"), "empty");
+    fixture.destroy();
+    assert_eq!(Status::of(&fixture.device).text("state"), "empty");
     Outcome::Passed
 }
 
 /// Who the VM is and what it has, as it changes.
 pub fn numbers() -> Outcome {
-    let bench = need!(Bench::new());
-    let number = |key| Status::of(&bench.device).number(key);
-    assert_eq!(number("vmid"), u64::from(bench.vmid));
+    let fixture = need!(MappingFixture::new());
+    let number = |key| Status::of(&fixture.device).number(key);
+    assert_eq!(number("vmid"), u64::from(fixture.vmid));
     assert_eq!(number("vcpus"), 1);
 
-    let areas = [Area::anonymous(4 * PAGE), Area::anonymous(3 * PAGE)];
+    let areas = [
+        GuestMemory::anonymous(4 * PAGE),
+        GuestMemory::anonymous(3 * PAGE),
+    ];
     let second = ram(2 * GUEST, &areas[1], 0, 3 * PAGE);
     assert_eq!(number("mapped_bytes"), 0);
-    bench.set(whole(&areas[0])).expect("SET_MEMSEG");
+    fixture.set(whole(&areas[0])).expect("SET_MEMSEG");
     assert_eq!(number("mapped_bytes"), 4 * PAGE as u64);
-    bench.set(second).expect("SET_MEMSEG");
+    fixture.set(second).expect("SET_MEMSEG");
     assert_eq!(number("mapped_bytes"), 7 * PAGE as u64);
-    assert_eq!(number("mapped_bytes"), bench.mapped_bytes());
-    bench.unset(whole(&areas[0])).expect("UNSET_MEMSEG");
+    assert_eq!(number("mapped_bytes"), fixture.mapped_bytes());
+    fixture.unset(whole(&areas[0])).expect("UNSET_MEMSEG");
     assert_eq!(number("mapped_bytes"), 3 * PAGE as u64);
 
     assert_eq!(number("clients"), 0);
@@ -57,11 +60,11 @@ pub fn numbers() -> Outcome {
         (ACRN_IOCTL_CREATE_IOREQ_CLIENT, 1),
         (ACRN_IOCTL_DESTROY_IOREQ_CLIENT, 0),
     ] {
-        bench.device.plain(request).expect("a client");
+        fixture.device.plain(request).expect("a client");
         assert_eq!(number("clients"), clients);
     }
 
-    let event = Event::new();
+    let event = Eventfd::new();
     let fd = event.as_raw_fd();
     let mut range = acrn_ioeventfd {
         fd: fd as u32,
@@ -80,17 +83,17 @@ pub fn numbers() -> Outcome {
     ] {
         range.flags = ranges;
         irq.flags = irqs;
-        let set = bench.device.with(ACRN_IOCTL_IOEVENTFD, &mut range);
+        let set = fixture.device.with(ACRN_IOCTL_IOEVENTFD, &mut range);
         assert_eq!(set, Ok(()), "IOEVENTFD");
         assert_eq!(number("ioeventfds"), expected);
         assert_eq!(
-            bench.device.with(ACRN_IOCTL_IRQFD, &mut irq),
+            fixture.device.with(ACRN_IOCTL_IRQFD, &mut irq),
             Ok(()),
             "IRQFD"
         );
         assert_eq!(number("irqfds"), expected);
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
@@ -113,7 +116,7 @@ pub fn states_and_requests() -> Outcome {
     ];
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
     let device = Device::sharing(&guest.vm);
-    let event = Event::new();
+    let event = Eventfd::new();
     let mut range = acrn_ioeventfd {
         fd: event.as_raw_fd() as u32,
         flags: ACRN_IOEVENTFD_FLAG_PIO,
@@ -147,11 +150,11 @@ pub fn states_and_requests() -> Outcome {
 
 /// A START_VM that the hypervisor refuses does not make the VM run.
 pub fn refused_start() -> Outcome {
-    let bench = need!(Bench::new());
-    bench.probe.push_fault(fault(START_VM, -1));
-    assert!(bench.device.plain(ACRN_IOCTL_START_VM).is_err());
-    assert_eq!(Status::of(&bench.device).text("state"), "created");
-    bench.destroy();
+    let fixture = need!(MappingFixture::new());
+    fixture.probe.push_fault(fault(START_VM, -1));
+    assert!(fixture.device.plain(ACRN_IOCTL_START_VM).is_err());
+    assert_eq!(Status::of(&fixture.device).text("state"), "created");
+    fixture.destroy();
     Outcome::Passed
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, whole},
-    cpus,
+    cleanup, cpus,
     device::{Argument, Device, creation},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall,
     kernel_log::{KernelLog, Line},
-    manners, need,
+    mapping_fixture::{MappingFixture, whole},
+    need,
     probe::{Probe, fault},
     waiter::until,
 };
@@ -41,31 +41,31 @@ fn assert_few(lines: &[Line]) {
 /// Commands that fail on a VM.
 pub fn failed_commands() -> Outcome {
     let mut log = need!(KernelLog::start());
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(PAGE);
-    area.unmap(0, PAGE);
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(PAGE);
+    memory.unmap(0, PAGE);
     for _ in 0..MANY {
         let failures = [
-            bench.device.plain(ACRN_IOCTL_RESET_VM),
-            bench.device.plain(ACRN_IOCTL_DESTROY_VM),
-            bench.device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT),
-            bench
+            fixture.device.plain(ACRN_IOCTL_RESET_VM),
+            fixture.device.plain(ACRN_IOCTL_DESTROY_VM),
+            fixture.device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT),
+            fixture
                 .device
                 .with(ACRN_IOCTL_INJECT_MSI, &mut acrn_msi_entry::default()),
-            bench
+            fixture
                 .device
                 .with(ACRN_IOCTL_SET_PTDEV_INTR, &mut acrn_ptdev_irq::default()),
-            bench
+            fixture
                 .device
                 .ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(1000)),
-            bench.set(whole(&area)),
-            bench.device.plain(0xa2ff),
+            fixture.set(whole(&memory)),
+            fixture.device.plain(0xa2ff),
         ];
         for (index, failure) in failures.iter().enumerate() {
             assert!(failure.is_err(), "command {index}");
         }
     }
-    bench.destroy();
+    fixture.destroy();
     assert_few(&log.stamped_lines());
     Outcome::Passed
 }
@@ -106,18 +106,18 @@ fn request(vmid: u16) -> RaiseRequest {
 /// Requests that nobody serves: the log says whose they are, now and then (A11).
 pub fn requests_without_client() -> Outcome {
     let mut log = need!(KernelLog::start());
-    let bench = need!(Bench::new());
-    let vm = format!("VM {}:", bench.vmid);
+    let fixture = need!(MappingFixture::new());
+    let vm = format!("VM {}:", fixture.vmid);
     let mut lines = Vec::new();
     let mut raised = 0;
     // Other tests may have used up the lines that the driver may write in five seconds.
     until("the log tells of the VM", || {
-        assert_eq!(bench.probe.raise(request(bench.vmid)), 0);
+        assert_eq!(fixture.probe.raise(request(fixture.vmid)), 0);
         raised += 1;
         lines.extend(log.stamped_lines());
         raised >= MANY && lines.iter().any(|line| line.text.contains(&vm))
     });
-    bench.destroy();
+    fixture.destroy();
     lines.extend(log.stamped_lines());
     assert_few(&lines);
     Outcome::Passed
@@ -133,7 +133,7 @@ pub fn refused_ends() -> Outcome {
         let page = RequestPage::new().expect("a request page");
         device.create(&page, cpus).expect("CREATE_VM");
         probe.push_fault(fault(hypercall::DESTROY_VM, -1));
-        manners::forget(&device);
+        cleanup::unregister(&device);
         drop(device);
         // The next CREATE_VM, even one that fails, ends what was left.
         let device = need!(Device::open());

@@ -7,12 +7,12 @@ use std::os::fd::AsRawFd;
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
-    event::Event,
-    events::Events,
+    eventfd::Eventfd,
     harness::Outcome,
     need,
     program::{read, write},
-    scripted::{Answer, Idle, request},
+    scripted_vm::{Answer, ScriptedVm, request},
+    tracepoints::Tracepoints,
 };
 use acrn_uapi::{ioctl::*, *};
 
@@ -21,8 +21,8 @@ const ADDRESS: u64 = 0xd000_0040;
 
 /// Each request and each MSI shows, with whose it is and what became of it; nothing shows when they are off.
 pub fn requests_and_interrupts() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     let fd = event.as_raw_fd();
     let mut range = acrn_ioeventfd {
         fd: fd as u32,
@@ -36,52 +36,52 @@ pub fn requests_and_interrupts() -> Outcome {
         ..Default::default()
     };
     (irq.msi.msi_addr, irq.msi.msi_data) = (0xfee0_0000, 0x41);
-    idle.device
+    vm.device
         .with(ACRN_IOCTL_IOEVENTFD, &mut range)
         .expect("IOEVENTFD");
-    idle.device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+    vm.device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
 
     let config_address = write(Target::Port(0xcf8), Width::Four, 0);
     let doorbell = write(Target::Port(PORT), Width::Two, 1);
     let memory = read(Target::Memory(ADDRESS), Width::Eight);
-    let events = need!(Events::on());
-    assert_eq!(idle.ask(config_address), Answer::Driver(None));
-    assert_eq!(idle.ask(doorbell), Answer::Driver(None));
-    assert_eq!(idle.ask(memory), Answer::DeviceModel);
+    let events = need!(Tracepoints::on());
+    assert_eq!(vm.ask(config_address), Answer::Driver(None));
+    assert_eq!(vm.ask(doorbell), Answer::Driver(None));
+    assert_eq!(vm.ask(memory), Answer::DeviceModel);
     let seen = events.seen();
     events.turn_off();
-    let vm = idle.vmid;
-    let dispatch = |rest: &str| format!("acrn_ioreq_dispatch: vmid={vm} vcpu=0 handler={rest}");
+    let vmid = vm.vmid;
+    let dispatch = |rest: &str| format!("acrn_ioreq_dispatch: vmid={vmid} vcpu=0 handler={rest}");
     assert_eq!(
         seen,
         [
             dispatch("pci-config port write address=0xcf8 size=4"),
-            format!("acrn_irqfd_inject: vmid={vm} msi_addr=0xfee00000 msi_data=0x41"),
+            format!("acrn_irqfd_inject: vmid={vmid} msi_addr=0xfee00000 msi_data=0x41"),
             dispatch("ioeventfd port write address=0x520 size=2"),
             dispatch("device-model memory read address=0xd0000040 size=8"),
-            format!("acrn_ioreq_finish: vmid={vm} vcpu=0"),
+            format!("acrn_ioreq_finish: vmid={vmid} vcpu=0"),
         ]
     );
 
-    idle.ask(memory);
+    vm.ask(memory);
     assert_eq!(events.seen(), seen, "while they are off");
     Outcome::Passed
 }
 
 /// What a vCPU other than the first reads and writes.
 pub fn of_other_vcpus() -> Outcome {
-    let idle = need!(Idle::on(need!(cpus::pick(2))));
-    let vm = idle.vmid;
-    let events = need!(Events::on());
+    let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
+    let vmid = vm.vmid;
+    let events = need!(Tracepoints::on());
     for access in [
         read(Target::Port(0x510), Width::One),
         write(Target::Memory(ADDRESS), Width::Four, 1),
     ] {
-        let answer = idle.raise(request(vm, 1, access));
+        let answer = vm.raise(request(vmid, 1, access));
         assert_eq!(answer, Answer::DeviceModel);
     }
-    let taken = format!("acrn_ioreq_dispatch: vmid={vm} vcpu=1 handler=device-model");
-    let finished = format!("acrn_ioreq_finish: vmid={vm} vcpu=1");
+    let taken = format!("acrn_ioreq_dispatch: vmid={vmid} vcpu=1 handler=device-model");
+    let finished = format!("acrn_ioreq_finish: vmid={vmid} vcpu=1");
     assert_eq!(
         events.seen(),
         [
@@ -96,16 +96,16 @@ pub fn of_other_vcpus() -> Outcome {
 
 /// What a paused VM does not get does not show.
 pub fn of_dropped_interrupts() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     let mut irq = acrn_irqfd {
         fd: event.as_raw_fd(),
         ..Default::default()
     };
     irq.msi.msi_addr = 0xfee0_0000;
-    idle.device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
-    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    let events = need!(Events::on());
+    vm.device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+    vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let events = need!(Tracepoints::on());
     event.signal();
     assert_eq!(event.take(), 0, "the event was not taken");
     assert_eq!(events.seen(), [""; 0]);

@@ -11,22 +11,21 @@ use std::{
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{GUEST, ram, whole},
-    cpus,
+    cleanup, cpus,
     device::{Device, creation},
     guest::create_raw,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::{
         CREATE_VM, DESTROY_VM, PAUSE_VM, PM_GET_CPU_STATE, RESET_VM, SET_MEMORY_REGIONS, START_VM,
     },
-    manners,
-    missing::Missing,
+    mapping_fixture::{GUEST, ram, whole},
     need,
     probe::Probe,
     status::Status,
-    waiter::{Asleep, until},
+    userfault::UserfaultMemory,
+    waiter::{SleepingCommand, until},
 };
 use acrn_uapi::{ioctl::*, *};
 use mini_acrn_channel::ANY_VM;
@@ -51,8 +50,8 @@ fn look_from_outside(vmid: u16) {
 type Command = fn(&Device, u16) -> Result<(), Errno>;
 
 fn set_memory(device: &Device, _vmid: u16) -> Result<(), Errno> {
-    let area = Area::anonymous(PAGE);
-    device.with(ACRN_IOCTL_SET_MEMSEG, &mut whole(&area))
+    let memory = GuestMemory::anonymous(PAGE);
+    device.with(ACRN_IOCTL_SET_MEMSEG, &mut whole(&memory))
 }
 
 fn ask_for_states(device: &Device, vmid: u16) -> Result<(), Errno> {
@@ -77,20 +76,20 @@ pub fn while_held() -> Outcome {
     for (id, command) in commands {
         let sharing = device.clone();
         println!("{id:#x}");
-        let held = Held::start(&probe, id, ANY_VM, move || command(&sharing, vmid));
+        let held = HeldHypercall::start(&probe, id, ANY_VM, move || command(&sharing, vmid));
         let status = look(&device);
         assert!(status.has("state"), "{status:?}");
         look_from_outside(vmid);
         assert_eq!(held.release(), Ok(()), "{id:#x}");
     }
     let sharing = device.clone();
-    let held = Held::start(&probe, DESTROY_VM, vmid, move || {
+    let held = HeldHypercall::start(&probe, DESTROY_VM, vmid, move || {
         sharing.plain(ACRN_IOCTL_DESTROY_VM)
     });
     assert!(look(&device).has("state"));
     look_from_outside(vmid);
     assert_eq!(held.release(), Ok(()), "DESTROY_VM");
-    manners::forget(&*device);
+    cleanup::unregister(&*device);
     assert_eq!(look(&device).text("state"), "empty");
     Outcome::Passed
 }
@@ -102,7 +101,7 @@ pub fn while_created() -> Outcome {
     let (device, _page, vmid) = create_raw(masks[0]);
     let other = Arc::new(need!(Device::open()));
     let sharing = other.clone();
-    let held = Held::start(&probe, CREATE_VM, ANY_VM, move || {
+    let held = HeldHypercall::start(&probe, CREATE_VM, ANY_VM, move || {
         let page = RequestPage::new().expect("a request page");
         let created = sharing.create(&page, masks[1]);
         // The page must live as long as the VM.
@@ -117,13 +116,13 @@ pub fn while_created() -> Outcome {
 
 /// SET_MEMSEG of pages that do not come.
 pub fn while_memory_waits() -> Outcome {
-    let missing = need!(Missing::new(16 * PAGE));
+    let missing = need!(UserfaultMemory::new(16 * PAGE));
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
     let sharing = device.clone();
     let mut segment = ram(GUEST, &missing, 0, 16 * PAGE);
     let set = move || sharing.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
-    let waiter = Asleep::start(|| true, set);
+    let waiter = SleepingCommand::start(|| true, set);
     let status = look(&device);
     assert_eq!(status.number("vmid"), u64::from(vmid));
     assert_eq!(status.number("mapped_bytes"), 0);
@@ -131,7 +130,7 @@ pub fn while_memory_waits() -> Outcome {
     // The same by another file.
     let other = need!(Device::open());
     assert_eq!(look(&other).text("state"), "empty");
-    let _area = missing.provide();
+    let _memory = missing.provide();
     assert_eq!(waiter.result(), Ok(()), "SET_MEMSEG");
     assert_eq!(look(&device).number("mapped_bytes"), 16 * PAGE as u64);
     Outcome::Passed
@@ -140,7 +139,7 @@ pub fn while_memory_waits() -> Outcome {
 /// A VM is created while another one's CREATE_VM waits for its request page.
 pub fn create_beside_one_that_waits() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let missing = need!(Missing::new(PAGE));
+    let missing = need!(UserfaultMemory::new(PAGE));
     let other = Arc::new(need!(Device::open()));
     let sharing = other.clone();
     let page = RequestPage::new().expect("a request page");
@@ -150,15 +149,15 @@ pub fn create_beside_one_that_waits() -> Outcome {
     };
     let create = move || {
         let created = sharing.with(ACRN_IOCTL_CREATE_VM, &mut asked);
-        manners::learn(&*sharing);
+        cleanup::register(&*sharing);
         created
     };
-    let waiter = Asleep::start(|| true, create);
+    let waiter = SleepingCommand::start(|| true, create);
     let (device, _page, vmid) = create_raw(masks[0]);
     assert_eq!(look(&device).number("vmid"), u64::from(vmid));
     assert_eq!(look(&other).text("state"), "busy");
     drop(device);
-    let _area = missing.provide();
+    let _memory = missing.provide();
     assert_eq!(waiter.result(), Ok(()), "CREATE_VM");
     Outcome::Passed
 }

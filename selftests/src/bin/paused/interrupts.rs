@@ -4,13 +4,13 @@
 //! would have forgotten them.
 
 use acrn_selftests::{
-    bench::Bench,
     cpus,
     device::{Argument, Device},
-    event::Event,
+    eventfd::Eventfd,
     harness::Outcome,
     hypercall::{INJECT_MSI, SET_IRQLINE},
-    listener::{Listener, PIN, Rest, VECTORS},
+    interrupt_guest::{InterruptGuest, PIN, Rest, VECTORS},
+    mapping_fixture::MappingFixture,
     need,
     probe::Probe,
     trace::Trace,
@@ -44,23 +44,23 @@ fn sent(trace: &Trace<'_>) -> usize {
 
 /// INJECT_MSI: 0 for an address of a local APIC, `EPERM` as the hypervisor has it for others.
 pub fn inject_msi() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let good = [APIC, APIC | 0xf_fffc, APIC | 1 << 12];
     let bad = [0, 0xfed0_0000, 0xfef0_0000, APIC << 32, 0x1000];
     // The same answers as from a VM that is not paused.
     for paused in [false, true] {
         if paused {
-            bench.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+            fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
         }
-        let trace = Trace::start(&bench.probe);
+        let trace = Trace::start(&fixture.probe);
         for address in good {
-            assert_eq!(inject(&bench.device, address), Ok(()), "{address:#x}");
+            assert_eq!(inject(&fixture.device, address), Ok(()), "{address:#x}");
         }
         for address in bad {
-            let refused = inject(&bench.device, address);
+            let refused = inject(&fixture.device, address);
             assert_eq!(refused, Err(Errno::EPERM), "{address:#x}");
         }
-        let null = bench.device.ioctl(ACRN_IOCTL_INJECT_MSI, Argument::NULL);
+        let null = fixture.device.ioctl(ACRN_IOCTL_INJECT_MSI, Argument::NULL);
         assert_eq!(null, Err(Errno::EFAULT));
         let told = match paused {
             true => 0,
@@ -68,42 +68,42 @@ pub fn inject_msi() -> Outcome {
         };
         assert_eq!(sent(&trace), told, "paused: {paused}");
     }
-    bench.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
-    let trace = Trace::start(&bench.probe);
-    assert_eq!(inject(&bench.device, APIC), Ok(()));
+    fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
+    let trace = Trace::start(&fixture.probe);
+    assert_eq!(inject(&fixture.device, APIC), Ok(()));
     assert_eq!(sent(&trace), 1, "after RESET_VM");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// SET_IRQLINE: 0 for each operation on a line that there is, `EPERM` for others.
 pub fn set_irqline() -> Outcome {
-    let bench = need!(Bench::new());
-    bench.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(MappingFixture::new());
+    fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let trace = Trace::start(&fixture.probe);
     for operation in 0..=3 {
         for gsi in [0, 23, GSIS - 1] {
-            assert_eq!(set_line(&bench.device, gsi, operation), Ok(()), "{gsi}");
+            assert_eq!(set_line(&fixture.device, gsi, operation), Ok(()), "{gsi}");
         }
         for gsi in [GSIS, 255, 1 << 31, u32::MAX.into()] {
-            let refused = set_line(&bench.device, gsi, operation);
+            let refused = set_line(&fixture.device, gsi, operation);
             assert_eq!(refused, Err(Errno::EPERM), "{gsi}");
         }
     }
     assert_eq!(sent(&trace), 0);
-    bench.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
-    let trace = Trace::start(&bench.probe);
-    assert_eq!(set_line(&bench.device, 5, RISING_PULSE), Ok(()));
+    fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
+    let trace = Trace::start(&fixture.probe);
+    assert_eq!(set_line(&fixture.device, 5, RISING_PULSE), Ok(()));
     assert_eq!(sent(&trace), 1, "after RESET_VM");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// An irqfd takes its event, so that no writer finds the counter full, and sends nothing; also one that is
 /// assigned, with an event in it, only now.
 pub fn irqfd() -> Outcome {
-    let bench = need!(Bench::new());
-    let assign = |event: &Event| {
+    let fixture = need!(MappingFixture::new());
+    let assign = |event: &Eventfd| {
         let mut argument = acrn_irqfd {
             fd: event.as_raw_fd(),
             flags: 0,
@@ -112,13 +112,13 @@ pub fn irqfd() -> Outcome {
                 msi_data: VECTORS[0].into(),
             },
         };
-        let assigned = bench.device.with(ACRN_IOCTL_IRQFD, &mut argument);
+        let assigned = fixture.device.with(ACRN_IOCTL_IRQFD, &mut argument);
         assert_eq!(assigned, Ok(()), "IRQFD");
     };
-    let (before, late) = (Event::new(), Event::new());
+    let (before, late) = (Eventfd::new(), Eventfd::new());
     assign(&before);
-    bench.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    let trace = Trace::start(&bench.probe);
+    fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let trace = Trace::start(&fixture.probe);
     for _ in 0..3 {
         before.signal();
         assert_eq!(before.take(), 0, "the event was not taken");
@@ -127,13 +127,13 @@ pub fn irqfd() -> Outcome {
     assign(&late);
     assert_eq!(late.take(), 0, "the event was not taken");
     assert_eq!(sent(&trace), 0);
-    bench.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
+    fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
     // What came while it was paused is forgotten.
     assert_eq!(sent(&trace), 0, "at RESET_VM");
     before.signal();
     late.signal();
     assert_eq!(sent(&trace), 2, "after RESET_VM");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
@@ -142,32 +142,32 @@ pub fn halted_guest() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = Probe::open().ok();
     for reset in [false, true] {
-        let listener = Listener::start(cpus, Rest::Halt);
-        let device = Device::sharing(listener.vm());
-        let event = Event::new();
-        listener
+        let guest = InterruptGuest::start(cpus, Rest::Halt);
+        let device = Device::sharing(guest.vm());
+        let event = Eventfd::new();
+        guest
             .vm()
-            .assign_irqfd(&event, listener.msi(), VECTORS[0].into())
+            .assign_irqfd(&event, guest.msi(), VECTORS[0].into())
             .expect("IRQFD");
         event.signal();
-        listener.wait(VECTORS[0], 1);
-        listener.vm().pause().expect("PAUSE_VM");
+        guest.wait(VECTORS[0], 1);
+        guest.vm().pause().expect("PAUSE_VM");
         let trace = probe.as_ref().map(Trace::start);
         for _ in 0..3 {
             event.signal();
-            assert_eq!(inject(&device, listener.msi()), Ok(()));
+            assert_eq!(inject(&device, guest.msi()), Ok(()));
             assert_eq!(set_line(&device, PIN.0.into(), RISING_PULSE), Ok(()));
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
-        listener.assert_count(VECTORS[0], 1);
-        listener.assert_count(PIN.1, 0);
+        guest.assert_count(VECTORS[0], 1);
+        guest.assert_count(PIN.1, 0);
         if let Some(trace) = &trace {
             assert_eq!(sent(trace), 0);
         }
         if reset {
-            listener.start_again();
+            guest.start_again();
             event.signal();
-            listener.wait(VECTORS[0], 2);
+            guest.wait(VECTORS[0], 2);
         }
     }
     Outcome::Passed

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use acrn_selftests::harness::{self, Test};
 
-mod at_port;
+mod in_flight;
 mod interrupts;
+mod port_guest;
 mod requests;
-mod under_way;
 
 fn main() -> ExitCode {
     harness::main(&[
@@ -24,13 +24,13 @@ fn main() -> ExitCode {
         Test::new("set_irqline", interrupts::set_irqline),
         Test::new("irqfd", interrupts::irqfd),
         Test::new("halted_guest", interrupts::halted_guest),
-        Test::new("notify_under_way", under_way::notify),
-        Test::new("notify_on_its_way", under_way::notify_on_its_way),
-        Test::new("clear_under_way", under_way::clear),
-        Test::new("destroy_client_under_way", under_way::destroy_client),
-        Test::new("upcall_under_way", under_way::upcall),
-        Test::new("irqfd_under_way", under_way::irqfd),
-        Test::new("interrupts_under_way", under_way::interrupts),
+        Test::new("notify_under_way", in_flight::notify),
+        Test::new("notify_on_its_way", in_flight::notify_on_its_way),
+        Test::new("clear_under_way", in_flight::clear),
+        Test::new("destroy_client_under_way", in_flight::destroy_client),
+        Test::new("upcall_under_way", in_flight::upcall),
+        Test::new("irqfd_under_way", in_flight::irqfd),
+        Test::new("interrupts_under_way", in_flight::interrupts),
         // Upstream's driver has trouble with what follows: what comes after it may be its fault.
         Test::new("close", requests::close),
         Test::new("close_refused", requests::close_refused),

@@ -6,21 +6,21 @@ use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
     device::Device,
-    event::Event,
+    eventfd::Eventfd,
     guest::Guest,
     harness::Outcome,
     hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, PAUSE_VM},
     need,
     probe::{Probe, fault},
     program::{Access, read, write},
-    scripted::{Answer, Idle, request},
+    scripted_vm::{Answer, ScriptedVm, request},
     trace::Trace,
     waiter::until,
 };
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-use crate::at_port::AtPort;
+use crate::port_guest::PortGuest;
 
 const PORT: Target = Target::Port(0x510);
 const DOORBELL: Target = Target::Memory(0xd000_0040);
@@ -37,7 +37,7 @@ fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
     for reset in [true, false] {
         let probe = Probe::open().ok();
         let trace = probe.as_ref().map(Trace::start);
-        let guest = AtPort::new(cpus, AtPort::program());
+        let guest = PortGuest::new(cpus, PortGuest::program());
         guest.pause();
         assert_eq!(finish(&guest), Ok(()));
         let slot = guest.page.slot(0).expect("slot 0");
@@ -52,7 +52,7 @@ fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
             let created = guest.vm.create_ioreq_client();
             let created = created.map_err(|error| error.errno());
             assert!(matches!(created, Ok(()) | Err(libc::EEXIST)), "{created:?}");
-            guest.start_again(AtPort::program());
+            guest.start_again(PortGuest::program());
             let asked = guest.serve(1, |_, _| 7);
             assert_eq!(asked.len(), 1);
             if let Some(trace) = &trace {
@@ -90,7 +90,7 @@ pub fn close() -> Outcome {
     let cpus = need!(cpus::pick(1));
     for paused in [false, true] {
         let trace = Trace::start(&probe);
-        let guest = AtPort::new(cpus, AtPort::program());
+        let guest = PortGuest::new(cpus, PortGuest::program());
         if paused {
             guest.pause();
         }
@@ -106,7 +106,7 @@ pub fn close() -> Outcome {
 pub fn close_refused() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
-    let guest = AtPort::new(cpus, AtPort::program());
+    let guest = PortGuest::new(cpus, PortGuest::program());
     let vmid = guest.vm.vmid();
     let trace = Trace::start(&probe);
     probe.push_fault(fault(DESTROY_VM, -1));
@@ -114,16 +114,16 @@ pub fn close_refused() -> Outcome {
     assert_eq!(notified(&trace), 0);
     assert!(probe.vm(vmid).is_some());
     // It goes before the next one comes.
-    drop(need!(Idle::new()));
+    drop(need!(ScriptedVm::new()));
     assert_eq!(probe.vms().len(), 0);
     Outcome::Passed
 }
 
 /// Raises a request of a vCPU of a paused VM, which the driver answers by itself.
-fn completed_in_upcall(idle: &Idle, access: Access) {
-    let trace = Trace::start(&idle.probe);
-    assert_eq!(idle.probe.raise(request(idle.vmid, 0, access)), 0);
-    let slot = idle.page.slot(0).expect("slot 0");
+fn completed_in_upcall(vm: &ScriptedVm, access: Access) {
+    let trace = Trace::start(&vm.probe);
+    assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
+    let slot = vm.page.slot(0).expect("slot 0");
     // mini-ACRN, when it is asked anything, takes back what is COMPLETE.
     until("the driver has answered", || {
         slot.state() == ACRN_IOREQ_STATE_COMPLETE
@@ -134,15 +134,15 @@ fn completed_in_upcall(idle: &Idle, access: Access) {
 /// What the upcall completes: a write that signals an eventfd, and the address register of PCI configuration
 /// space. After RESET_VM the hypervisor is told again.
 pub fn upcall() -> Outcome {
-    let idle = need!(Idle::new());
-    let event = Event::new();
+    let vm = need!(ScriptedVm::new());
+    let event = Eventfd::new();
     let mut doorbell = acrn_ioeventfd {
         fd: std::os::fd::AsRawFd::as_raw_fd(&event) as u32,
         addr: 0xd000_0040,
         len: 4,
         ..Default::default()
     };
-    idle.device
+    vm.device
         .with(ACRN_IOCTL_IOEVENTFD, &mut doorbell)
         .expect("IOEVENTFD");
     let accesses = [
@@ -151,14 +151,14 @@ pub fn upcall() -> Outcome {
         read(Target::Port(0xcf8), Width::Four),
     ];
     for _ in 0..2 {
-        idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+        vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
         for access in accesses {
-            completed_in_upcall(&idle, access);
+            completed_in_upcall(&vm, access);
         }
         assert_eq!(event.take(), 1);
-        idle.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
+        vm.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
         for access in accesses {
-            assert!(matches!(idle.ask(access), Answer::Driver(_)));
+            assert!(matches!(vm.ask(access), Answer::Driver(_)));
         }
         assert_eq!(event.take(), 1);
     }
@@ -167,38 +167,38 @@ pub fn upcall() -> Outcome {
 
 /// A request that comes while the VM is paused is the device model's as any other.
 pub fn comes_late() -> Outcome {
-    let idle = need!(Idle::new());
-    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    let trace = Trace::start(&idle.probe);
-    let slot = idle.page.slot(0).expect("slot 0");
-    assert_eq!(idle.probe.raise(request(idle.vmid, 0, READ)), 0);
+    let vm = need!(ScriptedVm::new());
+    vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let trace = Trace::start(&vm.probe);
+    let slot = vm.page.slot(0).expect("slot 0");
+    assert_eq!(vm.probe.raise(request(vm.vmid, 0, READ)), 0);
     until("the device model has it", || slot.is_ours());
-    assert_eq!(idle.device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT), Ok(()));
-    assert_eq!(idle.finish(0), Ok(()));
+    assert_eq!(vm.device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT), Ok(()));
+    assert_eq!(vm.finish(0), Ok(()));
     assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
     assert_eq!(notified(&trace), 0);
-    assert_eq!(idle.finish(0), Err(Errno::EINVAL), "it is finished");
+    assert_eq!(vm.finish(0), Err(Errno::EINVAL), "it is finished");
     Outcome::Passed
 }
 
 /// What fails while the VM is paused leaves it paused: a second PAUSE_VM, RESET_VM, START_VM, DESTROY_VM.
 pub fn failed_commands() -> Outcome {
-    let idle = need!(Idle::new());
-    let slot = idle.page.slot(0).expect("slot 0");
-    idle.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    let trace = Trace::start(&idle.probe);
+    let vm = need!(ScriptedVm::new());
+    let slot = vm.page.slot(0).expect("slot 0");
+    vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let trace = Trace::start(&vm.probe);
     for (command, hypercall) in [
         (ACRN_IOCTL_PAUSE_VM, PAUSE_VM),
         (ACRN_IOCTL_RESET_VM, acrn_selftests::hypercall::RESET_VM),
         (ACRN_IOCTL_START_VM, acrn_selftests::hypercall::START_VM),
         (ACRN_IOCTL_DESTROY_VM, DESTROY_VM),
     ] {
-        idle.probe.push_fault(fault(hypercall, -5));
-        let failed = idle.device.plain(command);
+        vm.probe.push_fault(fault(hypercall, -5));
+        let failed = vm.device.plain(command);
         assert_eq!(failed, Err(Errno::EIO), "{command:#x}");
-        assert_eq!(idle.probe.raise(request(idle.vmid, 0, READ)), 0);
+        assert_eq!(vm.probe.raise(request(vm.vmid, 0, READ)), 0);
         until("the device model has it", || slot.is_ours());
-        assert_eq!(idle.finish(0), Ok(()), "after {command:#x}");
+        assert_eq!(vm.finish(0), Ok(()), "after {command:#x}");
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
         assert_eq!(notified(&trace), 0, "after {command:#x}");
     }

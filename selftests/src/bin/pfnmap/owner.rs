@@ -5,10 +5,10 @@
 use std::io::{PipeWriter, Read, Write};
 
 use acrn_selftests::{
-    area::Area,
-    bench::{Bench, whole},
     device::Device,
+    guest_memory::GuestMemory,
     hypercall::SET_MEMORY_REGIONS,
+    mapping_fixture::{MappingFixture, whole},
     probe::Probe,
     waiter::{state, until},
 };
@@ -22,7 +22,7 @@ pub struct Owner {
 
 impl Owner {
     /// Starts it. It makes `segments`, of its copies of our areas, and gets to unmap `area`.
-    pub fn start(segments: &[(&Device, acrn_vm_memmap)], area: &Area) -> Self {
+    pub fn start(segments: &[(&Device, acrn_vm_memmap)], memory: &GuestMemory) -> Self {
         let (mut said, saying) = std::io::pipe().expect("a pipe");
         let (mut told, word) = std::io::pipe().expect("a pipe");
         // SAFETY: the child makes requests, says so, waits for a word, unmaps memory and ends; it allocates nothing.
@@ -35,7 +35,7 @@ impl Owner {
             let _ = (&saying).write(&[u8::from(set)]);
             let _ = told.read(&mut [0]);
             // SAFETY: a mapping of the child's, to which nobody holds a reference.
-            unsafe { libc::munmap(area.address() as *mut _, area.len()) };
+            unsafe { libc::munmap(memory.address() as *mut _, memory.len()) };
             // SAFETY: ends the process at once.
             unsafe { libc::_exit(0) };
         }
@@ -71,14 +71,17 @@ impl Owner {
 /// does one that changes its address space.
 pub struct Busy {
     owner: Owner,
-    other: Bench,
+    other: MappingFixture,
 }
 
 impl Busy {
     /// The process has made `segments` before. `theirs` is unused memory that cannot be pinned. The error says why the
     /// test has to be skipped.
-    pub fn start(segments: &[(&Device, acrn_vm_memmap)], theirs: &Area) -> Result<Self, String> {
-        let other = Bench::new()?;
+    pub fn start(
+        segments: &[(&Device, acrn_vm_memmap)],
+        theirs: &GuestMemory,
+    ) -> Result<Self, String> {
+        let other = MappingFixture::new()?;
         let own = (&other.device, whole(theirs));
         let all: Vec<_> = segments.iter().copied().chain([own]).collect();
         let mut owner = Owner::start(&all, theirs);

@@ -15,7 +15,7 @@ use std::{
 use acrn_selftests::{
     cpus,
     harness::Outcome,
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::SERVICE_VM_OFFLINE_CPU,
     need,
     probe::{Probe, fault},
@@ -157,8 +157,8 @@ pub fn is_there() -> Outcome {
 
 /// What names no CPU that could go. Nothing happens.
 pub fn bad_writes() -> Outcome {
-    let bench = need!(Subject::staying());
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(Subject::staying());
+    let trace = Trace::start(&fixture.probe);
     for text in [
         "\n".to_owned(),
         " ".to_owned(),
@@ -184,49 +184,51 @@ pub fn bad_writes() -> Outcome {
     // A write of nothing never gets to the driver.
     assert_eq!(remove(""), Ok(()));
     assert_eq!(trace.ids(), [], "hypercalls");
-    assert!(bench.is_online());
+    assert!(fixture.is_online());
     Outcome::Passed
 }
 
 /// A long write is refused as well.
 pub fn long_write() -> Outcome {
-    let bench = need!(Subject::staying());
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(Subject::staying());
+    let trace = Trace::start(&fixture.probe);
     let text = format!("1{}", "0".repeat(3000));
     assert_eq!(remove(&text), Err(Errno::EINVAL));
     assert_eq!(trace.ids(), [], "hypercalls");
-    assert!(bench.is_online());
+    assert!(fixture.is_online());
     Outcome::Passed
 }
 
 /// The hypervisor refuses: the CPU is back, and its word is passed on.
 pub fn refused() -> Outcome {
-    let bench = need!(Subject::staying());
+    let fixture = need!(Subject::staying());
     for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOTTY] {
         let result = -i64::from(errno as i32);
-        bench
+        fixture
             .probe
             .push_fault(fault(SERVICE_VM_OFFLINE_CPU, result));
-        let trace = Trace::start(&bench.probe);
+        let trace = Trace::start(&fixture.probe);
         assert_eq!(remove("1"), Err(errno));
-        assert_eq!(bench.told(&trace), [bench.lapic]);
-        assert!(bench.is_online(), "the CPU is not back");
-        assert!(!bench.is_free());
+        assert_eq!(fixture.told(&trace), [fixture.lapic]);
+        assert!(fixture.is_online(), "the CPU is not back");
+        assert!(!fixture.is_free());
     }
     Outcome::Passed
 }
 
 /// While the hypervisor is told, nobody can bring the CPU back: Linux would run on what is given away.
 pub fn under_way() -> Outcome {
-    let bench = need!(Subject::staying());
-    bench.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
-    let held = Held::start(&bench.probe, SERVICE_VM_OFFLINE_CPU, ANY_VM, || remove("1"));
-    let started = bench.start();
-    let is_online = bench.is_online();
+    let fixture = need!(Subject::staying());
+    fixture.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
+    let held = HeldHypercall::start(&fixture.probe, SERVICE_VM_OFFLINE_CPU, ANY_VM, || {
+        remove("1")
+    });
+    let started = fixture.start();
+    let is_online = fixture.is_online();
     assert_eq!(held.release(), Err(Errno::EPERM));
     assert_eq!(started, Err(Errno::EBUSY));
     assert!(!is_online);
-    assert!(bench.is_online(), "the CPU is not back");
+    assert!(fixture.is_online(), "the CPU is not back");
     Outcome::Passed
 }
 
@@ -280,7 +282,7 @@ fn fallible_state() -> Option<String> {
 
 /// Linux cannot do without the CPU: the hypervisor must not get it (A18).
 pub fn offline_fails() -> Outcome {
-    let bench = need!(Subject::staying());
+    let fixture = need!(Subject::staying());
     let Some(state) = fallible_state() else {
         skip!("no state of CPU hotplug that could fail");
     };
@@ -288,14 +290,14 @@ pub fn offline_fails() -> Outcome {
         skip!("no fault injection for CPU hotplug: {error}");
     }
     // Upstream's driver would go on, and lose a CPU that runs.
-    bench.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
-    let trace = Trace::start(&bench.probe);
+    fixture.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
+    let trace = Trace::start(&fixture.probe);
     let refused = remove("1");
     // No longer, should it not have failed.
     put(cpu_file(CPU, "hotplug/fail"), "-1").expect("hotplug/fail");
     assert_eq!(refused, Err(Errno::EAGAIN));
     assert_eq!(trace.ids(), [], "hypercalls");
-    assert!(bench.is_online());
+    assert!(fixture.is_online());
     Outcome::Passed
 }
 

@@ -4,13 +4,13 @@
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::Bench,
     cpus,
     device::{Argument, Device},
     guest::Guest,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::PM_GET_CPU_STATE,
+    mapping_fixture::MappingFixture,
     need,
     probe::{Probe, fault},
     program::{self, read},
@@ -30,19 +30,19 @@ fn command(vmid: u16, kind: u32, number: u8) -> u64 {
 }
 
 /// Asks at `offset` of `area`, where the command is written first.
-fn ask_at(device: &Device, area: &Area, offset: usize, command: u64) -> Result<(), Errno> {
-    area.write::<u64>(offset, command);
-    device.ioctl(ACRN_IOCTL_PM_GET_CPU_STATE, Argument::At(area, offset))
+fn ask_at(device: &Device, memory: &GuestMemory, offset: usize, command: u64) -> Result<(), Errno> {
+    memory.write::<u64>(offset, command);
+    device.ioctl(ACRN_IOCTL_PM_GET_CPU_STATE, Argument::At(memory, offset))
 }
 
 /// Asks; the words in the place of the command and behind it.
 fn ask(device: &Device, command: u64) -> Result<[u64; SHOWN / 8], Errno> {
-    let area = Area::anonymous(PAGE);
+    let memory = GuestMemory::anonymous(PAGE);
     for offset in (0..SHOWN).step_by(8) {
-        area.write::<u64>(offset, FILLER);
+        memory.write::<u64>(offset, FILLER);
     }
-    ask_at(device, &area, 0, command)?;
-    Ok(std::array::from_fn(|index| area.read(8 * index)))
+    ask_at(device, &memory, 0, command)?;
+    Ok(std::array::from_fn(|index| memory.read(8 * index)))
 }
 
 /// Panics unless the answer has `words` words.
@@ -56,22 +56,22 @@ fn assert_length(answer: &[u64], words: usize) {
 
 /// A count is a whole word, of which the hypervisor writes a byte. mini-ACRN has two states of each kind.
 pub fn counts() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     for kind in [ACRN_PMCMD_GET_CX_CNT, ACRN_PMCMD_GET_PX_CNT] {
-        let answer = ask(&bench.device, command(bench.vmid, kind, 0)).expect("a count");
+        let answer = ask(&fixture.device, command(fixture.vmid, kind, 0)).expect("a count");
         assert_length(&answer, 1);
         assert_eq!(answer[0], 2, "command {kind}");
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// The data of a C-state are 32 bytes.
 pub fn idle_states() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let ask = |number| {
-        let command = command(bench.vmid, ACRN_PMCMD_GET_CX_DATA, number);
-        ask(&bench.device, command)
+        let command = command(fixture.vmid, ACRN_PMCMD_GET_CX_DATA, number);
+        ask(&fixture.device, command)
     };
     // As mini-ACRN has them: C1 by an instruction, C2 by port 0x414.
     for (number, space, port, latency, power) in [(1, 0x7f, 0, 1, 1000), (2, 1, 0x414, 80, 500)] {
@@ -87,16 +87,16 @@ pub fn idle_states() -> Outcome {
     for number in [0, 3, 0xff] {
         assert_eq!(ask(number), Err(Errno::EPERM), "C-state {number}");
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// The data of a P-state are 48 bytes.
 pub fn frequency_states() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     let ask = |number| {
-        let command = command(bench.vmid, ACRN_PMCMD_GET_PX_DATA, number);
-        ask(&bench.device, command)
+        let command = command(fixture.vmid, ACRN_PMCMD_GET_PX_DATA, number);
+        ask(&fixture.device, command)
     };
     // As mini-ACRN has them.
     for (number, state) in [
@@ -110,7 +110,7 @@ pub fn frequency_states() -> Outcome {
     for number in [2, 0xff] {
         assert_eq!(ask(number), Err(Errno::EPERM), "P-state {number}");
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
@@ -134,14 +134,14 @@ pub fn by_acrn_ioctls() -> Outcome {
 
 /// The hypervisor is asked what was asked, and its errors come back.
 pub fn errors_passed_on() -> Outcome {
-    let bench = need!(Bench::new());
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(MappingFixture::new());
+    let trace = Trace::start(&fixture.probe);
     // A state that there is not.
-    let p_state = command(bench.vmid, ACRN_PMCMD_GET_PX_DATA, 2);
-    assert_eq!(ask(&bench.device, p_state), Err(Errno::EPERM));
+    let p_state = command(fixture.vmid, ACRN_PMCMD_GET_PX_DATA, 2);
+    assert_eq!(ask(&fixture.device, p_state), Err(Errno::EPERM));
     // A vCPU that the VM does not have.
-    let vcpu = command(bench.vmid, ACRN_PMCMD_GET_CX_DATA, 1) | 5 << 16;
-    assert_eq!(ask(&bench.device, vcpu), Err(Errno::EPERM));
+    let vcpu = command(fixture.vmid, ACRN_PMCMD_GET_CX_DATA, 1) | 5 << 16;
+    assert_eq!(ask(&fixture.device, vcpu), Err(Errno::EPERM));
     let calls = trace.calls(PM_GET_CPU_STATE);
     assert_eq!(
         calls.iter().map(|call| call.p1).collect::<Vec<_>>(),
@@ -150,45 +150,45 @@ pub fn errors_passed_on() -> Outcome {
     for kind in 0..4 {
         for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOTTY, Errno::ENODEV] {
             let result = -i64::from(errno as i32);
-            bench.probe.push_fault(fault(PM_GET_CPU_STATE, result));
-            let refused = ask(&bench.device, command(bench.vmid, kind, 1));
+            fixture.probe.push_fault(fault(PM_GET_CPU_STATE, result));
+            let refused = ask(&fixture.device, command(fixture.vmid, kind, 1));
             assert_eq!(refused, Err(errno), "command {kind}");
         }
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// A success of the hypervisor's that writes nothing shows nothing of the kernel's memory. P-states have 48
 /// bytes.
 pub fn answer_is_cleared() -> Outcome {
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     for (kind, words) in [
         (ACRN_PMCMD_GET_PX_CNT, 1),
         (ACRN_PMCMD_GET_PX_DATA, 6),
         (ACRN_PMCMD_GET_CX_CNT, 1),
         (ACRN_PMCMD_GET_CX_DATA, 4),
     ] {
-        bench.probe.push_fault(fault(PM_GET_CPU_STATE, 0));
-        let answer = ask(&bench.device, command(bench.vmid, kind, 1)).expect("success");
+        fixture.probe.push_fault(fault(PM_GET_CPU_STATE, 0));
+        let answer = ask(&fixture.device, command(fixture.vmid, kind, 1)).expect("success");
         assert_length(&answer, words);
         assert!(
             answer[..words].iter().all(|word| *word == 0),
             "{answer:#x?}"
         );
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// Room for the answer that is too small, or cannot be written.
 pub fn no_room_for_answer() -> Outcome {
-    let bench = need!(Bench::new());
-    let area = Area::anonymous(2 * PAGE);
-    area.unmap(PAGE, PAGE);
-    let count = command(bench.vmid, ACRN_PMCMD_GET_CX_CNT, 0);
-    let data = command(bench.vmid, ACRN_PMCMD_GET_CX_DATA, 1);
-    let long_data = command(bench.vmid, ACRN_PMCMD_GET_PX_DATA, 1);
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(2 * PAGE);
+    memory.unmap(PAGE, PAGE);
+    let count = command(fixture.vmid, ACRN_PMCMD_GET_CX_CNT, 0);
+    let data = command(fixture.vmid, ACRN_PMCMD_GET_CX_DATA, 1);
+    let long_data = command(fixture.vmid, ACRN_PMCMD_GET_PX_DATA, 1);
     for (offset, command, expected) in [
         (PAGE - 8, count, Ok(())),
         (PAGE - 8, data, Err(Errno::EFAULT)),
@@ -197,17 +197,17 @@ pub fn no_room_for_answer() -> Outcome {
         (PAGE - 40, long_data, Err(Errno::EFAULT)),
         (PAGE - 48, long_data, Ok(())),
     ] {
-        let done = ask_at(&bench.device, &area, offset, command);
+        let done = ask_at(&fixture.device, &memory, offset, command);
         assert_eq!(done, expected, "offset {offset}, command {command:#x}");
     }
-    let read_only = Area::anonymous(PAGE);
+    let read_only = GuestMemory::anonymous(PAGE);
     read_only.write::<u64>(0, count);
     read_only.protect();
-    let refused = bench
+    let refused = fixture
         .device
         .ioctl(ACRN_IOCTL_PM_GET_CPU_STATE, Argument::At(&read_only, 0));
     assert_eq!(refused, Err(Errno::EFAULT));
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
@@ -232,28 +232,28 @@ pub fn state_matters() -> Outcome {
 
 /// Commands that there are none of (A18).
 pub fn unknown_commands() -> Outcome {
-    let bench = need!(Bench::new());
-    let trace = Trace::start(&bench.probe);
+    let fixture = need!(MappingFixture::new());
+    let trace = Trace::start(&fixture.probe);
     for kind in [4, 5, 0x80, 0xff] {
-        let refused = ask(&bench.device, command(bench.vmid, kind, 0));
+        let refused = ask(&fixture.device, command(fixture.vmid, kind, 0));
         assert_eq!(refused, Err(Errno::EINVAL), "command {kind}");
     }
     assert_eq!(trace.ids(), [], "hypercalls");
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// A command that names another VM than the file's. Upstream asks the hypervisor about that one.
 pub fn other_vm() -> Outcome {
-    let bench = need!(Bench::new());
-    let other = need!(Bench::new());
-    let trace = Trace::start(&bench.probe);
-    for vmid in [0, other.vmid, bench.vmid ^ 0x80, 0xff] {
-        let refused = ask(&bench.device, command(vmid, ACRN_PMCMD_GET_CX_CNT, 0));
+    let fixture = need!(MappingFixture::new());
+    let other = need!(MappingFixture::new());
+    let trace = Trace::start(&fixture.probe);
+    for vmid in [0, other.vmid, fixture.vmid ^ 0x80, 0xff] {
+        let refused = ask(&fixture.device, command(vmid, ACRN_PMCMD_GET_CX_CNT, 0));
         assert_eq!(refused, Err(Errno::EINVAL), "VM {vmid}");
     }
     assert_eq!(trace.ids(), [], "hypercalls");
     other.destroy();
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }

@@ -20,7 +20,7 @@ use acrn_selftests::{
     hypercall::NOTIFY_REQUEST_FINISH,
     need,
     program::{self, read},
-    scripted::{Idle, request},
+    scripted_vm::{ScriptedVm, request},
     trace::Trace,
     waiter::{Waiter, until},
 };
@@ -67,21 +67,21 @@ pub fn one_wins() -> Outcome {
 /// CLEAR_VM_IOREQ and DESTROY_IOREQ_CLIENT at once: each request ends once (R9, A12).
 pub fn clear_against_destroy() -> Outcome {
     const VCPUS: u16 = 2;
-    let idle = need!(Idle::on(need!(cpus::pick(VCPUS.into()))));
-    let slots = || (0..u32::from(VCPUS)).filter_map(|vcpu| idle.page.slot(vcpu));
+    let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
+    let slots = || (0..u32::from(VCPUS)).filter_map(|vcpu| vm.page.slot(vcpu));
     let end = end();
     while Instant::now() < end {
-        let trace = Trace::start(&idle.probe);
+        let trace = Trace::start(&vm.probe);
         for vcpu in 0..VCPUS {
             let access = read(Target::Port(PORT), Width::Four);
-            assert_eq!(idle.probe.raise(request(idle.vmid, vcpu, access)), 0);
+            assert_eq!(vm.probe.raise(request(vm.vmid, vcpu, access)), 0);
         }
         until("the device model has the requests", || {
             slots().all(|slot| slot.is_ours())
         });
         let results = at_once(
-            || idle.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ),
-            || idle.device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT),
+            || vm.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ),
+            || vm.device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT),
         );
         assert_eq!(results, (Ok(()), Ok(())));
         until("the requests are answered", || {
@@ -94,7 +94,7 @@ pub fn clear_against_destroy() -> Outcome {
             .collect();
         notified.sort();
         assert_eq!(notified, [0, 1]);
-        idle.device
+        vm.device
             .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
             .expect("CREATE_IOREQ_CLIENT");
     }

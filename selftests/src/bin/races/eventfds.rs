@@ -11,17 +11,17 @@ use std::{
 
 use acrn_ioctls::{IoEvent, IoEventAddress, RequestPage};
 use acrn_selftests::{
-    contest::Contest,
     cpus,
     device::Device,
-    event::{Event, until_released},
+    eventfd::{Eventfd, until_released},
     guest::{Guest, create_raw},
     harness::Outcome,
     hypercall::{DESTROY_VM, INJECT_MSI},
-    listener::{Listener, Rest, VECTORS},
+    interrupt_guest::{InterruptGuest, Rest, VECTORS},
     need,
     probe::Probe,
     program,
+    race::Race,
     trace::Trace,
     waiter::until,
 };
@@ -35,7 +35,7 @@ const APIC: u64 = 0xfee0_0000;
 const PORT: u16 = 0x510;
 
 /// IRQFD with these flags, of a vector of vCPU 0.
-fn irqfd(device: &Device, event: &Event, flags: u32) -> Result<(), Errno> {
+fn irqfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> {
     let msi = acrn_msi_entry {
         msi_addr: APIC,
         msi_data: VECTORS[0].into(),
@@ -45,7 +45,7 @@ fn irqfd(device: &Device, event: &Event, flags: u32) -> Result<(), Errno> {
 }
 
 /// IOEVENTFD with these flags, of [`PORT`].
-fn ioeventfd(device: &Device, event: &Event, flags: u32) -> Result<(), Errno> {
+fn ioeventfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> {
     let mut argument = acrn_ioeventfd {
         fd: event.as_raw_fd() as u32,
         flags: flags | ACRN_IOEVENTFD_FLAG_PIO,
@@ -65,7 +65,7 @@ pub fn ioeventfd_comes_and_goes() -> Outcome {
         len: 4,
         datamatch: None,
     };
-    let event = Event::new();
+    let event = Eventfd::new();
     let ended = AtomicBool::new(false);
     let signals = AtomicU64::new(0);
     let end = end();
@@ -100,11 +100,11 @@ pub fn ioeventfd_comes_and_goes() -> Outcome {
 
 /// While others signal: what comes while it is not assigned is injected when it is.
 pub fn irqfd_comes_and_goes() -> Outcome {
-    let listener = Listener::start(need!(cpus::pick(1)), Rest::Halt);
+    let receiver = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[1];
-    let event = Event::new();
-    let vm = listener.vm();
-    let msi = listener.msi();
+    let event = Eventfd::new();
+    let vm = receiver.vm();
+    let msi = receiver.msi();
     let assign = || vm.assign_irqfd(&event, msi, vector.into()).expect("IRQFD");
     let end = end();
     thread::scope(|scope| {
@@ -124,18 +124,18 @@ pub fn irqfd_comes_and_goes() -> Outcome {
         assign();
         event.signal();
         vm.deassign_irqfd(&event).expect("DEASSIGN");
-        listener.count(vector) > 0
+        receiver.count(vector) > 0
     });
-    listener.settle();
-    let before = listener.count(vector);
+    receiver.settle();
+    let before = receiver.count(vector);
     event.take();
     event.signal();
-    listener.settle();
-    listener.assert_count(vector, before);
+    receiver.settle();
+    receiver.assert_count(vector, before);
     assign();
-    listener.wait(vector, before + 1);
+    receiver.wait(vector, before + 1);
     event.signal();
-    listener.wait(vector, before + 2);
+    receiver.wait(vector, before + 2);
     Outcome::Passed
 }
 
@@ -145,7 +145,7 @@ pub fn closed_against_deassign() -> Outcome {
     let end = end();
     let mut ids = Vec::new();
     while Instant::now() < end {
-        let event = Event::new();
+        let event = Eventfd::new();
         let duplicate = event.duplicate();
         irqfd(&device, &event, 0).expect("IRQFD");
         ioeventfd(&device, &event, 0).expect("IOEVENTFD");
@@ -175,8 +175,8 @@ pub fn closed_against_destroy() -> Outcome {
     let end = end();
     while Instant::now() < end {
         let (device, _page, _) = create_raw(cpus);
-        let events: Vec<_> = (0..8).map(|_| Event::new()).collect();
-        let ids: Vec<_> = events.iter().map(Event::id).collect();
+        let events: Vec<_> = (0..8).map(|_| Eventfd::new()).collect();
+        let ids: Vec<_> = events.iter().map(Eventfd::id).collect();
         for event in &events {
             irqfd(&device, event, 0).expect("IRQFD");
             ioeventfd(&device, event, 0).expect("IOEVENTFD");
@@ -198,7 +198,7 @@ pub fn signals_against_destroy() -> Outcome {
     let mut injected = 0;
     while Instant::now() < end || injected == 0 {
         let (device, _page, vmid) = create_raw(cpus);
-        let event = Event::new();
+        let event = Eventfd::new();
         irqfd(&device, &event, 0).expect("IRQFD");
         let ended = AtomicBool::new(false);
         let trace = Trace::start(&probe);
@@ -234,8 +234,8 @@ pub fn against_vms() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = &need!(Device::open());
     let page = &RequestPage::new().expect("a request page");
-    let shared = &Event::new();
-    let contest = Contest::of(6);
+    let shared = &Eventfd::new();
+    let contest = Race::of(6);
     let repeat = |name: &str, command: &mut dyn FnMut() -> Result<(), Errno>| {
         contest.repeat(name, || match command() {
             Ok(()) => true,
@@ -259,7 +259,7 @@ pub fn against_vms() -> Outcome {
         for (name, call, flag) in [
             (
                 "IRQFD",
-                irqfd as fn(&Device, &Event, u32) -> Result<(), Errno>,
+                irqfd as fn(&Device, &Eventfd, u32) -> Result<(), Errno>,
                 ACRN_IRQFD_FLAG_DEASSIGN,
             ),
             ("IOEVENTFD", ioeventfd, ACRN_IOEVENTFD_FLAG_DEASSIGN),
@@ -271,7 +271,7 @@ pub fn against_vms() -> Outcome {
                 });
             });
             // These are closed while they are assigned.
-            scope.spawn(move || repeat(name, &mut || call(device, &Event::new(), 0)));
+            scope.spawn(move || repeat(name, &mut || call(device, &Eventfd::new(), 0)));
         }
         scope.spawn(move || {
             repeat("signals", &mut || {

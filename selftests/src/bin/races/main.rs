@@ -9,8 +9,8 @@
 use std::{process::ExitCode, sync::Barrier, thread};
 
 use acrn_selftests::{
-    contest::end,
     harness::{self, Test},
+    race::end,
 };
 
 mod clients;

@@ -3,10 +3,10 @@
 //! Two threads that map memory.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::{Bench, GUEST, ram},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
+    mapping_fixture::{GUEST, MappingFixture, ram},
     need,
     probe::fault,
 };
@@ -20,32 +20,32 @@ pub fn fails_beside_another() -> Outcome {
     const PAGES: usize = 24;
     let len = PAGES * PAGE;
     for round in 0..60 {
-        let bench = need!(Bench::new());
-        let areas = [Area::anonymous(len), Area::anonymous(len)];
+        let fixture = need!(MappingFixture::new());
+        let areas = [GuestMemory::anonymous(len), GuestMemory::anonymous(len)];
         let guests = [GUEST, 2 * GUEST];
-        for (area, salt) in areas.iter().zip([0x1000, 0x2000]) {
-            area.number_pages(salt);
+        for (memory, salt) in areas.iter().zip([0x1000, 0x2000]) {
+            memory.number_pages(salt);
         }
-        bench.probe.push_fault(Fault {
-            vmid: bench.vmid,
+        fixture.probe.push_fault(Fault {
+            vmid: fixture.vmid,
             skip: round % 2,
             ..fault(SET_MEMORY_REGIONS, -5)
         });
-        let set = |index: usize| bench.set(ram(guests[index], &areas[index], 0, len));
+        let set = |index: usize| fixture.set(ram(guests[index], &areas[index], 0, len));
         let (first, second) = at_once(|| set(0), || set(1));
         let results = [first, second];
         let failed: Vec<_> = results.iter().filter(|result| result.is_err()).collect();
         assert_eq!(failed, [&Err(Errno::EIO)], "{results:?}");
         let stays = usize::from(first.is_err());
-        bench.assert_shows(guests[stays], &areas[stays], 0, len);
-        assert_eq!(bench.pinned(), PAGES as i64, "round {round}");
+        fixture.assert_shows(guests[stays], &areas[stays], 0, len);
+        assert_eq!(fixture.pinned(), PAGES as i64, "round {round}");
         // What failed can be repeated, and everything be given back.
         let repeated = 1 - stays;
         assert_eq!(set(repeated), Ok(()));
-        assert_eq!(bench.pinned(), 2 * PAGES as i64);
-        bench.probe.clear_faults();
-        bench.destroy();
-        assert_eq!(bench.pinned(), -1, "the request page is unpinned as well");
+        assert_eq!(fixture.pinned(), 2 * PAGES as i64);
+        fixture.probe.clear_faults();
+        fixture.destroy();
+        assert_eq!(fixture.pinned(), -1, "the request page is unpinned as well");
     }
     Outcome::Passed
 }

@@ -17,10 +17,10 @@ use acrn_ioctls::Target;
 use acrn_selftests::{
     cpus,
     device::Device,
-    event::Event,
+    eventfd::Eventfd,
     guest::Guest,
     harness::Outcome,
-    held::Held,
+    held_hypercall::HeldHypercall,
     hypercall::{DESTROY_VM, PAUSE_VM, RESET_VM},
     need,
     probe::Probe,
@@ -48,7 +48,7 @@ struct Busy {
     probe: Probe,
     guest: Guest,
     device: Arc<Device>,
-    bell: Event,
+    bell: Eventfd,
     served: [AtomicU64; 2],
 }
 
@@ -65,7 +65,7 @@ impl Busy {
             probe,
             guest,
             device,
-            bell: Event::new(),
+            bell: Eventfd::new(),
             served: [AtomicU64::new(0), AtomicU64::new(0)],
         })
     }
@@ -184,7 +184,8 @@ pub fn held_beside_io() -> Outcome {
         busy.probe.refuse(hypercall, busy.guest.vm.vmid());
         let device = busy.device.clone();
         let vmid = busy.guest.vm.vmid();
-        let held = Held::start(&busy.probe, hypercall, vmid, move || device.plain(command));
+        let held =
+            HeldHypercall::start(&busy.probe, hypercall, vmid, move || device.plain(command));
         for (_, slot) in busy.guest.page.slots().take(2) {
             until("the next request waits", || {
                 slot.state() != ACRN_IOREQ_STATE_FREE

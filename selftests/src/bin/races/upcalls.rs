@@ -12,12 +12,12 @@ use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
     device::Device,
-    event::Event,
+    eventfd::Eventfd,
     harness::Outcome,
     module, need,
     probe::Probe,
     program::write,
-    scripted::{Answer, Idle},
+    scripted_vm::{Answer, ScriptedVm},
 };
 use acrn_uapi::{ACRN_IOEVENTFD_FLAG_PIO, acrn_ioeventfd, ioctl::ACRN_IOCTL_IOEVENTFD};
 use mini_acrn_channel::TRACE_CAPACITY;
@@ -68,8 +68,8 @@ pub fn while_vms_come() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let access = |port| write(Target::Port(port), Width::Four, 0);
     need!(beside_upcalls(|| {
-        let idle = Idle::on(cpus).expect("a VM");
-        let event = Event::new();
+        let vm = ScriptedVm::on(cpus).expect("a VM");
+        let event = Eventfd::new();
         let mut argument = acrn_ioeventfd {
             fd: std::os::fd::AsRawFd::as_raw_fd(&event) as u32,
             flags: ACRN_IOEVENTFD_FLAG_PIO,
@@ -77,12 +77,12 @@ pub fn while_vms_come() -> Outcome {
             len: 4,
             ..Default::default()
         };
-        idle.device
+        vm.device
             .with(ACRN_IOCTL_IOEVENTFD, &mut argument)
             .expect("IOEVENTFD");
         for _ in 0..3 {
-            assert_eq!(idle.ask(access(0x510)), Answer::Driver(None));
-            assert_eq!(idle.ask(access(0x520)), Answer::DeviceModel);
+            assert_eq!(vm.ask(access(0x510)), Answer::Driver(None));
+            assert_eq!(vm.ask(access(0x520)), Answer::DeviceModel);
         }
         assert_eq!(event.take(), 3);
     }));

@@ -17,7 +17,7 @@ use acrn_selftests::{
     need,
     probe::fault,
     program::{self, read, write},
-    scripted::{Answer, Idle, request},
+    scripted_vm::{Answer, ScriptedVm, request},
 };
 use mini_acrn_channel::Fault;
 
@@ -79,8 +79,8 @@ pub fn ends_beside_io() -> Outcome {
 /// (R13, A1).
 pub fn stays_beside_io() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
-    let before = need!(Idle::on(masks[0]));
-    let stays = need!(Idle::on(masks[1]));
+    let before = need!(ScriptedVm::on(masks[0]));
+    let stays = need!(ScriptedVm::on(masks[1]));
     let probe = &before.probe;
     let open = request(stays.vmid, 0, read(Target::Port(PORT), Width::Four));
     assert_eq!(probe.raise(open), 0);
@@ -94,19 +94,19 @@ pub fn stays_beside_io() -> Outcome {
     };
     device.close();
     assert!(probe.vm(stays.vmid).is_some(), "it was to stay");
-    let after = need!(Idle::on(masks[2]));
+    let after = need!(ScriptedVm::on(masks[2]));
     for _ in 0..20 {
         // Whatever of it the hypervisor still raises.
         probe.raise(request(stays.vmid, 0, read(Target::Port(PORT), Width::One)));
-        for idle in [&before, &after] {
+        for vm in [&before, &after] {
             let access = write(Target::Port(PORT), Width::Four, 0);
-            assert_eq!(idle.ask(access), Answer::DeviceModel);
+            assert_eq!(vm.ask(access), Answer::DeviceModel);
         }
     }
     drop(after);
     probe.clear_faults();
     // It goes when the next VM is made.
-    let next = need!(Idle::on(masks[1]));
+    let next = need!(ScriptedVm::on(masks[1]));
     assert_eq!(next.probe.vms().len(), 2);
     Outcome::Passed
 }

@@ -4,12 +4,12 @@
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
-    area::{Area, PAGE},
-    cpus,
+    cleanup, cpus,
     device::{Device, creation},
     guest::create_raw,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    hypercall, manners, need,
+    hypercall, need,
     probe::{Probe, fault},
 };
 use acrn_uapi::{acrn_vm_creation, ioctl::*};
@@ -39,7 +39,7 @@ impl<'a> Cases<'a> {
     fn on_new_file(&self, run: impl FnOnce(&Device) -> Done) {
         let device = Device::open().expect("the device");
         // Whether it says so or not, there may be a VM now.
-        manners::learn(&device);
+        cleanup::register(&device);
         let _ = run(&device);
         drop(device);
         for vm in self.probe.vms() {
@@ -84,9 +84,9 @@ pub fn arguments() -> Outcome {
 pub fn request_page() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
-    let read_only = Area::anonymous(PAGE);
+    let read_only = GuestMemory::anonymous(PAGE);
     read_only.protect();
-    let hole = Area::anonymous(PAGE);
+    let hole = GuestMemory::anonymous(PAGE);
     hole.unmap(0, PAGE);
     for (case, address) in [
         ("null", 0),

@@ -3,12 +3,12 @@
 //! Commands that give a device to a VM and take it back, and PM_GET_CPU_STATE.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::Bench,
     device::{Argument, Device},
     dirty::dirty_the_heap,
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::*,
+    mapping_fixture::MappingFixture,
     need,
     trace::Trace,
 };
@@ -34,19 +34,21 @@ struct Pair<'a> {
 impl Pair<'_> {
     fn transcribe(&self) -> Outcome {
         for (request, hypercall) in [self.gives, self.takes] {
-            let bench = need!(Bench::new());
-            let script = Script::of(&bench.probe, request);
+            let fixture = need!(MappingFixture::new());
+            let script = Script::of(&fixture.probe, request);
             script.without_vm(self.good);
             if let Some((request, bytes)) = self.needs {
-                let _ = script.bytes("without_device", &bench.device, self.good);
-                let given = bench.device.ioctl(request, Bytes::new(bytes).argument());
+                let _ = script.bytes("without_device", &fixture.device, self.good);
+                let given = fixture.device.ioctl(request, Bytes::new(bytes).argument());
                 given.expect("a device");
             }
             if request == self.takes.0 {
-                let given = bench.device.ioctl(self.gives.0, self.argument().argument());
+                let given = fixture
+                    .device
+                    .ioctl(self.gives.0, self.argument().argument());
                 given.expect("a device");
             }
-            let device = &bench.device;
+            let device = &fixture.device;
             let _ = script.bytes("good", device, self.good);
             let _ = script.bytes("twice", device, self.good);
             let _ = script.bytes("bad", device, self.bad);
@@ -58,7 +60,7 @@ impl Pair<'_> {
             script.refused(device, hypercall, self.good);
             device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
             let _ = script.bytes("paused", device, self.good);
-            bench.destroy();
+            fixture.destroy();
             let _ = script.bytes("destroyed", device, self.good);
         }
         Outcome::Passed
@@ -98,18 +100,18 @@ pub fn lines() -> Outcome {
 /// What the hypervisor reads beyond the structure of an interrupt line.
 pub fn beyond_lines() -> Outcome {
     const ROUNDS: usize = 64;
-    let bench = need!(Bench::new());
+    let fixture = need!(MappingFixture::new());
     for (request, hypercall) in [
         (ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR),
         (ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR),
     ] {
-        let script = Script::of(&bench.probe, request);
-        let trace = Trace::start(&bench.probe);
+        let script = Script::of(&fixture.probe, request);
+        let trace = Trace::start(&fixture.probe);
         for _ in 0..ROUNDS {
             dirty_the_heap();
             // No such line: this is about what is read only.
             let argument = Bytes::new(&[0xff; size_of::<acrn_ptdev_irq>()]);
-            let refused = bench.device.ioctl(request, argument.argument());
+            let refused = fixture.device.ioctl(request, argument.argument());
             assert!(refused.is_err());
         }
         let calls = trace.calls(hypercall);
@@ -118,7 +120,7 @@ pub fn beyond_lines() -> Outcome {
         let seen = if clean { "zero" } else { "what was in memory" };
         let _ = script.case("beyond", || (Ok(()), seen.to_owned()));
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }
 
@@ -197,10 +199,10 @@ const ROOM: usize = 64;
 
 /// PM_GET_CPU_STATE.
 pub fn power() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_PM_GET_CPU_STATE);
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_PM_GET_CPU_STATE);
     let command =
-        |kind: u32, number: u64| u64::from(kind) | number << 8 | u64::from(bench.vmid) << 24;
+        |kind: u32, number: u64| u64::from(kind) | number << 8 | u64::from(fixture.vmid) << 24;
     let ask = |case: &str, device: &Device, command: u64| {
         let mut before = [0xa5; ROOM];
         before[..8].copy_from_slice(&command.to_le_bytes());
@@ -208,7 +210,7 @@ pub fn power() -> Outcome {
     };
     let counts = command(ACRN_PMCMD_GET_CX_CNT, 0);
     ask("no_vm", &need!(Device::open()), counts);
-    let other = u64::from(bench.vmid ^ 2) << 24;
+    let other = u64::from(fixture.vmid ^ 2) << 24;
     for (case, command) in [
         ("cx_count", counts),
         ("cx_data_0", command(ACRN_PMCMD_GET_CX_DATA, 0)),
@@ -224,13 +226,13 @@ pub fn power() -> Outcome {
         ("service_vm", u64::from(ACRN_PMCMD_GET_CX_CNT)),
         ("high_bits", counts | 0xffff_ffff << 32),
     ] {
-        ask(case, &bench.device, command);
+        ask(case, &fixture.device, command);
     }
-    script.bad_pointers(&bench.device);
+    script.bad_pointers(&fixture.device);
     let data = command(ACRN_PMCMD_GET_CX_DATA, 1);
-    let device = &bench.device;
+    let device = &fixture.device;
     let _ = script.bytes("little_room", device, &data.to_le_bytes());
-    let read_only = Area::anonymous(PAGE);
+    let read_only = GuestMemory::anonymous(PAGE);
     read_only.write::<u64>(0, counts);
     read_only.protect();
     let _ = script.case("read_only", || {
@@ -242,7 +244,7 @@ pub fn power() -> Outcome {
     script.refused(device, PM_GET_CPU_STATE, &counts.to_le_bytes());
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     ask("paused", device, counts);
-    bench.destroy();
+    fixture.destroy();
     ask("destroyed", device, counts);
     Outcome::Passed
 }

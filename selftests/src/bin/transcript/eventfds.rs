@@ -9,12 +9,12 @@ use std::{
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
-    bench::Bench,
-    event::Event,
+    eventfd::Eventfd,
     harness::Outcome,
+    mapping_fixture::MappingFixture,
     need,
     program::{Access, read, write},
-    scripted::Idle,
+    scripted_vm::ScriptedVm,
 };
 use acrn_uapi::{acrn_ioeventfd, acrn_irqfd, acrn_msi_entry, ioctl::*};
 use nix::{errno::Errno, unistd::pipe};
@@ -56,13 +56,13 @@ fn wrong_files() -> [(&'static str, RawFd, Option<File>); 4] {
 
 /// IOEVENTFD: arguments.
 pub fn ioeventfd_arguments() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_IOEVENTFD);
-    let event = Event::new();
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_IOEVENTFD);
+    let event = Eventfd::new();
     let good = range(&event, PORTS, PORT, 4, 0);
     script.without_vm(good.as_bytes());
     let with = |case: &str, argument: &acrn_ioeventfd| {
-        let _ = script.with(case, &bench.device, argument);
+        let _ = script.with(case, &fixture.device, argument);
     };
     with("port", &good);
     with("port_again", &good);
@@ -116,21 +116,21 @@ pub fn ioeventfd_arguments() -> Outcome {
             },
         );
     }
-    script.bad_pointers(&bench.device);
-    bench.destroy();
+    script.bad_pointers(&fixture.device);
+    fixture.destroy();
     with("destroyed", &good);
     Outcome::Passed
 }
 
 /// IOEVENTFD: what conflicts, and what is meant when it is taken away.
 pub fn ioeventfd_conflicts() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_IOEVENTFD);
-    let (event, other) = (Event::new(), Event::new());
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_IOEVENTFD);
+    let (event, other) = (Eventfd::new(), Eventfd::new());
     let with = |case: &str, argument: &acrn_ioeventfd| {
-        let _ = script.with(case, &bench.device, argument);
+        let _ = script.with(case, &fixture.device, argument);
     };
-    let off = |event: &Event| range(event, PORTS | DEASSIGN, PORT, 4, 0);
+    let off = |event: &Eventfd| range(event, PORTS | DEASSIGN, PORT, 4, 0);
     with("first", &range(&event, PORTS, PORT, 4, 0));
     with("same_with_data", &range(&event, PORTS | MATCH, PORT, 4, 1));
     with("same_other_length", &range(&event, PORTS, PORT, 2, 0));
@@ -156,18 +156,18 @@ pub fn ioeventfd_conflicts() -> Outcome {
     );
     with("off", &off(&event));
     with("off_by_eventfd_alone", &range(&other, DEASSIGN, 0, 0, 0));
-    with("off_of_nothing", &off(&Event::new()));
-    bench.destroy();
+    with("off_of_nothing", &off(&Eventfd::new()));
+    fixture.destroy();
     Outcome::Passed
 }
 
 /// IOEVENTFD: who answers an access, and what is signalled.
 pub fn ioeventfd_signals() -> Outcome {
-    let idle = need!(Idle::new());
-    let script = Script::of(&idle.probe, ACRN_IOCTL_IOEVENTFD);
-    let (any, one) = (Event::new(), Event::new());
+    let vm = need!(ScriptedVm::new());
+    let script = Script::of(&vm.probe, ACRN_IOCTL_IOEVENTFD);
+    let (any, one) = (Eventfd::new(), Eventfd::new());
     let with = |case: &str, argument: &acrn_ioeventfd| {
-        let _ = script.with(case, &idle.device, argument);
+        let _ = script.with(case, &vm.device, argument);
     };
     with("ask_port", &range(&any, PORTS, PORT, 4, 0));
     with("ask_mmio_with_data", &range(&one, MATCH, 0xd000_0000, 4, 7));
@@ -192,7 +192,7 @@ pub fn ioeventfd_signals() -> Outcome {
     ];
     for (case, access) in cases {
         let _ = script.case(&format!("access_{case}"), || {
-            let answer = idle.ask(access);
+            let answer = vm.ask(access);
             let seen = format!("{answer:?}, signalled {} {}", any.take(), one.take());
             (Ok(()), seen)
         });
@@ -200,7 +200,7 @@ pub fn ioeventfd_signals() -> Outcome {
     let off = range(&any, PORTS | DEASSIGN, PORT, 4, 0);
     with("ask_port_off", &off);
     let _ = script.case("access_after_off", || {
-        let answer = idle.ask(write(port, Width::Four, 1));
+        let answer = vm.ask(write(port, Width::Four, 1));
         (Ok(()), format!("{answer:?}, signalled {}", any.take()))
     });
     Outcome::Passed
@@ -216,15 +216,15 @@ fn interrupt(fd: RawFd, flags: u32, vector: u64) -> acrn_irqfd {
 
 /// IRQFD: arguments.
 pub fn irqfd_arguments() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_IRQFD);
-    let event = Event::new();
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_IRQFD);
+    let event = Eventfd::new();
     let fd = event.as_raw_fd();
     let off = acrn_uapi::ACRN_IRQFD_FLAG_DEASSIGN;
     let good = interrupt(fd, 0, 0x31);
     script.without_vm(good.as_bytes());
     let with = |case: &str, argument: &acrn_irqfd| {
-        let _ = script.with(case, &bench.device, argument);
+        let _ = script.with(case, &fixture.device, argument);
     };
     with("off_of_nothing", &interrupt(fd, off, 0x31));
     with("good", &good);
@@ -235,7 +235,7 @@ pub fn irqfd_arguments() -> Outcome {
     with("good_after_off", &good);
     with("off_by_eventfd_alone", &interrupt(fd, off, 0));
     for flags in [2, 3, 1 << 31] {
-        let event = Event::new();
+        let event = Eventfd::new();
         let argument = interrupt(event.as_raw_fd(), flags, 0x31);
         with(&format!("flags_{flags:#x}"), &argument);
     }
@@ -243,26 +243,26 @@ pub fn irqfd_arguments() -> Outcome {
         with(&format!("file_{what}"), &interrupt(fd, 0, 0x31));
         with(&format!("file_{what}_off"), &interrupt(fd, off, 0x31));
     }
-    script.bad_pointers(&bench.device);
-    bench.destroy();
+    script.bad_pointers(&fixture.device);
+    fixture.destroy();
     with("destroyed", &good);
     Outcome::Passed
 }
 
 /// IRQFD: what signals come to.
 pub fn irqfd_signals() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_IRQFD);
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_IRQFD);
     let off = acrn_uapi::ACRN_IRQFD_FLAG_DEASSIGN;
-    let set = |event: &Event, flags, vector| {
+    let set = |event: &Eventfd, flags, vector| {
         let argument = interrupt(event.as_raw_fd(), flags, vector);
         script.with(
             &format!("flags_{flags}_vector_{vector:#x}"),
-            &bench.device,
+            &fixture.device,
             &argument,
         )
     };
-    let signalled = |case: &str, event: &Event, value| {
+    let signalled = |case: &str, event: &Eventfd, value| {
         let _ = script.case(case, || {
             let added: Result<(), Errno> = event.add(value);
             (added, String::new())
@@ -272,27 +272,27 @@ pub fn irqfd_signals() -> Outcome {
             (Ok(()), format!("counter {}", event.take()))
         });
     };
-    let event = Event::new();
+    let event = Eventfd::new();
     let _ = set(&event, 0, 0x31);
     signalled("signal", &event, 1);
     signalled("signal_again", &event, 1);
     signalled("signal_of_5", &event, 5);
     let _ = set(&event, off, 0x31);
     signalled("signal_after_off", &event, 1);
-    let early = Event::new();
+    let early = Eventfd::new();
     early.signal();
     let _ = set(&early, 0, 0x45);
     let _ = script.case("counter_of_early_signal", || {
         (Ok(()), format!("counter {}", early.take()))
     });
-    let refused = Event::new();
+    let refused = Eventfd::new();
     let bad = acrn_irqfd {
         fd: refused.as_raw_fd(),
         ..Default::default()
     };
-    let _ = script.with("bad_msi", &bench.device, &bad);
+    let _ = script.with("bad_msi", &fixture.device, &bad);
     signalled("signal_of_bad_msi", &refused, 1);
-    bench.destroy();
+    fixture.destroy();
     signalled("signal_after_destroy", &early, 1);
     Outcome::Passed
 }

@@ -3,11 +3,12 @@
 //! INJECT_MSI, SET_IRQLINE and VM_INTR_MONITOR.
 
 use acrn_selftests::{
-    area::{Area, PAGE},
-    bench::Bench,
     device::{Argument, Device},
+    guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    hypercall, need,
+    hypercall,
+    mapping_fixture::MappingFixture,
+    need,
     probe::fault,
 };
 use acrn_uapi::{acrn_msi_entry, ioctl::*};
@@ -23,8 +24,8 @@ const APIC: u64 = 0xfee0_0000;
 
 /// INJECT_MSI.
 pub fn inject_msi() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_INJECT_MSI);
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_INJECT_MSI);
     let msi = |msi_addr, msi_data| acrn_msi_entry { msi_addr, msi_data };
     let good = msi(APIC, 0x31);
     script.without_vm(good.as_bytes());
@@ -41,22 +42,22 @@ pub fn inject_msi() -> Outcome {
         ("high_address", msi(APIC | 1 << 40, 0x31)),
         ("high_data", msi(APIC, 0xffff_ffff_0000_0031)),
     ] {
-        let _ = script.with(case, &bench.device, &entry);
+        let _ = script.with(case, &fixture.device, &entry);
     }
-    script.bad_pointers(&bench.device);
+    script.bad_pointers(&fixture.device);
     let read_only = Bytes::new(good.as_bytes());
     read_only.protect();
-    let _ = script.call("pointer_read_only", &bench.device, read_only.argument());
-    script.refused(&bench.device, hypercall::INJECT_MSI, good.as_bytes());
-    bench.destroy();
-    let _ = script.with("destroyed", &bench.device, &good);
+    let _ = script.call("pointer_read_only", &fixture.device, read_only.argument());
+    script.refused(&fixture.device, hypercall::INJECT_MSI, good.as_bytes());
+    fixture.destroy();
+    let _ = script.with("destroyed", &fixture.device, &good);
     Outcome::Passed
 }
 
 /// SET_IRQLINE, whose argument is no pointer.
 pub fn set_irqline() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_SET_IRQLINE);
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_SET_IRQLINE);
     let high = 5;
     let _ = script.call("no_vm", &need!(Device::open()), Argument::Number(high));
     for (case, value) in [
@@ -70,22 +71,22 @@ pub fn set_irqline() -> Outcome {
         ("gsi_48", 48),
         ("gsi_last", 0xffff_ffff),
     ] {
-        let _ = script.call(case, &bench.device, Argument::Number(value));
+        let _ = script.call(case, &fixture.device, Argument::Number(value));
     }
     for (case, result) in [("hypervisor_EIO", -5), ("hypervisor_ENOTTY", -25)] {
-        bench
+        fixture
             .probe
             .push_fault(fault(hypercall::SET_IRQLINE, result));
-        let _ = script.call(case, &bench.device, Argument::Number(high));
+        let _ = script.call(case, &fixture.device, Argument::Number(high));
     }
-    bench.destroy();
-    let _ = script.call("destroyed", &bench.device, Argument::Number(high));
+    fixture.destroy();
+    let _ = script.call("destroyed", &fixture.device, Argument::Number(high));
     Outcome::Passed
 }
 
 /// Calls VM_INTR_MONITOR with a page that holds `words` at its start, at `offset` of the page.
 fn monitor(script: &Script<'_>, case: &str, device: &Device, offset: usize, words: [u32; 2]) {
-    let page = Area::anonymous(PAGE);
+    let page = GuestMemory::anonymous(PAGE);
     page.write::<u32>(0, words[0]);
     page.write::<u32>(4, words[1]);
     let bytes = || -> Vec<u8> { (0..PAGE).map(|at| page.read::<u8>(at)).collect() };
@@ -98,47 +99,47 @@ fn monitor(script: &Script<'_>, case: &str, device: &Device, offset: usize, word
 
 /// VM_INTR_MONITOR, whose argument is a page. A success of upstream's leaves a page pinned (A8).
 pub fn monitor_results() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_VM_INTR_MONITOR);
-    let get = |case, count| monitor(&script, case, &bench.device, 0, [0, count]);
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_VM_INTR_MONITOR);
+    let get = |case, count| monitor(&script, case, &fixture.device, 0, [0, count]);
     get("get_nothing_yet", 48);
     // Only what arrives is counted.
-    let msi_addr = bench.msi();
+    let msi_addr = fixture.msi();
     let inject = |vector| {
         let mut msi = acrn_msi_entry {
             msi_addr,
             msi_data: vector,
         };
-        bench.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
+        fixture.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
     };
     inject(0x31).expect("INJECT_MSI");
     inject(0x45).expect("INJECT_MSI");
     get("get", 48);
     get("get_one", 2);
     get("get_none", 0);
-    monitor(&script, "inside_the_page", &bench.device, 0x808, [0, 48]);
-    monitor(&script, "delay", &bench.device, 0, [1, 0]);
-    bench.destroy();
-    monitor(&script, "destroyed", &bench.device, 0, [0, 48]);
+    monitor(&script, "inside_the_page", &fixture.device, 0x808, [0, 48]);
+    monitor(&script, "delay", &fixture.device, 0, [1, 0]);
+    fixture.destroy();
+    monitor(&script, "destroyed", &fixture.device, 0, [0, 48]);
     Outcome::Passed
 }
 
 /// VM_INTR_MONITOR that fails.
 pub fn monitor_failures() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_VM_INTR_MONITOR);
-    let device = &bench.device;
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_VM_INTR_MONITOR);
+    let device = &fixture.device;
     monitor(&script, "no_vm", &need!(Device::open()), 0, [0, 48]);
     monitor(&script, "too_many", device, 0, [0, 49]);
     monitor(&script, "unknown_command", device, 0, [2, 48]);
     for (case, result) in [("hypervisor_EIO", -5), ("hypervisor_ENOTTY", -25)] {
         let refusal = fault(hypercall::VM_INTR_MONITOR, result);
-        bench.probe.push_fault(refusal);
+        fixture.probe.push_fault(refusal);
         monitor(&script, case, device, 0, [0, 48]);
     }
-    let hole = Area::anonymous(PAGE);
+    let hole = GuestMemory::anonymous(PAGE);
     hole.unmap(0, PAGE);
-    let read_only = Area::anonymous(PAGE);
+    let read_only = GuestMemory::anonymous(PAGE);
     read_only.protect();
     for (case, argument) in [
         ("pointer_null", Argument::NULL),
@@ -150,6 +151,6 @@ pub fn monitor_failures() -> Outcome {
     ] {
         let _ = script.call(case, device, argument);
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }

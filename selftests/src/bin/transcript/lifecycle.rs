@@ -6,12 +6,12 @@ use std::mem::offset_of;
 
 use crate::script::{Bytes, Script};
 use acrn_selftests::{
-    bench::Bench,
     cpus,
     device::Device,
     guest::{Guest, create_raw},
     harness::Outcome,
     hypercall::{self},
+    mapping_fixture::MappingFixture,
     need,
     probe::Probe,
     program,
@@ -29,10 +29,10 @@ fn spinning() -> Result<(Guest, Device), String> {
 fn everywhere(probe: &Probe, request: u32, hypercall: u32) -> Outcome {
     let script = Script::of(probe, request);
     script.without_vm(&[]);
-    let bench = need!(Bench::new());
-    script.refused(&bench.device, hypercall, &[]);
-    bench.destroy();
-    let _ = script.plain("destroyed", &bench.device);
+    let fixture = need!(MappingFixture::new());
+    script.refused(&fixture.device, hypercall, &[]);
+    fixture.destroy();
+    let _ = script.plain("destroyed", &fixture.device);
     Outcome::Passed
 }
 
@@ -170,9 +170,9 @@ pub fn close() -> Outcome {
         (Ok(()), String::new())
     };
     let _ = script.case("no_vm", || closed(device));
-    let bench = need!(Bench::new());
-    bench.destroy();
-    let _ = script.case("destroyed", || closed(bench.device));
+    let fixture = need!(MappingFixture::new());
+    fixture.destroy();
+    let _ = script.case("destroyed", || closed(fixture.device));
     Outcome::Passed
 }
 

@@ -3,10 +3,10 @@
 //! SET_MEMSEG and UNSET_MEMSEG. Each case has a VM of its own, so that none sees what another left.
 
 use acrn_selftests::{
-    area::{Area, HUGE_PAGE, PAGE},
-    bench::{Bench, GUEST, ram, scattered},
+    guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
+    mapping_fixture::{GUEST, MappingFixture, ram, scattered},
     need,
     probe::{Probe, fault},
 };
@@ -56,41 +56,41 @@ fn under(
     segment: &acrn_vm_memmap,
     fault: Option<Fault>,
 ) {
-    let bench = Bench::new().expect("a VM, as before");
-    let script = Script::of(&bench.probe, request);
+    let fixture = MappingFixture::new().expect("a VM, as before");
+    let script = Script::of(&fixture.probe, request);
     for segment in before {
-        bench.set(*segment).expect("SET_MEMSEG");
+        fixture.set(*segment).expect("SET_MEMSEG");
     }
     if let Some(fault) = fault {
-        bench.probe.push_fault(fault);
+        fixture.probe.push_fault(fault);
     }
     let _ = script.case(case, || {
-        let done = bench.device.with(request, &mut { *segment });
-        (done, format!("{:#x} bytes mapped", bench.mapped_bytes()))
+        let done = fixture.device.with(request, &mut { *segment });
+        (done, format!("{:#x} bytes mapped", fixture.mapped_bytes()))
     });
-    bench.destroy();
+    fixture.destroy();
 }
 
 /// SET_MEMSEG of RAM that is as it should be.
 pub fn set_ram() -> Outcome {
     let _probe = need!(Probe::open());
     let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
-    let area = Area::anonymous(16 * PAGE);
-    area.number_pages(1);
-    let whole = ram(GUEST, &area, 0, 16 * PAGE);
-    set("ram_page", ram(GUEST, &area, 0, PAGE));
+    let memory = GuestMemory::anonymous(16 * PAGE);
+    memory.number_pages(1);
+    let whole = ram(GUEST, &memory, 0, 16 * PAGE);
+    set("ram_page", ram(GUEST, &memory, 0, PAGE));
     set("ram_pages", whole);
     set(
         "ram_untouched",
-        ram(GUEST, &Area::anonymous(4 * PAGE), 0, 4 * PAGE),
+        ram(GUEST, &GuestMemory::anonymous(4 * PAGE), 0, 4 * PAGE),
     );
     set(
         "ram_shared",
-        ram(GUEST, &Area::shared(4 * PAGE), 0, 4 * PAGE),
+        ram(GUEST, &GuestMemory::shared(4 * PAGE), 0, 4 * PAGE),
     );
     set("ram_scattered", ram(GUEST, &scattered(20), 0, 20 * PAGE));
-    set("ram_at_0", ram(0, &area, 0, PAGE));
-    set("ram_above_4g", ram(1 << 32, &area, 0, PAGE));
+    set("ram_at_0", ram(0, &memory, 0, PAGE));
+    set("ram_above_4g", ram(1 << 32, &memory, 0, PAGE));
     for (name, attr) in [
         ("ram_read_only", ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_READ),
         ("ram_without_type", RWX),
@@ -104,13 +104,13 @@ pub fn set_ram() -> Outcome {
     ] {
         set(name, acrn_vm_memmap { attr, ..whole });
     }
-    let huge = need!(Area::huge(2 * HUGE_PAGE));
+    let huge = need!(GuestMemory::huge(2 * HUGE_PAGE));
     set("ram_hugetlb", ram(GUEST, &huge, 0, 2 * HUGE_PAGE));
     set("ram_part_of_hugetlb", ram(GUEST, &huge, 0, PAGE));
     case(ACRN_IOCTL_SET_MEMSEG, "ram_twice", &[whole], &whole);
-    let next = ram(GUEST + 16 * PAGE_LEN, &area, 0, PAGE);
+    let next = ram(GUEST + 16 * PAGE_LEN, &memory, 0, PAGE);
     case(ACRN_IOCTL_SET_MEMSEG, "ram_beside", &[whole], &next);
-    let middle = ram(GUEST + 4 * PAGE_LEN, &area, 8 * PAGE, PAGE);
+    let middle = ram(GUEST + 4 * PAGE_LEN, &memory, 8 * PAGE, PAGE);
     case(ACRN_IOCTL_SET_MEMSEG, "ram_over", &[whole], &middle);
     Outcome::Passed
 }
@@ -118,9 +118,9 @@ pub fn set_ram() -> Outcome {
 /// SET_MEMSEG of RAM that makes no sense.
 pub fn set_bad_ram() -> Outcome {
     let _probe = need!(Probe::open());
-    let area = Area::anonymous(16 * PAGE);
-    area.number_pages(1);
-    let at = |offset: u64| area.address() + offset;
+    let memory = GuestMemory::anonymous(16 * PAGE);
+    memory.number_pages(1);
+    let at = |offset: u64| memory.address() + offset;
     let set = |name: &str, guest, address, len| {
         let segment = segment(ACRN_MEMMAP_RAM, guest, address, len);
         case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
@@ -139,10 +139,10 @@ pub fn set_bad_ram() -> Outcome {
     set("ram_null", GUEST, 0, PAGE_LEN);
     set("ram_kernel", GUEST, 0xffff_8880_0000_1000, PAGE_LEN);
     set("ram_not_canonical", GUEST, 1 << 63, PAGE_LEN);
-    let hole = Area::anonymous(4 * PAGE);
+    let hole = GuestMemory::anonymous(4 * PAGE);
     hole.unmap(2 * PAGE, PAGE);
     set("ram_hole", GUEST, hole.address(), 4 * PAGE_LEN);
-    let read_only = Area::anonymous(PAGE);
+    let read_only = GuestMemory::anonymous(PAGE);
     read_only.number_pages(1);
     read_only.protect();
     set("ram_not_writable", GUEST, read_only.address(), PAGE_LEN);
@@ -173,20 +173,20 @@ pub fn set_others() -> Outcome {
             segment(kind, GUEST, DEVICE, PAGE_LEN),
         );
     }
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_SET_MEMSEG);
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_SET_MEMSEG);
     let good = device(GUEST, PAGE_LEN);
     script.without_vm(&bytes(PAGE_LEN));
-    script.bad_pointers(&bench.device);
-    bench.destroy();
-    let _ = script.bytes("destroyed", &bench.device, &bytes(PAGE_LEN));
+    script.bad_pointers(&fixture.device);
+    fixture.destroy();
+    let _ = script.bytes("destroyed", &fixture.device, &bytes(PAGE_LEN));
     let refused = |name: &str, segment: &acrn_vm_memmap, result| {
         let fault = Some(fault(SET_MEMORY_REGIONS, result));
         under(ACRN_IOCTL_SET_MEMSEG, name, &[], segment, fault);
     };
     refused("mmio_hypervisor_EIO", &good, -5);
-    let area = Area::anonymous(PAGE);
-    let page = ram(GUEST, &area, 0, PAGE);
+    let memory = GuestMemory::anonymous(PAGE);
+    let page = ram(GUEST, &memory, 0, PAGE);
     refused("ram_hypervisor_EIO", &page, -5);
     refused("ram_hypervisor_ENOTTY", &page, -25);
     let pages = scattered(20);
@@ -223,28 +223,28 @@ pub fn unset() -> Outcome {
         &[two],
         device(u64::MAX - 0xfff, 2 * PAGE_LEN),
     );
-    let area = Area::anonymous(4 * PAGE);
-    area.number_pages(1);
-    let memory = ram(GUEST, &area, 0, 4 * PAGE);
-    unset("ram", &[memory], memory);
-    unset("ram_part", &[memory], ram(GUEST, &area, 0, PAGE));
-    unset("ram_not_there", &[], memory);
+    let memory = GuestMemory::anonymous(4 * PAGE);
+    memory.number_pages(1);
+    let mapped = ram(GUEST, &memory, 0, 4 * PAGE);
+    unset("ram", &[mapped], mapped);
+    unset("ram_part", &[mapped], ram(GUEST, &memory, 0, PAGE));
+    unset("ram_not_there", &[], mapped);
     let as_device = device(GUEST, 4 * PAGE_LEN);
-    unset("ram_as_mmio", &[memory], as_device);
-    unset("mmio_as_ram", &[two], ram(GUEST, &area, 0, 2 * PAGE));
+    unset("ram_as_mmio", &[mapped], as_device);
+    unset("mmio_as_ram", &[two], ram(GUEST, &memory, 0, 2 * PAGE));
     for kind in [2, u32::MAX] {
         let segment = segment(kind, GUEST, DEVICE, PAGE_LEN);
         unset(&format!("type_{kind:#x}"), &[], segment);
     }
-    let bench = need!(Bench::new());
-    let script = Script::of(&bench.probe, ACRN_IOCTL_UNSET_MEMSEG);
+    let fixture = need!(MappingFixture::new());
+    let script = Script::of(&fixture.probe, ACRN_IOCTL_UNSET_MEMSEG);
     script.without_vm(&bytes(2 * PAGE_LEN));
-    script.bad_pointers(&bench.device);
-    bench.destroy();
-    let _ = script.bytes("destroyed", &bench.device, &bytes(2 * PAGE_LEN));
+    script.bad_pointers(&fixture.device);
+    fixture.destroy();
+    let _ = script.bytes("destroyed", &fixture.device, &bytes(2 * PAGE_LEN));
     let request = ACRN_IOCTL_UNSET_MEMSEG;
     let refusal = Some(fault(SET_MEMORY_REGIONS, -5));
     under(request, "mmio_hypervisor_EIO", &[two], &two, refusal);
-    under(request, "ram_hypervisor_EIO", &[memory], &memory, refusal);
+    under(request, "ram_hypervisor_EIO", &[mapped], &mapped, refusal);
     Outcome::Passed
 }

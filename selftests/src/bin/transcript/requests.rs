@@ -10,14 +10,14 @@ use std::{
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
-    bench::Bench,
     cpus,
     device::Device,
     harness::Outcome,
     hypercall::NOTIFY_REQUEST_FINISH,
+    mapping_fixture::MappingFixture,
     need,
     program::{Access, read, write},
-    scripted::{Idle, polled, request},
+    scripted_vm::{ScriptedVm, polled, request},
     trace::Trace,
     waiter::{Waiter, until},
 };
@@ -44,16 +44,16 @@ fn notify(vmid: u16, vcpu: u32) -> acrn_ioreq_notify {
 }
 
 /// Raises a request of vCPU 0 and waits until it is the device model's.
-fn raise(idle: &Idle, access: Access) {
-    let request = request(idle.vmid, 0, access);
-    assert_eq!(idle.probe.raise(request), 0, "RAISE_REQUEST");
-    let slot = idle.page.slot(0).expect("a slot");
+fn raise(vm: &ScriptedVm, access: Access) {
+    let request = request(vm.vmid, 0, access);
+    assert_eq!(vm.probe.raise(request), 0, "RAISE_REQUEST");
+    let slot = vm.page.slot(0).expect("a slot");
     until("the request is the device model's", || slot.is_ours());
 }
 
 /// The state of vCPU 0's slot, and what the vCPU got if it was answered.
-fn answer(idle: &Idle, trace: &Trace<'_>) -> String {
-    let state = idle.page.slot(0).expect("a slot").state();
+fn answer(vm: &ScriptedVm, trace: &Trace<'_>) -> String {
+    let state = vm.page.slot(0).expect("a slot").state();
     let consumed = trace.events(kind::REQUEST_CONSUMED);
     let value = consumed.iter().map(|record| {
         let value = &record.data[88..92];
@@ -63,39 +63,39 @@ fn answer(idle: &Idle, trace: &Trace<'_>) -> String {
 }
 
 /// Does something about the request of vCPU 0, and tells what came of the request.
-fn about_request(script: &Script<'_>, case: &str, idle: &Idle, act: impl FnOnce() -> Done) {
+fn about_request(script: &Script<'_>, case: &str, vm: &ScriptedVm, act: impl FnOnce() -> Done) {
     let _ = script.case(case, || {
-        let trace = Trace::start(&idle.probe);
+        let trace = Trace::start(&vm.probe);
         let done = act();
-        (done, answer(idle, &trace))
+        (done, answer(vm, &trace))
     });
 }
 
 /// CREATE_IOREQ_CLIENT.
 pub fn create_client() -> Outcome {
-    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
-    let script = Script::of(&idle.probe, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
+    let script = Script::of(&vm.probe, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
     script.without_vm(&[]);
-    let _ = script.plain("first", &idle.device);
-    let _ = script.plain("second", &idle.device);
+    let _ = script.plain("first", &vm.device);
+    let _ = script.plain("second", &vm.device);
     let destroy = ACRN_IOCTL_DESTROY_IOREQ_CLIENT;
-    idle.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
-    let _ = script.plain("again", &idle.device);
-    idle.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
+    vm.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
+    let _ = script.plain("again", &vm.device);
+    vm.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
     // The request is there first.
-    let request = request(idle.vmid, 0, READ);
-    assert_eq!(idle.probe.raise(request), 0, "RAISE_REQUEST");
+    let request = request(vm.vmid, 0, READ);
+    assert_eq!(vm.probe.raise(request), 0, "RAISE_REQUEST");
     thread::sleep(A_WHILE);
-    about_request(&script, "after_request", &idle, || {
-        let done = idle.device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT);
+    about_request(&script, "after_request", &vm, || {
+        let done = vm.device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT);
         let began = Instant::now();
-        let slot = idle.page.slot(0).expect("a slot");
+        let slot = vm.page.slot(0).expect("a slot");
         while !slot.is_ours() && began.elapsed() < LONG_ENOUGH {
             thread::sleep(Duration::from_millis(5));
         }
         done
     });
-    let device = idle.device.clone();
+    let device = vm.device.clone();
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
     let _ = script.plain("destroyed", &device);
@@ -104,16 +104,16 @@ pub fn create_client() -> Outcome {
 
 /// DESTROY_IOREQ_CLIENT.
 pub fn destroy_client() -> Outcome {
-    let idle = need!(Idle::new());
-    let script = Script::of(&idle.probe, ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
+    let vm = need!(ScriptedVm::new());
+    let script = Script::of(&vm.probe, ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
     script.without_vm(&[]);
-    let _ = script.plain("client", &idle.device);
-    let _ = script.plain("no_client", &idle.device);
+    let _ = script.plain("client", &vm.device);
+    let _ = script.plain("no_client", &vm.device);
     let create = ACRN_IOCTL_CREATE_IOREQ_CLIENT;
-    idle.device.plain(create).expect("CREATE_IOREQ_CLIENT");
-    raise(&idle, READ);
-    about_request(&script, "with_request", &idle, || {
-        idle.device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
+    vm.device.plain(create).expect("CREATE_IOREQ_CLIENT");
+    raise(&vm, READ);
+    about_request(&script, "with_request", &vm, || {
+        vm.device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
     });
     Outcome::Passed
 }
@@ -122,16 +122,16 @@ extern "C" fn nothing(_: libc::c_int) {}
 
 /// ATTACH_IOREQ_CLIENT.
 pub fn attach_client() -> Outcome {
-    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
-    let script = Script::of(&idle.probe, ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
+    let script = Script::of(&vm.probe, ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
     script.without_vm(&[]);
-    let _ = script.plain("no_client", &idle.device);
+    let _ = script.plain("no_client", &vm.device);
     let create = ACRN_IOCTL_CREATE_IOREQ_CLIENT;
-    idle.device.plain(create).expect("CREATE_IOREQ_CLIENT");
-    raise(&idle, READ);
-    let _ = script.plain("request", &idle.device);
-    let _ = script.plain("same_request", &idle.device);
-    idle.finish(0).expect("NOTIFY_REQUEST_FINISH");
+    vm.device.plain(create).expect("CREATE_IOREQ_CLIENT");
+    raise(&vm, READ);
+    let _ = script.plain("request", &vm.device);
+    let _ = script.plain("same_request", &vm.device);
+    vm.finish(0).expect("NOTIFY_REQUEST_FINISH");
     let action = SigAction::new(
         SigHandler::Handler(nothing),
         SaFlags::empty(),
@@ -140,11 +140,11 @@ pub fn attach_client() -> Outcome {
     // SAFETY: the handler does nothing.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
     let _ = script.case("signal", || {
-        let waiter = Waiter::start(&idle.device);
+        let waiter = Waiter::start(&vm.device);
         waiter.signal(Signal::SIGUSR1);
         (waiter.result(), String::new())
     });
-    let device = Arc::clone(&idle.device);
+    let device = Arc::clone(&vm.device);
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
     let _ = script.plain("destroyed", &device);
@@ -153,97 +153,97 @@ pub fn attach_client() -> Outcome {
 
 /// CLEAR_VM_IOREQ.
 pub fn clear() -> Outcome {
-    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
-    let script = Script::of(&idle.probe, ACRN_IOCTL_CLEAR_VM_IOREQ);
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
+    let script = Script::of(&vm.probe, ACRN_IOCTL_CLEAR_VM_IOREQ);
     script.without_vm(&[]);
-    let _ = script.plain("no_client", &idle.device);
+    let _ = script.plain("no_client", &vm.device);
     let create = ACRN_IOCTL_CREATE_IOREQ_CLIENT;
-    idle.device.plain(create).expect("CREATE_IOREQ_CLIENT");
-    let _ = script.plain("no_request", &idle.device);
-    let clear = || idle.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ);
-    raise(&idle, READ);
-    about_request(&script, "read", &idle, clear);
-    raise(&idle, write(Target::Port(0x510), Width::Four, 0x1234_5678));
-    about_request(&script, "write", &idle, clear);
-    let _ = script.plain("twice", &idle.device);
+    vm.device.plain(create).expect("CREATE_IOREQ_CLIENT");
+    let _ = script.plain("no_request", &vm.device);
+    let clear = || vm.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ);
+    raise(&vm, READ);
+    about_request(&script, "read", &vm, clear);
+    raise(&vm, write(Target::Port(0x510), Width::Four, 0x1234_5678));
+    about_request(&script, "write", &vm, clear);
+    let _ = script.plain("twice", &vm.device);
     Outcome::Passed
 }
 
 /// NOTIFY_REQUEST_FINISH.
 pub fn finish() -> Outcome {
-    let idle = need!(Idle::without_client(need!(cpus::pick(1))));
-    let script = Script::of(&idle.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
-    let good = notify(idle.vmid, 0);
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
+    let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
+    let good = notify(vm.vmid, 0);
     script.without_vm(good.as_bytes());
-    let _ = script.with("no_client", &idle.device, &good);
+    let _ = script.with("no_client", &vm.device, &good);
     let create = ACRN_IOCTL_CREATE_IOREQ_CLIENT;
-    idle.device.plain(create).expect("CREATE_IOREQ_CLIENT");
+    vm.device.plain(create).expect("CREATE_IOREQ_CLIENT");
     let with = |case: &str, argument: &acrn_ioreq_notify| {
-        let _ = script.with(case, &idle.device, argument);
+        let _ = script.with(case, &vm.device, argument);
     };
     for reserved in [1, 0x8000] {
         let argument = acrn_ioreq_notify { reserved, ..good };
         with(&format!("reserved_{reserved:#x}"), &argument);
     }
     for vcpu in [1, 15, 16, 0xffff, 0x1_0001, u32::MAX] {
-        with(&format!("vcpu_{vcpu:#x}"), &notify(idle.vmid, vcpu));
+        with(&format!("vcpu_{vcpu:#x}"), &notify(vm.vmid, vcpu));
     }
-    script.bad_pointers(&idle.device);
+    script.bad_pointers(&vm.device);
 
     let finish = |argument: acrn_ioreq_notify| {
         let argument = Bytes::new(argument.as_bytes());
         let request = ACRN_IOCTL_NOTIFY_REQUEST_FINISH;
-        idle.device.ioctl(request, argument.argument())
+        vm.device.ioctl(request, argument.argument())
     };
-    raise(&idle, READ);
-    about_request(&script, "request", &idle, || finish(good));
-    let polled = polled(request(idle.vmid, 0, READ));
-    assert_eq!(idle.probe.raise(polled), 0, "RAISE_REQUEST");
-    let slot = idle.page.slot(0).expect("a slot");
+    raise(&vm, READ);
+    about_request(&script, "request", &vm, || finish(good));
+    let polled = polled(request(vm.vmid, 0, READ));
+    assert_eq!(vm.probe.raise(polled), 0, "RAISE_REQUEST");
+    let slot = vm.page.slot(0).expect("a slot");
     until("the request is the device model's", || slot.is_ours());
-    about_request(&script, "polled_request", &idle, || finish(good));
+    about_request(&script, "polled_request", &vm, || finish(good));
     // The hypervisor takes it back when it is asked.
-    idle.probe.vms();
-    raise(&idle, READ);
-    idle.probe
+    vm.probe.vms();
+    raise(&vm, READ);
+    vm.probe
         .push_fault(acrn_selftests::probe::fault(NOTIFY_REQUEST_FINISH, -5));
-    about_request(&script, "hypervisor_EIO", &idle, || finish(good));
+    about_request(&script, "hypervisor_EIO", &vm, || finish(good));
     Outcome::Passed
 }
 
 /// NOTIFY_REQUEST_FINISH that names another VM.
 pub fn finish_other() -> Outcome {
-    let idle = need!(Idle::new());
-    let script = Script::of(&idle.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
-    raise(&idle, READ);
-    let other = notify(idle.vmid ^ 0x55, 0);
-    about_request(&script, "other_vmid", &idle, || {
+    let vm = need!(ScriptedVm::new());
+    let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
+    raise(&vm, READ);
+    let other = notify(vm.vmid ^ 0x55, 0);
+    about_request(&script, "other_vmid", &vm, || {
         let argument = Bytes::new(other.as_bytes());
         let request = ACRN_IOCTL_NOTIFY_REQUEST_FINISH;
-        idle.device.ioctl(request, argument.argument())
+        vm.device.ioctl(request, argument.argument())
     });
     Outcome::Passed
 }
 
 /// NOTIFY_REQUEST_FINISH for slots that hold no request of the device model's.
 pub fn finish_nothing() -> Outcome {
-    let idle = need!(Idle::new());
-    let script = Script::of(&idle.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
-    let good = notify(idle.vmid, 0);
-    raise(&idle, READ);
-    let _ = script.with("first", &idle.device, &good);
-    let _ = script.with("twice", &idle.device, &good);
-    let _ = script.with("free_slot", &idle.device, &good);
+    let vm = need!(ScriptedVm::new());
+    let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
+    let good = notify(vm.vmid, 0);
+    raise(&vm, READ);
+    let _ = script.with("first", &vm.device, &good);
+    let _ = script.with("twice", &vm.device, &good);
+    let _ = script.with("free_slot", &vm.device, &good);
     // Modulo 2^16 that is vCPU 0.
-    let far = notify(idle.vmid, 0x1_0000);
-    let _ = script.with("vcpu_0x10000", &idle.device, &far);
+    let far = notify(vm.vmid, 0x1_0000);
+    let _ = script.with("vcpu_0x10000", &vm.device, &far);
     Outcome::Passed
 }
 
 /// Numbers that are no command, or another size or direction of one.
 pub fn unknown() -> Outcome {
-    let bench = need!(Bench::new());
-    let script = |request| Script::called(&bench.probe, request, "UNKNOWN");
+    let fixture = need!(MappingFixture::new());
+    let script = |request| Script::called(&fixture.probe, request, "UNKNOWN");
     let set = ACRN_IOCTL_SET_MEMSEG;
     for (case, request) in [
         ("zero", 0),
@@ -259,10 +259,10 @@ pub fn unknown() -> Outcome {
         ("no_size", set & !(0x3fff << 16)),
         ("other_direction", set ^ 3 << 30),
     ] {
-        let _ = script(request).plain(case, &bench.device);
+        let _ = script(request).plain(case, &fixture.device);
         let no_vm = need!(Device::open());
         let _ = script(request).plain(&format!("{case}_no_vm"), &no_vm);
     }
-    bench.destroy();
+    fixture.destroy();
     Outcome::Passed
 }

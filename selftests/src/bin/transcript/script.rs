@@ -5,8 +5,8 @@
 //! `transcript: COMMAND.case | result | what else can be seen | hypercalls`
 
 use acrn_selftests::{
-    area::{Area, PAGE},
     device::{Argument, Device},
+    guest_memory::{GuestMemory, PAGE},
     probe::{Probe, fault},
     trace::Trace,
 };
@@ -36,35 +36,35 @@ fn name(request: u32) -> &'static str {
 
 /// The bytes of an argument. What comes behind them is no memory.
 pub struct Bytes {
-    area: Area,
+    memory: GuestMemory,
     size: usize,
 }
 
 impl Bytes {
     /// With these bytes.
     pub fn new(bytes: &[u8]) -> Self {
-        let area = Area::anonymous(2 * PAGE);
-        area.unmap(PAGE, PAGE);
+        let memory = GuestMemory::anonymous(2 * PAGE);
+        memory.unmap(PAGE, PAGE);
         let size = bytes.len();
-        area.write_bytes(PAGE - size, bytes);
-        Self { area, size }
+        memory.write_bytes(PAGE - size, bytes);
+        Self { memory, size }
     }
 
     /// Where they are.
     pub fn argument(&self) -> Argument<'_> {
-        Argument::At(&self.area, PAGE - self.size)
+        Argument::At(&self.memory, PAGE - self.size)
     }
 
     /// They are not to be written.
     pub fn protect(&self) {
-        self.area.protect();
-        self.area.unmap(PAGE, PAGE);
+        self.memory.protect();
+        self.memory.unmap(PAGE, PAGE);
     }
 
     /// As they are now.
     pub fn read(&self) -> Vec<u8> {
         let bytes = PAGE - self.size..PAGE;
-        bytes.map(|at| self.area.read::<u8>(at)).collect()
+        bytes.map(|at| self.memory.read::<u8>(at)).collect()
     }
 }
 
@@ -137,15 +137,15 @@ impl<'a> Script<'a> {
 
     /// Pointers to nothing, or to where not all of it is.
     pub fn bad_pointers(&self, device: &Device) {
-        let area = Area::anonymous(2 * PAGE);
-        area.unmap(PAGE, PAGE);
+        let memory = GuestMemory::anonymous(2 * PAGE);
+        memory.unmap(PAGE, PAGE);
         let arguments = [
             ("null", Argument::NULL),
             ("kernel", Argument::KERNEL),
             ("not_canonical", Argument::Number(1 << 63)),
             ("last_byte", Argument::Number(u64::MAX)),
-            ("unmapped", Argument::At(&area, PAGE)),
-            ("half_unmapped", Argument::At(&area, PAGE - 4)),
+            ("unmapped", Argument::At(&memory, PAGE)),
+            ("half_unmapped", Argument::At(&memory, PAGE - 4)),
         ];
         for (what, argument) in arguments {
             let _ = self.call(&format!("pointer_{what}"), device, argument);

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The structure goes to the hypervisor as it is, and its word comes back.
+
+use acrn_selftests::{
+    dirty::dirty_the_heap, harness::Outcome, mapping_fixture::MappingFixture, need,
+    pattern::pattern, trace::Trace,
+};
+use nix::errno::Errno;
+
+use crate::command::{COMMANDS, Command, RESET_LINE, SET_LINE};
+
+/// Issues `command` with `bytes`; what the hypervisor was told.
+fn told(fixture: &MappingFixture, command: &Command, bytes: &[u8]) -> Vec<u8> {
+    let trace = Trace::start(&fixture.probe);
+    // Whether it makes sense to the hypervisor is not the question.
+    let _ = command.issue(&fixture.device, bytes);
+    let calls = trace.calls(command.hypercall);
+    assert_eq!(calls.len(), 1, "{}: hypercalls", command.name());
+    assert_eq!(calls[0].p1, u64::from(fixture.vmid), "{}", command.name());
+    assert_eq!(calls[0].data_len as usize, command.told);
+    calls[0].data[..command.told].to_vec()
+}
+
+/// All bytes arrive, those of padding too.
+pub fn bytes_arrive() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    for command in &COMMANDS {
+        for round in 0..4 {
+            let bytes = pattern(command.size(), round);
+            let told = told(&fixture, command, &bytes);
+            assert_eq!(told[..bytes.len()], bytes, "{}", command.name());
+        }
+    }
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// What the hypervisor reads beyond the structure of an interrupt line is zero, and not what the kernel's
+/// memory held before (A18).
+pub fn line_is_padded() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    for round in 0..32 {
+        for command in [SET_LINE, RESET_LINE] {
+            let bytes = pattern(command.size(), round);
+            dirty_the_heap();
+            let told = told(&fixture, &command, &bytes);
+            assert_eq!(told[bytes.len()..], [0; 4], "{}", command.name());
+        }
+    }
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// Any error of the hypervisor.
+pub fn errors_passed_on() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    for command in &COMMANDS {
+        for errno in [
+            Errno::EPERM,
+            Errno::EINVAL,
+            Errno::ENODEV,
+            Errno::EFAULT,
+            Errno::EBUSY,
+            Errno::ENOMEM,
+            Errno::ENOTTY,
+        ] {
+            command.fail_next(&fixture, errno);
+            let refused = command.issue(&fixture.device, &pattern(command.size(), 0));
+            assert_eq!(refused, Err(errno), "{}", command.name());
+        }
+    }
+    fixture.destroy();
+    Outcome::Passed
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PCI devices of a device model that was killed: they go back to the Service VM, where their DMA would hit
+//! memory that has another use by then.
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
+
+use acrn_selftests::{
+    cleanup, cpus,
+    guest::create_raw,
+    guest_memory::{GuestMemory, PAGE},
+    harness::{self, Outcome},
+    kernel_log::KernelLog,
+    mapping_fixture::MappingFixture,
+    need,
+    probe::Probe,
+    waiter::until,
+};
+use acrn_uapi::acrn_pcidev;
+use nix::errno::Errno;
+
+use crate::{
+    command::*,
+    ownership::{PCI, pci_bytes},
+};
+
+/// Where the victim finds the addresses of its devices.
+const BDF: &str = "ACRN_SELFTEST_BDF";
+/// The command register of configuration space, and bits of it.
+const COMMAND: u64 = 4;
+const MEMORY_SPACE: u16 = 2;
+const BUS_MASTER: u16 = 4;
+
+/// A PCI function that no driver of the Service VM uses.
+struct Function {
+    directory: PathBuf,
+    bus: u16,
+    device_function: u16,
+}
+
+impl Function {
+    /// The first one of a class, on the root bus or behind a bridge.
+    fn find(class: &str, behind_bridge: bool) -> Result<Self, String> {
+        // A real Service VM may need it.
+        Probe::open()?;
+        let directories = fs::read_dir("/sys/bus/pci/devices");
+        let directories = directories.map_err(|error| format!("/sys/bus/pci: {error}"))?;
+        let mut functions = directories.flatten().filter_map(|entry| {
+            let directory = entry.path();
+            let name = entry.file_name().into_string().ok()?;
+            // DOMAIN:BUS:DEVICE.FUNCTION
+            let number = |range| u16::from_str_radix(name.get(range)?, 16).ok();
+            let function = Self {
+                bus: number(5..7)?,
+                device_function: number(8..10)? << 3 | number(11..12)?,
+                directory,
+            };
+            let text = fs::read_to_string(function.directory.join("class")).ok()?;
+            let is_free = !function.directory.join("driver").exists();
+            let is_wanted = text.starts_with(class) && (function.bus != 0) == behind_bridge;
+            (is_wanted && is_free).then_some(function)
+        });
+        functions
+            .next()
+            .ok_or_else(|| format!("no PCI function of class {class} is free"))
+    }
+
+    fn bdf(&self) -> u16 {
+        self.bus << 8 | self.device_function
+    }
+
+    fn open(&self, name: &str) -> File {
+        let path = self.directory.join(name);
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        file.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn command(&self) -> u16 {
+        let mut bytes = [0; 2];
+        self.open("config")
+            .read_exact_at(&mut bytes, COMMAND)
+            .expect("config");
+        u16::from_le_bytes(bytes)
+    }
+
+    /// Turns bits of the command register on.
+    fn turn_on(&self, bits: u16) {
+        let command = self.command() | bits;
+        self.open("config")
+            .write_all_at(&command.to_le_bytes(), COMMAND)
+            .expect("config");
+        assert_eq!(self.command(), command, "command register");
+    }
+
+    fn is_bus_master(&self) -> bool {
+        self.command() & BUS_MASTER != 0
+    }
+
+    fn pcidev(bdf: u16) -> acrn_pcidev {
+        acrn_pcidev {
+            phys_bdf: bdf,
+            ..PCI
+        }
+    }
+
+    /// Its address as the driver's log has it.
+    fn address(&self) -> &str {
+        let name = self.directory.file_name().and_then(|name| name.to_str());
+        name.expect("an address").trim_start_matches("0000:")
+    }
+
+    /// Kills device models that have it, and were given `others` before, until the log has a line that `is_meant`: other
+    /// tests may have used up the lines that the driver may write in five seconds. It is no bus master afterwards.
+    fn is_logged(&self, others: &[u16], is_meant: impl Fn(&str) -> bool) -> Result<(), String> {
+        let outlives = || {
+            self.turn_on(BUS_MASTER);
+            let log = self.outlives_device_model_behind(others)?;
+            assert!(!self.is_bus_master(), "it goes on with its DMA");
+            Ok::<_, String>(log)
+        };
+        let mut log = outlives()?;
+        until("the log has the line", || {
+            let logged = log.iter().any(|line| is_meant(line));
+            if !logged {
+                log = outlives().expect("a device model");
+            }
+            logged
+        });
+        Ok(())
+    }
+
+    /// Kills a device model that has it. Returns what the driver wrote to the log.
+    fn outlives_device_model(&self) -> Result<Vec<String>, String> {
+        self.outlives_device_model_behind(&[])
+    }
+
+    /// The same if the device model was given `others` before.
+    fn outlives_device_model_behind(&self, others: &[u16]) -> Result<Vec<String>, String> {
+        let mut log = KernelLog::start()?;
+        let mut victim = harness::helper("victim");
+        let all = others.iter().copied().chain([self.bdf()]);
+        let all: Vec<_> = all.map(|bdf| bdf.to_string()).collect();
+        victim.env(BDF, all.join(" "));
+        let mut victim = harness::start(victim)?;
+        assert!(self.is_bus_master(), "it was assigned as it was");
+        victim.kill().expect("SIGKILL");
+        victim.wait().expect("the victim");
+        Ok(log.lines())
+    }
+}
+
+/// The device model that is killed.
+pub fn victim() -> Outcome {
+    let devices = env::var(BDF).expect("addresses of devices");
+    let (file, _page, _) = create_raw(need!(cpus::pick(1)));
+    for bdf in devices.split(' ') {
+        let device = Function::pcidev(bdf.parse().expect("the address of a device"));
+        assert_eq!(ASSIGN_PCI.issue(&file, &pci_bytes(&device)), Ok(()));
+    }
+    harness::ready();
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A function that cannot be reset alone, IDE of the chipset: it is no bus master any more, and the log says what
+/// could not be done.
+pub fn without_reset() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let names = |line: &str| line.contains(function.address()) && line.contains("reset");
+    for _ in 0..2 {
+        need!(function.is_logged(&[], names));
+    }
+    Outcome::Passed
+}
+
+/// A function alone behind a bridge: it is reset, with its registers. Its configuration space stays.
+pub fn with_reset() -> Outcome {
+    /// A register of Intel's HD Audio controllers that holds the address of a ring, and is 0 after a reset.
+    const RING_BASE: usize = 0x40;
+    let function = need!(Function::find("0x0403", true));
+    function.turn_on(BUS_MASTER | MEMORY_SPACE);
+    let registers = GuestMemory::of_file(function.open("resource0"), PAGE);
+    let registers = registers.expect("the registers of a device");
+    for round in 1..=2 {
+        function.turn_on(BUS_MASTER);
+        registers.write::<u32>(RING_BASE, 0x1000 * round);
+        assert_eq!(registers.read::<u32>(RING_BASE), 0x1000 * round);
+        let log = need!(function.outlives_device_model());
+        assert!(!function.is_bus_master(), "it goes on with its DMA");
+        assert_ne!(function.command() & MEMORY_SPACE, 0);
+        let left = registers.read::<u32>(RING_BASE);
+        assert_eq!(left, 0, "it was not reset: {log:?}");
+        assert_eq!(log, [""; 0]);
+    }
+    Outcome::Passed
+}
+
+/// A device that was de-assigned stays as it is: neither DESTROY_VM nor close changes it.
+pub fn taken_back() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let bytes = pci_bytes(&Function::pcidev(function.bdf()));
+    function.turn_on(BUS_MASTER);
+    for destroy in [true, false] {
+        let fixture = need!(MappingFixture::new());
+        assert_eq!(ASSIGN_PCI.issue(&fixture.device, &bytes), Ok(()));
+        assert_eq!(DEASSIGN_PCI.issue(&fixture.device, &bytes), Ok(()));
+        match destroy {
+            true => fixture.destroy(),
+            false => drop(cleanup::unregister(&fixture.device)),
+        }
+        drop(fixture);
+        assert!(function.is_bus_master());
+    }
+    Outcome::Passed
+}
+
+/// One of several devices is not there: the others are no bus masters any more, wherever they are in the row.
+pub fn behind_one_that_is_missing() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let is_missing = |line: &str| line.contains("does not exist");
+    need!(function.is_logged(&[PCI.phys_bdf], is_missing));
+    Outcome::Passed
+}
+
+/// A device that the hypervisor refused is nothing to the VM: it may be another one's, and stays as it is.
+pub fn refused() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let bytes = pci_bytes(&Function::pcidev(function.bdf()));
+    function.turn_on(BUS_MASTER);
+    for destroy in [true, false] {
+        let fixture = need!(MappingFixture::new());
+        ASSIGN_PCI.fail_next(&fixture, Errno::EINVAL);
+        assert_eq!(
+            ASSIGN_PCI.issue(&fixture.device, &bytes),
+            Err(Errno::EINVAL)
+        );
+        match destroy {
+            true => fixture.destroy(),
+            false => drop(cleanup::unregister(&fixture.device)),
+        }
+        drop(fixture);
+        assert!(function.is_bus_master());
+    }
+    Outcome::Passed
+}
+
+/// A device that the hypervisor did not take back is the VM's until that ends.
+pub fn not_taken_back() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let bytes = pci_bytes(&Function::pcidev(function.bdf()));
+    for destroy in [true, false] {
+        function.turn_on(BUS_MASTER);
+        let fixture = need!(MappingFixture::new());
+        assert_eq!(ASSIGN_PCI.issue(&fixture.device, &bytes), Ok(()));
+        DEASSIGN_PCI.fail_next(&fixture, Errno::EBUSY);
+        let taken = DEASSIGN_PCI.issue(&fixture.device, &bytes);
+        assert_eq!(taken, Err(Errno::EBUSY));
+        assert!(function.is_bus_master());
+        match destroy {
+            true => fixture.destroy(),
+            false => drop(cleanup::unregister(&fixture.device)),
+        }
+        drop(fixture);
+        assert!(!function.is_bus_master(), "it goes on with its DMA");
+    }
+    Outcome::Passed
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Hypercalls and VMs that there are not.
+
+use acrn_selftests::{
+    harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need, probe::Probe,
+};
+use mini_acrn_channel::vm_state;
+
+use crate::parameters::{GENERIC, NOTTY, regions};
+
+/// Those that name a VM and no memory.
+const ABOUT_A_VM: [u32; 6] = [
+    START_VM,
+    PAUSE_VM,
+    RESET_VM,
+    DESTROY_VM,
+    NOTIFY_REQUEST_FINISH,
+    SET_IRQLINE,
+];
+
+/// Numbers of nothing.
+pub fn unknown_hypercalls() -> Outcome {
+    let probe = need!(Probe::open());
+    for id in [0x8000_0000, 0x8000_0014, 0x8000_0043, 0x8000_00ff] {
+        assert_eq!(probe.call(id, 1, 0), NOTTY, "{id:#x}");
+    }
+    Outcome::Passed
+}
+
+/// Of an id only the low byte counts.
+pub fn low_byte_counts() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let id = PAUSE_VM & 0xff | 0x1234_5600;
+    assert_eq!(fixture.probe.call(id, fixture.vmid.into(), 0), 0);
+    let vm = fixture.probe.vm(fixture.vmid).expect("the VM");
+    assert_eq!(vm.state, vm_state::PAUSED);
+    Outcome::Passed
+}
+
+/// VMs that there cannot be.
+pub fn unknown_vms() -> Outcome {
+    let probe = need!(Probe::open());
+    for vmid in [0x7fff, 0xffff] {
+        for id in ABOUT_A_VM {
+            assert_eq!(probe.call(id, vmid.into(), 0), NOTTY, "{id:#x} of {vmid}");
+        }
+        let set = probe.call_with_parameter(SET_MEMORY_REGIONS, None, &regions(vmid, 1));
+        assert_eq!(set, NOTTY, "SET_MEMORY_REGIONS of {vmid}");
+    }
+    Outcome::Passed
+}
+
+/// A VM that there could be.
+pub fn vm_that_is_off() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    fixture.destroy();
+    let probe = &fixture.probe;
+    for id in ABOUT_A_VM {
+        assert_eq!(probe.call(id, fixture.vmid.into(), 0), GENERIC, "{id:#x}");
+    }
+    let set = probe.call_with_parameter(SET_MEMORY_REGIONS, None, &regions(fixture.vmid, 1));
+    assert_eq!(set, GENERIC, "SET_MEMORY_REGIONS");
+    Outcome::Passed
+}

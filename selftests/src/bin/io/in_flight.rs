@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! RESET_VM and DESTROY_VM that are still under way: what vCPUs ask for meanwhile waits, and what comes of it when the
+//! hypervisor refuses, or does not.
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    harness::Outcome,
+    held_hypercall::HeldHypercall,
+    hypercall::{DESTROY_VM, NOTIFY_REQUEST_FINISH, RESET_VM},
+    need,
+    program::{Access, read, write},
+    scripted_vm::{Answer, ScriptedVm, request},
+    trace::Trace,
+    waiter::{SleepingCommand, Waiter, until},
+};
+use acrn_uapi::{
+    ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING, ACRN_IOREQ_STATE_PROCESSING, ioctl::*,
+};
+use nix::errno::Errno;
+
+const READ: Access = read(Target::Port(0x510), Width::Four);
+const CONFIG_ADDRESS: Target = Target::Port(0xcf8);
+const LATCHED: u64 = 0x8005_1a40;
+const LATCH: Access = write(CONFIG_ADDRESS, Width::Four, LATCHED);
+const VCPUS: u16 = 2;
+
+/// A VM whose command is held, and one whose requests show that upcalls were served.
+struct Pair {
+    vm: ScriptedVm,
+    other: ScriptedVm,
+}
+
+/// What the hypervisor says in the end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Refused,
+    Done,
+}
+
+impl Pair {
+    fn new() -> Result<Self, String> {
+        let masks = cpus::pick_many(&[VCPUS.into(), 1])?;
+        Ok(Self {
+            vm: ScriptedVm::on(masks[0])?,
+            other: ScriptedVm::on(masks[1])?,
+        })
+    }
+
+    fn raise(&self, vcpu: u16, access: Access) {
+        let request = request(self.vm.vmid, vcpu, access);
+        assert_eq!(self.vm.probe.raise(request), 0, "RAISE_REQUEST");
+    }
+
+    fn state(&self, vcpu: u16) -> u32 {
+        self.vm.page.slot(vcpu.into()).expect("a slot").state()
+    }
+
+    /// Panics unless both vCPUs' slots are in this state.
+    #[track_caller]
+    fn assert_states(&self, state: u32) {
+        for vcpu in 0..VCPUS {
+            assert_eq!(self.state(vcpu), state, "vCPU {vcpu}");
+        }
+    }
+
+    /// Returns when each VM was looked at after all that was raised before: the upcall that served the last of these
+    /// requests began after the one before it had been served.
+    fn until_looked_at(&self) {
+        for _ in 0..3 {
+            assert_eq!(self.other.ask(READ), Answer::DeviceModel);
+        }
+    }
+
+    /// Holds the hypercall of `command` while `meanwhile` runs.
+    fn during(&self, (command, hypercall): (u32, u32), verdict: Verdict, meanwhile: impl FnOnce()) {
+        if verdict == Verdict::Refused {
+            self.vm.probe.refuse(hypercall, self.vm.vmid);
+        }
+        let device = self.vm.device.clone();
+        let held = HeldHypercall::start(&self.vm.probe, hypercall, self.vm.vmid, move || {
+            device.plain(command)
+        });
+        meanwhile();
+        let expected = match verdict {
+            Verdict::Refused => Err(Errno::EIO),
+            Verdict::Done => Ok(()),
+        };
+        assert_eq!(held.release(), expected);
+    }
+
+    fn told(&self, trace: &Trace<'_>) -> Vec<u64> {
+        let calls = trace.calls(NOTIFY_REQUEST_FINISH);
+        let of_ours = calls
+            .iter()
+            .filter(|call| call.p1 == u64::from(self.vm.vmid));
+        of_ours.map(|call| call.p2).collect()
+    }
+}
+
+/// Requests of each kind come while `command` is under way: nobody takes one. When it is refused each is found, without
+/// another upcall, and is answered once.
+fn holds_the_gate(pair: &Pair, command: (u32, u32)) {
+    for _ in 0..3 {
+        let trace = Trace::start(&pair.vm.probe);
+        let waiter = Waiter::start(&pair.vm.device);
+        pair.during(command, Verdict::Refused, || {
+            pair.raise(0, LATCH);
+            pair.raise(1, READ);
+            pair.until_looked_at();
+            pair.assert_states(ACRN_IOREQ_STATE_PENDING);
+            assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
+        });
+        assert_eq!(pair.state(1), ACRN_IOREQ_STATE_PROCESSING);
+        assert_eq!(waiter.result(), Ok(()));
+        assert_eq!(pair.told(&trace), [0]);
+        assert_eq!(pair.state(0), ACRN_IOREQ_STATE_FREE);
+        assert_eq!(pair.vm.finish(1), Ok(()));
+        assert_eq!(pair.vm.finish(1), Err(Errno::EINVAL));
+        assert_eq!(pair.told(&trace), [0, 1]);
+        trace.assert_sane();
+    }
+    let latched = pair.vm.ask(read(CONFIG_ADDRESS, Width::Four));
+    assert_eq!(latched, Answer::Driver(Some(LATCHED)));
+}
+
+/// The same of a command that is not refused. Returns a thread that waits for requests, and the vCPUs that were told that
+/// theirs are answered.
+fn holds_the_gate_for_good(pair: &Pair, command: (u32, u32)) -> (Waiter, Vec<u64>) {
+    pair.vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let trace = Trace::start(&pair.vm.probe);
+    let waiter = Waiter::start(&pair.vm.device);
+    pair.during(command, Verdict::Done, || {
+        pair.raise(0, LATCH);
+        pair.raise(1, READ);
+        pair.until_looked_at();
+        pair.assert_states(ACRN_IOREQ_STATE_PENDING);
+    });
+    pair.until_looked_at();
+    (waiter, pair.told(&trace))
+}
+
+/// RESET_VM. When it is not refused the requests are gone with it, and those to come are served.
+pub fn reset_holds_the_gate() -> Outcome {
+    let pair = need!(Pair::new());
+    let reset = (ACRN_IOCTL_RESET_VM, RESET_VM);
+    holds_the_gate(&pair, reset);
+    let (waiter, told) = holds_the_gate_for_good(&pair, reset);
+    pair.assert_states(ACRN_IOREQ_STATE_FREE);
+    assert_eq!(told, []);
+    assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
+    let latched = pair.vm.ask(read(CONFIG_ADDRESS, Width::Four));
+    assert_eq!(latched, Answer::Driver(Some(0)));
+    pair.raise(1, READ);
+    assert_eq!(waiter.result(), Ok(()));
+    assert_eq!(pair.vm.finish(1), Ok(()));
+    Outcome::Passed
+}
+
+/// DESTROY_VM. When it is not refused nobody touches the page any more, and the wait for requests ends.
+pub fn destroy_holds_the_gate() -> Outcome {
+    let pair = need!(Pair::new());
+    let destroy = (ACRN_IOCTL_DESTROY_VM, DESTROY_VM);
+    holds_the_gate(&pair, destroy);
+    let (waiter, told) = holds_the_gate_for_good(&pair, destroy);
+    pair.assert_states(ACRN_IOREQ_STATE_PENDING);
+    assert_eq!(told, []);
+    assert_eq!(waiter.result(), Err(Errno::ENODEV));
+    Outcome::Passed
+}
+
+/// RESET_VM has no other command beside it: an answer that comes meanwhile finds the request gone, or there as before.
+pub fn reset_is_alone() -> Outcome {
+    let pair = need!(Pair::new());
+    let vmid = pair.vm.vmid;
+    for verdict in [Verdict::Refused, Verdict::Done] {
+        if verdict == Verdict::Done {
+            pair.vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+        }
+        pair.raise(0, READ);
+        until("the device model has the request", || {
+            pair.state(0) == ACRN_IOREQ_STATE_PROCESSING
+        });
+        let trace = Trace::start(&pair.vm.probe);
+        let mut command = None;
+        pair.during((ACRN_IOCTL_RESET_VM, RESET_VM), verdict, || {
+            let device = pair.vm.device.clone();
+            let finish = SleepingCommand::start_or_finish(move || {
+                let mut notify = acrn_uapi::acrn_ioreq_notify {
+                    vmid,
+                    ..Default::default()
+                };
+                device.with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut notify)
+            });
+            assert!(finish.waits(), "NOTIFY_REQUEST_FINISH beside RESET_VM");
+            assert_eq!(pair.state(0), ACRN_IOREQ_STATE_PROCESSING);
+            command = Some(finish);
+        });
+        let result = command.expect("the command").result();
+        let (expected, told) = match verdict {
+            Verdict::Refused => (Ok(()), vec![0]),
+            Verdict::Done => (Err(Errno::EINVAL), vec![]),
+        };
+        assert_eq!(result, expected, "NOTIFY_REQUEST_FINISH");
+        assert_eq!(pair.told(&trace), told);
+        assert_eq!(pair.state(0), ACRN_IOREQ_STATE_FREE);
+        trace.assert_sane();
+    }
+    Outcome::Passed
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! DESTROY_VM that is still under way, and may fail: what comes meanwhile waits for its result. So does what comes
+//! while START_VM is under way, and RESET_VM that fails.
+
+use std::{os::fd::AsRawFd, sync::Arc};
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    device::{Argument, Device},
+    eventfd::{Eventfd, until_released},
+    guest::{Guest, create_raw},
+    guest_memory::{GuestMemory, PAGE},
+    harness::Outcome,
+    held_hypercall::HeldHypercall,
+    hypercall::{
+        DESTROY_VM, INJECT_MSI, NOTIFY_REQUEST_FINISH, RESET_VM, SET_IRQLINE, SET_MEMORY_REGIONS,
+        START_VM,
+    },
+    leaks,
+    mapping_fixture::ram,
+    need,
+    probe::Probe,
+    program::{self, Access, read, write},
+    scripted_vm::{ScriptedVm, request},
+    trace::Trace,
+    waiter::{SleepingCommand, until},
+};
+use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
+
+use crate::reused_id::give_eventfds;
+
+const READ: Access = read(Target::Port(0x510), Width::Four);
+const CONFIG_ADDRESS: Access = write(Target::Port(0xcf8), Width::Four, 0x8000_0000);
+/// Where memory is set meanwhile: nothing else is there.
+const PLACE: u64 = 4 << 20;
+
+/// How DESTROY_VM ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// The VM is not paused: the hypervisor refuses.
+    NotPaused,
+    /// It is paused, and the hypervisor refuses.
+    Refused,
+    /// The VM is gone.
+    Done,
+}
+
+const ENDS: [End; 3] = [End::NotPaused, End::Refused, End::Done];
+
+impl End {
+    fn result(self) -> Result<(), Errno> {
+        match self {
+            Self::NotPaused => Err(Errno::EPERM),
+            Self::Refused => Err(Errno::EIO),
+            Self::Done => Ok(()),
+        }
+    }
+
+    /// Begins DESTROY_VM, which mini-ACRN holds.
+    fn begin<'a>(self, probe: &'a Probe, vm: &ScriptedVm) -> HeldHypercall<'a, Result<(), Errno>> {
+        if self != Self::NotPaused {
+            vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+        }
+        if self == Self::Refused {
+            probe.refuse(DESTROY_VM, vm.vmid);
+        }
+        let device = vm.device.clone();
+        HeldHypercall::start(probe, DESTROY_VM, vm.vmid, move || {
+            device.plain(ACRN_IOCTL_DESTROY_VM)
+        })
+    }
+}
+
+/// Panics unless a request of a VM that is behind all others on the driver's list is dispatched: by then each upcall
+/// before has seen those.
+fn dispatch(last: &ScriptedVm) {
+    let slot = last.page.slot(0).expect("slot 0");
+    assert_eq!(last.probe.raise(request(last.vmid, 0, READ)), 0);
+    until("the other VM's request is dispatched", || slot.is_ours());
+    assert_eq!(last.finish(0), Ok(()));
+    until("it is taken", || slot.state() == ACRN_IOREQ_STATE_FREE);
+}
+
+/// Requests stay where they are, those for the driver as well as those for the device model. They are looked at again
+/// if the VM goes on.
+pub fn requests() -> Outcome {
+    let masks = need!(cpus::pick_many(&[2, 1]));
+    for end in ENDS {
+        let vm = need!(ScriptedVm::on(masks[0]));
+        let last = need!(ScriptedVm::on(masks[1]));
+        let accesses = [READ, CONFIG_ADDRESS];
+        let slots = [0, 1].map(|vcpu| vm.page.slot(vcpu).expect("a slot"));
+        let trace = Trace::start(&last.probe);
+        let held = end.begin(&last.probe, &vm);
+        for (vcpu, access) in (0..).zip(accesses) {
+            assert_eq!(last.probe.raise(request(vm.vmid, vcpu, access)), 0);
+        }
+        dispatch(&last);
+        for slot in slots {
+            assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING, "{end:?}");
+        }
+        assert_eq!(held.release(), end.result());
+        if end == End::Done {
+            dispatch(&last);
+            for slot in slots {
+                assert_eq!(
+                    slot.state(),
+                    ACRN_IOREQ_STATE_PENDING,
+                    "of a VM that is gone"
+                );
+            }
+        } else {
+            assert!(slots[0].is_ours(), "{end:?}: not looked at again");
+            assert_ne!(slots[1].state(), ACRN_IOREQ_STATE_PENDING, "{end:?}");
+            assert_eq!(vm.finish(0), Ok(()));
+            // The hypervisor hears of both, unless they are a paused VM's.
+            let calls = trace.calls(NOTIFY_REQUEST_FINISH);
+            let told = calls.iter().filter(|call| call.p1 == vm.vmid.into());
+            let expected = if end == End::NotPaused { 2 } else { 0 };
+            assert_eq!(told.count(), expected, "{end:?}");
+        }
+        trace.assert_sane();
+    }
+    Outcome::Passed
+}
+
+fn inject(device: &Device) -> Result<(), Errno> {
+    let mut msi = acrn_msi_entry {
+        msi_addr: 0xfee0_0000,
+        msi_data: 0x32,
+    };
+    device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
+}
+
+fn set_line(device: &Device) -> Result<(), Errno> {
+    device.ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(4 | 2 << 32))
+}
+
+/// Gives a VM an irqfd.
+fn irqfd(device: &Device) -> Eventfd {
+    let event = Eventfd::new();
+    let mut irqfd = acrn_irqfd {
+        fd: event.as_raw_fd(),
+        flags: 0,
+        msi: acrn_msi_entry {
+            msi_addr: 0xfee0_0000,
+            msi_data: 0x31,
+        },
+    };
+    device.with(ACRN_IOCTL_IRQFD, &mut irqfd).expect("IRQFD");
+    event
+}
+
+/// Nothing interrupts the VM. If it goes on, and is not paused, the interrupts are sent then.
+pub fn interrupts() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let probe = need!(Probe::open());
+    for end in ENDS {
+        let vm = need!(ScriptedVm::on(cpus));
+        let event = irqfd(&vm.device);
+        let trace = Trace::start(&probe);
+        let held = end.begin(&probe, &vm);
+        event.signal();
+        let commands = [inject, set_line].map(|send| {
+            let device = vm.device.clone();
+            SleepingCommand::start_or_finish(move || send(&device))
+        });
+        for id in [INJECT_MSI, SET_IRQLINE] {
+            assert_eq!(trace.calls(id).len(), 0, "{end:?}: {id:#x} meanwhile");
+        }
+        assert_eq!(held.release(), end.result());
+        let (sent, result) = match end {
+            End::NotPaused => ((2, 1), Ok(())),
+            End::Refused => ((0, 0), Ok(())),
+            End::Done => ((0, 0), Err(Errno::EINVAL)),
+        };
+        for command in commands {
+            assert_eq!(command.result(), result, "{end:?}");
+        }
+        let told = [INJECT_MSI, SET_IRQLINE].map(|id| trace.calls(id).len());
+        assert_eq!(told, [sent.0, sent.1], "{end:?}");
+        if end != End::Done {
+            assert_eq!(event.take(), 0, "{end:?}: the event was not taken");
+        }
+    }
+    Outcome::Passed
+}
+
+/// Commands wait, and are for the VM if it goes on, and for nothing if it does not.
+pub fn commands() -> Outcome {
+    let cpus = need!(cpus::pick(1));
+    let probe = need!(Probe::open());
+    for end in ENDS {
+        let vm = need!(ScriptedVm::on(cpus));
+        let memory = Arc::new(GuestMemory::anonymous(PAGE));
+        memory.write::<u64>(0, 0x5eed);
+        let held = end.begin(&probe, &vm);
+        let trace = Trace::start(&probe);
+        let set = {
+            let (device, memory) = (vm.device.clone(), memory.clone());
+            let mut segment = ram(PLACE, &memory, 0, PAGE);
+            SleepingCommand::start_or_finish(move || {
+                device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+            })
+        };
+        let device = vm.device.clone();
+        let clear =
+            SleepingCommand::start_or_finish(move || device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ));
+        assert_eq!(trace.calls(SET_MEMORY_REGIONS).len(), 0, "{end:?}");
+        assert_eq!(held.release(), end.result());
+        let expected = match end {
+            End::Done => Err(Errno::EINVAL),
+            _ => Ok(()),
+        };
+        for command in [set, clear] {
+            assert_eq!(command.result(), expected, "{end:?}");
+        }
+        let changes = trace.calls(SET_MEMORY_REGIONS).len();
+        assert_eq!(changes, usize::from(end != End::Done), "{end:?}");
+        if end != End::Done {
+            let seen = probe.read_guest(vm.vmid, PLACE, 8);
+            assert_eq!(seen.as_deref(), Some(&0x5eed_u64.to_le_bytes()[..]));
+        }
+    }
+    Outcome::Passed
+}
+
+/// Close, of a VM that the hypervisor destroys, and of one that it keeps: by then nothing rings and nothing interrupts.
+/// What is asked meanwhile stays where it is, and if the VM goes on it is as if no device were there.
+pub fn close() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    for refused in [false, true] {
+        let vm = need!(ScriptedVm::on(masks[0]));
+        let last = need!(ScriptedVm::on(masks[1]));
+        let (events, ids) = give_eventfds(&*vm.device);
+        let slot = vm.page.slot(0).expect("slot 0");
+        if refused {
+            last.probe.refuse(DESTROY_VM, vm.vmid);
+        }
+        let Some(device) = Arc::into_inner(vm.device) else {
+            panic!("nobody else has the device");
+        };
+        let trace = Trace::start(&last.probe);
+        let held = HeldHypercall::start(&last.probe, DESTROY_VM, vm.vmid, move || device.close());
+        assert_eq!(last.probe.raise(request(vm.vmid, 0, READ)), 0);
+        dispatch(&last);
+        assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
+        for event in &events {
+            event.signal();
+            assert_eq!(event.take(), 1, "the driver took the event");
+        }
+        assert_eq!(trace.calls(INJECT_MSI).len(), 0);
+        drop(events);
+        until_released(&ids);
+        held.release();
+        if refused {
+            // mini-ACRN takes back what is COMPLETE.
+            let state = slot.state();
+            let ended = [ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE].contains(&state);
+            assert!(ended, "the request of an orphan is in state {state}");
+            let told = trace.calls(NOTIFY_REQUEST_FINISH);
+            let told = told.iter().filter(|call| call.p1 == vm.vmid.into());
+            assert_eq!(told.count(), 0, "of a paused VM");
+        } else {
+            assert_eq!(
+                slot.state(),
+                ACRN_IOREQ_STATE_PENDING,
+                "of a VM that is gone"
+            );
+        }
+        drop(last);
+        create_raw(masks[1]);
+        assert_eq!(vm.probe.vms().len(), 0, "VMs");
+    }
+    Outcome::Passed
+}
+
+/// A guest that is about to run may reach what is taken away from it: that stays pinned until it is paused.
+pub fn memory_during_start() -> Outcome {
+    let probe = need!(Probe::open());
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
+    let device = Arc::new(Device::sharing(&guest.vm));
+    let memory = GuestMemory::anonymous(4 * PAGE);
+    let mut segment = ram(PLACE, &memory, 0, memory.len());
+    device
+        .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+        .expect("SET_MEMSEG");
+    let pins = || leaks::pinned_pages().expect("/proc/vmstat");
+    let before = pins();
+    let starter = device.clone();
+    let held = HeldHypercall::start(&probe, START_VM, guest.vm.vmid(), move || {
+        starter.plain(ACRN_IOCTL_START_VM)
+    });
+    device
+        .with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment)
+        .expect("UNSET_MEMSEG");
+    assert_eq!(pins(), before, "START_VM is under way");
+    assert_eq!(held.release(), Ok(()), "START_VM");
+    guest.serve(1, |_, _| 0);
+    assert_eq!(pins(), before, "the guest runs");
+    guest.vm.pause().expect("PAUSE_VM");
+    assert_eq!(pins(), before - 4, "it is paused");
+    Outcome::Passed
+}
+
+/// RESET_VM that the hypervisor refuses leaves the VM paused: nothing interrupts it.
+pub fn interrupts_after_refused_reset() -> Outcome {
+    let vm = need!(ScriptedVm::new());
+    let event = irqfd(&vm.device);
+    vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let trace = Trace::start(&vm.probe);
+    for _ in 0..2 {
+        vm.probe.refuse(RESET_VM, vm.vmid);
+        let reset = vm.device.plain(ACRN_IOCTL_RESET_VM);
+        assert_eq!(reset, Err(Errno::EIO));
+        event.signal();
+        assert_eq!(event.take(), 0, "the event was not taken");
+        assert_eq!(inject(&vm.device), Ok(()));
+        assert_eq!(set_line(&vm.device), Ok(()));
+    }
+    for id in [INJECT_MSI, SET_IRQLINE] {
+        assert_eq!(trace.calls(id).len(), 0, "{id:#x} of a paused VM");
+    }
+    vm.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
+    event.signal();
+    assert_eq!(trace.calls(INJECT_MSI).len(), 1);
+    Outcome::Passed
+}

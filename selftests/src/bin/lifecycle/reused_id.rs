@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A DESTROY_VM that fails though the VM is gone, as it may on ACRN. The next VM of that name gets the same id:
+//! then the driver knows.
+
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    sync::Arc,
+};
+
+use acrn_ioctls::{RequestPage, Target};
+use acrn_selftests::{
+    cpus,
+    device::{Argument, Device},
+    eventfd::{Eventfd, until_released},
+    guest::{Guest, MEMORY, create_raw},
+    guest_memory::{GuestMemory, PAGE},
+    harness::Outcome,
+    held_hypercall::HeldHypercall,
+    hypercall::{CREATE_VM, DESTROY_VM, INJECT_MSI, PAUSE_VM, START_VM, VM_INTR_MONITOR},
+    leaks, need,
+    probe::{Probe, fault},
+    program,
+    trace::Trace,
+    waiter::{SleepingCommand, until},
+};
+use acrn_uapi::{acrn_irqfd, acrn_msi_entry, ioctl::*};
+use mini_acrn_channel::Fault;
+use nix::errno::Errno;
+
+const TIMED_OUT: i64 = -(libc::ETIMEDOUT as i64);
+/// Pages of a guest's memory, and its request page.
+pub const PINS: i64 = 1 + MEMORY as i64 / 4096;
+
+/// DESTROY_VM is carried out, and says that it was not.
+fn lie(probe: &Probe, vmid: u16) {
+    probe.push_fault(Fault {
+        after: 1,
+        vmid,
+        ..fault(DESTROY_VM, TIMED_OUT)
+    });
+}
+
+/// Where a guest rings by an ioeventfd of 4 bytes.
+pub const DOORBELL: Target = Target::Memory(DOORBELL_ADDRESS);
+const DOORBELL_ADDRESS: u64 = 0xd000_0000;
+
+/// Gives a VM an irqfd and an ioeventfd, at [`DOORBELL`]. Both eventfds, and their ids.
+pub fn give_eventfds(file: &impl AsFd) -> ([Eventfd; 2], [u32; 2]) {
+    let events = [Eventfd::new(), Eventfd::new()];
+    let device = Device::sharing(file);
+    let mut irqfd = acrn_irqfd {
+        fd: events[0].as_raw_fd(),
+        flags: 0,
+        msi: acrn_msi_entry {
+            msi_addr: 0xfee0_0000,
+            msi_data: 0x31,
+        },
+    };
+    device.with(ACRN_IOCTL_IRQFD, &mut irqfd).expect("IRQFD");
+    let mut ioeventfd = acrn_uapi::acrn_ioeventfd {
+        fd: events[1].as_raw_fd() as u32,
+        addr: DOORBELL_ADDRESS,
+        len: 4,
+        ..Default::default()
+    };
+    device
+        .with(ACRN_IOCTL_IOEVENTFD, &mut ioeventfd)
+        .expect("IOEVENTFD");
+    let ids = [events[0].id(), events[1].id()];
+    (events, ids)
+}
+
+/// A guest that runs and has them.
+fn with_eventfds(cpus: u64) -> (Guest, [Eventfd; 2], [u32; 2]) {
+    let guest = Guest::long_mode(cpus, &program::greet_and_spin());
+    let (events, ids) = give_eventfds(&guest.vm);
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    (guest, events, ids)
+}
+
+/// Pages pinned since there were `before`.
+pub fn pinned(before: i64) -> i64 {
+    leaks::pinned_pages().expect("/proc/vmstat") - before
+}
+
+/// The next VM on the same CPUs, and so of the same name: it must get the id of the one that is gone, whose memory
+/// is given back then. `before` pages were pinned without either.
+fn successor(cpus: u64, vmid: u16, before: i64) -> Guest {
+    assert_eq!(pinned(before), PINS, "the older one may still use them");
+    let guest = Guest::long_mode(cpus, &program::greet_and_spin());
+    assert_eq!(guest.vm.vmid(), vmid, "id of the next VM of that name");
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    guest
+}
+
+/// Another VM comes: it must leave the successor alone.
+fn assert_left_alone(probe: &Probe, successor: &Guest, cpus: u64) {
+    let trace = Trace::start(probe);
+    let (_device, _page, _) = create_raw(cpus);
+    for id in [PAUSE_VM, DESTROY_VM] {
+        assert_eq!(trace.calls(id).len(), 0, "{id:#x} before the next VM");
+    }
+    let vm = probe.vm(successor.vm.vmid()).expect("the successor");
+    assert_eq!(vm.state, mini_acrn_channel::vm_state::RUNNING);
+}
+
+/// Ends the successor as any VM.
+fn end(successor: Guest) {
+    successor.vm.pause().expect("PAUSE_VM");
+    let destroyed = Device::sharing(&successor.vm).plain(ACRN_IOCTL_DESTROY_VM);
+    assert_eq!(destroyed, Ok(()));
+}
+
+/// The file of the VM that is gone is open. Once its id is another's it answers `ENODEV` to each command, and has
+/// nothing any more.
+pub fn of_open_file() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let before = leaks::pinned_pages().expect("/proc/vmstat");
+    let (older, events, ids) = with_eventfds(masks[0]);
+    let vmid = older.vm.vmid();
+    let device = Device::sharing(&older.vm);
+    older.vm.pause().expect("PAUSE_VM");
+    lie(&probe, vmid);
+    assert_eq!(device.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+    assert!(probe.vm(vmid).is_none());
+    let successor = successor(masks[0], vmid, before);
+    // The file has the request page until it is closed.
+    assert_eq!(pinned(before), PINS + 1);
+    let trace = Trace::start(&probe);
+    for (request, name) in ALL {
+        let refused = device.ioctl(*request, Argument::NULL);
+        assert_eq!(refused, Err(Errno::ENODEV), "{name}");
+    }
+    for event in &events {
+        event.signal();
+        assert_eq!(event.take(), 1, "the driver took the event");
+    }
+    assert_eq!(trace.calls(INJECT_MSI).len(), 0);
+    assert_eq!(trace.ids(), [], "hypercalls for the VM that is gone");
+    drop(events);
+    until_released(&ids);
+    assert_left_alone(&probe, &successor, masks[1]);
+
+    // Its close is not the successor's end.
+    drop(device);
+    older.close();
+    assert!(probe.vm(vmid).is_some());
+    assert_eq!(pinned(before), PINS, "those of the successor alone");
+    end(successor);
+    Outcome::Passed
+}
+
+/// The file is closed: the driver alone had the VM, and drops it.
+pub fn of_orphan() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let before = leaks::pinned_pages().expect("/proc/vmstat");
+    let (older, events, ids) = with_eventfds(masks[0]);
+    let vmid = older.vm.vmid();
+    lie(&probe, vmid);
+    older.close();
+    assert!(probe.vm(vmid).is_none());
+    let successor = successor(masks[0], vmid, before);
+    assert_eq!(pinned(before), PINS, "those of the successor alone");
+    drop(events);
+    until_released(&ids);
+    assert_left_alone(&probe, &successor, masks[1]);
+    end(successor);
+    Outcome::Passed
+}
+
+/// The next VM of that name cannot be made, but it had the id: what the older one has is given back all the same.
+pub fn creation_fails() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let before = pinned(0);
+    let (older, events, ids) = with_eventfds(cpus);
+    let vmid = older.vm.vmid();
+    let device = Device::sharing(&older.vm);
+    older.vm.pause().expect("PAUSE_VM");
+    lie(&probe, vmid);
+    assert_eq!(device.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+    assert_eq!(pinned(before), PINS);
+    probe.push_fault(Fault {
+        after: 1,
+        patch: 1,
+        value: 17,
+        ..fault(CREATE_VM, 0)
+    });
+    let other = need!(Device::open());
+    let page = RequestPage::new().expect("a request page");
+    let refused = other.create(&page, cpus).err();
+    assert_eq!(refused, Some(Errno::EINVAL));
+    assert_eq!(probe.vms().len(), 0, "VMs");
+    // The file has the request page until it is closed.
+    assert_eq!(pinned(before), 1);
+    assert_eq!(device.plain(ACRN_IOCTL_START_VM), Err(Errno::ENODEV));
+    drop(events);
+    until_released(&ids);
+    drop(device);
+    older.close();
+    assert_eq!(pinned(before), 0);
+    Outcome::Passed
+}
+
+/// Its id goes to another VM while a command for it waits for one that is under way: the command must not be the
+/// other VM's.
+pub fn while_command_waits() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let (older, _page, vmid) = create_raw(cpus);
+    let older = Arc::new(older);
+    older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    lie(&probe, vmid);
+    assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+    let trace = Trace::start(&probe);
+    let sharing = older.clone();
+    let held = HeldHypercall::start(&probe, VM_INTR_MONITOR, vmid, move || {
+        let page = GuestMemory::anonymous(PAGE);
+        sharing.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, Argument::At(&page, 0))
+    });
+    let has_the_id = || !trace.calls(CREATE_VM).is_empty();
+    let creator = SleepingCommand::start(has_the_id, move || create_raw(cpus));
+    until("the new VM waits for the older one", || {
+        creator.waits_in_driver()
+    });
+    let sharing = older.clone();
+    let starter = SleepingCommand::start(|| true, move || sharing.plain(ACRN_IOCTL_START_VM));
+    // That was under way before anybody could know: no matter what comes of it.
+    let _ = held.release();
+    assert_eq!(starter.result(), Err(Errno::ENODEV), "START_VM");
+    let (_successor, _page, successor_vmid) = creator.result();
+    assert_eq!(successor_vmid, vmid);
+    assert_eq!(trace.calls(START_VM).len(), 0, "START_VM of the other VM");
+    Outcome::Passed
+}

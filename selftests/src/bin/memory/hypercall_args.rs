@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the hypervisor is told of memory, byte by byte.
+
+use acrn_selftests::{
+    guest_memory::{GuestMemory, PAGE},
+    harness::Outcome,
+    hypercall::SET_MEMORY_REGIONS,
+    mapping_fixture::{ALL_RIGHTS, GUEST, MappingFixture, ram, scattered},
+    need,
+    trace::{Region, Trace, parameter},
+};
+use acrn_uapi::*;
+use mini_acrn_channel::kind;
+use zerocopy::FromBytes;
+
+/// `struct set_regions` of ACRN.
+#[repr(C)]
+#[derive(FromBytes)]
+struct Regions {
+    vmid: u16,
+    reserved: [u16; 3],
+    count: u32,
+    padding: u32,
+    address: u64,
+}
+
+/// SET_MEMORY_REGIONS: it names the VM and counts the entries, and nothing else of it means anything.
+pub fn header() -> Outcome {
+    let fixtures = [need!(MappingFixture::new()), need!(MappingFixture::new())];
+    let small = GuestMemory::anonymous(PAGE);
+    let large = scattered(600);
+    for fixture in fixtures.iter().rev() {
+        for (guest, memory) in [(GUEST, &small), (2 * GUEST, &large)] {
+            let trace = Trace::start(&fixture.probe);
+            fixture
+                .set(ram(guest, memory, 0, memory.len()))
+                .expect("SET_MEMSEG");
+            let mut entries = 0;
+            for call in trace.calls(SET_MEMORY_REGIONS) {
+                assert_eq!(call.data_len as usize, size_of::<Regions>());
+                let told: Regions = parameter(&call);
+                assert_eq!((told.vmid, told.reserved), (fixture.vmid, [0; 3]));
+                assert_eq!(told.padding, 0);
+                assert_ne!(told.address, 0);
+                entries += told.count as usize;
+            }
+            assert!(entries > 0);
+            assert_eq!(entries, trace.events(kind::MEMORY_REGION).len());
+        }
+    }
+    for fixture in fixtures {
+        fixture.destroy();
+    }
+    Outcome::Passed
+}
+
+/// An entry for RAM: cached whatever was asked for, with the access rights that were, and no other bits.
+pub fn rights() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(PAGE);
+    let others = [
+        0,
+        ACRN_MEM_TYPE_WB,
+        ACRN_MEM_TYPE_UC,
+        ACRN_MEM_TYPE_WT,
+        !(ACRN_MEM_ACCESS_RIGHT_MASK | ACRN_MEM_TYPE_WB),
+    ];
+    let asked = (0..=ALL_RIGHTS).flat_map(|rights| others.map(|others| (rights, others)));
+    for (index, (rights, others)) in asked.enumerate() {
+        // Upstream's driver cannot take memory away again.
+        let guest = GUEST + (2 * index * PAGE) as u64;
+        let segment = acrn_vm_memmap {
+            attr: rights | others,
+            ..ram(guest, &memory, 0, PAGE)
+        };
+        let trace = Trace::start(&fixture.probe);
+        fixture.set(segment).expect("SET_MEMSEG");
+        let regions = trace.regions();
+        let told: Vec<_> = regions
+            .iter()
+            .map(|region| {
+                (
+                    region.operation,
+                    region.attr,
+                    region.user_vm_pa,
+                    region.size,
+                )
+            })
+            .collect();
+        let attr = ACRN_MEM_TYPE_WB | rights;
+        assert_eq!(told, [(Region::ADD, attr, guest, PAGE as u64)]);
+    }
+    fixture.destroy();
+    Outcome::Passed
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! PAUSE_VM that is still under way, and may fail: what is answered meanwhile is told to the hypervisor if the VM
+//! goes on, once, and not if it stands still.
+
+use std::{
+    os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    cpus,
+    device::Device,
+    eventfd::Eventfd,
+    harness::Outcome,
+    held_hypercall::HeldHypercall,
+    hypercall::{INJECT_MSI, NOTIFY_REQUEST_FINISH, PAUSE_VM, SET_IRQLINE},
+    need,
+    program::{read, write},
+    scripted_vm::{ScriptedVm, request},
+    trace::Trace,
+    waiter::until,
+};
+use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
+
+const READ: acrn_selftests::program::Access = read(Target::Port(0x510), Width::Four);
+const APIC: u64 = 0xfee0_0000;
+const VCPUS: u16 = 2;
+
+/// A VM whose vCPUs each wait for an answer, and an eventfd that interrupts it.
+struct Bystanders {
+    vm: ScriptedVm,
+    event: Eventfd,
+}
+
+impl Bystanders {
+    fn new() -> Result<Self, String> {
+        let vm = ScriptedVm::on(cpus::pick(VCPUS.into())?)?;
+        let event = Eventfd::new();
+        let mut irqfd = acrn_irqfd {
+            fd: event.as_raw_fd(),
+            flags: 0,
+            msi: acrn_msi_entry {
+                msi_addr: APIC,
+                msi_data: 0x31,
+            },
+        };
+        vm.device.with(ACRN_IOCTL_IRQFD, &mut irqfd).expect("IRQFD");
+        let bystanders = Self { vm, event };
+        bystanders.raise();
+        Ok(bystanders)
+    }
+
+    /// Each vCPU makes a request.
+    fn raise(&self) {
+        for vcpu in 0..VCPUS {
+            let request = request(self.vm.vmid, vcpu, READ);
+            assert_eq!(self.vm.probe.raise(request), 0, "RAISE_REQUEST");
+            let slot = self.vm.page.slot(vcpu.into()).expect("a slot");
+            until("the device model has it", || slot.is_ours());
+        }
+    }
+
+    /// PAUSE_VM, held in the hypervisor while `act` runs; if `fails`, it fails then.
+    fn pause_while(&self, fails: bool, act: impl FnOnce()) {
+        let vmid = self.vm.vmid;
+        if fails {
+            self.vm.probe.refuse(PAUSE_VM, vmid);
+        }
+        let device = self.vm.device.clone();
+        let held = HeldHypercall::start(&self.vm.probe, PAUSE_VM, vmid, move || {
+            device.plain(ACRN_IOCTL_PAUSE_VM)
+        });
+        act();
+        let expected = match fails {
+            true => Err(Errno::EIO),
+            false => Ok(()),
+        };
+        assert_eq!(held.release(), expected, "PAUSE_VM");
+    }
+
+    fn calls(&self, trace: &Trace<'_>, id: u32) -> Vec<u64> {
+        let mut calls: Vec<_> = trace.calls(id).iter().map(|call| call.p2).collect();
+        calls.sort_unstable();
+        calls
+    }
+
+    /// Plays `answer` during PAUSE_VM; `answered` vCPUs are told of it if that fails, and none if it does not.
+    fn play(&self, answer: impl Fn(&Device), answered: u64) {
+        for fails in [true, true, false] {
+            let trace = Trace::start(&self.vm.probe);
+            self.pause_while(fails, || {
+                answer(&self.vm.device);
+                for vcpu in 0..answered {
+                    let slot = self.vm.page.slot(vcpu as u32).expect("a slot");
+                    assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE, "vCPU {vcpu}");
+                }
+                let told = self.calls(&trace, NOTIFY_REQUEST_FINISH);
+                assert_eq!(told, [], "while PAUSE_VM is under way");
+            });
+            let told = self.calls(&trace, NOTIFY_REQUEST_FINISH);
+            let owed: Vec<_> = (0..answered).filter(|_| fails).collect();
+            assert_eq!(told, owed, "vCPUs told, PAUSE_VM fails: {fails}");
+            trace.assert_sane();
+            if !fails {
+                self.vm.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
+                assert_eq!(self.calls(&trace, NOTIFY_REQUEST_FINISH), []);
+            }
+            let made = self.vm.device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT);
+            assert!(matches!(made, Ok(()) | Err(Errno::EEXIST)), "{made:?}");
+            self.finish_rest(answered);
+            self.raise();
+        }
+        for vcpu in 0..VCPUS {
+            assert_eq!(self.vm.finish(vcpu.into()), Ok(()));
+        }
+    }
+
+    /// Answers the requests that are left of a round: those of vCPUs from `answered` on.
+    fn finish_rest(&self, answered: u64) {
+        for vcpu in answered as u32..VCPUS.into() {
+            let slot = self.vm.page.slot(vcpu).expect("a slot");
+            if slot.is_ours() {
+                self.vm.finish(vcpu).expect("NOTIFY_REQUEST_FINISH");
+            }
+        }
+    }
+}
+
+/// NOTIFY_REQUEST_FINISH.
+pub fn notify() -> Outcome {
+    let bystanders = need!(Bystanders::new());
+    bystanders.play(|_| assert_eq!(bystanders.vm.finish(0), Ok(())), 1);
+    Outcome::Passed
+}
+
+/// NOTIFY_REQUEST_FINISH that is on its way to the hypervisor when PAUSE_VM begins: it arrives before that, or not at
+/// all.
+pub fn notify_on_its_way() -> Outcome {
+    /// Longer than PAUSE_VM needs to begin. If it must wait, as it should, this is what it waits.
+    const PATIENCE_MS: u16 = 1500;
+    need!(cpus::stay_on(cpus::UPCALLS));
+    let bystanders = need!(Bystanders::new());
+    let vm = &bystanders.vm;
+    let trace = Trace::start(&vm.probe);
+    let go = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let notifier = scope.spawn(|| {
+            // The other CPU: this one stands still there, with interrupts off.
+            cpus::stay_on(1 - cpus::UPCALLS).expect("another CPU");
+            until("it is time", || go.load(Ordering::Acquire));
+            vm.finish(0)
+        });
+        vm.probe
+            .hold_for(NOTIFY_REQUEST_FINISH, vm.vmid, PATIENCE_MS);
+        go.store(true, Ordering::Release);
+        until("NOTIFY_REQUEST_FINISH is on its way", || {
+            vm.probe.is_held() || notifier.is_finished()
+        });
+        let paused = vm.device.plain(ACRN_IOCTL_PAUSE_VM);
+        assert_eq!(paused, Ok(()), "PAUSE_VM");
+        vm.probe.release();
+        assert_eq!(notifier.join().expect("the notifier"), Ok(()));
+    });
+    let mut order = trace.ids();
+    order.retain(|id| [NOTIFY_REQUEST_FINISH, PAUSE_VM].contains(id));
+    assert_eq!(order, [NOTIFY_REQUEST_FINISH, PAUSE_VM]);
+    Outcome::Passed
+}
+
+/// CLEAR_VM_IOREQ.
+pub fn clear() -> Outcome {
+    let bystanders = need!(Bystanders::new());
+    let clear = |device: &Device| {
+        assert_eq!(device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
+    };
+    bystanders.play(clear, VCPUS.into());
+    Outcome::Passed
+}
+
+/// DESTROY_IOREQ_CLIENT.
+pub fn destroy_client() -> Outcome {
+    let bystanders = need!(Bystanders::new());
+    let destroy = |device: &Device| {
+        assert_eq!(device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT), Ok(()));
+    };
+    bystanders.play(destroy, VCPUS.into());
+    Outcome::Passed
+}
+
+/// What the upcall completes by itself.
+pub fn upcall() -> Outcome {
+    let bystanders = need!(Bystanders::new());
+    let vm = &bystanders.vm;
+    for vcpu in 0..VCPUS {
+        assert_eq!(vm.finish(vcpu.into()), Ok(()));
+    }
+    let access = write(Target::Port(0xcf8), Width::Four, 0x8000_0000);
+    let slot = vm.page.slot(0).expect("slot 0");
+    for fails in [true, false] {
+        let trace = Trace::start(&vm.probe);
+        bystanders.pause_while(fails, || {
+            assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
+            until("the driver has answered", || {
+                slot.state() == ACRN_IOREQ_STATE_COMPLETE
+            });
+        });
+        let told = bystanders.calls(&trace, NOTIFY_REQUEST_FINISH).len();
+        assert_eq!(told, usize::from(fails), "PAUSE_VM fails: {fails}");
+    }
+    Outcome::Passed
+}
+
+/// An irqfd: its event is taken, and the interrupt is sent if the VM goes on.
+pub fn irqfd() -> Outcome {
+    let bystanders = need!(Bystanders::new());
+    for fails in [true, false] {
+        let trace = Trace::start(&bystanders.vm.probe);
+        bystanders.pause_while(fails, || {
+            bystanders.event.signal();
+            assert_eq!(trace.calls(INJECT_MSI).len(), 0);
+        });
+        assert_eq!(bystanders.event.take(), 0, "the event was not taken");
+        let sent = trace.calls(INJECT_MSI).len();
+        assert_eq!(sent, usize::from(fails), "PAUSE_VM fails: {fails}");
+    }
+    Outcome::Passed
+}
+
+/// INJECT_MSI and SET_IRQLINE, which may wait for the end of PAUSE_VM.
+pub fn interrupts() -> Outcome {
+    let bystanders = need!(Bystanders::new());
+    for fails in [true, false] {
+        let trace = Trace::start(&bystanders.vm.probe);
+        let mut threads = Vec::new();
+        bystanders.pause_while(fails, || {
+            let device = bystanders.vm.device.clone();
+            threads.push(thread::spawn(move || inject(&device)));
+            let device = bystanders.vm.device.clone();
+            threads.push(thread::spawn(move || set_line(&device)));
+            // By then they are where they wait, if they do.
+            thread::sleep(std::time::Duration::from_millis(50));
+        });
+        for thread in threads {
+            assert_eq!(thread.join().expect("a thread"), Ok(()));
+        }
+        for id in [INJECT_MSI, SET_IRQLINE] {
+            let sent = trace.calls(id).len();
+            assert_eq!(sent, usize::from(fails), "{id:#x}, PAUSE_VM fails: {fails}");
+        }
+    }
+    Outcome::Passed
+}
+
+fn inject(device: &Arc<Device>) -> Result<(), Errno> {
+    let mut msi = acrn_msi_entry {
+        msi_addr: APIC,
+        msi_data: 0x31,
+    };
+    device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
+}
+
+fn set_line(device: &Arc<Device>) -> Result<(), Errno> {
+    let line = acrn_selftests::device::Argument::Number(4 | 2 << 32);
+    device.ioctl(ACRN_IOCTL_SET_IRQLINE, line)
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A guest that waits at a port, of which it can be seen whether it runs.
+
+use std::ops::Deref;
+
+use acrn_ioctls::{Target, Width};
+use acrn_selftests::{
+    guest::Guest,
+    program::{self, RESULTS, read},
+};
+
+/// The guest. Once it is paused its memory must not change.
+pub struct PortGuest {
+    guest: Guest,
+}
+
+impl Deref for PortGuest {
+    type Target = Guest;
+
+    fn deref(&self) -> &Guest {
+        &self.guest
+    }
+}
+
+/// What the word holds that the guest writes when it was answered.
+const UNWRITTEN: u64 = 0x5a5a_a5a5_5a5a_a5a5;
+
+impl PortGuest {
+    /// A program that reads a port.
+    pub fn program() -> Vec<u8> {
+        program::long_mode(&[read(Target::Port(0x510), Width::Four)])
+    }
+
+    /// Starts a guest, and returns when it waits at its port.
+    pub fn new(cpus: u64, program: Vec<u8>) -> Self {
+        let guest = Guest::long_mode(cpus, &program);
+        guest.memory.write::<u64>(RESULTS as usize, UNWRITTEN);
+        guest.vm.start().expect("START_VM");
+        guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
+        Self { guest }
+    }
+
+    /// PAUSE_VM.
+    pub fn pause(&self) {
+        self.guest.vm.pause().expect("PAUSE_VM");
+    }
+
+    /// Panics if the guest has run since it came to its port.
+    pub fn assert_asleep(&self) {
+        // What it does it does at once; this is longer.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let written = self.guest.memory.read::<u64>(RESULTS as usize);
+        assert_eq!(written, UNWRITTEN, "the paused guest ran");
+    }
+
+    /// Starts it from its beginning, after RESET_VM.
+    pub fn start_again(&self, program: Vec<u8>) {
+        self.guest.load_long_mode(&program);
+        self.guest.vm.start().expect("START_VM");
+    }
+
+    /// Closes the file. What is left is for the driver to clean up.
+    pub fn close(self) {
+        self.guest.close();
+    }
+}

@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The process gives such memory up, and the guest must not have it any longer (R12).
+
+use std::{
+    fs,
+    io::{Read, Write},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use acrn_selftests::{
+    device::Device,
+    guest_memory::{GuestMemory, PAGE},
+    harness::{self, Outcome},
+    hypercall::SET_MEMORY_REGIONS,
+    mapping_fixture::{GUEST, MappingFixture, ram, whole},
+    need,
+    probe::fault,
+    status::Status,
+    trace::Trace,
+};
+use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap, ioctl::ACRN_IOCTL_SET_MEMSEG};
+use nix::errno::Errno;
+
+use crate::physical::{Mapped, NOWHERE, assert_absent, assert_taken_away, map};
+
+/// `munmap`: the hypervisor was told when it returns.
+pub fn unmapped() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(8));
+    let trace = Trace::start(&fixture.probe);
+    drop(memory);
+    assert_taken_away(&fixture, &trace, 8);
+    fixture.assert_nothing_left();
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// Only some of it is unmapped, or becomes something else.
+pub fn partly_unmapped() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(8));
+    let trace = Trace::start(&fixture.probe);
+    memory.unmap(2 * PAGE, PAGE);
+    assert_absent(&fixture, 2);
+    assert!(!trace.regions().is_empty(), "the hypervisor was not told");
+    drop(memory);
+    assert_taken_away(&fixture, &trace, 8);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// A part was taken away by command before: the rest goes all the same.
+pub fn with_hole() -> Outcome {
+    const PAGES: usize = 8;
+    for page in [0, 3, PAGES - 1] {
+        let Mapped { fixture, memory } = need!(Mapped::new(PAGES));
+        let hole = acrn_vm_memmap {
+            type_: ACRN_MEMMAP_MMIO,
+            ..ram(GUEST + (page * PAGE) as u64, &memory, 0, PAGE)
+        };
+        fixture.unset(hole).expect("UNSET_MEMSEG");
+        let trace = Trace::start(&fixture.probe);
+        drop(memory);
+        assert_taken_away(&fixture, &trace, PAGES);
+        fixture.destroy();
+    }
+    Outcome::Passed
+}
+
+/// It is set twice, and goes once.
+pub fn set_twice() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(4));
+    fixture.set(whole(&memory)).expect("SET_MEMSEG");
+    let trace = Trace::start(&fixture.probe);
+    drop(memory);
+    assert_taken_away(&fixture, &trace, 4);
+    fixture.assert_nothing_left();
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// It moves to another address, which the driver knows nothing of.
+pub fn moved() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(1));
+    let trace = Trace::start(&fixture.probe);
+    let other = GuestMemory::anonymous(PAGE);
+    other.move_page(0, &memory, 0);
+    assert_taken_away(&fixture, &trace, 1);
+    // It can be set from there.
+    fixture.set(whole(&other)).expect("SET_MEMSEG");
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// It becomes read-only for the process, and so it must for the guest, if that keeps it.
+pub fn protected() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(2));
+    memory.protect();
+    for page in [GUEST, GUEST + PAGE as u64] {
+        let query = fixture.probe.mapping(fixture.vmid, page);
+        assert_eq!(query.writable, 0, "{page:#x} is writable");
+    }
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// What was unmapped makes room: another area at the same place of the guest.
+pub fn replaced() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(2));
+    drop(memory);
+    for step in 1..4 {
+        let memory = need!(map(NOWHERE + step * 0x10_0000, 2 * PAGE));
+        fixture.set(whole(&memory)).expect("SET_MEMSEG");
+        let query = fixture.probe.mapping(fixture.vmid, GUEST);
+        assert_eq!(query.service_vm_pa, NOWHERE + step * 0x10_0000);
+        assert_eq!(fixture.mapped_bytes(), 2 * PAGE as u64);
+    }
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// Each area by itself.
+pub fn one_of_many() -> Outcome {
+    const AREAS: u64 = 40;
+    let fixture = need!(MappingFixture::new());
+    let size = PAGE as u64;
+    let mut areas = Vec::new();
+    for index in 0..AREAS {
+        let memory = need!(map(NOWHERE + 2 * index * size, PAGE));
+        fixture
+            .set(ram(GUEST + index * size, &memory, 0, PAGE))
+            .expect("SET_MEMSEG");
+        areas.push(memory);
+    }
+    assert_eq!(fixture.mapped_bytes(), AREAS * size);
+    while areas.len() > 1 {
+        let index = areas.len() / 2;
+        drop(areas.remove(index));
+        assert_eq!(fixture.mapped_bytes(), areas.len() as u64 * size);
+    }
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// Another process with the same area comes and goes: the guest keeps what it has.
+pub fn kept_after_fork() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(4));
+    let trace = Trace::start(&fixture.probe);
+    // SAFETY: the child does nothing but end.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for a child of ours, and writes to a number of ours.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+    assert_eq!(trace.ids(), [], "hypercalls");
+    assert_eq!(fixture.mapped_bytes(), memory.len() as u64);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// The VM is gone first: nothing is asked of the hypervisor afterwards, where another VM may have its number.
+pub fn after_the_vm() -> Outcome {
+    for close in [false, true] {
+        let Mapped { fixture, memory } = need!(Mapped::new(4));
+        fixture.destroy();
+        if close {
+            drop(fixture);
+        }
+        // Another VM with the same number, which has memory at the same place.
+        let next = need!(MappingFixture::new());
+        let ordinary = GuestMemory::anonymous(4 * PAGE);
+        next.set(whole(&ordinary)).expect("SET_MEMSEG");
+        let trace = Trace::start(&next.probe);
+        drop(memory);
+        assert_eq!(trace.ids(), [], "hypercalls");
+        assert_eq!(next.mapped_bytes(), ordinary.len() as u64);
+        next.destroy();
+    }
+    Outcome::Passed
+}
+
+/// Taken away by command first: `munmap` says nothing more.
+pub fn after_unset() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(4));
+    fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
+    let trace = Trace::start(&fixture.probe);
+    drop(memory);
+    assert_eq!(trace.ids(), [], "hypercalls");
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// The hypervisor does not let go: it was asked, `munmap` ends all the same, and so does the VM.
+pub fn hypervisor_refuses() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(4));
+    let len = memory.len() as u64;
+    fixture.probe.push_fault(fault(SET_MEMORY_REGIONS, -5));
+    let trace = Trace::start(&fixture.probe);
+    drop(memory);
+    let calls = trace.calls(SET_MEMORY_REGIONS);
+    let results: Vec<_> = calls.iter().map(|call| call.result).collect();
+    assert_eq!(results, [-5]);
+    assert_eq!(fixture.mapped_bytes(), len);
+    fixture.destroy();
+    assert!(fixture.probe.vm(fixture.vmid).is_none(), "the VM is left");
+    Outcome::Passed
+}
+
+/// It does not let go once: UNSET_MEMSEG takes the memory away afterwards.
+pub fn refused_once() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(4));
+    let segment = whole(&memory);
+    fixture.probe.push_fault(fault(SET_MEMORY_REGIONS, -5));
+    drop(memory);
+    assert_told(&fixture, 4);
+    fixture.unset(segment).expect("UNSET_MEMSEG");
+    fixture.assert_nothing_left();
+    assert_told(&fixture, 0);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+fn assert_told(fixture: &MappingFixture, pages: usize) {
+    let told = Status::of(&fixture.device).number("mapped_bytes");
+    assert_eq!(told, (pages * PAGE) as u64, "mapped_bytes");
+}
+
+/// It counts while the guest has it, and not when it was refused.
+pub fn counted() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(8));
+    assert_told(&fixture, 8);
+    let part = ram(GUEST + 2 * PAGE as u64, &memory, 2 * PAGE, 3 * PAGE);
+    fixture.unset(part).expect("UNSET_MEMSEG");
+    assert_told(&fixture, 5);
+    // Where some of it is unmapped, all of it goes.
+    memory.unmap(0, PAGE);
+    assert_told(&fixture, 0);
+    drop(memory);
+    let memory = need!(map(NOWHERE, 2 * PAGE));
+    fixture.probe.push_fault(fault(SET_MEMORY_REGIONS, -5));
+    assert_eq!(fixture.set(whole(&memory)), Err(Errno::EIO));
+    assert_told(&fixture, 0);
+    fixture.set(whole(&memory)).expect("SET_MEMSEG");
+    // Ordinary memory over it.
+    let ordinary = GuestMemory::anonymous(2 * PAGE);
+    fixture.set(whole(&ordinary)).expect("SET_MEMSEG");
+    assert_told(&fixture, 2);
+    fixture.unset(whole(&ordinary)).expect("UNSET_MEMSEG");
+    assert_told(&fixture, 0);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// Ordinary memory is set where a part of it was: that stays when the rest is unmapped.
+pub fn hole_filled() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(4));
+    let ordinary = GuestMemory::anonymous(PAGE);
+    ordinary.number_pages(0x7000);
+    let place = GUEST + PAGE as u64;
+    fixture
+        .set(ram(place, &ordinary, 0, PAGE))
+        .expect("SET_MEMSEG");
+    drop(memory);
+    fixture.assert_shows(place, &ordinary, 0, PAGE);
+    assert_eq!(fixture.pinned(), 1);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// The process clears its soft-dirty bits, which changes no mapping: the guest keeps what it has.
+pub fn soft_dirty() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(4));
+    let trace = Trace::start(&fixture.probe);
+    need!(fs::write("/proc/self/clear_refs", "4").map_err(|error| error.to_string()));
+    assert_eq!(trace.ids(), [], "hypercalls");
+    assert_eq!(fixture.mapped_bytes(), memory.len() as u64);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// `segments` segments of a page each, of memory that was unmapped then.
+fn lost_segments(fixture: &MappingFixture, segments: usize) -> Result<(), String> {
+    let memory = map(NOWHERE, segments * PAGE)?;
+    for page in 0..segments {
+        let guest = GUEST + (page * PAGE) as u64;
+        fixture
+            .set(ram(guest, &memory, page * PAGE, PAGE))
+            .expect("SET_MEMSEG");
+    }
+    drop(memory);
+    assert_eq!(fixture.mapped_bytes(), 0);
+    Ok(())
+}
+
+/// Segments that a VM may have.
+const SEGMENTS: usize = 4096;
+
+/// As many segments as a VM may have are lost: they make room.
+pub fn lost_segments_make_room() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    need!(lost_segments(&fixture, SEGMENTS));
+    let ordinary = GuestMemory::anonymous(PAGE);
+    ordinary.number_pages(1);
+    let place = 0x8000_0000;
+    fixture
+        .set(ram(place, &ordinary, 0, PAGE))
+        .expect("SET_MEMSEG");
+    fixture.assert_shows(place, &ordinary, 0, PAGE);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// They make room for the second part of one that is split, too.
+pub fn split_among_lost_segments() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let ordinary = GuestMemory::anonymous(3 * PAGE);
+    ordinary.number_pages(1);
+    let place = 0x8000_0000;
+    need!(lost_segments(&fixture, SEGMENTS - 1));
+    fixture
+        .set(ram(place, &ordinary, 0, 3 * PAGE))
+        .expect("SET_MEMSEG");
+    let at = |page: usize| place + (page * PAGE) as u64;
+    fixture
+        .unset(ram(at(1), &ordinary, PAGE, PAGE))
+        .expect("UNSET_MEMSEG");
+    let mapped = [0, 1, 2].map(|page| fixture.probe.mapping(fixture.vmid, at(page)).mapped);
+    assert_eq!(mapped, [1, 0, 1]);
+    assert_eq!(fixture.pinned(), 2);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// A process that has the file by inheritance gives the VM memory of its own, and ends. The VM goes on, without.
+pub fn process_ends() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let trace = Trace::start(&fixture.probe);
+    let (mut pipe, writer) = std::io::pipe().expect("a pipe");
+    let (looked, look) = std::io::pipe().expect("a pipe");
+    let memory = need!(map(NOWHERE, 2 * PAGE));
+    let mut segment = whole(&memory);
+    segment.user_vm_pa = GUEST;
+    // SAFETY: the child makes a request, writes a byte and ends; it allocates nothing.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let set = fixture.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
+        let _ = (&writer).write(&[u8::from(set.is_ok())]);
+        // When the parent has looked, the process, and its address space, end.
+        drop(look);
+        let _ = (&looked).read(&mut [0]);
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(0) };
+    }
+    drop(writer);
+    let mut word = [0];
+    std::io::Read::read_exact(&mut pipe, &mut word).expect("the child's word");
+    assert_eq!(word, [1], "SET_MEMSEG in the child");
+    assert_eq!(fixture.mapped_bytes(), 2 * PAGE as u64);
+    drop(look);
+    let mut status = 0;
+    // SAFETY: waits for a child of ours, and writes to a number of ours.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_taken_away(&fixture, &trace, 2);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// SIGKILL of a process with a VM that has such memory.
+pub fn killed() -> Outcome {
+    let mut victim = need!(harness::start(harness::helper("victim")));
+    victim.kill().expect("SIGKILL");
+    victim.wait().expect("the victim");
+    let probe = need!(acrn_selftests::probe::Probe::open());
+    assert_eq!(probe.vms().len(), 0, "VMs");
+    Outcome::Passed
+}
+
+/// The process that [`killed`] kills.
+pub fn victim() -> Outcome {
+    let mapped = need!(Mapped::new(4));
+    harness::ready();
+    thread::sleep(Duration::from_secs(30));
+    panic!("still there, with {} bytes", mapped.fixture.mapped_bytes());
+}
+
+/// One thread unmaps and maps again while another sets the segment: in the end the guest has nothing.
+pub fn races_with_set() -> Outcome {
+    const TIME: Duration = Duration::from_secs(2);
+    let fixture = need!(MappingFixture::new());
+    let file = need!(
+        std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/mem")
+            .map_err(|error| format!("/dev/mem: {error}"))
+    );
+    let place = GuestMemory::anonymous(PAGE);
+    // No page at all, so that nothing of it can be pinned.
+    place.unmap(0, PAGE);
+    let segment = whole(&place);
+    let over = &AtomicBool::new(false);
+    let counts = &[const { AtomicU64::new(0) }; 2];
+    let [set, refused] = counts;
+    let have_met = || counts.iter().all(|count| count.load(Ordering::Relaxed) > 0);
+    let device: &Device = &fixture.device;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let count = match device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment.clone()) {
+                    Ok(()) => set,
+                    Err(Errno::EFAULT | Errno::EINVAL | Errno::EEXIST) => refused,
+                    Err(error) => panic!("SET_MEMSEG: {error}"),
+                };
+                count.fetch_add(1, Ordering::Relaxed);
+                thread::yield_now();
+            }
+        });
+        let end = Instant::now() + TIME;
+        while Instant::now() < end || !have_met() {
+            let device = GuestMemory::of_file_from(&file, NOWHERE, PAGE).expect("mmap");
+            place.move_page(0, &device, 0);
+            thread::yield_now();
+            place.unmap(0, PAGE);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    println!("set {set:?} times, refused {refused:?} times");
+    assert_eq!(fixture.mapped_bytes(), 0, "bytes are still mapped");
+    fixture.destroy();
+    Outcome::Passed
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A guest that counts in memory of its own, and how much of that is pinned, charged and parked.
+
+use acrn_uapi::{
+    acrn_vm_memmap,
+    ioctl::{ACRN_IOCTL_SET_MEMSEG, ACRN_IOCTL_UNSET_MEMSEG},
+};
+use nix::errno::Errno;
+
+use crate::{
+    cpus,
+    device::Device,
+    guest::Guest,
+    guest_memory::{GuestMemory, PAGE},
+    leaks,
+    mapping_fixture::{locked, ram},
+    probe::Probe,
+    program::greet_and_count,
+    status::Status,
+    waiter::until,
+};
+
+/// Where the guest counts.
+pub const AT: u64 = 0x40_0000;
+
+/// A guest that counts in a segment of its own.
+pub struct CountingGuest {
+    /// The VM, with memory for its program.
+    pub guest: Guest,
+    /// Its file.
+    pub device: Device,
+    /// The hypervisor's side.
+    pub probe: Probe,
+    /// What it counts in.
+    pub memory: GuestMemory,
+    /// Pages that were pinned before that.
+    pub pins: i64,
+    locked: u64,
+}
+
+impl CountingGuest {
+    /// It does not run yet.
+    pub fn new(memory: GuestMemory) -> Result<Self, String> {
+        let probe = Probe::open()?;
+        let guest = Guest::long_mode(cpus::pick(1)?, &greet_and_count(AT));
+        let counter = Self {
+            device: Device::sharing(&guest.vm),
+            pins: leaks::pinned_pages().ok_or("the kernel does not count pins")?,
+            locked: locked(),
+            guest,
+            probe,
+            memory,
+        };
+        counter.set(counter.segment()).expect("SET_MEMSEG");
+        Ok(counter)
+    }
+
+    /// It runs, and has counted.
+    pub fn running(memory: GuestMemory) -> Result<Self, String> {
+        let counter = Self::new(memory)?;
+        counter.start();
+        Ok(counter)
+    }
+
+    /// Starts it, and returns when it has counted.
+    pub fn start(&self) {
+        self.memory.write::<u64>(0, 0);
+        self.guest.vm.start().expect("START_VM");
+        self.guest.serve(1, |_, _| 0);
+        until("the guest counts", || self.memory.read::<u64>(0) > 0);
+    }
+
+    /// The VM's id.
+    pub fn vmid(&self) -> u16 {
+        self.guest.vm.vmid()
+    }
+
+    /// The segment that it counts in.
+    pub fn segment(&self) -> acrn_vm_memmap {
+        ram(AT, &self.memory, 0, self.memory.len())
+    }
+
+    /// SET_MEMSEG.
+    pub fn set(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
+        self.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+    }
+
+    /// UNSET_MEMSEG.
+    pub fn unset(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
+        self.device.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment)
+    }
+
+    /// Panics unless so many pages are pinned and charged, of which some are parked.
+    #[track_caller]
+    pub fn assert_pages(&self, pinned: usize, parked: usize) {
+        let pins = leaks::pinned_pages().expect("counted before") - self.pins;
+        assert_eq!(pins, pinned as i64, "pinned pages");
+        let told = Status::of(&self.device).number("parked_bytes");
+        assert_eq!(told, (parked * PAGE) as u64, "parked bytes");
+        assert_eq!(locked() - self.locked, (pinned * 4) as u64, "VmLck");
+    }
+
+    /// Panics unless the guest goes on counting there.
+    #[track_caller]
+    pub fn assert_counts(&self) {
+        let count = self.memory.read::<u64>(0);
+        until("the guest counts", || self.memory.read::<u64>(0) > count);
+    }
+
+    /// Bytes that the hypervisor maps into the VM beside its program's memory.
+    pub fn mapped_bytes(&self) -> u64 {
+        let vm = self.probe.vm(self.vmid()).expect("the VM");
+        vm.mapped_bytes - self.guest.memory.len() as u64
+    }
+
+    /// The same as the driver tells it.
+    pub fn told_bytes(&self) -> u64 {
+        Status::of(&self.device).number("mapped_bytes") - self.guest.memory.len() as u64
+    }
+}
