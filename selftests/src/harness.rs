@@ -96,11 +96,16 @@ impl Test {
         }
     }
 
-    /// Something that a test runs in another process by [`helper`].
-    pub const fn helper(name: &'static str, body: fn() -> Outcome) -> Self {
+    /// Gives the test a name other than that of its function.
+    pub const fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Makes the test a helper, which a test runs in another process by [`helper`].
+    pub const fn helper(self) -> Self {
         Self {
             kind: Kind::Helper,
-            ..Self::new(name, body)
+            ..self
         }
     }
 
@@ -123,6 +128,53 @@ impl Test {
             ..self
         }
     }
+}
+
+/// Makes an array of [`Test`]s from the paths of their functions.
+///
+/// A test has the name of its function, without the module, unless [`Test::named`] gives another one.
+/// The options are the methods of [`Test`].
+///
+/// # Examples
+///
+/// ```
+/// # use acrn_selftests::{harness::{Outcome, Test}, tests};
+/// mod segments {
+///     # use super::*;
+///     pub fn segment_empty() -> Outcome {
+///         Outcome::Passed
+///     }
+///
+///     pub fn huge() -> Outcome {
+///         Outcome::Passed
+///     }
+/// }
+///
+/// let tests: [Test; 2] = tests![
+///     segments::segment_empty,
+///     segments::huge.named("segment_huge").within(180),
+/// ];
+/// ```
+#[macro_export]
+macro_rules! tests {
+    ($($($part:ident)::+ $(.$option:ident($($value:expr)?))*),* $(,)?) => {
+        [$(
+            $crate::harness::Test::new($crate::last_part!($($part)::+), $($part)::+)
+                $(.$option($($value)?))*
+        ),*]
+    };
+}
+
+/// Returns the last part of a path as a string.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! last_part {
+    ($function:ident) => {
+        stringify!($function)
+    };
+    ($module:ident :: $($rest:ident)::+) => {
+        $crate::last_part!($($rest)::+)
+    };
 }
 
 /// Ends the test as skipped.
@@ -526,7 +578,7 @@ mod tests {
     fn unknown_tests_are_refused() {
         let tests = [
             Test::new("a", || Outcome::Passed),
-            Test::helper("b", || Outcome::Passed),
+            Test::new("b", || Outcome::Passed).helper(),
         ];
         let names = |wanted: &[&str]| {
             let wanted: Vec<_> = wanted.iter().map(|name| (*name).to_owned()).collect();

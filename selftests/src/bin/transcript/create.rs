@@ -61,7 +61,7 @@ impl<'a> Cases<'a> {
 }
 
 /// Arguments, good and bad.
-pub fn arguments() -> Outcome {
+pub fn create_vm() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     cases.with("one_vcpu", |_| {});
@@ -81,7 +81,7 @@ pub fn arguments() -> Outcome {
 }
 
 /// Request pages that are none, and one that is not aligned.
-pub fn request_page() -> Outcome {
+pub fn create_vm_request_page() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     let read_only = GuestMemory::anonymous(PAGE);
@@ -104,7 +104,7 @@ pub fn request_page() -> Outcome {
 }
 
 /// What the hypervisor may answer.
-pub fn hypervisor() -> Outcome {
+pub fn create_vm_hypervisor() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     let create = |result| fault(hypercall::CREATE_VM, result);
@@ -133,7 +133,7 @@ pub fn hypervisor() -> Outcome {
 }
 
 /// The result cannot be written back.
-pub fn read_only_argument() -> Outcome {
+pub fn create_vm_read_only() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     let argument = Bytes::new(creation(&cases.page, cases.cpus).as_bytes());
@@ -146,7 +146,7 @@ pub fn read_only_argument() -> Outcome {
 }
 
 /// On a file that has a VM.
-pub fn twice() -> Outcome {
+pub fn create_vm_twice() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let script = Script::of(&probe, ACRN_IOCTL_CREATE_VM);
@@ -159,7 +159,7 @@ pub fn twice() -> Outcome {
 }
 
 /// On a file that had one.
-pub fn again() -> Outcome {
+pub fn create_vm_again() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_CREATE_VM);
     let (device, page, _) = create_raw(need!(cpus::pick(1)));

@@ -37,7 +37,7 @@ fn everywhere(probe: &Probe, request: u32, hypercall: u32) -> Outcome {
 }
 
 /// START_VM.
-pub fn start() -> Outcome {
+pub fn start_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_START_VM);
     let (_guest, device) = need!(spinning());
@@ -49,7 +49,7 @@ pub fn start() -> Outcome {
 }
 
 /// PAUSE_VM.
-pub fn pause() -> Outcome {
+pub fn pause_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_PAUSE_VM);
     let (guest, device) = need!(spinning());
@@ -65,7 +65,7 @@ pub fn pause() -> Outcome {
 }
 
 /// RESET_VM.
-pub fn reset() -> Outcome {
+pub fn reset_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_RESET_VM);
     let (_guest, device) = need!(spinning());
@@ -79,7 +79,7 @@ pub fn reset() -> Outcome {
 }
 
 /// DESTROY_VM.
-pub fn destroy() -> Outcome {
+pub fn destroy_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_DESTROY_VM);
     let (_guest, device) = need!(spinning());
@@ -110,7 +110,7 @@ impl Registers {
 }
 
 /// SET_VCPU_REGS.
-pub fn registers() -> Outcome {
+pub fn set_vcpu_regs() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_SET_VCPU_REGS);
     let good = Registers::new();
