@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VMs are paused and destroyed before their file is closed, also when a test fails.
+//! Pauses and destroys VMs before their file is closed, even if a test fails.
 //!
-//! That is what a device model with manners does. A driver must cope without, which is what the tests of
-//! closing are for; but upstream's keeps a freed VM in its list then, and what comes of all other tests would
-//! mean nothing. Tests that leave a VM to the driver say so.
+//! A well-behaved device model does the same. A driver must cope with one that does not, which the
+//! tests of closing check. Upstream's driver, however, keeps a freed VM in its list in that case,
+//! and the results of all other tests would mean nothing. Tests that leave a VM to the driver say
+//! so.
 
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
@@ -23,12 +24,12 @@ fn files() -> std::sync::MutexGuard<'static, Vec<RawFd>> {
     FILES.lock().expect("no panic with the list locked")
 }
 
-/// From now on the file's VM is ended if a test fails.
+/// Registers a file, so that its VM is destroyed if a test fails.
 pub fn register(file: &impl AsFd) {
     files().push(file.as_fd().as_raw_fd());
 }
 
-/// Leaves the VM of a file to the driver. Whether it was known.
+/// Leaves the VM of a file to the driver. Returns whether the file was registered.
 pub fn unregister(file: &impl AsFd) -> bool {
     let mut files = files();
     let before = files.len();
@@ -36,7 +37,8 @@ pub fn unregister(file: &impl AsFd) -> bool {
     files.len() < before
 }
 
-/// Pauses and destroys the VM of a file that is about to be closed, unless it was to be left to the driver.
+/// Pauses and destroys the VM of a file that is about to be closed, unless the VM is left to the
+/// driver.
 pub fn destroy(file: &impl AsFd) {
     if unregister(file) {
         pause_and_destroy(file.as_fd());
@@ -45,12 +47,12 @@ pub fn destroy(file: &impl AsFd) {
 
 fn pause_and_destroy(file: BorrowedFd<'_>) {
     for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_DESTROY_VM] {
-        // SAFETY: the requests take no argument.
+        // SAFETY: The requests take no argument.
         unsafe { libc::ioctl(file.as_raw_fd(), request as libc::Ioctl, 0) };
     }
 }
 
-/// Ends all VMs of this process if it panics.
+/// Installs a panic hook that destroys all VMs of this process.
 pub fn destroy_vms_on_panic() {
     let show = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -59,16 +61,17 @@ pub fn destroy_vms_on_panic() {
     }));
 }
 
-/// Ends all VMs of this process.
+/// Destroys all VMs of this process.
 pub fn destroy_all() {
     let Ok(files) = FILES.try_lock() else { return };
     if let Ok(probe) = Probe::open() {
-        // A command that is held there would hold up what follows.
+        // A held hypercall would block the commands that follow.
         probe.release();
         probe.take_none_at_once();
     }
     for file in files.iter() {
-        // SAFETY: the file was open when it got on the list, and is taken off before it is closed.
+        // SAFETY: The file was open when it was added to the list, and it is removed before it is
+        // closed.
         pause_and_destroy(unsafe { BorrowedFd::borrow_raw(*file) });
     }
 }

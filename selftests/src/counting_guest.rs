@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest that counts in memory of its own, and how much of that is pinned, charged and parked.
+//! A guest that increments a counter in a segment of its own, and the numbers of its pages that are
+//! pinned, charged and parked.
 
 use acrn_uapi::{
     acrn_vm_memmap,
@@ -21,26 +22,26 @@ use crate::{
     waiter::until,
 };
 
-/// Where the guest counts.
+/// Guest address of the counter.
 pub const AT: u64 = 0x40_0000;
 
-/// A guest that counts in a segment of its own.
+/// A guest that increments a counter in a segment of its own.
 pub struct CountingGuest {
     /// The VM, with memory for its program.
     pub guest: Guest,
-    /// Its file.
+    /// The VM's file.
     pub device: Device,
     /// The hypervisor's side.
     pub probe: Probe,
-    /// What it counts in.
+    /// The memory that holds the counter.
     pub memory: GuestMemory,
-    /// Pages that were pinned before that.
+    /// Number of pages that were pinned before this memory was set.
     pub pins: i64,
     locked: u64,
 }
 
 impl CountingGuest {
-    /// It does not run yet.
+    /// Creates the guest without starting it. The error says why the test must be skipped.
     pub fn new(memory: GuestMemory) -> Result<Self, String> {
         let probe = Probe::open()?;
         let guest = Guest::long_mode(cpus::pick(1)?, &greet_and_count(AT));
@@ -56,14 +57,15 @@ impl CountingGuest {
         Ok(counter)
     }
 
-    /// It runs, and has counted.
+    /// Creates the guest, starts it, and waits until it counts. The error says why the test must be
+    /// skipped.
     pub fn running(memory: GuestMemory) -> Result<Self, String> {
         let counter = Self::new(memory)?;
         counter.start();
         Ok(counter)
     }
 
-    /// Starts it, and returns when it has counted.
+    /// Starts the guest and waits until it counts.
     pub fn start(&self) {
         self.memory.write::<u64>(0, 0);
         self.guest.vm.start().expect("START_VM");
@@ -76,45 +78,45 @@ impl CountingGuest {
         self.guest.vm.vmid()
     }
 
-    /// The segment that it counts in.
+    /// The segment that holds the counter.
     pub fn segment(&self) -> acrn_vm_memmap {
         ram(AT, &self.memory, 0, self.memory.len())
     }
 
-    /// SET_MEMSEG.
+    /// Makes SET_MEMSEG.
     pub fn set(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
         self.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
     }
 
-    /// UNSET_MEMSEG.
+    /// Makes UNSET_MEMSEG.
     pub fn unset(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
         self.device.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment)
     }
 
-    /// Panics unless so many pages are pinned and charged, of which some are parked.
+    /// Panics unless `pinned` pages are pinned and charged, and `parked` of them are parked.
     #[track_caller]
     pub fn assert_pages(&self, pinned: usize, parked: usize) {
-        let pins = leaks::pinned_pages().expect("counted before") - self.pins;
+        let pins = leaks::pinned_pages().expect("the kernel counts pins") - self.pins;
         assert_eq!(pins, pinned as i64, "pinned pages");
         let told = Status::of(&self.device).number("parked_bytes");
         assert_eq!(told, (parked * PAGE) as u64, "parked bytes");
         assert_eq!(locked() - self.locked, (pinned * 4) as u64, "VmLck");
     }
 
-    /// Panics unless the guest goes on counting there.
+    /// Panics unless the guest goes on counting.
     #[track_caller]
     pub fn assert_counts(&self) {
         let count = self.memory.read::<u64>(0);
         until("the guest counts", || self.memory.read::<u64>(0) > count);
     }
 
-    /// Bytes that the hypervisor maps into the VM beside its program's memory.
+    /// Number of bytes that the hypervisor maps into the VM, without the memory of its program.
     pub fn mapped_bytes(&self) -> u64 {
         let vm = self.probe.vm(self.vmid()).expect("the VM");
         vm.mapped_bytes - self.guest.memory.len() as u64
     }
 
-    /// The same as the driver tells it.
+    /// The same number as reported by the driver.
     pub fn told_bytes(&self) -> u64 {
         Status::of(&self.device).number("mapped_bytes") - self.guest.memory.len() as u64
     }

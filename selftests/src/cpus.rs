@@ -12,15 +12,16 @@ use nix::{
 
 use crate::probe::Probe;
 
-/// Overrides what is taken for free CPUs: a mask in hexadecimal digits.
+/// Environment variable that overrides the mask of free CPUs, in hexadecimal digits.
 const VARIABLE: &str = "ACRN_SELFTEST_CPUS";
 
-/// CPUs for `count` vCPUs, as a mask; the error says why the test has to be skipped.
+/// Returns a mask of CPUs for `count` vCPUs. The error says why the test must be skipped.
 pub fn pick(count: usize) -> Result<u64, String> {
     pick_many(&[count]).map(|masks| masks[0])
 }
 
-/// CPUs for several VMs, none of them twice. Of those that ACRN shares among VMs each VM may have the same.
+/// Returns masks of CPUs for several VMs. No CPU is in two of them, except where ACRN shares CPUs
+/// among VMs and there are too few.
 pub fn pick_many(counts: &[usize]) -> Result<Vec<u64>, String> {
     let cpus = Cpus::new()?;
     let mut free = cpus.mask;
@@ -39,17 +40,17 @@ pub fn pick_many(counts: &[usize]) -> Result<Vec<u64>, String> {
     Ok(masks)
 }
 
-/// The lowest `count` CPUs of `mask`.
+/// Returns the lowest `count` CPUs of `mask`.
 fn lowest(mask: u64, count: usize) -> Option<u64> {
     let cpus = (0..u64::BITS).filter(|cpu| mask & 1 << cpu != 0);
     let chosen = cpus.take(count).fold(0u64, |chosen, cpu| chosen | 1 << cpu);
     (chosen.count_ones() as usize == count).then_some(chosen)
 }
 
-/// What User VMs may have.
+/// The CPUs that User VMs may have.
 struct Cpus {
     mask: u64,
-    /// Several VMs may have the same.
+    /// Several VMs may have the same CPU.
     are_shared: bool,
 }
 
@@ -68,7 +69,7 @@ impl Cpus {
     }
 }
 
-/// CPUs that the Service VM's kernel does not use, or all of them.
+/// Returns the CPUs that the Service VM's kernel does not use, or all CPUs if there are none.
 fn of_machine() -> Result<u64, String> {
     let machine = PhysicalCpus::of_machine().map_err(|error| {
         format!("{VARIABLE} is not set, and the machine does not tell: {error}")
@@ -79,13 +80,13 @@ fn of_machine() -> Result<u64, String> {
     }
 }
 
-/// The MSI address that means the vCPU on the lowest CPU of `cpus`.
+/// Returns the MSI address of the vCPU on the lowest CPU of `cpus`.
 pub fn msi(cpus: u64) -> Result<u64, String> {
     let id = apic_id(cpus.trailing_zeros() as usize)?;
     Ok(0xfee0_0000 | u64::from(id) << 12)
 }
 
-/// APIC id of physical CPU `cpu`.
+/// Returns the APIC ID of physical CPU `cpu`.
 pub fn apic_id(cpu: usize) -> Result<u8, String> {
     let machine = PhysicalCpus::of_machine().map_err(|error| error.to_string())?;
     machine
@@ -93,11 +94,11 @@ pub fn apic_id(cpu: usize) -> Result<u8, String> {
         .ok_or_else(|| format!("there is no CPU {cpu}"))
 }
 
-/// The CPU of the Service VM that gets the upcalls.
+/// The CPU of the Service VM that receives the upcalls.
 pub const UPCALLS: usize = 0;
 
-/// From now on this thread, and those that it starts, run on one CPU of the Service VM only. The error says why the
-/// test has to be skipped.
+/// Restricts this thread, and those that it starts, to one CPU of the Service VM. The error says
+/// why the test must be skipped.
 pub fn stay_on(cpu: usize) -> Result<(), String> {
     let mut cpus = CpuSet::new();
     let stayed = cpus
@@ -106,10 +107,10 @@ pub fn stay_on(cpu: usize) -> Result<(), String> {
     stayed.map_err(|error| format!("CPU {cpu}: {error}"))
 }
 
-/// From now on the calling thread comes before all others on its CPU.
+/// Gives the calling thread priority over all others on its CPU (`SCHED_FIFO`).
 pub fn come_first() {
     let parameter = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the structure is read.
+    // SAFETY: The system call only reads the structure.
     let status = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameter) };
     assert_eq!(status, 0, "sched_setscheduler");
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/dev/acrn_hsm` without a safety net: any request with any argument.
+//! `/dev/acrn_hsm` without checks: any request with any argument.
 
 use std::{
     env,
@@ -18,16 +18,16 @@ use crate::{cleanup, guest_memory::GuestMemory};
 
 /// The argument of a request.
 pub enum Argument<'a> {
-    /// The byte with this offset in a mapping.
+    /// The address of the byte at this offset in a mapping.
     At(&'a GuestMemory, usize),
-    /// A number, or an address where no user memory can be: below 64 KiB or beyond user space.
+    /// A number, or an address without user memory: below 64 KiB or beyond user space.
     Number(u64),
 }
 
 impl Argument<'static> {
-    /// The first page is never mapped.
+    /// An address in the first page, which is never mapped.
     pub const NULL: Self = Self::Number(0);
-    /// Beyond user space, and mapped by the kernel.
+    /// An address beyond user space, which the kernel maps.
     pub const KERNEL: Self = Self::Number(0xffff_8880_0000_1000);
 }
 
@@ -35,7 +35,7 @@ impl Argument<'static> {
 pub struct Device(File);
 
 impl Device {
-    /// Opens it. The error says why the test has to be skipped.
+    /// Opens the device. The error says why the test must be skipped.
     pub fn open() -> Result<Self, String> {
         let path = "/dev/acrn_hsm";
         let file = OpenOptions::new().read(true).write(true).open(path);
@@ -48,16 +48,18 @@ impl Device {
             Argument::At(memory, offset) => memory.address() + offset as u64,
             Argument::Number(number) => number,
         };
-        // SAFETY: whatever the driver reads or writes there is no memory of Rust's: a mapping that is only
-        // accessed by volatile reads and writes, or none at all, as `Number` has it.
+        // SAFETY: The driver accesses no memory of Rust's there. The address is inside a mapping
+        // that is only accessed by volatile reads and writes, or outside of user memory, as
+        // `Number` requires.
         unsafe { self.call(request, argument) }
     }
 
     /// # Safety
     ///
-    /// The driver may read and write what the number of the request says at `argument`.
+    /// The driver may read and write the bytes at `argument` that the number of the request
+    /// implies.
     unsafe fn call(&self, request: u32, argument: u64) -> Result<(), Errno> {
-        // SAFETY: by the contract of this function.
+        // SAFETY: The caller guarantees it.
         let status = unsafe { libc::ioctl(self.0.as_raw_fd(), request as libc::Ioctl, argument) };
         Errno::result(status).map(drop)
     }
@@ -70,11 +72,12 @@ impl Device {
     /// Makes a request with a structure.
     pub fn with<T: FromBytes>(&self, request: u32, value: &mut T) -> Result<(), Errno> {
         assert!(size_of::<T>() >= (request >> 16 & 0x3fff) as usize);
-        // SAFETY: the value is borrowed mutably, is as large as the request says, and any bytes make one.
+        // SAFETY: The value is borrowed mutably, it is as large as the request says, and any bytes
+        // are a valid value.
         unsafe { self.call(request, (&raw mut *value) as u64) }
     }
 
-    /// CREATE_VM on the physical CPUs `cpus`.
+    /// Makes CREATE_VM on the physical CPUs `cpus`.
     pub fn create(&self, page: &RequestPage, cpus: u64) -> Result<acrn_vm_creation, Errno> {
         let mut creation = creation(page, cpus);
         self.with(ACRN_IOCTL_CREATE_VM, &mut creation)?;
@@ -82,12 +85,12 @@ impl Device {
         Ok(creation)
     }
 
-    /// Closes it. What is left of a VM is for the driver to clean up.
+    /// Closes the file and leaves its VM to the driver.
     pub fn close(self) {
         cleanup::unregister(&self);
     }
 
-    /// Another descriptor of an open file.
+    /// Duplicates the descriptor of an open file.
     pub fn sharing(file: &impl AsFd) -> Self {
         match file.as_fd().try_clone_to_owned() {
             Ok(file) => Self(file.into()),
@@ -108,8 +111,10 @@ impl Drop for Device {
     }
 }
 
-/// Parameter of CREATE_VM for a VM on the physical CPUs `cpus`. Its name tells this program's VMs apart from
-/// others, and one VM of this program from the next: a name keeps its id, whichever program used it before.
+/// Returns the parameter of CREATE_VM for a VM on the physical CPUs `cpus`.
+///
+/// The VM's name distinguishes this program's VMs from others, and VMs on different CPUs from each
+/// other. A name keeps its VM id, so the id does not depend on the program that ran before.
 pub fn creation(page: &RequestPage, cpus: u64) -> acrn_vm_creation {
     let mut creation = acrn_vm_creation {
         ioreq_buf: page.address(),
@@ -123,7 +128,8 @@ pub fn creation(page: &RequestPage, cpus: u64) -> acrn_vm_creation {
     creation
 }
 
-/// The name of this program. The harness asks first, before a test has the kernel's memory run out.
+/// Returns the name of this program. The harness calls it first, before a test lets allocations of
+/// the kernel fail.
 pub(crate) fn program() -> &'static str {
     static NAME: LazyLock<String> = LazyLock::new(|| {
         let path = env::current_exe().expect("the program's path");

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of the kernel that is not zero: what a driver does not clear shows.
+//! Kernel memory that is not zero, so that bytes that a driver does not clear are visible.
 
-/// Leaves an object full of ones in the kernel's heap, of the size class of `acrn_ptdev_irq`.
+/// Leaves an object full of ones in the kernel's heap, in the size class of `acrn_ptdev_irq`.
 pub fn dirty_the_heap() {
     let ones = [0xffu8; 32];
-    // SAFETY: the strings end in zeros, and the value is as long as it says. It is copied to the heap; that there
-    // may be no such attributes is found out afterwards, and does not matter.
+    // SAFETY: The strings end in zeros, and the value has the length that is passed. The kernel
+    // copies it to the heap before it looks for the attribute. It does not matter if there is no
+    // such attribute.
     unsafe {
         libc::setxattr(
             c"/tmp".as_ptr(),

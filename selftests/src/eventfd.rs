@@ -16,16 +16,16 @@ use nix::{
 
 use crate::waiter::until;
 
-/// An eventfd that nobody blocks on.
+/// A non-blocking eventfd.
 pub struct Eventfd(EventFd);
 
 impl Eventfd {
-    /// A new one, with nothing in it.
+    /// Creates an eventfd with a counter of 0.
     pub fn new() -> Self {
         Self::with(EfdFlags::empty())
     }
 
-    /// A new one from which each read takes one.
+    /// Creates an eventfd from which each read takes 1 (`EFD_SEMAPHORE`).
     pub fn semaphore() -> Self {
         Self::with(EfdFlags::EFD_SEMAPHORE)
     }
@@ -35,22 +35,22 @@ impl Eventfd {
         Self(EventFd::from_flags(flags).expect("eventfd"))
     }
 
-    /// Signals it once.
+    /// Signals the eventfd once.
     pub fn signal(&self) {
         self.add(1).expect("write to an eventfd");
     }
 
-    /// Adds to the counter; `EAGAIN` if that is too full.
+    /// Adds to the counter. Fails with `EAGAIN` if the counter would overflow.
     pub fn add(&self, value: u64) -> Result<(), Errno> {
         self.0.write(value).map(drop)
     }
 
-    /// From now on who writes to a full counter, or reads an empty one, waits.
+    /// Makes writes to a full counter and reads of an empty one block.
     pub fn block(&self) {
         fcntl(&self.0, FcntlArg::F_SETFL(OFlag::empty())).expect("F_SETFL");
     }
 
-    /// How often it was signalled since the last time.
+    /// Returns how often the eventfd was signalled since the last call.
     pub fn take(&self) -> u64 {
         match self.0.read() {
             Ok(count) => count,
@@ -59,29 +59,30 @@ impl Eventfd {
         }
     }
 
-    /// Another descriptor of it.
+    /// Duplicates the descriptor.
     pub fn duplicate(&self) -> Self {
         let duplicate = self.0.as_fd().try_clone_to_owned().expect("dup");
-        // SAFETY: a descriptor of an eventfd.
+        // SAFETY: It is a descriptor of an eventfd.
         Self(unsafe { EventFd::from_owned_fd(duplicate) })
     }
 
-    /// Another descriptor, which the processes that we start have as well.
+    /// Duplicates the descriptor for child processes too (no `O_CLOEXEC`).
     pub fn inheritable(&self) -> Self {
         let duplicate = unistd::dup(&self.0).expect("dup");
-        // SAFETY: a descriptor of an eventfd.
+        // SAFETY: It is a descriptor of an eventfd.
         Self(unsafe { EventFd::from_owned_fd(duplicate) })
     }
 
-    /// Another descriptor with the number of `old`, which is closed.
+    /// Duplicates the descriptor to the number of `old`, which is closed.
     pub fn duplicate_onto(&self, old: Self) -> Self {
         let mut number = old.0.into();
         unistd::dup2(&self.0, &mut number).expect("dup2");
-        // SAFETY: a descriptor of an eventfd.
+        // SAFETY: It is a descriptor of an eventfd.
         Self(unsafe { EventFd::from_owned_fd(number) })
     }
 
-    /// What the kernel calls it, for as long as anybody has a reference to it: the lowest number that was free.
+    /// Returns the kernel's ID of the eventfd. The kernel reserves it until the last reference is
+    /// gone, and assigns the lowest free number to a new eventfd.
     pub fn id(&self) -> u32 {
         let path = format!("/proc/self/fdinfo/{}", self.as_raw_fd());
         let text = fs::read_to_string(path).expect("fdinfo");
@@ -93,10 +94,11 @@ impl Eventfd {
     }
 }
 
-/// Waits until nobody has a reference to the eventfds that the kernel called `ids`: then new ones get these.
+/// Waits until there is no reference to the eventfds with the kernel's IDs `ids`: new eventfds get
+/// these IDs then.
 pub fn until_released(ids: &[u32]) {
     until("the eventfds are released", || {
-        // There may be gaps below.
+        // There may be free IDs below.
         let fresh: Vec<_> = (0..ids.len() + 16).map(|_| Eventfd::new()).collect();
         let fresh: Vec<_> = fresh.iter().map(Eventfd::id).collect();
         ids.iter().all(|id| fresh.contains(id))

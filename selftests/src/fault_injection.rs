@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocations of the driver that fail (Documentation/fault-injection/fault-injection.rst of the kernel).
+//! Makes allocations of the driver fail (Documentation/fault-injection/fault-injection.rst of the
+//! kernel).
 //!
-//! The kernel recognises them by the call stack, which has one of the driver's functions. So what the kernel
-//! allocates for the driver fails as well, of the slab and in whole pages.
+//! The kernel recognises these allocations by a function of the driver in the call stack. So
+//! allocations that the kernel makes on behalf of the driver fail as well, both of slab objects and
+//! of whole pages.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,40 +15,40 @@ use std::{
 
 use nix::errno::Errno;
 
-/// No command of the driver allocates so often.
+/// More allocations than any command of the driver makes.
 const ENOUGH: u32 = 400;
 const DEBUGFS: &str = "/sys/kernel/debug";
-/// Allocations of the slab, and of whole pages.
+/// Fault injection for slab objects, and for whole pages.
 const KINDS: [&str; 2] = ["failslab", "fail_page_alloc"];
 /// Whether allocations of this task fail.
 const TASK: &str = "/proc/thread-self/make-it-fail";
-/// The most that the kernel looks at.
+/// The largest depth of a call stack that the kernel examines.
 const DEPTH: &str = "32";
 
-/// Which allocations fail.
+/// The allocations that fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
-    /// One.
+    /// One allocation.
     One,
-    /// One and all behind it, so that there is nothing to fall back to.
+    /// One allocation and all later ones, so that no fallback succeeds.
     Rest,
 }
 
-/// Makes allocations of the driver fail, in commands of the thread that made this.
+/// Makes allocations of the driver fail, in commands of the thread that created this value.
 pub struct FaultInjection {
-    /// How many allocations of this thread are left before one fails.
+    /// Number of allocations of this thread up to the one that fails.
     nth: File,
     settings: Settings,
 }
 
 impl FaultInjection {
-    /// The error says why the test has to be skipped.
+    /// Configures fault injection. The error says why the test must be skipped.
     pub fn new() -> Result<Self, String> {
         let path = "/proc/thread-self/fail-nth";
         let nth = OpenOptions::new().read(true).write(true).open(path);
         let nth = nth.map_err(|error| format!("no allocations that fail ({path}: {error})"))?;
         let (start, end) = driver_code()?;
-        // Settings are made in this order: the last one has allocations fail.
+        // Settings are written in this order: the last one enables failures.
         let common = [
             ("probability", "0"),
             ("verbose", "0"),
@@ -54,7 +56,7 @@ impl FaultInjection {
             ("interval", "1"),
             ("times", "-1"),
             ("space", "0"),
-            // Allocations that may wait fail as well.
+            // Allocations that may sleep fail as well.
             ("ignore-gfp-wait", "N"),
             ("stacktrace-depth", DEPTH),
             ("require-start", &start),
@@ -74,7 +76,8 @@ impl FaultInjection {
         Ok(failing)
     }
 
-    /// Runs `command` with its `nth` allocation failing. Whether it has so many.
+    /// Runs `command` with its `nth` allocation failing. Also returns whether the command made that
+    /// many allocations.
     fn run<T>(&mut self, nth: u32, extent: Extent, command: impl FnOnce() -> T) -> (T, bool) {
         let task = OpenOptions::new().write(true).open(TASK).expect(TASK);
         let rest = u8::from(extent == Extent::Rest);
@@ -89,24 +92,28 @@ impl FaultInjection {
         (result, has_failed)
     }
 
-    /// Runs `command` with all of its allocations failing, if it has any.
+    /// Runs `command` with all of its allocations failing.
     pub fn all<T>(&mut self, command: impl FnOnce() -> T) -> T {
         self.from(1, command).0
     }
 
-    /// Runs `command` with its `nth` allocation failing, and all behind it. Whether it has so many.
+    /// Runs `command` with its `nth` allocation and all later ones failing. Also returns whether
+    /// the command made that many allocations.
     pub fn from<T>(&mut self, nth: u32, command: impl FnOnce() -> T) -> (T, bool) {
         self.run(nth, Extent::Rest, command)
     }
 
-    /// The same with one that must not depend on memory.
+    /// Runs a command that must succeed without memory, with all of its allocations failing.
     pub fn nowhere<T>(&mut self, command: impl FnOnce() -> Result<T, Errno>) -> T {
         self.all(command).expect("a command that needs no memory")
     }
 
-    /// Runs `command` with its first allocation failing, then with its second, and so on until it has no more;
-    /// and again with all behind that failing as well. `check` sees each result, and makes all as it was before.
-    /// A failure is one of `errors`; after each the same command succeeds, and `check` sees that, too.
+    /// Runs `command` with its first allocation failing, then with its second, and so on until it
+    /// makes no more; then again with all later allocations failing as well.
+    ///
+    /// `check` receives each result and restores the state from before. A failure must be one of
+    /// `errors`. After each failure the same command must succeed, and `check` receives that
+    /// result, too.
     pub fn each<T>(
         &mut self,
         errors: &[Errno],
@@ -152,11 +159,11 @@ impl Drop for FaultInjection {
     }
 }
 
-/// How the kernel is told which allocations fail: paths and what is in them.
+/// Settings of the kernel's fault injection: paths and contents.
 pub struct Settings(Vec<(String, String)>);
 
 impl Settings {
-    /// As they are now.
+    /// Reads the current settings.
     pub fn read() -> Self {
         let directories = KINDS.map(|kind| fs::read_dir(format!("{DEBUGFS}/{kind}")));
         let files = directories.into_iter().flatten().flatten().flatten();
@@ -166,12 +173,12 @@ impl Settings {
             Some((path, value))
         });
         let mut settings: Vec<_> = settings.collect();
-        // As long as that is zero nothing fails.
+        // No allocation fails while the probability is 0.
         settings.sort_by_key(|(path, _)| !path.ends_with("/probability"));
         Self(settings)
     }
 
-    /// Makes them so again.
+    /// Restores these settings.
     pub fn restore(&self) {
         for (path, value) in &self.0 {
             if fs::read_to_string(path).is_ok_and(|now| now != *value) {
@@ -181,11 +188,11 @@ impl Settings {
     }
 }
 
-/// First address of the driver's code, and one that is not below its end.
+/// Returns the first address of the driver's code, and an address that is not below its end.
 fn driver_code() -> Result<(String, String), String> {
     let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
     let range = modules.lines().find_map(|line| {
-        // Name, bytes, uses, users, state, address.
+        // Fields: name, bytes, number of users, users, state, address.
         let words: Vec<_> = line.split_ascii_whitespace().collect();
         let (&"acrn", size, address) = (words.first()?, words.get(1)?, words.get(5)?) else {
             return None;

@@ -12,14 +12,14 @@ use crate::{
     program::{DONE_PORT, ENTRY, REAL_MODE_ENTRY},
 };
 
-/// Guest memory, from address 0.
+/// Bytes of guest memory, from address 0.
 pub const MEMORY: usize = 2 << 20;
 
 const GDT: u64 = 0x500;
 /// PML4, PDPT, and a page directory for each of the first 4 GiB.
 const PAGE_TABLES: u64 = 0x1000;
 const STACK_TOP: u64 = 0x7ff0;
-/// The interrupt descriptor table, empty but for [`Guest::set_handler`].
+/// The interrupt descriptor table, empty except for [`Guest::set_handler`].
 const IDT: u64 = 0x9000;
 /// Selector of 64-bit code.
 const CODE: u16 = 0x08;
@@ -32,86 +32,88 @@ const CR0_REAL_MODE: u64 = 1 << 5 | 1 << 4;
 const CR0_PROTECTED_MODE: u64 = CR0_REAL_MODE | 1;
 const CR4_PAE: u64 = 1 << 5;
 const EFER_LONG_MODE: u64 = 1 << 10 | 1 << 8;
-/// Code, readable, accessed, present, as VMX has it; and with the bits for 64-bit code in pages.
+/// Access rights in the format of VMX: code, readable, accessed, present; then with the bits for
+/// 64-bit code with page granularity.
 const CODE_ACCESS: u32 = 0x9b;
 const CODE_ACCESS_64: u32 = 0xa09b;
-/// And with those for 32-bit code in pages.
+/// The same with the bits for 32-bit code with page granularity.
 const CODE_ACCESS_32: u32 = 0xc09b;
 
 /// A VM, its request page and its memory.
 pub struct Guest {
     /// The VM.
     pub vm: Vm,
-    /// Its requests.
+    /// The VM's request page.
     pub page: RequestPage,
-    /// Its memory.
+    /// The VM's memory.
     pub memory: GuestMemory,
 }
 
 impl Guest {
-    /// A VM on the physical CPUs `cpus`, with memory and a client.
+    /// Creates a VM with memory and an ioreq client on the physical CPUs `cpus`.
     pub fn new(cpus: u64) -> Self {
         let guest = Self::without_client(cpus);
         guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
         guest
     }
 
-    /// The same without a client.
+    /// Creates a VM with memory, but without an ioreq client.
     pub fn without_client(cpus: u64) -> Self {
         Self::with_flags(cpus, 0)
     }
 
-    /// The same without a client, created with these flags.
+    /// Creates a VM with memory and these creation flags, but without an ioreq client.
     pub fn with_flags(cpus: u64, flags: u64) -> Self {
         let page = RequestPage::new().expect("a request page");
         let hsm = Hsm::open().expect("/dev/acrn_hsm");
         let vm = create(hsm, &page, cpus, flags);
         let memory = GuestMemory::anonymous(MEMORY);
-        // SAFETY: the memory is only accessed by volatile reads and writes, see `GuestMemory`.
+        // SAFETY: The memory is only accessed by volatile reads and writes, see `GuestMemory`.
         unsafe { vm.set_memory(0, memory.address(), MEMORY as u64, MemoryAttributes::RAM) }
             .expect("SET_MEMSEG");
         Self { vm, page, memory }
     }
 
-    /// A VM whose vCPU 0 runs `program` in long mode once it is started.
+    /// Creates a VM whose vCPU 0 runs `program` in long mode once it is started.
     pub fn long_mode(cpus: u64, program: &[u8]) -> Self {
         let guest = Self::new(cpus);
         guest.load_long_mode(program);
         guest
     }
 
-    /// Puts `program` where vCPU 0 starts in long mode.
+    /// Loads `program` for vCPU 0, which starts in long mode.
     pub fn load_long_mode(&self, program: &[u8]) {
         let registers = load_long_mode(&self.memory, program);
         self.vm.set_vcpu_regs(&registers).expect("SET_VCPU_REGS");
     }
 
-    /// Puts `program` where vCPU 0 starts in real mode.
+    /// Loads `program` for vCPU 0, which starts in real mode.
     pub fn load_real_mode(&self, program: &[u8]) {
         self.memory.write_bytes(REAL_MODE_ENTRY as usize, program);
         self.vm.set_vcpu_regs(&real_mode()).expect("SET_VCPU_REGS");
     }
 
-    /// Puts `program` where vCPU 0 starts in protected mode, 32 bits wide, without paging and without an interrupt
-    /// descriptor table.
+    /// Loads `program` for vCPU 0, which starts in 32-bit protected mode without paging and without
+    /// an interrupt descriptor table.
     pub fn load_protected_mode(&self, program: &[u8]) {
         self.memory.write_bytes(ENTRY as usize, program);
         let regs = protected_mode();
         self.vm.set_vcpu_regs(&regs).expect("SET_VCPU_REGS");
     }
 
-    /// Has a long mode program handle interrupts and exceptions with this vector by the code at `handler`.
+    /// Installs the code at `handler` as the handler of an interrupt or exception vector of a long
+    /// mode program.
     pub fn set_handler(&self, vector: u8, handler: u64) {
         set_handler(&self.memory, vector, handler);
     }
 
-    /// Closes the file. What is left is for the driver to clean up.
+    /// Closes the file and leaves the VM to the driver.
     pub fn close(self) {
         cleanup::unregister(&self.vm);
     }
 
-    /// Serves requests until as many vCPUs as `done` have said that they are done. `answer` gives the answers
-    /// to reads. Returns what was asked, without the words that they are done.
+    /// Serves requests until `done` vCPUs have reported that they are done. `answer` returns the
+    /// values for reads. Returns the requests, without those that report the end.
     pub fn serve(
         &self,
         done: usize,
@@ -126,7 +128,7 @@ impl Guest {
         })
     }
 
-    /// Serves requests until `last` says that one was the last.
+    /// Serves requests until `last` returns true for one.
     pub fn serve_until(
         &self,
         mut answer: impl FnMut(u32, Request) -> u64,
@@ -136,7 +138,7 @@ impl Guest {
         loop {
             self.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
             for (vcpu, slot) in self.page.slots().filter(|(_, slot)| slot.is_ours()) {
-                let request = slot.request().expect("a request that makes sense");
+                let request = slot.request().expect("a valid request");
                 if request.direction == Direction::Read {
                     slot.answer(answer(vcpu, request));
                 }
@@ -174,7 +176,8 @@ fn create(hsm: Hsm, page: &RequestPage, cpus: u64, flags: u64) -> Vm {
     vm
 }
 
-/// A VM on the physical CPUs `cpus`, to be used by raw requests. The page must live as long.
+/// Creates a VM on the physical CPUs `cpus` for raw requests. The request page must live as long as
+/// the VM.
 pub fn create_raw(cpus: u64) -> (Device, RequestPage, u16) {
     let page = RequestPage::new().expect("a request page");
     let device = Device::open().expect("the device");
@@ -182,8 +185,8 @@ pub fn create_raw(cpus: u64) -> (Device, RequestPage, u16) {
     (device, page, created.vmid)
 }
 
-/// Puts `program` at [`ENTRY`] of guest memory from address 0 on, and the tables of long mode. Returns the
-/// registers that vCPU 0 starts with there.
+/// Loads `program` at [`ENTRY`] of guest memory that begins at address 0, with the tables of long
+/// mode. Returns the initial registers of vCPU 0.
 pub fn load_long_mode(memory: &GuestMemory, program: &[u8]) -> acrn_vcpu_regs {
     memory.write_bytes(ENTRY as usize, program);
     let write = |address: u64, value: u64| memory.write::<u64>(address as usize, value);
@@ -202,7 +205,8 @@ pub fn load_long_mode(memory: &GuestMemory, program: &[u8]) -> acrn_vcpu_regs {
     long_mode()
 }
 
-/// vCPU 0 at [`ENTRY`] in long mode, the first 4 GiB mapped one to one, interrupts off.
+/// Returns registers for vCPU 0 at [`ENTRY`] in long mode, with the first 4 GiB identity-mapped and
+/// interrupts disabled.
 fn long_mode() -> acrn_vcpu_regs {
     vcpu0(acrn_regs {
         gdt: acrn_descriptor_ptr {
@@ -223,7 +227,8 @@ fn long_mode() -> acrn_vcpu_regs {
     })
 }
 
-/// vCPU 0 at [`ENTRY`] in protected mode without paging, interrupts off.
+/// Returns registers for vCPU 0 at [`ENTRY`] in protected mode without paging, with interrupts
+/// disabled.
 fn protected_mode() -> acrn_vcpu_regs {
     vcpu0(acrn_regs {
         cr0: CR0_PROTECTED_MODE,
@@ -231,7 +236,7 @@ fn protected_mode() -> acrn_vcpu_regs {
     })
 }
 
-/// What is the same in both: segments that are all of the address space.
+/// Returns the registers that both modes share: segments that cover the whole address space.
 fn flat(cs_ar: u32) -> acrn_regs {
     acrn_regs {
         gprs: acrn_gp_regs {
@@ -252,7 +257,7 @@ fn flat(cs_ar: u32) -> acrn_regs {
     }
 }
 
-/// vCPU 0 at [`REAL_MODE_ENTRY`] in real mode, interrupts off.
+/// Returns registers for vCPU 0 at [`REAL_MODE_ENTRY`] in real mode, with interrupts disabled.
 fn real_mode() -> acrn_vcpu_regs {
     vcpu0(acrn_regs {
         gprs: acrn_gp_regs {
@@ -272,7 +277,7 @@ fn real_mode() -> acrn_vcpu_regs {
     })
 }
 
-/// Has a long mode program in guest memory handle this vector by the code at `handler`.
+/// Installs the code at `handler` as the handler of a vector in the memory of a long mode guest.
 pub fn set_handler(memory: &GuestMemory, vector: u8, handler: u64) {
     let entry = (IDT + 16 * u64::from(vector)) as usize;
     let (low, high) = gate(handler);
@@ -280,7 +285,7 @@ pub fn set_handler(memory: &GuestMemory, vector: u8, handler: u64) {
     memory.write::<u64>(entry + 8, high);
 }
 
-/// An interrupt gate of long mode.
+/// Returns an interrupt gate of long mode.
 fn gate(handler: u64) -> (u64, u64) {
     const PRESENT_INTERRUPT: u64 = 0x8e00;
     let low = handler & 0xffff | u64::from(CODE) << 16 | PRESENT_INTERRUPT << 32;

@@ -2,8 +2,8 @@
 
 //! Memory of every kind that a device model may give to a guest.
 //!
-//! The guest, the driver and the hypervisor write to it unseen, so it is only accessed by volatile reads and
-//! writes, never as a Rust reference.
+//! The guest, the driver and the hypervisor write to it without Rust's knowledge. So it is only
+//! accessed by volatile reads and writes, never through a Rust reference.
 
 use std::{
     ffi::c_void,
@@ -22,25 +22,25 @@ use nix::sys::{
     },
 };
 
-/// A page.
+/// Bytes of a page.
 pub const PAGE: usize = 4096;
-/// A huge page.
+/// Bytes of a huge page.
 pub const HUGE_PAGE: usize = 2 << 20;
 
-/// A mapping.
+/// A mapping in this process.
 ///
 /// # Invariants
 ///
-/// `len` bytes at `base` are a mapping that belongs to this.
+/// `len` bytes at `base` are a mapping that this value owns.
 pub struct GuestMemory {
     base: NonNull<c_void>,
     len: usize,
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread.
+// SAFETY: The mapping belongs to the process, not to a thread.
 unsafe impl Send for GuestMemory {}
-// SAFETY: all access is by volatile reads and writes of plain bytes, which others outside of this process
-// make at any time as well.
+// SAFETY: All access is by volatile reads and writes of plain bytes. Code outside of this process
+// accesses them concurrently in any case.
 unsafe impl Sync for GuestMemory {}
 
 const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
@@ -50,11 +50,11 @@ fn length(len: usize) -> NonZeroUsize {
 }
 
 impl GuestMemory {
-    /// Private anonymous memory in small pages.
+    /// Maps private anonymous memory in small pages.
     pub fn anonymous(len: usize) -> Self {
-        // SAFETY: a new mapping where the kernel wants it.
+        // SAFETY: This is a new mapping at an address that the kernel chooses.
         let base = unsafe { mmap_anonymous(None, length(len), READ_WRITE, MapFlags::MAP_PRIVATE) };
-        // INVARIANT: just mapped.
+        // INVARIANT: The memory was just mapped.
         let memory = Self {
             base: base.expect("mmap"),
             len,
@@ -63,34 +63,34 @@ impl GuestMemory {
         memory
     }
 
-    /// Private anonymous memory below 4 GiB, where 32-bit programs have theirs.
+    /// Maps private anonymous memory below 4 GiB, where 32-bit programs have theirs.
     pub fn low(len: usize) -> Self {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_32BIT;
-        // SAFETY: a new mapping where the kernel wants it.
+        // SAFETY: This is a new mapping at an address that the kernel chooses.
         let base = unsafe { mmap_anonymous(None, length(len), READ_WRITE, flags) };
-        // INVARIANT: just mapped.
+        // INVARIANT: The memory was just mapped.
         Self {
             base: base.expect("mmap"),
             len,
         }
     }
 
-    /// A shared mapping of a file.
+    /// Maps a file, shared.
     pub fn of_file(file: impl AsFd, len: usize) -> Result<Self, String> {
         Self::of_file_from(file, 0, len)
     }
 
-    /// A shared mapping of a file from `offset` on.
+    /// Maps a file from `offset` on, shared.
     pub fn of_file_from(file: impl AsFd, offset: u64, len: usize) -> Result<Self, String> {
         Self::of(file, offset, len, READ_WRITE, MapFlags::MAP_SHARED)
     }
 
-    /// A shared mapping of a file that may only be read.
+    /// Maps a file that may only be read, shared.
     pub fn of_file_read_only(file: impl AsFd, len: usize) -> Result<Self, String> {
         Self::of(file, 0, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED)
     }
 
-    /// A private mapping of a file: what is written there does not come to the file.
+    /// Maps a file, private: the file does not change when the memory is written.
     pub fn private_of_file(file: impl AsFd, len: usize) -> Result<Self, String> {
         Self::of(file, 0, len, READ_WRITE, MapFlags::MAP_PRIVATE)
     }
@@ -103,9 +103,9 @@ impl GuestMemory {
         flags: MapFlags,
     ) -> Result<Self, String> {
         let offset = offset.try_into().map_err(|_| "mmap: no such offset")?;
-        // SAFETY: a new mapping where the kernel wants it.
+        // SAFETY: This is a new mapping at an address that the kernel chooses.
         let base = unsafe { mmap(None, length(len), protection, flags, file, offset) };
-        // INVARIANT: just mapped.
+        // INVARIANT: The memory was just mapped.
         base.map(|base| Self { base, len })
             .map_err(|error| format!("mmap: {error}"))
     }
@@ -120,7 +120,7 @@ impl GuestMemory {
     ) -> Result<(), String> {
         assert!(at + len <= self.len);
         let offset = offset.try_into().map_err(|_| "mmap: no such offset")?;
-        // SAFETY: replaces a part of our mapping, to which nobody holds a reference.
+        // SAFETY: This replaces a part of the owned mapping, to which there is no reference.
         let base = unsafe {
             mmap(
                 Some(length(self.address() as usize + at)),
@@ -134,21 +134,21 @@ impl GuestMemory {
         base.map(drop).map_err(|error| format!("mmap: {error}"))
     }
 
-    /// A shared mapping of a memfd.
+    /// Maps a new memfd, shared.
     pub fn shared(len: usize) -> Self {
         Self::of_file(small_file(len).expect("memfd"), len).expect("memfd")
     }
 
-    /// Huge pages of 2 MiB from hugetlbfs; the error says why a test has to be skipped.
+    /// Maps huge pages of 2 MiB of hugetlbfs. The error says why the test must be skipped.
     pub fn huge(len: usize) -> Result<Self, String> {
         Self::of_file(huge_file(len)?, len).map_err(|error| format!("no huge pages: {error}"))
     }
 
-    /// 2 MiB of hugetlbfs between small pages; the error says why a test has to be skipped.
+    /// Maps 2 MiB of hugetlbfs between small pages. The error says why the test must be skipped.
     pub fn with_hugetlb_in_the_middle() -> Result<Self, String> {
         let memory = Self::anonymous(4 * HUGE_PAGE);
         let offset = memory.address().next_multiple_of(HUGE_PAGE as u64) - memory.address();
-        // Some small pages before the huge one, and some behind it.
+        // There are small pages before the huge page, and after it.
         let memory = memory.cut(offset as usize + HUGE_PAGE / 2, 2 * HUGE_PAGE);
         let file = huge_file(HUGE_PAGE)?;
         memory
@@ -157,7 +157,7 @@ impl GuestMemory {
         Ok(memory)
     }
 
-    /// Private memory in transparent huge pages; the error says why a test has to be skipped.
+    /// Maps private memory in transparent huge pages. The error says why the test must be skipped.
     pub fn transparent_huge(len: usize) -> Result<Self, String> {
         let memory = Self::anonymous(len + HUGE_PAGE);
         let offset = memory.address().next_multiple_of(HUGE_PAGE as u64) - memory.address();
@@ -175,28 +175,28 @@ impl GuestMemory {
         Ok(memory)
     }
 
-    /// `len` bytes from `offset`; the rest is unmapped.
+    /// Reduces the mapping to `len` bytes from `offset`. The rest is unmapped.
     pub fn cut(self, offset: usize, len: usize) -> Self {
         assert!(
             offset + len <= self.len && offset.is_multiple_of(PAGE) && len.is_multiple_of(PAGE)
         );
-        // SAFETY: both are inside the mapping, or at its end.
+        // SAFETY: Both addresses are inside the mapping, or at its end.
         let (base, end) = unsafe { (self.base.byte_add(offset), self.base.byte_add(offset + len)) };
         for (part, len) in [(self.base, offset), (end, self.len - offset - len)] {
             if len > 0 {
-                // SAFETY: a part of our mapping that is not used any more.
+                // SAFETY: This part of the owned mapping is not used any more.
                 unsafe { munmap(part, len) }.expect("munmap");
             }
         }
         std::mem::forget(self);
-        // INVARIANT: what is left of the mapping.
+        // INVARIANT: This is the rest of the owned mapping.
         Self { base, len }
     }
 
-    /// Takes a part out of the mapping: no access to it is allowed any more.
+    /// Makes a part of the mapping inaccessible.
     pub fn unmap(&self, offset: usize, len: usize) {
         assert!(offset + len <= self.len);
-        // SAFETY: replaces a part of our mapping, to which nobody holds a reference.
+        // SAFETY: This replaces a part of the owned mapping, to which there is no reference.
         let hole = unsafe {
             mmap_anonymous(
                 Some(length(self.address() as usize + offset)),
@@ -208,10 +208,11 @@ impl GuestMemory {
         hole.expect("mmap");
     }
 
-    /// Moves the page at `from` of another mapping to `to` in this one; there is a hole where it was.
+    /// Moves the page at `from` of another mapping to `to` in this one. A hole remains in the other
+    /// mapping.
     pub fn move_page(&self, to: usize, source: &GuestMemory, from: usize) {
         assert!(to + PAGE <= self.len && from + PAGE <= source.len);
-        // SAFETY: both pages are in mappings of ours, to which nobody holds a reference.
+        // SAFETY: Both pages are in owned mappings, to which there is no reference.
         let moved = unsafe {
             mremap(
                 source.base.byte_add(from),
@@ -225,21 +226,21 @@ impl GuestMemory {
         source.unmap(from, PAGE);
     }
 
-    /// `madvise` on all of it. What the kernel does not know is not done.
+    /// Calls `madvise` for all of the mapping. Advice that the kernel does not support is ignored.
     pub fn advise(&self, advice: MmapAdvise) {
-        // SAFETY: of the pieces of advice, those that drop contents do it to plain bytes.
+        // SAFETY: Advice that discards contents only discards plain bytes.
         let _ = unsafe { madvise(self.base, self.len, advice) };
     }
 
-    /// Makes it read-only.
+    /// Makes the mapping read-only.
     pub fn protect(&self) {
         self.protect_part(0, self.len);
     }
 
-    /// Makes a part of it read-only.
+    /// Makes a part of the mapping read-only.
     pub fn protect_part(&self, offset: usize, len: usize) {
         assert!(offset + len <= self.len);
-        // SAFETY: a part of our mapping, to which nobody holds a reference.
+        // SAFETY: This is a part of the owned mapping, to which there is no reference.
         unsafe { mprotect(self.base.byte_add(offset), len, ProtFlags::PROT_READ) }
             .expect("mprotect");
     }
@@ -249,12 +250,14 @@ impl GuestMemory {
         self.base.as_ptr() as u64
     }
 
-    /// Physical address of the first byte, by /proc/self/pagemap. The error says why the test has to be skipped.
+    /// Returns the physical address of the first byte, from /proc/self/pagemap. The error says why
+    /// the test must be skipped.
     pub fn physical_address(&self) -> Result<u64, String> {
         self.physical_address_at(0)
     }
 
-    /// The same of the byte at `offset`, the first one of a page.
+    /// Returns the physical address of the byte at `offset`, the first one of a page. The error
+    /// says why the test must be skipped.
     pub fn physical_address_at(&self, offset: usize) -> Result<u64, String> {
         const PRESENT: u64 = 1 << 63;
         const FRAME: u64 = (1 << 55) - 1;
@@ -272,31 +275,31 @@ impl GuestMemory {
         Ok((entry & FRAME) * PAGE as u64)
     }
 
-    /// Bytes.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Never: a mapping has pages.
+    /// Returns whether the mapping has no bytes, which never happens.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     fn at<T>(&self, offset: usize) -> *mut T {
         assert!(offset + size_of::<T>() <= self.len && offset.is_multiple_of(align_of::<T>()));
-        // SAFETY: by the check it is inside the mapping.
+        // SAFETY: The check above guarantees that it is inside the mapping.
         unsafe { self.base.byte_add(offset) }.as_ptr().cast()
     }
 
     /// Reads a number.
     pub fn read<T: Number>(&self, offset: usize) -> T {
-        // SAFETY: `at` checks place and alignment; any bytes are a `Number`.
+        // SAFETY: `at` checks range and alignment, and any bytes are a valid `Number`.
         unsafe { ptr::read_volatile(self.at::<T>(offset)) }
     }
 
     /// Writes a number.
     pub fn write<T: Number>(&self, offset: usize, value: T) {
-        // SAFETY: as above.
+        // SAFETY: `at` checks range and alignment.
         unsafe { ptr::write_volatile(self.at::<T>(offset), value) }
     }
 
@@ -307,14 +310,14 @@ impl GuestMemory {
         }
     }
 
-    /// Writes the number of each page, and `salt`, at its beginning.
+    /// Writes `salt` plus the number of the page to the beginning of each page.
     pub fn number_pages(&self, salt: u64) {
         for page in 0..self.len / PAGE {
             self.write::<u64>(page * PAGE, salt + page as u64);
         }
     }
 
-    /// How much of it is in transparent huge pages, by /proc/self/smaps.
+    /// Returns how many KiB of the mapping are in transparent huge pages, from /proc/self/smaps.
     fn huge_kilobytes(&self) -> usize {
         let text = fs::read_to_string("/proc/self/smaps").unwrap_or_default();
         let head = format!("{:x}-", self.address());
@@ -332,7 +335,8 @@ impl GuestMemory {
 
 impl Drop for GuestMemory {
     fn drop(&mut self) {
-        // SAFETY: our mapping, to which nobody holds a reference. Parts of it may be gone: that is fine.
+        // SAFETY: This unmaps the owned mapping, to which there is no reference. Parts of it may be
+        // unmapped already, which is allowed.
         let _ = unsafe { munmap(self.base, self.len) };
     }
 }
@@ -344,19 +348,20 @@ impl Number for u32 {}
 impl Number for u64 {}
 
 mod sealed {
-    /// Types of which any bytes are a value.
+    /// Types for which any bytes are a valid value.
     pub trait Sealed {}
     impl Sealed for u8 {}
     impl Sealed for u32 {}
     impl Sealed for u64 {}
 }
 
-/// A memfd in small pages, which can be sealed.
+/// Creates a memfd in small pages, which can be sealed.
 pub fn small_file(len: usize) -> Result<File, String> {
     memory_file(len, MFdFlags::empty())
 }
 
-/// A memfd in huge pages of 2 MiB, which can be sealed; the error says why a test has to be skipped.
+/// Creates a memfd in huge pages of 2 MiB, which can be sealed. The error says why the test must be
+/// skipped.
 pub fn huge_file(len: usize) -> Result<File, String> {
     memory_file(len, MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB)
 }

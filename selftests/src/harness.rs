@@ -2,13 +2,15 @@
 
 //! Runs the tests of a program, each in a process of its own, and prints KTAP.
 //!
-//! A test is a function that panics when it fails. It may leave anything behind that ends with its process;
-//! what is left in the driver or in the hypervisor after that makes it fail ([`crate::leaks`]).
+//! A test is a function that panics when it fails. It need not clean up state that ends with its
+//! process. It fails if anything is left in the driver or in the hypervisor after that
+//! ([`crate::leaks`]).
 //!
-//! Tests are independent of each other: they run in an order that the run's seed gives, another one each time.
+//! Tests are independent of each other. They run in a random order, which follows from the run's
+//! seed.
 //!
-//! `PROGRAM [OPTION...]` runs all tests, `PROGRAM [OPTION...] NAME...` those, `PROGRAM --list` shows their names.
-//! [`Options`] says what options there are.
+//! `PROGRAM [OPTION...]` runs all tests, `PROGRAM [OPTION...] NAME...` runs those tests, and
+//! `PROGRAM --list` prints their names. [`Options`] describes the options.
 
 use std::{
     env, fs,
@@ -28,9 +30,9 @@ use testbed_watch::{LOOK, Patience};
 
 use crate::{cleanup, device, leaks::Snapshot, probe::Probe};
 
-/// Exit status of a test that was skipped, as kselftests have it.
+/// Exit status of a test that was skipped, as defined by kselftest.
 const SKIPPED: u8 = 4;
-/// The same of one that was not done in time.
+/// Exit status of a test that exceeded its time limit.
 const HUNG: u8 = 5;
 /// Marks the process of a single test.
 const SINGLE: &str = "--single";
@@ -40,18 +42,19 @@ const SECONDS: &str = "--seconds";
 const ROUNDS: &str = "--rounds";
 const DECLARED_ORDER: &str = "--declared-order";
 const IMPATIENT: &str = "--impatient";
-/// The word of [`ready`].
+/// The line that [`ready`] prints.
 const READY: &str = "ready\n";
-/// A test that takes longer is taken for one that never ends, if it says nothing else. It is not a measure of speed:
-/// emulated machines on loaded hosts are slow.
+/// Default time limit of a test. It does not measure speed, because emulated machines on loaded
+/// hosts are slow; it ends tests that hang.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// How much later it is killed, should it not end by itself.
+/// Time after its limit at which a test is killed if it has not ended by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Such a part of a time limit is enough for [`Options::impatient`], if nothing happens in it.
+/// Divisor of a time limit: with [`Options::impatient`] a test has hung if the system was idle for
+/// such a part of its limit.
 const IDLE_PART: u32 = 4;
 
-/// How often a long test says that it goes on: init takes silence for a hang.
+/// Interval at which a long test prints a sign of life. Init treats silence as a hang.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// A test.
@@ -66,15 +69,15 @@ pub struct Test {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Test,
-    /// Run by a test, not by itself.
+    /// A function that a test runs, not the harness.
     Helper,
 }
 
-/// How a test ended that did not panic.
+/// The result of a test that did not panic.
 pub enum Outcome {
-    /// It passed.
+    /// The test passed.
     Passed,
-    /// Something that it needs is not there.
+    /// The system lacks something that the test needs.
     Skipped(String),
 }
 
@@ -85,7 +88,7 @@ impl From<()> for Outcome {
 }
 
 impl Test {
-    /// A test called `name`.
+    /// Creates a test called `name`.
     pub const fn new(name: &'static str, body: fn() -> Outcome) -> Self {
         Self {
             name,
@@ -109,7 +112,7 @@ impl Test {
         }
     }
 
-    /// The same with another time limit.
+    /// Sets another time limit.
     pub const fn within(self, seconds: u64) -> Self {
         Self {
             timeout: Duration::from_secs(seconds),
@@ -121,7 +124,7 @@ impl Test {
         patience(self.timeout + grace + Duration::from_secs(seconds().unwrap_or(0)))
     }
 
-    /// The same, and what it says is shown even if it passes.
+    /// Shows the output of the test even if it passes.
     pub const fn telling(self) -> Self {
         Self {
             tells: true,
@@ -132,8 +135,8 @@ impl Test {
 
 /// Makes an array of [`Test`]s from the paths of their functions.
 ///
-/// A test has the name of its function, without the module, unless [`Test::named`] gives another one.
-/// The options are the methods of [`Test`].
+/// A test has the name of its function, without the module, unless [`Test::named`] gives another
+/// one. The options are the methods of [`Test`].
 ///
 /// # Examples
 ///
@@ -185,7 +188,7 @@ macro_rules! skip {
     };
 }
 
-/// The value, or a skipped test.
+/// Evaluates to the value of a `Result`, or ends the test as skipped with the error as the reason.
 #[macro_export]
 macro_rules! need {
     ($value:expr) => {
@@ -196,29 +199,30 @@ macro_rules! need {
     };
 }
 
-/// What can be said to a program before the names of tests.
+/// Options that precede the names of tests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Options {
-    /// `--seed N`: what is left to chance. Random without.
+    /// `--seed N`: the seed of all random choices. It is random by default.
     seed: u64,
-    /// `--seconds N`: how long tests go on that can go on for any time.
+    /// `--seconds N`: how long tests run that can run for any time.
     seconds: Option<u64>,
-    /// `--rounds N`: how often what is measured is done.
+    /// `--rounds N`: how often a measured operation is repeated.
     rounds: Option<u64>,
-    /// `--declared-order`: tests are not shuffled. For drivers that do not survive some of them.
+    /// `--declared-order`: tests run in the order of their declaration. For drivers that do not
+    /// survive some of them.
     declared_order: bool,
-    /// `--impatient`: a test has hung when the system was idle for a part of its time limit. For drivers on which many
-    /// do.
+    /// `--impatient`: a test has hung if the system was idle for a part of its time limit. For
+    /// drivers on which many tests hang.
     impatient: bool,
 }
 
 static OPTIONS: OnceLock<Options> = OnceLock::new();
 
 impl Options {
-    /// Splits arguments into options and what is left. The error says what is wrong with them.
+    /// Splits arguments into options and the rest. The error says which option is wrong.
     fn read(arguments: &[String]) -> Result<(Self, &[String]), String> {
         let mut options = Self {
-            // Short enough to be typed again.
+            // Short enough to type.
             seed: fastrand::u32(..).into(),
             seconds: None,
             rounds: None,
@@ -252,7 +256,7 @@ impl Options {
         Ok((options, rest))
     }
 
-    /// Arguments for a process of the same run.
+    /// Returns the arguments for a process of the same run.
     fn arguments(self) -> Vec<String> {
         let mut arguments = vec![SEED.to_owned(), self.seed.to_string()];
         for (option, value) in [(SECONDS, self.seconds), (ROUNDS, self.rounds)] {
@@ -268,25 +272,25 @@ impl Options {
 }
 
 fn options() -> Options {
-    *OPTIONS.get().expect("options are read before tests run")
+    *OPTIONS.get().expect("options that were read")
 }
 
-/// The run's seed: what a test leaves to chance follows from it, and from nothing else.
+/// Returns the run's seed. All random choices of a test must follow from it.
 pub fn seed() -> u64 {
     options().seed
 }
 
-/// How long a test is to go on that can go on for any time, if that was said.
+/// Returns how long tests run that can run for any time, if the option is given.
 pub fn seconds() -> Option<u64> {
     options().seconds
 }
 
-/// How often what is measured is to be done, if that was said.
+/// Returns how often a measured operation is repeated, if the option is given.
 pub fn rounds() -> Option<u64> {
     options().rounds
 }
 
-/// For something that must happen before `limit`.
+/// Creates a time limit for an event that must happen.
 pub fn patience(limit: Duration) -> Patience {
     let patience = Patience::new(limit);
     match OPTIONS.get().is_some_and(|options| options.impatient) {
@@ -295,7 +299,7 @@ pub fn patience(limit: Duration) -> Patience {
     }
 }
 
-/// How long the system was idle: on a CPU, on average.
+/// Returns how long the system was idle, as an average over its CPUs.
 fn idle() -> Duration {
     let uptime = fs::read_to_string("/proc/uptime").expect("/proc/uptime");
     let idle = uptime.split_ascii_whitespace().nth(1);
@@ -308,29 +312,30 @@ fn idle() -> Duration {
     Duration::from_secs_f64(idle.expect("seconds")) / cpus
 }
 
-/// A process of this program for one test or helper.
+/// Creates the command line of this program for one test or helper.
 fn process(name: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.args(options().arguments()).args([SINGLE, name]);
     command
 }
 
-/// The process of [`Test::helper`] `name`, with its standard output in a pipe.
+/// Creates the command line of the helper `name` ([`Test::helper`]), with its standard output in a
+/// pipe.
 pub fn helper(name: &str) -> Command {
     let mut command = process(name);
     command.stdout(Stdio::piped());
     command
 }
 
-/// Starts a [`helper`], and returns when it is [`ready`]. The error is what it said instead, as when it was
-/// skipped.
+/// Starts a [`helper`] and waits until it is [`ready`]. The error is the line that it printed
+/// instead, such as a reason to skip.
 pub fn start(mut helper: Command) -> Result<Child, String> {
     let mut child = helper.spawn().expect("a process");
     let output = child.stdout.take().expect("a pipe");
     let mut word = String::new();
     BufReader::new(output)
         .read_line(&mut word)
-        .expect("a word of the helper");
+        .expect("a line from the helper");
     if word == READY {
         return Ok(child);
     }
@@ -338,13 +343,13 @@ pub fn start(mut helper: Command) -> Result<Child, String> {
     Err(word)
 }
 
-/// What a [`helper`] says when the test that started it may go on.
+/// Reports that the test which started this [`helper`] may go on.
 pub fn ready() {
     print!("{READY}");
     io::stdout().flush().expect("stdout");
 }
 
-/// The `main` of a program.
+/// The `main` function of a program.
 pub fn main(tests: &[Test]) -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let (options, rest) = match Options::read(&arguments) {
@@ -378,7 +383,7 @@ pub fn main(tests: &[Test]) -> ExitCode {
     }
 }
 
-/// The tests with these names, or all.
+/// Returns the tests with these names, or all tests.
 fn choose<'a>(tests: &'a [Test], names: &[String]) -> Result<Vec<&'a Test>, String> {
     if let Some(unknown) = names
         .iter()
@@ -393,7 +398,7 @@ fn choose<'a>(tests: &'a [Test], names: &[String]) -> Result<Vec<&'a Test>, Stri
     Ok(tests.iter().filter(wanted).collect())
 }
 
-/// The process of one test.
+/// Runs one test in this process.
 fn single(tests: &[Test], name: &str) -> ExitCode {
     let Some(test) = tests.iter().find(|test| test.name == name) else {
         println!("no test {name}");
@@ -449,18 +454,18 @@ fn all(tests: &[&Test]) -> ExitCode {
             (true, None) => println!("ok {number} {name}"),
         }
     }
-    // Init takes a failed test from the KTAP lines; this is for those who run it by hand.
+    // Init recognises a failed test by the KTAP lines. The exit status is for interactive use.
     ExitCode::from(u8::from(failed))
 }
 
-/// What came of a test's process.
+/// The result of a test's process.
 #[derive(Default)]
 struct Verdict {
-    /// What it said and is no problem.
+    /// Output that reports no problem.
     told: Vec<String>,
     problems: Vec<String>,
     skipped: Option<String>,
-    /// It was not done in time.
+    /// The test exceeded its time limit.
     hung: bool,
 }
 
@@ -472,7 +477,7 @@ fn run(test: &Test) -> io::Result<Verdict> {
         .stderr(writer)
         .process_group(0)
         .spawn()?;
-    // A grandchild may hold the pipe open: its end is not waited for.
+    // Does not wait for the end of the pipe: a grandchild may hold it open.
     let (sender, output) = mpsc::channel();
     thread::spawn(move || {
         let mut buffer = [0; 4096];
@@ -491,7 +496,7 @@ fn run(test: &Test) -> io::Result<Verdict> {
         }
         if patience.is_over() {
             child.kill()?;
-            // A thread in a hypercall that is held hears no signal.
+            // A thread in a held hypercall receives no signal.
             if let Ok(probe) = Probe::open() {
                 probe.release();
             }
@@ -505,7 +510,7 @@ fn run(test: &Test) -> io::Result<Verdict> {
         thread::sleep(Duration::from_millis(5));
     };
     if let Ok(group) = i32::try_from(child.id()) {
-        // What a failed test started goes with it. Mostly nothing is left: ESRCH.
+        // Kills the processes that a failed test left. Usually there are none: ESRCH.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
     let mut said = Vec::new();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that wait in mini-ACRN while other threads do something.
+//! Commands whose hypercall waits in mini-ACRN while other threads act.
 
 use std::thread::{self, JoinHandle};
 
@@ -13,7 +13,7 @@ pub struct HeldHypercall<'a, T> {
 }
 
 impl<'a, T: Send + 'static> HeldHypercall<'a, T> {
-    /// Starts `command`, of which the hypercall `id` for `vmid` is held.
+    /// Starts `command` and holds its hypercall `id` for the VM `vmid`.
     pub fn start(
         probe: &'a Probe,
         id: u32,
@@ -23,7 +23,8 @@ impl<'a, T: Send + 'static> HeldHypercall<'a, T> {
         Self::start_after(0, probe, id, vmid, command)
     }
 
-    /// The same with the one behind the first `skip` such hypercalls.
+    /// Starts `command` and holds the hypercall after the first `skip` hypercalls `id` for the VM
+    /// `vmid`.
     pub fn start_after(
         skip: u32,
         probe: &'a Probe,
@@ -40,17 +41,17 @@ impl<'a, T: Send + 'static> HeldHypercall<'a, T> {
         held
     }
 
-    /// Lets the hypercall be carried out. Returns what the command returned.
+    /// Lets mini-ACRN carry out the hypercall. Returns the result of the command.
     pub fn release(mut self) -> T {
         self.probe.release();
-        let thread = self.thread.take().expect("a thread until now");
+        let thread = self.thread.take().expect("a thread");
         until("the command returns", || thread.is_finished());
         thread.join().expect("the held command")
     }
 }
 
 impl<T> Drop for HeldHypercall<'_, T> {
-    /// A test that fails lets it go.
+    /// Releases the hypercall if the test fails.
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.probe.release();

@@ -18,17 +18,17 @@ use crate::{
 
 /// Vectors that the guest has a handler for.
 pub const VECTORS: [u8; 4] = [0x31, 0x45, 0x80, 0xef];
-/// A pin of the I/O APIC, and the vector that it sends.
+/// A pin of the I/O APIC, and the vector that it raises.
 pub const PIN: (u32, u8) = (5, 0x45);
-/// A pin that is masked, and the vector that it would send.
+/// A masked pin of the I/O APIC, and the vector that it would raise.
 pub const MASKED_PIN: (u32, u8) = (7, 0x80);
 
-/// How long an interrupt may take.
+/// How long an interrupt may take. It does not measure speed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Number of interrupts of a vector: address of that of vector 0, 8 bytes each.
+/// Guest address of the interrupt counters, 8 bytes for each vector from 0 on.
 pub const COUNTS: u64 = 0x2_0000;
-/// Where the guest leaves its local APIC's ID register.
+/// Guest address at which the guest stores the ID register of its local APIC.
 const APIC_ID: u64 = 0x2_1000;
 /// Address of the first handler.
 const HANDLERS: u64 = 0x1_8000;
@@ -42,16 +42,16 @@ const IOAPIC_SELECT: u64 = 0xfec0_0000;
 const IOAPIC_WINDOW: u64 = 0xfec0_0010;
 const IOAPIC_MASKED: u32 = 1 << 16;
 
-/// What the guest does between interrupts.
+/// The guest's activity between interrupts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
     /// HLT.
     Halt,
-    /// A loop.
+    /// A loop that does not leave the guest.
     Spin,
 }
 
-/// A guest that runs and has interrupts enabled.
+/// A running guest with interrupts enabled.
 pub struct InterruptGuest(Guest, Rest);
 
 impl InterruptGuest {
@@ -64,7 +64,8 @@ impl InterruptGuest {
         listener
     }
 
-    /// Starts it from its beginning, with the counts that it has, and waits until it is ready. It must be paused.
+    /// Resets the paused guest, starts it again with its counters unchanged, and waits until it is
+    /// ready.
     pub fn start_again(&self) {
         self.0.vm.reset().expect("RESET_VM");
         self.0
@@ -75,7 +76,7 @@ impl InterruptGuest {
     fn until_ready(&self) {
         self.0.vm.start().expect("START_VM");
         let asked = self.0.serve(1, |_, _| 0);
-        assert_eq!(asked, [], "it only says that it is ready");
+        assert_eq!(asked, [], "requests before the guest is ready");
     }
 
     /// The VM.
@@ -83,18 +84,18 @@ impl InterruptGuest {
         &self.0.vm
     }
 
-    /// The MSI address that means its vCPU.
+    /// Returns the MSI address of the vCPU.
     pub fn msi(&self) -> u64 {
         let id: u32 = self.0.memory.read(APIC_ID as usize);
         0xfee0_0000 | u64::from(id >> 24) << 12
     }
 
-    /// Interrupts with this vector up to now.
+    /// Returns how many interrupts with this vector the guest has counted.
     pub fn count(&self, vector: u8) -> u64 {
         count(&self.0.memory, vector)
     }
 
-    /// Waits until there were `count` interrupts with this vector.
+    /// Waits until the guest has counted `count` interrupts with this vector.
     pub fn wait(&self, vector: u8, count: u64) {
         let mut patience = patience(PATIENCE);
         while self.count(vector) < count {
@@ -108,7 +109,8 @@ impl InterruptGuest {
         self.assert_count(vector, count);
     }
 
-    /// Returns when the guest has handled all that was sent before: one of the lowest priority comes last.
+    /// Waits until the guest has handled all earlier interrupts, by means of an interrupt of the
+    /// lowest priority, which comes last.
     pub fn settle(&self) {
         let lowest = VECTORS[0];
         let next = self.count(lowest) + 1;
@@ -123,18 +125,22 @@ impl InterruptGuest {
         until("a slot is free", || slot.state() == ACRN_IOREQ_STATE_FREE);
     }
 
-    /// Closes the file. What is left is for the driver to clean up.
+    /// Closes the file and leaves the VM to the driver.
     pub fn close(self) {
         self.0.close();
     }
 
-    /// Panics unless there were `count` interrupts with this vector.
+    /// Panics unless the guest has counted `count` interrupts with this vector.
     pub fn assert_count(&self, vector: u8, count: u64) {
-        assert_eq!(self.count(vector), count, "with vector {vector:#x}");
+        assert_eq!(
+            self.count(vector),
+            count,
+            "interrupts with vector {vector:#x}"
+        );
     }
 }
 
-/// Puts a handler that counts into guest memory for each of [`VECTORS`].
+/// Installs a handler that counts for each of [`VECTORS`] in guest memory.
 pub fn install_handlers(memory: &GuestMemory) {
     for (vector, address) in VECTORS
         .into_iter()
@@ -147,7 +153,7 @@ pub fn install_handlers(memory: &GuestMemory) {
     }
 }
 
-/// Interrupts with this vector that were counted in guest memory.
+/// Returns how many interrupts with this vector are counted in guest memory.
 pub fn count(memory: &GuestMemory, vector: u8) -> u64 {
     memory.read(COUNTS as usize + 8 * usize::from(vector))
 }
@@ -171,7 +177,8 @@ fn main(code: &mut CodeAssembler, rest: Rest) -> Result<(), IcedError> {
     code.mov(dword_ptr(rbx), r8d)?;
     for ((pin, vector), mask) in [(PIN, 0), (MASKED_PIN, IOAPIC_MASKED)] {
         let register = 0x10 + 2 * pin;
-        // Edge-triggered, active high, to this vCPU. The destination is where the ID register has the id.
+        // Edge-triggered, active high, to this vCPU. The destination has the position that the ID
+        // has in the ID register.
         write_ioapic(code, register + 1, r8d)?;
         code.mov(ecx, mask | u32::from(vector))?;
         write_ioapic(code, register, ecx)?;

@@ -9,22 +9,22 @@ use std::{
     time::Duration,
 };
 
-/// The level in a priority, and that of messages for debugging.
+/// The bits of the level in a priority, and the level of debug messages.
 const LEVEL: u32 = 7;
 const DEBUG: u32 = 7;
 
 /// A line of the log.
 #[derive(Debug)]
 pub struct Line {
-    /// When it was written, by the kernel's clock.
+    /// Time of the kernel's clock at which it was written.
     pub time: Duration,
-    /// What it says.
+    /// The text of the message.
     pub text: String,
 }
 
 impl Line {
-    /// A record is `PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT`, and more lines. Messages for debugging are left out: a
-    /// kernel with debug assertions has them, others have not.
+    /// Parses a record, which is `PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT` and optional further
+    /// lines. Debug messages are left out, because only kernels with debug assertions have them.
     fn parse(record: &str) -> Option<Self> {
         let (head, rest) = record.split_once(';')?;
         let mut fields = head.split(',');
@@ -37,11 +37,11 @@ impl Line {
     }
 }
 
-/// The log from now on.
+/// Messages of the kernel from a moment on.
 pub struct KernelLog(File);
 
 impl KernelLog {
-    /// Begins here. The error says why the test has to be skipped.
+    /// Starts with the next message. The error says why the test must be skipped.
     pub fn start() -> Result<Self, String> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -53,13 +53,14 @@ impl KernelLog {
         Ok(Self(file))
     }
 
-    /// What the driver wrote.
+    /// Returns the lines of the driver.
     pub fn lines(&mut self) -> Vec<String> {
         let lines = self.stamped_lines().into_iter();
         lines.map(|line| line.text).collect()
     }
 
-    /// The same, and when. Both drivers' lines have their name in them.
+    /// Returns the lines of the driver with their times. The lines of both drivers contain the
+    /// driver's name.
     pub fn stamped_lines(&mut self) -> Vec<Line> {
         let mut record = [0; 8192];
         let mut lines = Vec::new();
@@ -70,7 +71,7 @@ impl KernelLog {
                     lines.extend(line.filter(|line| line.text.contains("acrn")));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return lines,
-                // Records were overwritten before they were read: a flood.
+                // Records were overwritten before they were read, so there was a flood of messages.
                 Err(error) => panic!("/dev/kmsg: {error}"),
             }
         }

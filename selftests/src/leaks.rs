@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a test must not leave behind: pinned pages, objects of the driver, uses of the module, User VMs; and what it
-//! must not do to the hypervisor.
+//! Detects resources that a test leaves behind (pinned pages, objects of the driver, references to
+//! the module, User VMs), and broken rules of ACRN.
 
 use std::fs;
 
@@ -9,20 +9,20 @@ use mini_acrn_channel::{TRACE_CAPACITY, kind};
 
 use crate::{fault_injection::Settings, hypercall, objects::Objects, probe::Probe};
 
-/// The state of driver and hypervisor before a test.
+/// The state of the driver and the hypervisor before a test.
 pub struct Snapshot {
     pins: Option<i64>,
     huge_pages: Option<i64>,
-    /// Other device models may run.
+    /// Other device models may run at the same time.
     module_users: Option<i64>,
-    /// Upstream's driver does not count them.
+    /// Upstream's driver does not count its objects.
     objects: Option<Objects>,
     broken_rules: u64,
     failing: Settings,
 }
 
 impl Snapshot {
-    /// Looks now.
+    /// Takes a snapshot of the current state.
     pub fn take() -> Self {
         Self {
             pins: pinned_pages(),
@@ -34,8 +34,8 @@ impl Snapshot {
         }
     }
 
-    /// What is there now that was not there before, in words. Cleans up what it can, so that the next test
-    /// starts from nothing.
+    /// Describes the resources that are in use now but were not before. Releases as many as
+    /// possible, so that the next test starts with a clean state.
     pub fn leaks(&self) -> Vec<String> {
         let mut leaks = Vec::new();
         self.failing.restore();
@@ -77,8 +77,8 @@ impl Snapshot {
     }
 }
 
-/// The rules of ACRN that were broken and not announced since there were `before` such, and announced ones that did
-/// not come.
+/// Describes the rules that were broken unexpectedly since `before` such violations were counted,
+/// and the expected violations that did not occur.
 fn broken_rules(probe: &Probe, before: u64) -> Vec<String> {
     let list = probe.list();
     probe.forget_expected_rules();
@@ -97,7 +97,7 @@ fn broken_rules(probe: &Probe, before: u64) -> Vec<String> {
     problems
 }
 
-/// The last `count` broken rules in the trace that were not announced, as far as it goes back.
+/// Describes the last `count` unexpected violations in the trace, as far as the trace reaches back.
 fn last_broken_rules(probe: &Probe, count: usize) -> Vec<String> {
     let mut next = probe.trace(u64::MAX).map_or(0, |(header, _)| {
         header.next.saturating_sub(TRACE_CAPACITY as u64)
@@ -122,9 +122,9 @@ fn last_broken_rules(probe: &Probe, count: usize) -> Vec<String> {
     rules.split_off(rules.len().saturating_sub(count))
 }
 
-/// Pages pinned at this moment by anybody in the system.
+/// Returns the number of pages that are pinned in the whole system.
 pub fn pinned_pages() -> Option<i64> {
-    // Counters are kept for each CPU; this adds them up.
+    // The kernel counts for each CPU. Writing this file sums the counters up.
     let _ = fs::write("/proc/sys/vm/stat_refresh", "1");
     let text = fs::read_to_string("/proc/vmstat").ok()?;
     let acquired = field(&text, "nr_foll_pin_acquired")?;
@@ -132,7 +132,7 @@ pub fn pinned_pages() -> Option<i64> {
     Some(acquired - released)
 }
 
-/// Huge pages of the default size that nobody uses.
+/// Returns the number of free huge pages of the default size.
 pub fn free_huge_pages() -> Option<i64> {
     field(
         &fs::read_to_string("/proc/meminfo").ok()?,
@@ -140,7 +140,7 @@ pub fn free_huge_pages() -> Option<i64> {
     )
 }
 
-/// How often the driver's module is in use.
+/// Returns the reference count of the driver's module.
 pub fn module_users() -> Option<i64> {
     fs::read_to_string("/sys/module/acrn/refcnt")
         .ok()?
@@ -149,7 +149,7 @@ pub fn module_users() -> Option<i64> {
         .ok()
 }
 
-/// The number behind `name` in a table of `name number` lines.
+/// Returns the number after `name` in a table of `name number` lines.
 fn field(text: &str, name: &str) -> Option<i64> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next())?

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the test programs of the ACRN HSM driver share. Each program in `src/bin` is one area; it prints
-//! KTAP and can be run by hand in any Service VM, with any driver behind `/dev/acrn_hsm`.
+//! The library of the test programs of the ACRN HSM driver.
 //!
-//! What only mini-ACRN can tell or do (the [`trace`], scripted faults, the list of VMs) goes through the
-//! [`probe`]; where that is missing, the tests that need it are skipped.
+//! Each program in `src/bin` covers one area. It prints KTAP and can be run by hand in any Service
+//! VM, with any driver behind `/dev/acrn_hsm`.
+//!
+//! The [`probe`] provides functions of mini-ACRN: the [`trace`], scripted faults, the list of VMs.
+//! Tests that need it are skipped where it is missing.
 
 pub mod cleanup;
 pub mod counting_guest;

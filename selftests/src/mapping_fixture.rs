@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A VM that does not run, to map memory into.
+//! A VM that does not run, for tests of its memory mappings.
 
 use std::fs;
 
@@ -20,10 +20,10 @@ use nix::errno::Errno;
 
 /// Read, write and execute.
 pub const ALL_RIGHTS: u32 = ACRN_MEM_ACCESS_READ | ACRN_MEM_ACCESS_WRITE | ACRN_MEM_ACCESS_EXEC;
-/// Where tests map memory in the guest.
+/// Guest address at which tests map memory.
 pub const GUEST: u64 = 0x10_0000;
 
-/// The VM, and who can tell what the hypervisor thinks of it.
+/// A VM that does not run, and the probe that shows the hypervisor's view of it.
 pub struct MappingFixture {
     /// The hypervisor's side.
     pub probe: Probe,
@@ -35,7 +35,7 @@ pub struct MappingFixture {
     _page: RequestPage,
 }
 
-/// A RAM segment: `len` bytes of `area` from `offset`.
+/// Returns a RAM segment: `len` bytes of `memory` from `offset`.
 pub fn ram(guest: u64, memory: &GuestMemory, offset: usize, len: usize) -> acrn_vm_memmap {
     assert!(offset + len <= memory.len());
     acrn_vm_memmap {
@@ -49,12 +49,12 @@ pub fn ram(guest: u64, memory: &GuestMemory, offset: usize, len: usize) -> acrn_
     }
 }
 
-/// A RAM segment of all of `area`, at [`GUEST`].
+/// Returns a RAM segment of all of `memory`, at [`GUEST`].
 pub fn whole(memory: &GuestMemory) -> acrn_vm_memmap {
     ram(GUEST, memory, 0, memory.len())
 }
 
-/// The same range as if it were the memory of a device: acrn-dm has no other way to take RAM away.
+/// Returns the same range with the type of device memory, as acrn-dm passes it to unmap RAM.
 pub fn as_mmio(segment: acrn_vm_memmap) -> acrn_vm_memmap {
     acrn_vm_memmap {
         type_: ACRN_MEMMAP_MMIO,
@@ -63,11 +63,11 @@ pub fn as_mmio(segment: acrn_vm_memmap) -> acrn_vm_memmap {
 }
 
 impl MappingFixture {
-    /// Creates the VM; the error says why the test has to be skipped.
+    /// Creates the VM. The error says why the test must be skipped.
     pub fn new() -> Result<Self, String> {
         let probe = Probe::open()?;
         let (device, page, vmid) = create_raw(cpus::pick(1)?);
-        // With the pin of the request page.
+        // This includes the pin of the request page.
         let pins = leaks::pinned_pages().ok_or("the kernel does not count pins")?;
         Ok(Self {
             probe,
@@ -78,23 +78,23 @@ impl MappingFixture {
         })
     }
 
-    /// The MSI address that means vCPU 0.
+    /// Returns the MSI address of vCPU 0.
     pub fn msi(&self) -> u64 {
         let vm = self.probe.vm(self.vmid).expect("the VM");
         cpus::msi(vm.cpu_affinity).expect("the machine's CPUs")
     }
 
-    /// SET_MEMSEG.
+    /// Makes SET_MEMSEG.
     pub fn set(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
         self.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
     }
 
-    /// UNSET_MEMSEG.
+    /// Makes UNSET_MEMSEG.
     pub fn unset(&self, mut segment: acrn_vm_memmap) -> Result<(), Errno> {
         self.device.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment)
     }
 
-    /// A segment of a page of physical memory, at [`GUEST`].
+    /// Returns a segment of one page of physical memory, at [`GUEST`].
     pub fn device_memory(&self, source: u64) -> acrn_vm_memmap {
         acrn_vm_memmap {
             type_: ACRN_MEMMAP_MMIO,
@@ -107,18 +107,18 @@ impl MappingFixture {
         }
     }
 
-    /// As [`Probe::fail_regions`], of this VM.
+    /// Calls [`Probe::fail_regions`] for this VM.
     pub fn fail_regions(&self, skip: u32, entry: u32, count: u32, result: i64) {
         let Self { probe, vmid, .. } = self;
         probe.fail_regions(*vmid, skip, entry, count, result);
     }
 
-    /// As [`lose`], of this VM.
+    /// Calls [`lose`] for this VM.
     pub fn lose(&self, guest: u64, len: u64) -> Result<(), String> {
         lose(&self.probe, self.vmid, guest, len)
     }
 
-    /// PAUSE_VM and DESTROY_VM.
+    /// Makes PAUSE_VM and DESTROY_VM.
     pub fn destroy(&self) {
         self.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
         self.device
@@ -126,30 +126,34 @@ impl MappingFixture {
             .expect("DESTROY_VM");
     }
 
-    /// Bytes that the hypervisor maps into the VM.
+    /// Returns the number of bytes that the hypervisor maps into the VM.
     pub fn mapped_bytes(&self) -> u64 {
         self.probe.vm(self.vmid).expect("the VM").mapped_bytes
     }
 
-    /// Pages pinned since the VM was created.
+    /// Returns the number of pages pinned since the VM was created.
     pub fn pinned(&self) -> i64 {
-        leaks::pinned_pages().expect("counted before") - self.pins
+        leaks::pinned_pages().expect("the kernel counts pins") - self.pins
     }
 
-    /// Panics if the hypervisor maps anything, or the driver has pinned anything.
+    /// Panics if the hypervisor still maps memory, or the driver still pins pages.
     pub fn assert_nothing_left(&self) {
-        assert_eq!(self.mapped_bytes(), 0, "bytes are still mapped");
-        assert_eq!(self.pinned(), 0, "pages are still pinned");
+        assert_eq!(self.mapped_bytes(), 0, "bytes that are still mapped");
+        assert_eq!(self.pinned(), 0, "pages that are still pinned");
     }
 
-    /// Panics unless each page at `guest` shows the first word of the page of `area` at `offset`, and the
-    /// hypervisor maps nothing else.
+    /// Panics unless each page from `guest` on shows the first word of its page of `memory`, which
+    /// begins at `offset`, and the hypervisor maps nothing else.
     pub fn assert_shows(&self, guest: u64, memory: &GuestMemory, offset: usize, len: usize) {
         for page in (0..len).step_by(PAGE) {
             let address = guest + page as u64;
             let seen = self.probe.read_guest(self.vmid, address, 8);
             let expected = memory.read::<u64>(offset + page).to_le_bytes();
-            assert_eq!(seen.as_deref(), Some(&expected[..]), "at {address:#x}");
+            assert_eq!(
+                seen.as_deref(),
+                Some(&expected[..]),
+                "first word of the page at {address:#x}"
+            );
         }
         assert_eq!(self.mapped_bytes(), len as u64, "mapped");
         for outside in [guest - PAGE as u64, guest + len as u64] {
@@ -159,10 +163,10 @@ impl MappingFixture {
     }
 }
 
-/// Has the hypervisor delete a range of a VM's memory, which the driver does not know of. The error says why the test
-/// has to be skipped.
+/// Deletes a range of a VM's memory in the hypervisor without the driver's knowledge. The error
+/// says why the test must be skipped.
 pub fn lose(probe: &Probe, vmid: u16, guest: u64, len: u64) -> Result<(), String> {
-    // An array of one region: type and attributes, address, source, size.
+    // An array of one region: type and attributes, guest address, source address, size.
     let array = GuestMemory::anonymous(PAGE);
     for (index, word) in [Region::DELETE.into(), guest, 0, len].iter().enumerate() {
         array.write::<u64>(8 * index, *word);
@@ -174,12 +178,12 @@ pub fn lose(probe: &Probe, vmid: u16, guest: u64, len: u64) -> Result<(), String
     Ok(())
 }
 
-/// Locked memory of this process in KiB.
+/// Returns the locked memory of this process in KiB.
 pub fn locked() -> u64 {
     locked_by("self")
 }
 
-/// Locked memory of a process in KiB.
+/// Returns the locked memory of a process in KiB.
 pub fn locked_by(process: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("/proc/PID/status");
     status
@@ -189,7 +193,7 @@ pub fn locked_by(process: &str) -> u64 {
         .expect("VmLck in /proc/PID/status")
 }
 
-/// Panics unless `regions` add `len` bytes at `guest`, one behind the other.
+/// Panics unless `regions` add `len` bytes from `guest` on, without a gap.
 pub fn assert_contiguous(regions: &[Region], guest: u64, len: usize) {
     let mut next = guest;
     for region in regions {
@@ -201,7 +205,7 @@ pub fn assert_contiguous(regions: &[Region], guest: u64, len: usize) {
     assert_eq!(next - guest, len as u64, "sum of sizes of {regions:#x?}");
 }
 
-/// Maps all of `area`, and checks what the hypervisor was told and what the guest sees.
+/// Maps all of `memory`, and checks the hypercall's regions and the guest's view.
 pub fn check_mapping(fixture: &MappingFixture, memory: &GuestMemory) -> Vec<Region> {
     let trace = Trace::start(&fixture.probe);
     fixture.set(whole(memory)).expect("SET_MEMSEG");
@@ -211,12 +215,12 @@ pub fn check_mapping(fixture: &MappingFixture, memory: &GuestMemory) -> Vec<Regi
     regions
 }
 
-/// `pages` pages in such an order that none is followed by its neighbour in physical memory.
+/// Returns `pages` pages in an order in which no page is followed by its physical neighbour.
 pub fn scattered(pages: usize) -> GuestMemory {
     scatter(&GuestMemory::anonymous(pages * PAGE))
 }
 
-/// The same in shared memory, which a fork does not make copies of.
+/// Returns scattered pages in shared memory, which a fork does not copy.
 pub fn scattered_shared(pages: usize) -> GuestMemory {
     scatter(&GuestMemory::shared(pages * PAGE))
 }
@@ -225,7 +229,8 @@ fn scatter(source: &GuestMemory) -> GuestMemory {
     let pages = source.len() / PAGE;
     source.number_pages(0x5ca7_0000);
     let mut order: Vec<_> = (0..pages).map(|page| page * PAGE).collect();
-    // Every other one by physical address, then the others. Without the right to see addresses some may be neighbours.
+    // Pages with even positions in the order of physical addresses come first, then the others.
+    // Without permission to see physical addresses some pages may be neighbours.
     order.sort_by_key(|&page| source.physical_address_at(page).unwrap_or(page as u64));
     let (even, odd) = (order.iter().step_by(2), order.iter().skip(1).step_by(2));
     let memory = GuestMemory::anonymous(source.len());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver as a module, which comes and goes.
+//! Loads and unloads the driver's module.
 
 use std::fs::{self, File};
 
@@ -9,7 +9,8 @@ use nix::{
     kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module},
 };
 
-/// Where the module that is loaded came from, in the test-bed. The error says why the test has to be skipped.
+/// Returns the path of the loaded module in the test-bed. The error says why the test must be
+/// skipped.
 pub fn path() -> Result<String, String> {
     let parameters = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     let driver = parameters
@@ -22,12 +23,12 @@ pub fn path() -> Result<String, String> {
     }
 }
 
-/// The kernel is locked down as `lockdown=integrity` does it for physical addresses, for as long as this lives: by
-/// a module of the test-bed.
+/// Locks the kernel down for physical addresses, as `lockdown=integrity` does, as long as this
+/// value lives. A module of the test-bed does it.
 pub struct Lockdown(());
 
 impl Lockdown {
-    /// The error says why the test has to be skipped.
+    /// Starts the lockdown. The error says why the test must be skipped.
     pub fn on() -> Result<Self, String> {
         let path = "/modules/acrn_lockdown.ko";
         let file =
@@ -44,17 +45,17 @@ impl Drop for Lockdown {
     }
 }
 
-/// Unloads it.
+/// Unloads the driver.
 pub fn unload() {
     try_unload().expect("rmmod acrn");
 }
 
-/// Unloads it, unless it is in use: `EAGAIN`.
+/// Unloads the driver. Fails with `EAGAIN` if it is in use.
 pub fn try_unload() -> Result<(), Errno> {
     delete_module(c"acrn", DeleteModuleFlags::O_NONBLOCK)
 }
 
-/// Loads it from `path`.
+/// Loads the driver from `path`.
 pub fn load(path: &str) {
     let file = File::open(path).expect("the module's file");
     finit_module(file, c"", ModuleInitFlags::empty()).expect("insmod acrn.ko");

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many objects of each kind the driver has, by its own count. Upstream's driver does not count.
+//! The driver's own counts of its objects, by kind. Upstream's driver has none.
 
 use std::{collections::BTreeMap, fs};
 
-/// `name number` a line.
+/// Contains a line `name number` for each kind.
 const FILE: &str = "/sys/kernel/debug/acrn_hsm/objects";
 
-/// The objects at one moment, by kind.
+/// The numbers of objects at one moment, by kind.
 pub struct Objects(BTreeMap<String, i64>);
 
 impl Objects {
-    /// Counts them now. The error says why a test has to be skipped.
+    /// Reads the current counts. The error says why the test must be skipped.
     pub fn count() -> Result<Self, String> {
         let text = fs::read_to_string(FILE).map_err(|error| format!("{FILE}: {error}"))?;
         Ok(Self::parse(&text))
@@ -25,12 +25,13 @@ impl Objects {
         Self(counts.collect())
     }
 
-    /// How many there are of a kind.
+    /// Returns the number of objects of a kind.
     pub fn of(&self, kind: &str) -> i64 {
         *self.0.get(kind).unwrap_or_else(|| panic!("no {kind}"))
     }
 
-    /// What there is more of in `later`, in words; and what is below zero, which was taken off twice.
+    /// Describes the kinds that have more objects in `later`, and those with a negative count,
+    /// whose objects were counted off twice.
     pub fn growth(&self, later: &Self) -> Vec<String> {
         let wrong = later.0.iter().filter_map(|(kind, number)| {
             let more = number - self.0.get(kind).unwrap_or(&0);

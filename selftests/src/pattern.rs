@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bytes that tell a structure that arrived from one that did not.
+//! Byte patterns that show whether a structure arrived unchanged.
 
-/// `size` bytes, none of which is zero and no two rounds of which are alike.
+/// Returns `size` bytes that are not zero and that differ for each `round`.
 pub fn pattern(size: usize, round: usize) -> Vec<u8> {
     let bytes = 0..size;
     bytes

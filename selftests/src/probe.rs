@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/dev/acrn_probe`: hypercalls from user space, and with them mini-ACRN's trace and script channel
+//! `/dev/acrn_probe`: hypercalls from user space, and thereby mini-ACRN's trace and script channel
 //! (`testbed/README.md`).
 
 use std::{
@@ -42,7 +42,7 @@ struct Page([u8; channel::PAGE_SIZE]);
 pub struct Probe(File);
 
 impl Probe {
-    /// Opens the device. The error says why the test has to be skipped.
+    /// Opens the device. The error says why the test must be skipped.
     pub fn open() -> Result<Self, String> {
         let path = "/dev/acrn_probe";
         let file = OpenOptions::new().read(true).write(true).open(path);
@@ -61,8 +61,8 @@ impl Probe {
         self.ioctl(&mut call)
     }
 
-    /// Makes a hypercall that reads a structure: its second parameter, or without a VM its first. What the
-    /// structure names must be no memory that anybody else uses.
+    /// Makes a hypercall that reads a structure: its second parameter, or its first if there is no
+    /// VM. The addresses in the structure must not refer to memory that is in use.
     pub fn call_with_parameter(&self, id: u32, vmid: Option<u16>, parameter: &[u8]) -> i64 {
         let mut page = Page([0; channel::PAGE_SIZE]);
         page.0[..parameter.len()].copy_from_slice(parameter);
@@ -76,7 +76,7 @@ impl Probe {
         self.ioctl(&mut call)
     }
 
-    /// Makes a hypercall whose first parameter is a structure, in and out.
+    /// Makes a hypercall whose first parameter is a structure that is read and written.
     fn call_with<T: IntoBytes + FromBytes + Immutable>(&self, id: u64, value: &mut T) -> i64 {
         let mut page = Page([0; channel::PAGE_SIZE]);
         page.0[..size_of::<T>()].copy_from_slice(value.as_bytes());
@@ -89,7 +89,7 @@ impl Probe {
 
     fn call_with_page(&self, id: u64, page: &mut Page) -> i64 {
         let mut call = ProbeCall {
-            // The channel's ids are 32 bits wide.
+            // IDs of the channel are 32 bits wide.
             id: id as u32,
             buf: page.0.as_mut_ptr() as u64,
             ..Default::default()
@@ -98,9 +98,9 @@ impl Probe {
     }
 
     fn ioctl(&self, call: &mut ProbeCall) -> i64 {
-        // SAFETY: the request reads and writes a `ProbeCall`, and the page at `buf`, which is 0 or
-        // that of a `Page` that our caller borrows mutably. Hypercalls with addresses of other memory are
-        // not made: `call` is used for those that take numbers.
+        // SAFETY: The request reads and writes a `ProbeCall`, and the page at `buf`, which is 0 or
+        // the address of a `Page` that the caller borrows mutably. Hypercalls with addresses of
+        // other memory are not made: `call` is used for those that take numbers.
         let status = unsafe { libc::ioctl(self.0.as_raw_fd(), PROBE_CALL, call as *mut ProbeCall) };
         assert_eq!(status, 0, "/dev/acrn_probe: {}", io::Error::last_os_error());
         call.result
@@ -111,18 +111,18 @@ impl Probe {
         assert_eq!(result, 0, "mini-ACRN's channel, call {id:#x}");
     }
 
-    /// All User VMs.
+    /// Returns all User VMs.
     pub fn vms(&self) -> Vec<VmInfo> {
         let list = self.list();
         list.vms[..list.count as usize].to_vec()
     }
 
-    /// One VM.
+    /// Returns one VM.
     pub fn vm(&self, vmid: u16) -> Option<VmInfo> {
         self.vms().into_iter().find(|vm| vm.vmid == vmid)
     }
 
-    /// Physical CPUs that a User VM can have.
+    /// Returns the physical CPUs that a User VM can have.
     pub fn free_cpus(&self) -> u64 {
         self.list().free_cpus.into()
     }
@@ -133,7 +133,7 @@ impl Probe {
         list
     }
 
-    /// What is behind a User VM's address.
+    /// Returns the mapping of a User VM's address.
     pub fn mapping(&self, vmid: u16, user_vm_pa: u64) -> MappingQuery {
         let mut query = MappingQuery::new_zeroed();
         query.vmid = vmid;
@@ -142,7 +142,8 @@ impl Probe {
         query
     }
 
-    /// Reads a User VM's memory through its nested page tables; `None` where nothing is mapped.
+    /// Reads a User VM's memory through its nested page tables. Returns `None` if the address is
+    /// not mapped.
     pub fn read_guest(&self, vmid: u16, user_vm_pa: u64, len: usize) -> Option<Vec<u8>> {
         let mut access = GuestAccess::new_zeroed();
         access.vmid = vmid;
@@ -157,7 +158,7 @@ impl Probe {
         }
     }
 
-    /// Writes to a User VM's memory as the VM would.
+    /// Writes to a User VM's memory through its nested page tables.
     pub fn write_guest(&self, vmid: u16, user_vm_pa: u64, bytes: &[u8]) {
         let mut access = GuestAccess::new_zeroed();
         access.vmid = vmid;
@@ -168,17 +169,17 @@ impl Probe {
         self.must(channel::GUEST_ACCESS, &mut access);
     }
 
-    /// Scripts the result of hypercalls to come.
+    /// Scripts the result of future hypercalls.
     pub fn push_fault(&self, mut fault: Fault) {
         self.must(channel::FAULT_PUSH, &mut fault);
     }
 
-    /// The same; false if there are too many that wait.
+    /// Scripts the result of future hypercalls. Returns false if too many faults are pending.
     pub fn try_push_fault(&self, mut fault: Fault) -> bool {
         self.call_with(channel::FAULT_PUSH, &mut fault) == 0
     }
 
-    /// The next hypercall `id` for a VM fails with `EIO`.
+    /// Makes the next hypercall `id` for a VM fail with `EIO`.
     pub fn refuse(&self, id: u32, vmid: u16) {
         self.push_fault(Fault {
             vmid,
@@ -186,7 +187,8 @@ impl Probe {
         });
     }
 
-    /// The `skip + 1`th SET_MEMORY_REGIONS for a VM fails with `result` after `entry` entries, and `count - 1` after it.
+    /// Makes SET_MEMORY_REGIONS for a VM fail with `result` after `entry` entries: `count` such
+    /// hypercalls after the first `skip`.
     pub fn fail_regions(&self, vmid: u16, skip: u32, entry: u32, count: u32, result: i64) {
         self.push_fault(Fault {
             vmid,
@@ -197,44 +199,47 @@ impl Probe {
         });
     }
 
-    /// Forgets all faults that wait.
+    /// Discards all pending faults.
     pub fn clear_faults(&self) {
         assert_eq!(self.call(channel::FAULT_CLEAR as u32, 0, 0), 0);
     }
 
-    /// Raises a request as if a vCPU had; the result of the call.
+    /// Raises a request as if a vCPU had made it. Returns the result of the call.
     pub fn raise(&self, mut request: RaiseRequest) -> i64 {
         self.call_with(channel::RAISE_REQUEST, &mut request)
     }
 
-    /// Fires the upcall with no request behind it.
+    /// Raises the upcall without a request.
     pub fn upcall(&self) {
         assert_eq!(self.call(channel::RAISE_UPCALL as u32, 0, 0), 0);
     }
 
-    /// Announces that the next thing to come which breaks a rule of ACRN is what the test wants. Without this the
-    /// test fails for it, and it fails if nothing comes.
+    /// Declares that the test breaks a rule of ACRN intentionally with the next violation. A test
+    /// fails if it breaks a rule without this declaration, or if the declared violation does not
+    /// occur.
     pub fn expect_broken_rule(&self) {
         assert_eq!(self.call(channel::RULE_EXPECT as u32, 1, 0), 0);
     }
 
-    /// Forgets what was announced and did not come.
+    /// Discards declared violations that did not occur.
     pub(crate) fn forget_expected_rules(&self) {
         assert_eq!(self.call(channel::RULE_EXPECT as u32, 0, 0), 0);
     }
 
-    /// Has the next hypercall `id` for the VM `vmid` ([`channel::ANY_VM`] for any) wait in the hypervisor, before
-    /// it is carried out, until [`Probe::release`]. Its thread hears no signal meanwhile.
+    /// Makes the next hypercall `id` for the VM `vmid` (any VM for [`channel::ANY_VM`]) wait in the
+    /// hypervisor before it is carried out, until [`Probe::release`]. Its thread receives no signal
+    /// meanwhile.
     pub fn hold(&self, id: u32, vmid: u16) {
         self.hold_with(id, vmid, |_| ());
     }
 
-    /// The same, and it goes on by itself after `limit_ms` milliseconds: for one whose CPU has its interrupts off.
+    /// Holds a hypercall for at most `limit_ms` milliseconds. This suits a CPU that has its
+    /// interrupts disabled.
     pub fn hold_for(&self, id: u32, vmid: u16, limit_ms: u16) {
         self.hold_with(id, vmid, |hold| hold.limit_ms = limit_ms);
     }
 
-    /// The same of the one behind the next `skip` ones.
+    /// Holds the hypercall after the next `skip` hypercalls.
     pub fn hold_after(&self, skip: u32, id: u32, vmid: u16) {
         self.hold_with(id, vmid, |hold| hold.skip = skip);
     }
@@ -246,8 +251,9 @@ impl Probe {
         self.must(channel::CALL_HOLD, &mut hold);
     }
 
-    /// Has mini-ACRN take the next request of this vCPU that becomes COMPLETE at that very instant, as a hypervisor that
-    /// polls may, and `completion_polling` is another then. Only what the caller's CPU does is sure to be seen.
+    /// Makes mini-ACRN take the next request of this vCPU at the instant at which it becomes
+    /// COMPLETE, as a polling hypervisor may do, and invert `completion_polling` then. Only writes
+    /// by the caller's CPU are certain to be noticed.
     pub fn take_at_once(&self, vmid: u16, vcpu: u16) {
         let slot = u64::from(vmid) | u64::from(vcpu) << 16;
         assert_eq!(
@@ -257,24 +263,24 @@ impl Probe {
         );
     }
 
-    /// Takes that back, if no request became COMPLETE.
+    /// Reverts [`Probe::take_at_once`] if no request became COMPLETE.
     pub fn take_none_at_once(&self) {
         let call = self.call(channel::SLOT_TRAP as u32, channel::NO_SLOT, 0);
         assert_eq!(call, 0, "SLOT_TRAP");
     }
 
-    /// Whether the hypercall of [`Probe::hold`] has arrived, and waits.
+    /// Returns whether the hypercall of [`Probe::hold`] has arrived and waits.
     pub fn is_held(&self) -> bool {
         self.list().held != 0
     }
 
-    /// Lets the hypercall of [`Probe::hold`] go on. None is held any more, whether it has arrived or not.
+    /// Lets the hypercall of [`Probe::hold`] go on, or does not hold it if it has not arrived yet.
     pub fn release(&self) {
         assert_eq!(self.call(channel::CALL_RELEASE as u32, 0, 0), 0);
     }
 
-    /// From now on (`true`) SET_MEMORY_REGIONS does not kick the vCPUs that have to flush their translations: one
-    /// that runs keeps them until it leaves the guest for another reason.
+    /// With `true`, stops SET_MEMORY_REGIONS from kicking the vCPUs that have to flush their
+    /// translations: a running vCPU keeps them until it leaves the guest for another reason.
     pub fn hold_kicks(&self, held: bool) {
         assert_eq!(
             self.call(channel::KICKS_HOLD as u32, held.into(), 0),
@@ -283,15 +289,15 @@ impl Probe {
         );
     }
 
-    /// Has the passed-through PCI device `phys_bdf` read `len` bytes, up to 2048 within a page, at a User VM's
-    /// address; `None` if it has no translation.
+    /// Makes the passed-through PCI device `phys_bdf` read `len` bytes, up to 2048 within a page,
+    /// at a User VM's address. Returns `None` if the device has no translation.
     pub fn dma_read(&self, phys_bdf: u16, user_vm_pa: u64, len: usize) -> Option<Vec<u8>> {
         let mut dma = DeviceDma::new_zeroed();
         (dma.phys_bdf, dma.user_vm_pa, dma.len) = (phys_bdf, user_vm_pa, len as u32);
         self.dma(&mut dma).then(|| dma.data[..len].to_vec())
     }
 
-    /// Has it write; whether it could.
+    /// Makes the device write. Returns whether it has a translation.
     pub fn dma_write(&self, phys_bdf: u16, user_vm_pa: u64, bytes: &[u8]) -> bool {
         let mut dma = DeviceDma::new_zeroed();
         (dma.phys_bdf, dma.user_vm_pa, dma.len) = (phys_bdf, user_vm_pa, bytes.len() as u32);
@@ -309,14 +315,15 @@ impl Probe {
         result == 0
     }
 
-    /// The time that mini-ACRN took since the last time that this was asked.
+    /// Returns the time that mini-ACRN has spent since the last call.
     pub fn take_account(&self) -> Account {
         let mut account = Account::new_zeroed();
         self.must(channel::ACCOUNT_TAKE, &mut account);
         account
     }
 
-    /// Reads up to [`channel::RECORDS_PER_READ`] records from `seq`; `None` for no newer ones.
+    /// Reads up to [`channel::RECORDS_PER_READ`] records from `seq` on. Returns `None` if there are
+    /// none.
     pub(crate) fn trace(&self, seq: u64) -> Option<(TraceRead, Vec<channel::Record>)> {
         let mut page = Page([0; channel::PAGE_SIZE]);
         page.0[..8].copy_from_slice(&seq.to_le_bytes());
@@ -331,20 +338,21 @@ impl Probe {
         Some((header, records))
     }
 
-    /// CREATE_VM behind the driver's back: the result, and the structure as it comes back.
+    /// Makes CREATE_VM without the driver's knowledge. Returns the result, and the structure as the
+    /// hypervisor returns it.
     pub fn create_vm(&self, mut creation: acrn_vm_creation) -> (i64, acrn_vm_creation) {
         let result = self.call_with(hypercall::CREATE_VM.into(), &mut creation);
         (result, creation)
     }
 
-    /// Ends a VM behind the driver's back, to clean up after a test.
+    /// Destroys a VM without the driver's knowledge, to clean up after a test.
     pub fn destroy(&self, vmid: u16) {
         self.call(hypercall::PAUSE_VM, vmid.into(), 0);
         self.call(hypercall::DESTROY_VM, vmid.into(), 0);
     }
 }
 
-/// The next hypercall `id` returns `result` and does nothing.
+/// Returns a fault: the next hypercall `id` returns `result` and has no effect.
 pub fn fault(id: u32, result: i64) -> Fault {
     let mut fault = Fault::new_zeroed();
     fault.id = id;

@@ -1,41 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Programs for User VMs that consist of accesses to ports and addresses, assembled when a test runs.
+//! Guest programs of accesses to ports and addresses, assembled when a test runs.
 
 use acrn_ioctls::{Target, Width};
 use iced_x86::{IcedError, code_asm::*};
 
-/// Where the program of vCPU 0 lies.
+/// Address of the program of vCPU 0.
 pub const ENTRY: u64 = 0x1_0000;
-/// Where a program in real mode lies, that of a second vCPU for example: SIPI vector 8.
+/// Address of a program in real mode, for example that of a second vCPU: SIPI vector 8.
 pub const REAL_MODE_ENTRY: u64 = 0x8000;
-/// Where the answers to reads of vCPU 0 are stored, 8 bytes each.
+/// Address of the values that vCPU 0 has read, 8 bytes each.
 pub const RESULTS: u64 = 0xa000;
-/// The same for a second vCPU.
+/// Address of the values that a second vCPU has read.
 pub const SECOND_RESULTS: u64 = 0xb000;
-/// A write of one byte to this port says that a program is done.
+/// A program writes one byte to this port when it is done.
 pub const DONE_PORT: u16 = 0xe0;
-/// What registers hold before a read.
+/// Contents of the registers before a read.
 pub const PATTERN: u64 = 0x1122_3344_5566_7788;
 
-/// Interrupt command register.
+/// The interrupt command register.
 const ICR_LOW: u64 = 0xfee0_0300;
-/// INIT and start-up to all vCPUs but the sender.
+/// INIT and start-up IPI to all vCPUs except the sender.
 const ICR_INIT: u32 = 0xc_4500;
 const ICR_STARTUP: u32 = 0xc_4600;
 
-/// What one instruction does.
+/// The access of one instruction.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
-    /// Where: a port or an address.
+    /// The port or the address.
     pub target: Target,
-    /// How many bytes.
+    /// The number of bytes.
     pub width: Width,
-    /// What is written; a read without.
+    /// The value of a write; none for a read.
     pub value: Option<u64>,
 }
 
-/// A read.
+/// Returns a read access.
 pub const fn read(target: Target, width: Width) -> Access {
     Access {
         target,
@@ -44,7 +44,7 @@ pub const fn read(target: Target, width: Width) -> Access {
     }
 }
 
-/// A write.
+/// Returns a write access.
 pub const fn write(target: Target, width: Width, value: u64) -> Access {
     Access {
         target,
@@ -53,7 +53,7 @@ pub const fn write(target: Target, width: Width, value: u64) -> Access {
     }
 }
 
-/// How wide the registers are that a program stores.
+/// Width of the registers that a program stores.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Operand {
     /// Real mode: EAX.
@@ -62,8 +62,8 @@ pub enum Operand {
     Bits64,
 }
 
-/// The register after a read that was answered with `answer`. On ACRN the upper half of RAX stays as it was in an IN
-/// of 4 bytes.
+/// Returns the register after a read that was completed with the value `answer`. On ACRN an IN of 4
+/// bytes does not change the upper half of RAX.
 pub fn register_after_read(access: &Access, answer: u64, operand: Operand) -> u64 {
     let old = match operand {
         Operand::Bits32 => PATTERN & Width::Four.mask(),
@@ -71,7 +71,7 @@ pub fn register_after_read(access: &Access, answer: u64, operand: Operand) -> u6
     };
     let mask = access.width.mask();
     match (access.target, access.width) {
-        // A MOV to the lower half of a register clears the upper half in long mode.
+        // In long mode a MOV to the lower half of a register clears the upper half.
         (Target::Memory(_), Width::Four) => answer & mask,
         _ => old & !mask | answer & mask,
     }
@@ -88,13 +88,14 @@ pub fn assemble(
     code.assemble(address).expect("a program that assembles")
 }
 
-/// A real mode program for [`REAL_MODE_ENTRY`]: port accesses, answers to `results`, done.
+/// Assembles a real mode program for [`REAL_MODE_ENTRY`]. It accesses ports, stores the values that
+/// it has read at `results`, and reports that it is done.
 pub fn real_mode(results: u64, accesses: &[Access]) -> Vec<u8> {
     assemble(16, REAL_MODE_ENTRY, |code| {
         let mut slot = results as u32;
         for access in accesses {
             let Target::Port(port) = access.target else {
-                panic!("real mode programs have port accesses only");
+                panic!("a real mode program can only access ports");
             };
             code.mov(eax, access.value.unwrap_or(PATTERN) as u32)?;
             port_access(code, port, *access)?;
@@ -108,12 +109,13 @@ pub fn real_mode(results: u64, accesses: &[Access]) -> Vec<u8> {
     })
 }
 
-/// A long mode program for [`ENTRY`]: accesses, answers to [`RESULTS`], done.
+/// Assembles a long mode program for [`ENTRY`]. It makes accesses, stores the values that it has
+/// read at [`RESULTS`], and reports that it is done.
 pub fn long_mode(accesses: &[Access]) -> Vec<u8> {
     assemble(64, ENTRY, |code| long_mode_accesses(code, accesses))
 }
 
-/// The same, which starts a second vCPU at [`REAL_MODE_ENTRY`] first.
+/// Assembles a long mode program that first starts a second vCPU at [`REAL_MODE_ENTRY`].
 pub fn long_mode_with_second_vcpu(accesses: &[Access]) -> Vec<u8> {
     assemble(64, ENTRY, |code| {
         start_second_vcpu(code)?;
@@ -121,7 +123,8 @@ pub fn long_mode_with_second_vcpu(accesses: &[Access]) -> Vec<u8> {
     })
 }
 
-/// A program for [`ENTRY`] that says it is there, and then never leaves the guest.
+/// Assembles a program for [`ENTRY`] that reports that it runs, and then loops without leaving the
+/// guest.
 pub fn greet_and_spin() -> Vec<u8> {
     assemble(64, ENTRY, |code| {
         greet(code)?;
@@ -132,7 +135,8 @@ pub fn greet_and_spin() -> Vec<u8> {
     })
 }
 
-/// A program for [`ENTRY`] that says it is there, and then counts at `address` for ever.
+/// Assembles a program for [`ENTRY`] that reports that it runs, and then increments the word at
+/// `address` in a loop.
 pub fn greet_and_count(address: u64) -> Vec<u8> {
     assemble(64, ENTRY, |code| {
         greet(code)?;
@@ -144,7 +148,7 @@ pub fn greet_and_count(address: u64) -> Vec<u8> {
     })
 }
 
-/// A program for [`ENTRY`] that makes a request, and when it was answered the next one, and so on.
+/// Assembles a program for [`ENTRY`] that makes one request after another.
 pub fn chatter(port: u16) -> Vec<u8> {
     assemble(64, ENTRY, |code| chat(code, port))
 }
@@ -159,7 +163,8 @@ fn chat(code: &mut CodeAssembler, port: u16) -> Result<(), IcedError> {
     code.jmp(again)
 }
 
-/// The same, which starts a second vCPU at [`REAL_MODE_ENTRY`] first.
+/// Assembles a program that first starts a second vCPU at [`REAL_MODE_ENTRY`], and then makes one
+/// request after another.
 pub fn chatter_with_second_vcpu(port: u16) -> Vec<u8> {
     assemble(64, ENTRY, |code| {
         start_second_vcpu(code)?;
@@ -167,7 +172,8 @@ pub fn chatter_with_second_vcpu(port: u16) -> Vec<u8> {
     })
 }
 
-/// A program for [`REAL_MODE_ENTRY`] that makes requests for ever, too, and keeps how many were answered at `answered`.
+/// Assembles a program for [`REAL_MODE_ENTRY`] that makes one request after another and stores
+/// their number at `answered`.
 pub fn real_mode_chatter(port: u16, answered: u64) -> Vec<u8> {
     assemble(16, REAL_MODE_ENTRY, |code| {
         let mut again = code.create_label();
@@ -189,7 +195,9 @@ fn long_mode_accesses(code: &mut CodeAssembler, accesses: &[Access]) -> Result<(
         match access.target {
             Target::Port(port) => port_access(code, port, *access)?,
             Target::Memory(address) => memory_access(code, address, *access)?,
-            Target::PciConfig { .. } => panic!("guests use ports for this"),
+            Target::PciConfig { .. } => {
+                panic!("a guest accesses configuration space through ports")
+            }
         }
         if access.value.is_none() {
             code.mov(rbx, slot)?;
@@ -231,7 +239,7 @@ fn greet(code: &mut CodeAssembler) -> Result<(), IcedError> {
     code.out(dx, al)
 }
 
-/// The word that a program is done, and its end.
+/// Emits the report that a program is done, and its end.
 pub fn done(code: &mut CodeAssembler) -> Result<(), IcedError> {
     greet(code)?;
     let mut again = code.create_label();
@@ -241,7 +249,7 @@ pub fn done(code: &mut CodeAssembler) -> Result<(), IcedError> {
     code.jmp(again)
 }
 
-/// INIT, then SIPI, to the other vCPU.
+/// Emits INIT and SIPI for the other vCPU.
 fn start_second_vcpu(code: &mut CodeAssembler) -> Result<(), IcedError> {
     let startup = ICR_STARTUP | (REAL_MODE_ENTRY >> 12) as u32;
     for command in [ICR_INIT, startup] {

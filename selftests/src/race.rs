@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads that race for some time, and until each of them has had a success, however slow the machine is.
+//! Threads that race for some time, and until each of them has succeeded once, however slow the
+//! machine is.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -10,24 +11,25 @@ use std::{
 
 use crate::harness;
 
-/// How long threads race.
+/// Default duration of a race.
 const TIME: Duration = Duration::from_secs(3);
 
-/// When threads that begin now have raced long enough.
+/// Returns the end of a race that begins now.
 pub fn end() -> Instant {
     Instant::now() + harness::seconds().map_or(TIME, Duration::from_secs)
 }
 
-/// A race of several parties.
+/// A race of several threads.
 pub struct Race {
     end: Instant,
-    /// Parties that had no success yet.
+    /// Number of threads that have not succeeded yet.
     without: AtomicUsize,
-    /// A party has failed.
+    /// A thread has panicked.
     has_failed: AtomicBool,
 }
 
-/// Ends the race when a party panics: the others might wait for a success that it does not have any more.
+/// Ends the race when a thread panics: the others might wait for a success that cannot come any
+/// more.
 struct Party<'a>(&'a Race);
 
 impl Drop for Party<'_> {
@@ -39,7 +41,7 @@ impl Drop for Party<'_> {
 }
 
 impl Race {
-    /// Of so many.
+    /// Creates a race of `parties` threads.
     pub fn of(parties: usize) -> Self {
         Self {
             end: end(),
@@ -48,13 +50,14 @@ impl Race {
         }
     }
 
-    /// Whether it goes on.
+    /// Returns whether the race goes on.
     pub fn goes_on(&self) -> bool {
         let is_over = Instant::now() >= self.end && self.without.load(Ordering::Relaxed) == 0;
         !is_over && !self.has_failed.load(Ordering::Relaxed)
     }
 
-    /// A party: runs `step` over and over, which says whether it went well.
+    /// Runs `step` repeatedly in one of the threads, until the race ends. `step` returns whether it
+    /// succeeded.
     pub fn repeat(&self, name: &str, mut step: impl FnMut() -> bool) {
         let _party = Party(self);
         let mut done = 0;

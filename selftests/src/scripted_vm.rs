@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Accesses of a vCPU that mini-ACRN makes up, for a VM that need not run.
+//! A VM that need not run, whose vCPUs make requests that mini-ACRN is told to raise.
 
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ const VALUE: usize = 88;
 /// Bus, device, function and register of configuration space.
 const CONFIG: usize = 92;
 
-/// What a slot's value is before a read is answered.
+/// The value in a slot before a read is completed.
 const UNANSWERED: u64 = 0x5555_5555_5555_5555;
 
-/// The request of vCPU `vcpu` of a VM for `access`. The value is put into the slot as it is, also where it is
-/// wider than the access.
+/// Returns the request of vCPU `vcpu` of a VM for `access`. The value is stored in the slot
+/// unchanged, even if it is wider than the access.
 pub fn request(vmid: u16, vcpu: u16, access: Access) -> RaiseRequest {
     let mut request = RaiseRequest::new_zeroed();
     request.vmid = vmid;
@@ -65,13 +65,13 @@ pub fn request(vmid: u16, vcpu: u16, access: Access) -> RaiseRequest {
     request
 }
 
-/// The same from a hypervisor that polls for completion.
+/// Returns the request of a hypervisor that polls for completion.
 pub fn polled(mut request: RaiseRequest) -> RaiseRequest {
     set(&mut request, COMPLETION_POLLING, &1u32.to_le_bytes());
     request
 }
 
-/// The same with a size that no access has.
+/// Returns the request with an invalid size.
 pub fn sized(mut request: RaiseRequest, size: u64) -> RaiseRequest {
     set(&mut request, SIZE, &size.to_le_bytes());
     request
@@ -85,7 +85,8 @@ fn is_polled(request: &RaiseRequest) -> bool {
     request.slot[COMPLETION_POLLING] != 0
 }
 
-/// The state of the slot once a request is answered: only what is notified is taken at once.
+/// Returns the state of the slot once a request is completed. The hypervisor takes a request at
+/// once only if it is notified.
 fn end(request: &RaiseRequest) -> u32 {
     match is_polled(request) {
         true => ACRN_IOREQ_STATE_COMPLETE,
@@ -93,34 +94,34 @@ fn end(request: &RaiseRequest) -> u32 {
     }
 }
 
-/// Who answered a request.
+/// The handler that completed a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// The driver by itself, with this value if it was a read.
+    /// The driver itself, with this value if it was a read.
     Driver(Option<u64>),
-    /// It was left to the device model.
+    /// The device model.
     DeviceModel,
 }
 
-/// A VM that does not run, with a client for its requests.
+/// A VM that does not run, with an ioreq client.
 pub struct ScriptedVm {
     /// The hypervisor's side.
     pub probe: Probe,
     /// The driver's side.
     pub device: Arc<Device>,
-    /// Its requests.
+    /// The request page.
     pub page: RequestPage,
-    /// Its id.
+    /// The VM's id.
     pub vmid: u16,
 }
 
 impl ScriptedVm {
-    /// Creates it with one vCPU. The error says why the test has to be skipped.
+    /// Creates the VM with one vCPU. The error says why the test must be skipped.
     pub fn new() -> Result<Self, String> {
         Self::on(cpus::pick(1)?)
     }
 
-    /// Creates it on the physical CPUs `cpus`.
+    /// Creates the VM on the physical CPUs `cpus`. The error says why the test must be skipped.
     pub fn on(cpus: u64) -> Result<Self, String> {
         let vm = Self::without_client(cpus)?;
         vm.device
@@ -129,7 +130,7 @@ impl ScriptedVm {
         Ok(vm)
     }
 
-    /// The same without a client.
+    /// Creates the VM without an ioreq client. The error says why the test must be skipped.
     pub fn without_client(cpus: u64) -> Result<Self, String> {
         let probe = Probe::open()?;
         let (device, page, vmid) = create_raw(cpus);
@@ -141,19 +142,22 @@ impl ScriptedVm {
         })
     }
 
-    /// Makes vCPU 0 do an access, and says who answered. What the device model should, it does.
+    /// Makes vCPU 0 request an access, and returns its handler. Completes the request if it is left
+    /// to the device model.
     pub fn ask(&self, access: Access) -> Answer {
         self.raise(request(self.vmid, 0, access))
     }
 
-    /// The same with a request made before.
+    /// Raises a request, and returns its handler. Completes the request if it is left to the device
+    /// model.
     pub fn raise(&self, request: RaiseRequest) -> Answer {
         let vcpu = request.vcpu.into();
         let trace = Trace::start(&self.probe);
         assert_eq!(self.probe.raise(request), 0, "RAISE_REQUEST");
         let slot = self.page.slot(vcpu).expect("a slot");
-        // mini-ACRN is not asked meanwhile: it would take back what is COMPLETE before it is notified.
-        until("a request is answered", || {
+        // Does not call mini-ACRN meanwhile, which would take a COMPLETE request before it is
+        // notified.
+        until("a request is completed", || {
             slot.is_ours() || slot.state() == end(&request)
         });
         if slot.is_ours() {
@@ -163,7 +167,8 @@ impl ScriptedVm {
         Answer::Driver(self.answered(&trace, &request))
     }
 
-    /// The value that the driver gave a request since `trace` began, if it was a read; it has only just answered it.
+    /// Returns the value with which the driver has just completed a request since `trace` began, if
+    /// it was a read.
     pub fn answered(&self, trace: &Trace<'_>, request: &RaiseRequest) -> Option<u64> {
         let slot = self.page.slot(request.vcpu.into()).expect("a slot");
         assert_eq!(slot.state(), end(request), "state");
@@ -176,11 +181,12 @@ impl ScriptedVm {
         let notified = trace.calls(NOTIFY_REQUEST_FINISH).len();
         assert_eq!(notified, usize::from(!polling), "NOTIFY_REQUEST_FINISH");
         trace.assert_sane();
-        self.consumed(trace, request).expect("a consumed request")
+        self.consumed(trace, request)
+            .expect("a request that mini-ACRN has taken")
     }
 
-    /// What mini-ACRN found in the slot of a request that it has taken since `trace` began, if it has: the value, if it
-    /// was a read.
+    /// Returns whether mini-ACRN has taken a request since `trace` began, and the value that it
+    /// found in the slot if the request was a read.
     pub fn consumed(&self, trace: &Trace<'_>, request: &RaiseRequest) -> Option<Option<u64>> {
         let consumed = trace.events(kind::REQUEST_CONSUMED);
         let of_vcpu =
@@ -190,7 +196,7 @@ impl ScriptedVm {
         Some(reads.then(|| value(&record.data)))
     }
 
-    /// NOTIFY_REQUEST_FINISH.
+    /// Makes NOTIFY_REQUEST_FINISH.
     pub fn finish(&self, vcpu: u32) -> Result<(), Errno> {
         let mut notify = acrn_ioreq_notify {
             vmid: self.vmid,
@@ -202,7 +208,7 @@ impl ScriptedVm {
     }
 }
 
-/// The value in a slot.
+/// Returns the value in a slot.
 fn value(slot: &[u8]) -> u64 {
     let number = |offset: usize, len: usize| {
         let bytes = slot[offset..offset + len].iter().rev();

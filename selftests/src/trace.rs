@@ -1,49 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What reached mini-ACRN since a test began.
+//! Hypercalls and other events that mini-ACRN has recorded since a test began.
 
 use mini_acrn_channel::{Record, kind};
 use zerocopy::FromBytes;
 
 use crate::probe::Probe;
 
-/// The trace from some point on.
+/// The trace from a position on.
 pub struct Trace<'a> {
     probe: &'a Probe,
     from: u64,
 }
 
-/// One entry of a SET_MEMORY_REGIONS call.
+/// One entry of SET_MEMORY_REGIONS.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes)]
 pub struct Region {
-    /// 0 adds, 2 deletes.
+    /// [`Region::ADD`] or [`Region::DELETE`].
     pub operation: u32,
     /// Access rights and memory type.
     pub attr: u32,
-    /// Where it appears in the User VM.
+    /// Its address in the User VM.
     pub user_vm_pa: u64,
-    /// What backs it.
+    /// The physical address that backs it.
     pub service_vm_pa: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub size: u64,
 }
 
 impl Region {
-    /// `operation` of an entry that maps.
+    /// `operation` of an entry that maps a range.
     pub const ADD: u32 = 0;
-    /// `operation` of an entry that takes away.
+    /// `operation` of an entry that unmaps a range.
     pub const DELETE: u32 = 2;
 }
 
 impl<'a> Trace<'a> {
-    /// Starts with what comes next.
+    /// Starts with the next record.
     pub fn start(probe: &'a Probe) -> Self {
         let from = probe.trace(u64::MAX).map_or(0, |(header, _)| header.next);
         Self { probe, from }
     }
 
-    /// Everything up to now.
+    /// Returns all records up to now.
     pub fn records(&self) -> Vec<Record> {
         let mut all = Vec::new();
         let (mut next, mut end) = (self.from, None);
@@ -56,7 +56,8 @@ impl<'a> Trace<'a> {
             );
             next = last.seq + 1;
             all.extend(records);
-            // What comes meanwhile is for the next time: there may be no end of it.
+            // Records that are added meanwhile are left to the next call: there may be no end of
+            // them.
             if next >= *end.get_or_insert(header.next) {
                 break;
             }
@@ -64,21 +65,21 @@ impl<'a> Trace<'a> {
         all
     }
 
-    /// The events of one kind.
+    /// Returns the events of one kind.
     pub fn events(&self, kind: u16) -> Vec<Record> {
         let mut records = self.records();
         records.retain(|record| record.kind == kind);
         records
     }
 
-    /// The hypercalls with one number.
+    /// Returns the hypercalls with one number.
     pub fn calls(&self, id: u32) -> Vec<Record> {
         let mut records = self.events(kind::HYPERCALL);
         records.retain(|record| record.id == id);
         records
     }
 
-    /// Numbers of all hypercalls.
+    /// Returns the numbers of all hypercalls.
     pub fn ids(&self) -> Vec<u32> {
         self.events(kind::HYPERCALL)
             .iter()
@@ -86,7 +87,7 @@ impl<'a> Trace<'a> {
             .collect()
     }
 
-    /// All entries of SET_MEMORY_REGIONS calls that were carried out.
+    /// Returns all entries of SET_MEMORY_REGIONS that were carried out.
     pub fn regions(&self) -> Vec<Region> {
         self.events(kind::MEMORY_REGION)
             .iter()
@@ -118,7 +119,7 @@ impl<'a> Trace<'a> {
     }
 }
 
-/// The structure that a record holds.
+/// Returns the structure in a record.
 pub fn parameter<T: FromBytes>(record: &Record) -> T {
     let bytes = &record.data[..record.data_len as usize];
     match T::read_from_prefix(bytes) {

@@ -14,11 +14,11 @@ fn file(name: &str) -> PathBuf {
     Path::new(TRACEFS).join(name)
 }
 
-/// All of them on, as long as this lives.
+/// Enables all tracepoints as long as this value lives.
 pub struct Tracepoints(());
 
 impl Tracepoints {
-    /// Turns them on, with an empty trace. The error says why the test has to be skipped.
+    /// Clears the trace and enables the tracepoints. The error says why the test must be skipped.
     pub fn on() -> Result<Self, String> {
         if !file("events").exists() {
             return Err(format!("no tracefs on {TRACEFS}"));
@@ -28,12 +28,13 @@ impl Tracepoints {
         Ok(Self(()))
     }
 
-    /// Turns them off. What was seen stays.
+    /// Disables the tracepoints. The trace is kept.
     pub fn turn_off(&self) {
         fs::write(file(ENABLE), "0").expect("the driver's events");
     }
 
-    /// Each event, without task, CPU and time: the driver's own threads have such names, too.
+    /// Returns each event without task, CPU and time. The names of the driver's own threads also
+    /// begin with `acrn_`.
     pub fn seen(&self) -> Vec<String> {
         let text = fs::read_to_string(file("trace")).expect("the trace");
         let lines = text.lines().filter(|line| !line.starts_with('#'));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A thread that sits in ATTACH_IOREQ_CLIENT.
+//! Threads that sleep in a command of the driver, such as ATTACH_IOREQ_CLIENT.
 
 use std::{
     fs,
@@ -19,19 +19,20 @@ use nix::{
 
 use crate::{cpus, device::Device, harness::patience};
 
-/// After this a thread that waits is taken for one that never notices. It is not a measure of speed.
+/// Time after which a waiting thread is considered stuck. It does not measure speed.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// The thread.
+/// A thread in ATTACH_IOREQ_CLIENT.
 pub struct Waiter(SleepingCommand<Result<(), Errno>>);
 
 impl Waiter {
-    /// Starts it, and returns when it sleeps.
+    /// Starts the thread and waits until it sleeps.
     pub fn start(device: &Arc<Device>) -> Self {
         Self::start_as(device, || {})
     }
 
-    /// The same of a thread that, once it is woken on CPU `cpu`, runs before the task that woke it there goes on.
+    /// Starts a thread that runs on CPU `cpu` as soon as it is woken there, before the task that
+    /// woke it.
     pub fn start_urgent(device: &Arc<Device>, cpu: usize) -> Self {
         Self::start_as(device, move || {
             cpus::stay_on(cpu).expect("its CPU");
@@ -48,7 +49,7 @@ impl Waiter {
         Self(waiter)
     }
 
-    /// Whether it still waits.
+    /// Returns whether the thread still waits.
     pub fn waits(&self) -> bool {
         self.0.waits()
     }
@@ -58,20 +59,20 @@ impl Waiter {
         pthread_kill(self.0.thread.as_pthread_t(), signal).expect("pthread_kill");
     }
 
-    /// What ATTACH_IOREQ_CLIENT returned; it must do so.
+    /// Returns the result of ATTACH_IOREQ_CLIENT. Panics if it does not return.
     pub fn result(self) -> Result<(), Errno> {
         self.0.result()
     }
 }
 
-/// A command on a thread of its own, which sleeps in it.
+/// A command on a thread of its own, in which the thread sleeps.
 pub struct SleepingCommand<T> {
     thread: JoinHandle<T>,
     id: Pid,
 }
 
 impl<T: Send + 'static> SleepingCommand<T> {
-    /// Starts `command`, and returns when it sleeps and has come as far as `arrived` says.
+    /// Starts `command`, and waits until it sleeps and `arrived` returns true.
     pub fn start(
         mut arrived: impl FnMut() -> bool,
         command: impl FnOnce() -> T + Send + 'static,
@@ -81,7 +82,7 @@ impl<T: Send + 'static> SleepingCommand<T> {
         asleep
     }
 
-    /// Starts `command`, and returns when it sleeps, as it should, or has returned.
+    /// Starts `command`, and waits until it sleeps, as it should, or has returned.
     pub fn start_or_finish(command: impl FnOnce() -> T + Send + 'static) -> Self {
         let asleep = Self::spawn(|| {}, command);
         until("the command sleeps or returns", || {
@@ -90,7 +91,7 @@ impl<T: Send + 'static> SleepingCommand<T> {
         asleep
     }
 
-    /// `prepare` is not taken for a part of the command: the thread may sleep in it.
+    /// Starts `command` after `prepare`, in which the thread may sleep as well.
     fn spawn(
         prepare: impl FnOnce() + Send + 'static,
         command: impl FnOnce() -> T + Send + 'static,
@@ -106,47 +107,48 @@ impl<T: Send + 'static> SleepingCommand<T> {
         Self { thread, id }
     }
 
-    /// Whether it sleeps at this moment.
+    /// Returns whether the thread sleeps at this moment.
     pub fn sleeps(&self) -> bool {
         sleeps(self.id) && self.waits()
     }
 
-    /// Whether it waits in the driver at this moment.
+    /// Returns whether the thread waits in the driver at this moment.
     pub fn waits_in_driver(&self) -> bool {
         waits_in_driver(&format!("self/task/{}", self.id))
     }
 
-    /// Whether it has not returned yet.
+    /// Returns whether the command has not returned yet.
     pub fn waits(&self) -> bool {
         !self.thread.is_finished()
     }
 
-    /// What the command returned; it must do so.
+    /// Returns the result of the command. Panics if it does not return.
     pub fn result(self) -> T {
         until("the command returns", || !self.waits());
         self.thread.join().expect("the command")
     }
 }
 
-/// Whether a thread of this process sleeps.
+/// Returns whether a thread of this process sleeps.
 pub fn sleeps(thread: Pid) -> bool {
     matches!(state(&format!("self/task/{thread}")), Some('S' | 'D'))
 }
 
-/// The state of a task, a letter as `ps` shows it; `task` is its folder below `/proc`.
+/// Returns the state of a task, as the letter that `ps` shows. `task` is its directory below
+/// `/proc`.
 pub fn state(task: &str) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{task}/stat")).ok()?;
-    // The name is in parentheses, the state comes next.
+    // The state follows the name, which is in parentheses.
     stat.rsplit(") ").next()?.chars().next()
 }
 
-/// Whether a task sleeps in a command of the driver's; `task` is its folder below `/proc`.
+/// Returns whether a task sleeps in a command of the driver. `task` is its directory below `/proc`.
 pub fn waits_in_driver(task: &str) -> bool {
     let stack = fs::read_to_string(format!("/proc/{task}/stack"));
     matches!(state(task), Some('S' | 'D')) && stack.is_ok_and(|stack| stack.contains("[acrn]"))
 }
 
-/// Waits for something that must happen.
+/// Waits for an event that must happen. Panics if it does not.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let mut patience = patience(PATIENCE);
     while !condition() {

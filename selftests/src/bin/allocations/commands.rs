@@ -130,7 +130,7 @@ pub fn irqfd() -> Outcome {
 }
 
 /// What a VM goes through from its start to its end needs no memory, so that it can always be ended.
-pub fn life_of_a_vm() -> Outcome {
+pub fn life() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     let device = &fixture.device;

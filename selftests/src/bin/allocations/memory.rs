@@ -55,17 +55,17 @@ pub fn set() -> Outcome {
 }
 
 /// Pages all over the place.
-pub fn set_scattered_memory() -> Outcome {
+pub fn set_scattered() -> Outcome {
     check_set(&scattered(600))
 }
 
 /// So many of them that what the driver remembers is large itself.
-pub fn set_much_scattered_memory() -> Outcome {
+pub fn set_much_scattered() -> Outcome {
     check_set(&scattered(2500))
 }
 
 /// Over the middle of other memory, which is then there as before, or gone there as a whole.
-pub fn set_memory_over_other() -> Outcome {
+pub fn set_over() -> Outcome {
     const PAGES: usize = 12;
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
@@ -114,7 +114,7 @@ fn watched(pages: usize) -> Result<GuestMemory, String> {
 }
 
 /// Memory that cannot be pinned: after a failure nothing watches it.
-pub fn set_watched_memory() -> Outcome {
+pub fn set_watched() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     failing.each(
@@ -136,7 +136,7 @@ pub fn set_watched_memory() -> Outcome {
 }
 
 /// The memory of a device.
-pub fn set_device_memory() -> Outcome {
+pub fn set_device() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     let segment = fixture.device_memory(HPET);
@@ -188,7 +188,7 @@ fn check_split(
 }
 
 /// Of pages all over the place.
-pub fn split_memory() -> Outcome {
+pub fn split() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let (memory, before) = (scattered(1500), locked());
     let outcome = check_split(&fixture, &memory, [700, 20], |bytes| {
@@ -202,7 +202,7 @@ pub fn split_memory() -> Outcome {
 }
 
 /// Of memory that is watched.
-pub fn split_watched_memory() -> Outcome {
+pub fn split_watched() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(watched(8));
     let outcome = check_split(&fixture, &memory, [3, 2], |bytes| {
@@ -215,7 +215,7 @@ pub fn split_watched_memory() -> Outcome {
 }
 
 /// To take whole segments away needs no memory, nor does munmap of memory that is watched.
-pub fn unset_memory() -> Outcome {
+pub fn unset() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     let (memory, before) = (scattered(600), locked());
@@ -267,13 +267,13 @@ fn set_beside_guest(
 }
 
 /// While the guest runs: it has all of what was set or nothing.
-pub fn set_while_guest_runs() -> Outcome {
+pub fn set_while_running() -> Outcome {
     set_beside_guest(&[Errno::ENOMEM], PAGES, CountingGuest::set)
 }
 
 /// The hypervisor fails in the middle and does not take back what it mapped, while the guest runs and the kernel
 /// has no memory for anything: what the guest has stays pinned until it can be taken away.
-pub fn set_and_roll_back_fails() -> Outcome {
+pub fn roll_back_fails() -> Outcome {
     const DONE: u32 = 5;
     let errors = [Errno::ENOMEM, Errno::EINVAL];
     set_beside_guest(&errors, DONE as usize, |counter, segment| {

@@ -37,7 +37,7 @@ const COMMANDS: [(u32, u32); 11] = [
 ];
 
 /// One that fails has not made its hypercall, and each that succeeds has made one.
-pub fn forwarded_structures() -> Outcome {
+pub fn all() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);

@@ -61,7 +61,7 @@ pub fn registers_of_unknown_vcpu() -> Outcome {
 }
 
 /// NOTIFY_REQUEST_FINISH: the reserved field, vCPUs that the VM does not have, other VMs.
-pub fn notify_bad_fields() -> Outcome {
+pub fn notify() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture
         .device
@@ -118,7 +118,7 @@ pub fn creation_reserved() -> Outcome {
 }
 
 /// CREATE_VM with a request page that is none. No VM comes of it.
-pub fn creation_bad_request_page() -> Outcome {
+pub fn bad_request_page() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = need!(Probe::open());
     let device = need!(Device::open());

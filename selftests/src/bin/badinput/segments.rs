@@ -40,7 +40,7 @@ fn assert_refused(fixture: &MappingFixture, segments: &[acrn_vm_memmap]) {
 }
 
 /// Addresses and lengths that are not whole pages.
-pub fn segment_misaligned() -> Outcome {
+pub fn misaligned() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(4 * PAGE);
     let address = memory.address();
@@ -69,7 +69,7 @@ pub fn segment_misaligned() -> Outcome {
 }
 
 /// No length.
-pub fn segment_empty() -> Outcome {
+pub fn empty() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
     assert_refused(
@@ -85,7 +85,7 @@ pub fn segment_empty() -> Outcome {
 }
 
 /// Ranges that go around the end of the address space, in the guest or here.
-pub fn segment_wrapping() -> Outcome {
+pub fn wrapping() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(2 * PAGE);
     let last = u64::MAX - 0xfff;
@@ -107,7 +107,7 @@ pub fn segment_wrapping() -> Outcome {
 }
 
 /// Lengths that no memory has, among them some whose number of pages is small in 32 bits.
-pub fn segment_huge() -> Outcome {
+pub fn huge() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(16 * PAGE);
     memory.number_pages(1);
@@ -133,7 +133,7 @@ pub fn segment_huge() -> Outcome {
 }
 
 /// Types that there are none of.
-pub fn segment_unknown_type() -> Outcome {
+pub fn unknown_types() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
     let segments =
@@ -144,7 +144,7 @@ pub fn segment_unknown_type() -> Outcome {
 }
 
 /// Memory that the caller cannot write to, or does not have, is no RAM.
-pub fn segment_not_the_callers() -> Outcome {
+pub fn not_the_callers() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let read_only = GuestMemory::anonymous(4 * PAGE);
     read_only.number_pages(1);
@@ -165,7 +165,7 @@ pub fn segment_not_the_callers() -> Outcome {
 }
 
 /// A segment that begins well and ends in memory that is not writable.
-pub fn segment_partly_read_only() -> Outcome {
+pub fn partly_read_only() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
     memory.number_pages(1);
@@ -186,7 +186,7 @@ pub fn segment_partly_read_only() -> Outcome {
 }
 
 /// MMIO from where the Service VM has nothing: the hypervisor's word is passed on.
-pub fn segment_mmio_from_nowhere() -> Outcome {
+pub fn mmio_from_nowhere() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for address in [1 << 45, 1 << 51] {
         let refused = fixture.set(segment(ACRN_MEMMAP_MMIO, GUEST, address, PAGE as u64));

@@ -7,7 +7,7 @@
 
 use std::process::ExitCode;
 
-use acrn_selftests::{harness, tests};
+use acrn_selftests::harness::{self, Test};
 
 mod calls;
 mod clock;
@@ -28,20 +28,20 @@ mod storm;
 mod vms;
 
 fn main() -> ExitCode {
-    harness::main(&tests![
-        calls::plain.named("P1").telling(),
-        requests::round_trip.named("P2").telling(),
-        ioeventfds::write.named("P3").telling(),
-        irqfd::write.named("P4").telling(),
-        memory::set_and_destroy.named("P5").telling(),
-        memory::held.named("P6").telling(),
-        isolation::beside_lives.named("P7").telling(),
-        scale::beside_idle_vms.named("P8").telling(),
-        vms::create_and_destroy.named("P9").telling(),
-        storm::thread_beside.named("P11").telling(),
-        storm::vm_beside.named("P12").telling(),
+    harness::main(&[
+        Test::new("P1", calls::plain).telling(),
+        Test::new("P2", requests::round_trip).telling(),
+        Test::new("P3", ioeventfds::write).telling(),
+        Test::new("P4", irqfd::write).telling(),
+        Test::new("P5", memory::set_and_destroy).telling(),
+        Test::new("P6", memory::held).telling(),
+        Test::new("P7", isolation::beside_lives).telling(),
+        Test::new("P8", scale::beside_idle_vms).telling(),
+        Test::new("P9", vms::create_and_destroy).telling(),
+        Test::new("P11", storm::thread_beside).telling(),
+        Test::new("P12", storm::vm_beside).telling(),
         // Upstream's driver leaves something behind there.
-        close::killed.named("P10").telling(),
-        close::victim.helper(),
+        Test::new("P10", close::killed).telling(),
+        Test::helper("victim", close::victim),
     ])
 }

@@ -113,13 +113,13 @@ pub fn powers_off() -> Outcome {
 }
 
 /// The same of a guest that asks for it until it is paused.
-pub fn power_off_for_ever() -> Outcome {
+pub fn powers_off_for_ever() -> Outcome {
     power_off(End::PowerOffForEver)
 }
 
 /// Full reset: NOTIFY_REQUEST_FINISH after PAUSE_VM, DESTROY_VM without a second PAUSE_VM, and all of the start
 /// again in the same process.
-pub fn full_reset() -> Outcome {
+pub fn resets_fully() -> Outcome {
     again_and_again(|round| {
         let probe = probe();
         let trace = probe.as_ref().map(Trace::start);
@@ -158,7 +158,7 @@ fn pcidev(device: &Device, request: u32) -> Result<(), Errno> {
 }
 
 /// Power-off of a VM with a passed-through PCI device: it is de-assigned while the VM is paused, or just before.
-pub fn passed_through_device() -> Outcome {
+pub fn gives_device_back() -> Outcome {
     again_and_again(|round| {
         // A real machine may have such a device, and need it.
         let probe = Probe::open()?;
@@ -199,7 +199,7 @@ pub fn passed_through_device() -> Outcome {
 
 /// vhost: the kernel has the eventfds of a virtio device. At power-off they are de-assigned, those of its
 /// doorbell twice.
-pub fn vhost() -> Outcome {
+pub fn gives_eventfds_back() -> Outcome {
     again_and_again(|round| {
         let probe = probe();
         let trace = probe.as_ref().map(Trace::start);

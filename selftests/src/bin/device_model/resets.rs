@@ -76,12 +76,12 @@ fn again(end: End, prepare: impl Fn(&Model, u64) + Send + 'static) -> Outcome {
 }
 
 /// System reset: PAUSE_VM, CLEAR_VM_IOREQ, PM_GET_CPU_STATE, RESET_VM, SET_VCPU_REGS, START_VM.
-pub fn system_reset() -> Outcome {
+pub fn resets() -> Outcome {
     again(End::SystemReset, |model, _| model.ask_for_power_states())
 }
 
 /// The same with memory of a device, which is set again though it is there.
-pub fn system_reset_shared_memory() -> Outcome {
+pub fn resets_with_shared_memory() -> Outcome {
     let shared = GuestMemory::shared(LEN);
     again(End::SystemReset, move |model, _| {
         set(&model.device, ACRN_IOCTL_SET_MEMSEG, SHARED, &shared);
@@ -90,7 +90,7 @@ pub fn system_reset_shared_memory() -> Outcome {
 }
 
 /// The same with the ROM of a passed-through device, which is set as RAM and un-mapped as a device's memory.
-pub fn system_reset_rom() -> Outcome {
+pub fn resets_with_rom() -> Outcome {
     let rom = GuestMemory::anonymous(LEN);
     again(End::SystemReset, move |model, _| {
         set(&model.device, ACRN_IOCTL_SET_MEMSEG, ROM, &rom);
@@ -107,12 +107,12 @@ pub fn system_reset_rom() -> Outcome {
 }
 
 /// Suspend to RAM and resume: the same without the queries.
-pub fn suspend() -> Outcome {
+pub fn suspends() -> Outcome {
     again(End::Suspend, |_, _| {})
 }
 
 /// The first thread resets the VM, while the serving one goes on waiting in ATTACH_IOREQ_CLIENT.
-pub fn system_reset_from_first_thread() -> Outcome {
+pub fn resets_from_first_thread() -> Outcome {
     let probe = probe();
     let cpus = need!(cpus::pick(1));
     let model = need!(Model::create(

@@ -80,7 +80,7 @@ fn interrupt(fixture: &MappingFixture, vector: u64, count: u64) {
 }
 
 /// Counts come back, and nothing else of the page changes.
-pub fn monitor_counts_arrive() -> Outcome {
+pub fn counts_arrive() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
     monitor(&fixture, &page).expect("VM_INTR_MONITOR");
@@ -101,7 +101,7 @@ pub fn monitor_counts_arrive() -> Outcome {
 }
 
 /// The hypervisor is given all that it may read, in one page.
-pub fn monitor_request_arrives() -> Outcome {
+pub fn request_arrives() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
     let trace = Trace::start(&fixture.probe);
@@ -119,7 +119,7 @@ pub fn monitor_request_arrives() -> Outcome {
 }
 
 /// An address means the page that it is in.
-pub fn monitor_any_address() -> Outcome {
+pub fn any_address_in_the_page() -> Outcome {
     let fixture = need!(MappingFixture::new());
     interrupt(&fixture, 0x41, 1);
     let memory = GuestMemory::anonymous(2 * PAGE);
@@ -137,7 +137,7 @@ pub fn monitor_any_address() -> Outcome {
 }
 
 /// What the hypervisor refuses, and any other error of its.
-pub fn monitor_errors_passed_on() -> Outcome {
+pub fn errors_passed_on() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for (command, entries) in [
         (GET, ENTRIES + 1),
@@ -164,7 +164,7 @@ pub fn monitor_errors_passed_on() -> Outcome {
 }
 
 /// A refusal is told, and nothing is written: also where nothing can be.
-pub fn monitor_refused_writes_nothing() -> Outcome {
+pub fn refused_writes_nothing() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
     page.protect();
@@ -178,7 +178,7 @@ pub fn monitor_refused_writes_nothing() -> Outcome {
 }
 
 /// No page, or one that cannot be read and written.
-pub fn monitor_bad_pages() -> Outcome {
+pub fn bad_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let none = GuestMemory::anonymous(PAGE);
     none.unmap(0, PAGE);
@@ -200,7 +200,7 @@ pub fn monitor_bad_pages() -> Outcome {
 }
 
 /// Nothing stays pinned: not after success, not after failure, not after the VM (A8).
-pub fn monitor_nothing_stays_pinned() -> Outcome {
+pub fn nothing_stays_pinned() -> Outcome {
     let before = leaks::pinned_pages();
     let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
@@ -217,7 +217,7 @@ pub fn monitor_nothing_stays_pinned() -> Outcome {
 }
 
 /// Two threads at once (R10).
-pub fn monitor_two_threads() -> Outcome {
+pub fn two_threads() -> Outcome {
     const ROUNDS: usize = 500;
     let fixture = &need!(MappingFixture::new());
     interrupt(fixture, 0x41, 1);

@@ -170,7 +170,7 @@ pub fn victim() -> Outcome {
 
 /// A function that cannot be reset alone, IDE of the chipset: it is no bus master any more, and the log says what
 /// could not be done.
-pub fn left_over_without_reset() -> Outcome {
+pub fn without_reset() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let names = |line: &str| line.contains(function.address()) && line.contains("reset");
     for _ in 0..2 {
@@ -180,7 +180,7 @@ pub fn left_over_without_reset() -> Outcome {
 }
 
 /// A function alone behind a bridge: it is reset, with its registers. Its configuration space stays.
-pub fn left_over_with_reset() -> Outcome {
+pub fn with_reset() -> Outcome {
     /// A register of Intel's HD Audio controllers that holds the address of a ring, and is 0 after a reset.
     const RING_BASE: usize = 0x40;
     let function = need!(Function::find("0x0403", true));
@@ -202,7 +202,7 @@ pub fn left_over_with_reset() -> Outcome {
 }
 
 /// A device that was de-assigned stays as it is: neither DESTROY_VM nor close changes it.
-pub fn left_over_taken_back() -> Outcome {
+pub fn taken_back() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let bytes = pci_bytes(&Function::pcidev(function.bdf()));
     function.turn_on(BUS_MASTER);
@@ -221,7 +221,7 @@ pub fn left_over_taken_back() -> Outcome {
 }
 
 /// One of several devices is not there: the others are no bus masters any more, wherever they are in the row.
-pub fn left_over_behind_missing() -> Outcome {
+pub fn behind_one_that_is_missing() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let is_missing = |line: &str| line.contains("does not exist");
     need!(function.is_logged(&[PCI.phys_bdf], is_missing));
@@ -229,7 +229,7 @@ pub fn left_over_behind_missing() -> Outcome {
 }
 
 /// A device that the hypervisor refused is nothing to the VM: it may be another one's, and stays as it is.
-pub fn left_over_refused() -> Outcome {
+pub fn refused() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let bytes = pci_bytes(&Function::pcidev(function.bdf()));
     function.turn_on(BUS_MASTER);
@@ -251,7 +251,7 @@ pub fn left_over_refused() -> Outcome {
 }
 
 /// A device that the hypervisor did not take back is the VM's until that ends.
-pub fn left_over_not_taken_back() -> Outcome {
+pub fn not_taken_back() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let bytes = pci_bytes(&Function::pcidev(function.bdf()));
     for destroy in [true, false] {

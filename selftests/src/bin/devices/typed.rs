@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::ownership::{LINE, PCI, VIRTUAL, mmio, pci_bytes};
 
 /// Each kind of device is given and taken, and the hypervisor is told what it is.
-pub fn each_by_acrn_ioctls() -> Outcome {
+pub fn each_device() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::without_client(need!(cpus::pick(1)));
     let vm = &guest.vm;
@@ -65,7 +65,7 @@ pub fn each_by_acrn_ioctls() -> Outcome {
 }
 
 /// VM_INTR_MONITOR: the page goes in and comes out.
-pub fn monitor_by_acrn_ioctls() -> Outcome {
+pub fn monitor() -> Outcome {
     let _probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let apic = need!(cpus::apic_id(cpus.trailing_zeros() as usize));

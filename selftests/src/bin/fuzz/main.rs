@@ -10,10 +10,7 @@
 
 use std::process::ExitCode;
 
-use acrn_selftests::{
-    harness::{self, Outcome},
-    tests,
-};
+use acrn_selftests::harness::{self, Outcome, Test};
 
 use crate::actor::Weights;
 
@@ -102,13 +99,13 @@ fn everything() -> Outcome {
 }
 
 fn main() -> ExitCode {
-    harness::main(&tests![
-        commands.within(LIMIT).telling(),
-        memory.within(LIMIT).telling(),
-        requests.within(LIMIT).telling(),
-        eventfds.within(LIMIT).telling(),
-        faults.within(LIMIT).telling(),
-        ends.within(LIMIT).telling(),
-        everything.within(LIMIT).telling(),
+    harness::main(&[
+        Test::new("commands", commands).within(LIMIT).telling(),
+        Test::new("memory", memory).within(LIMIT).telling(),
+        Test::new("requests", requests).within(LIMIT).telling(),
+        Test::new("eventfds", eventfds).within(LIMIT).telling(),
+        Test::new("faults", faults).within(LIMIT).telling(),
+        Test::new("ends", ends).within(LIMIT).telling(),
+        Test::new("everything", everything).within(LIMIT).telling(),
     ])
 }

@@ -16,7 +16,7 @@ fn of(account: &Account, hypercall: u32) -> Spent {
 }
 
 /// Each hypercall has a line, and what is told once is not told again.
-pub fn account_of_hypercalls() -> Outcome {
+pub fn of_hypercalls() -> Outcome {
     const CALLS: u64 = 50;
     let fixture = need!(MappingFixture::new());
     let vmid = fixture.vmid.into();

@@ -11,7 +11,7 @@ use acrn_selftests::{
 use mini_acrn_channel::{ANY_VM, vm_state};
 
 /// A hypercall that is held is not carried out before it is let go, and the rest of the Service VM goes on.
-pub fn held_hypercall() -> Outcome {
+pub fn hypercall() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let (probe, vmid) = (&fixture.probe, fixture.vmid);
     let state = || probe.vm(vmid).expect("the VM").state;

@@ -113,7 +113,7 @@ impl Waiting {
 
 /// The guest takes the answer and runs on, though the VM is paused, and another PAUSE_VM does not stop it. RESET_VM
 /// ends ACRN then.
-pub fn paused_notify_wakes() -> Outcome {
+pub fn notify_wakes() -> Outcome {
     let waiting = need!(Waiting::new());
     waiting.assert_still();
     assert_eq!(waiting.count(), 0);
@@ -148,7 +148,7 @@ pub fn paused_notify_wakes() -> Outcome {
 }
 
 /// DESTROY_VM ends ACRN as well.
-pub fn paused_notify_destroy() -> Outcome {
+pub fn notify_and_destroy() -> Outcome {
     let waiting = need!(Waiting::new());
     waiting.notify();
     waiting.assert_runs();
@@ -164,7 +164,7 @@ pub fn paused_notify_destroy() -> Outcome {
 }
 
 /// A vCPU that waits for no answer is not woken: RESET_VM forgets the word.
-pub fn paused_notify_of_none() -> Outcome {
+pub fn notify_of_none() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &greet_and_spin());
     guest.vm.start().expect("START_VM");
@@ -183,7 +183,7 @@ pub fn paused_notify_of_none() -> Outcome {
 }
 
 /// RESET_VM needs no word: it forgets the request, and the VM starts again properly.
-pub fn paused_reset_waiting() -> Outcome {
+pub fn reset_without_notify() -> Outcome {
     let waiting = need!(Waiting::new());
     let trace = Trace::start(&waiting.probe);
     for _ in 0..3 {
@@ -199,7 +199,7 @@ pub fn paused_reset_waiting() -> Outcome {
 }
 
 /// A request that a test has raised stands for a vCPU that waits.
-pub fn paused_raised_request() -> Outcome {
+pub fn raised_request() -> Outcome {
     let vm = need!(scripted_vm::ScriptedVm::new());
     let access = program::read(Target::Port(PORT), Width::One);
     let raised = vm.probe.raise(scripted_vm::request(vm.vmid, 0, access));
@@ -255,13 +255,13 @@ fn inject(probe: &Probe, receiver: &InterruptGuest, vector: u8) -> i64 {
 }
 
 /// INJECT_MSI.
-pub fn paused_msi_wakes() -> Outcome {
+pub fn msi_wakes() -> Outcome {
     let vector = VECTORS[0];
     interrupt_wakes(vector, |probe, receiver| inject(probe, receiver, vector))
 }
 
 /// SET_IRQLINE.
-pub fn paused_line_wakes() -> Outcome {
+pub fn line_wakes() -> Outcome {
     const RISING_PULSE: u64 = 2;
     interrupt_wakes(PIN.1, |probe, receiver| {
         probe.call(
@@ -273,7 +273,7 @@ pub fn paused_line_wakes() -> Outcome {
 }
 
 /// A vCPU that spins is not woken by an interrupt, and RESET_VM forgets it.
-pub fn paused_interrupt_spinning() -> Outcome {
+pub fn interrupt_of_one_that_spins() -> Outcome {
     let probe = need!(Probe::open());
     let receiver = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     let vmid = receiver.vm().vmid();

@@ -93,7 +93,7 @@ fn delete(guest: u64, size: u64) -> Region {
 }
 
 /// What ACRN refuses: sizes of no whole pages, memory that is not the Service VM's, and to delete nothing.
-pub fn regions_refused() -> Outcome {
+pub fn refused() -> Outcome {
     let subject = need!(Subject::new());
     let of_nobody = Region {
         service_vm_pa: NOWHERE,
@@ -112,7 +112,7 @@ pub fn regions_refused() -> Outcome {
 }
 
 /// Of a range with a page that is not mapped nothing is deleted.
-pub fn regions_hole() -> Outcome {
+pub fn hole() -> Outcome {
     let subject = need!(Subject::new());
     let pages = [GUEST, GUEST + 2 * LEN];
     let added = pages.map(|guest| subject.add(guest, LEN));
@@ -127,7 +127,7 @@ pub fn regions_hole() -> Outcome {
 }
 
 /// What is there stays when something is added over it, and that is no error.
-pub fn regions_over() -> Outcome {
+pub fn over_what_is_there() -> Outcome {
     let subject = need!(Subject::new());
     let other = Region {
         service_vm_pa: subject.array_address,
@@ -141,7 +141,7 @@ pub fn regions_over() -> Outcome {
 }
 
 /// Up to the first that is refused all are carried out, and stay.
-pub fn regions_no_roll_back() -> Outcome {
+pub fn no_roll_back() -> Outcome {
     let subject = need!(Subject::new());
     let set = subject.set(&[
         subject.add(GUEST, LEN),
@@ -155,7 +155,7 @@ pub fn regions_no_roll_back() -> Outcome {
 }
 
 /// Addresses inside a page mean the next one.
-pub fn regions_unaligned() -> Outcome {
+pub fn unaligned() -> Outcome {
     let subject = need!(Subject::new());
     let guest = GUEST + LEN;
     let change = Region {
@@ -173,7 +173,7 @@ pub fn regions_unaligned() -> Outcome {
 }
 
 /// To add a range that wraps is accepted, and nothing comes of it.
-pub fn regions_wrapping() -> Outcome {
+pub fn wrapping() -> Outcome {
     let subject = need!(Subject::new());
     for size in [LEN, 16 * LEN] {
         let change = subject.add(u64::MAX << 12, size);
@@ -184,7 +184,7 @@ pub fn regions_wrapping() -> Outcome {
 }
 
 /// An array that is not the Service VM's.
-pub fn regions_of_nobody() -> Outcome {
+pub fn array_of_nobody() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let mut header = regions(fixture.vmid, 1);
     header[16..].copy_from_slice(&NOWHERE.to_le_bytes());

@@ -35,7 +35,7 @@ fn create(probe: &Probe, name: &str, cpus: u64) -> u16 {
 }
 
 /// A name gets the id that it had, unless another VM took it.
-pub fn vm_names() -> Outcome {
+pub fn names() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let [first, second] =
@@ -65,7 +65,7 @@ pub fn vm_names() -> Outcome {
 }
 
 /// VMs without a name are not the same.
-pub fn vm_without_name() -> Outcome {
+pub fn no_name() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let vms = [masks[0], masks[1]].map(|cpus| create(&probe, "", cpus));
@@ -77,7 +77,7 @@ pub fn vm_without_name() -> Outcome {
 }
 
 /// One more than there can be.
-pub fn vm_slots() -> Outcome {
+pub fn no_slot() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1; MAX_VMS]));
     let vms: Vec<u16> = (0..)
@@ -93,7 +93,7 @@ pub fn vm_slots() -> Outcome {
 }
 
 /// Without a word on CPUs the configuration decides: here, the first that is free.
-pub fn vm_without_cpus() -> Outcome {
+pub fn no_affinity() -> Outcome {
     let probe = need!(Probe::open());
     let lowest = need!(cpus::pick(1));
     let (result, created) = probe.create_vm(creation("slot-a", 0));
@@ -108,7 +108,7 @@ pub fn vm_without_cpus() -> Outcome {
 }
 
 /// CPUs that the machine has not: ACRN does not look, and writes beyond its arrays.
-pub fn vm_on_unknown_cpu() -> Outcome {
+pub fn unknown_cpu() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     for unknown in [1 << 32, 1 << 63] {

@@ -177,7 +177,7 @@ pub fn pause_flushes() -> Outcome {
 }
 
 /// A passed-through device keeps its translations until it is de-assigned.
-pub fn device_keeps_translations() -> Outcome {
+pub fn device_keeps_them() -> Outcome {
     let subject = need!(Subject::new());
     let probe = &subject.probe;
     let write = |value: u64| probe.dma_write(PHYS_BDF, PLACE, &value.to_le_bytes());
@@ -210,7 +210,7 @@ pub fn device_keeps_translations() -> Outcome {
 }
 
 /// What a device has never looked at it cannot reach once it is deleted; and nothing after DESTROY_VM.
-pub fn device_of_ended_vm() -> Outcome {
+pub fn device_of_a_vm_that_ends() -> Outcome {
     let subject = need!(Subject::new());
     assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
     subject.delete();

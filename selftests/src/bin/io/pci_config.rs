@@ -63,7 +63,7 @@ fn latch(vm: &ScriptedVm, address: u64) {
 
 /// Of a guest: ACRN answers reads of the address, and all that is narrower; each address is good for one access, and
 /// what comes after that ends in ACRN as well.
-pub fn config_of_guest() -> Outcome {
+pub fn of_guest() -> Outcome {
     let accesses = [
         read(ADDRESS, Width::Four),
         write(ADDRESS, Width::Four, EXTENDED),
@@ -101,7 +101,7 @@ pub fn config_of_guest() -> Outcome {
 }
 
 /// What was written to 0xCF8 is read back.
-pub fn config_address_latches() -> Outcome {
+pub fn address_latches() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let latched = || vm.ask(read(ADDRESS, Width::Four));
     assert_eq!(latched(), Answer::Driver(Some(0)));
@@ -111,7 +111,7 @@ pub fn config_address_latches() -> Outcome {
 }
 
 /// An access to 0xCFC..0xCFF becomes one to the register that 0xCF8 names, each time.
-pub fn config_access_folds() -> Outcome {
+pub fn access_folds() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER);
     for (access, expected) in [
@@ -129,7 +129,7 @@ pub fn config_access_folds() -> Outcome {
 }
 
 /// Without the enable bit reads are all ones, writes are dropped, and the device model does not hear of it.
-pub fn config_disabled_is_all_ones() -> Outcome {
+pub fn disabled_is_all_ones() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER & !ENABLE);
     for (access, expected) in [
@@ -143,7 +143,7 @@ pub fn config_disabled_is_all_ones() -> Outcome {
 }
 
 /// A narrow access to 0xCF8 is not for the address register (A10): it goes to the device model.
-pub fn config_narrow_address_passes() -> Outcome {
+pub fn narrow_address_passes() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER);
     for access in [write(ADDRESS, Width::One, 0xff), read(ADDRESS, Width::Two)] {
@@ -156,7 +156,7 @@ pub fn config_narrow_address_passes() -> Outcome {
 
 /// Which bits of the address are which: neither the two lowest nor those between the enable bit and the extended
 /// register are a part of anything, and the fields are as wide as they can be.
-pub fn config_address_has_low_bits() -> Outcome {
+pub fn address_has_low_bits() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let widest = Target::PciConfig {
         bus: 0xff,
@@ -182,7 +182,7 @@ pub fn config_address_has_low_bits() -> Outcome {
 
 /// What is next to the two ports, or only looks like them, goes to the device model as it is: chipsets have reset control
 /// at 0xCF9.
-pub fn config_neighbours_pass() -> Outcome {
+pub fn neighbours_pass() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER);
     let port = Target::Port;
@@ -213,7 +213,7 @@ pub fn config_neighbours_pass() -> Outcome {
 }
 
 /// Each VM has its own address register.
-pub fn config_of_two_vms_apart() -> Outcome {
+pub fn two_vms_apart() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (first, second) = (
         need!(ScriptedVm::on(masks[0])),
@@ -228,7 +228,7 @@ pub fn config_of_two_vms_apart() -> Outcome {
 
 /// Requests of type PCICFG that come from the hypervisor, which may make them: the device model gets them as they are,
 /// whatever address is latched.
-pub fn config_requests_pass() -> Outcome {
+pub fn requests_pass() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, ENABLE | 0xff_ff00);
     for access in [
@@ -244,7 +244,7 @@ pub fn config_requests_pass() -> Outcome {
 }
 
 /// The same requests when nobody will answer them any more: reads are all ones.
-pub fn config_requests_abandoned() -> Outcome {
+pub fn requests_abandoned() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
     let plain = |number| assert_eq!(vm.device.plain(number), Ok(()));

@@ -22,7 +22,7 @@ const ANSWER: u64 = 0x0123_4567_89ab_cdef;
 const DOORBELL: u16 = 0x600;
 
 /// What the device model answers, what an eventfd takes and what the driver answers by itself.
-pub fn polling_is_never_notified() -> Outcome {
+pub fn never_notified() -> Outcome {
     const ROUNDS: usize = 30;
     let probe = need!(Probe::open());
     let round = [

@@ -42,7 +42,7 @@ fn restart(guest: &Guest, program: &[u8]) {
 
 /// A request in flight, which nobody cleared before: it is not the device model's any more, whose word would meet
 /// the next one (A13). Nor does the device model wake up for it.
-pub fn reset_drops_request() -> Outcome {
+pub fn drops_request() -> Outcome {
     let probe = need!(Probe::open());
     let program = program::long_mode(&[read(PORT, Width::Four)]);
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program);
@@ -76,7 +76,7 @@ pub fn reset_drops_request() -> Outcome {
 
 /// The address register of PCI configuration space is that of a machine that was switched on. ACRN answers reads of
 /// the port itself, so that the accesses are made up.
-pub fn reset_clears_config_address() -> Outcome {
+pub fn clears_config_address() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let latch = write(CONFIG_ADDRESS, Width::Four, 0x8005_1a40);
     assert_eq!(vm.ask(latch), Answer::Driver(None));
@@ -89,7 +89,7 @@ pub fn reset_clears_config_address() -> Outcome {
 }
 
 /// A request in flight when the hypervisor refuses: it is still the device model's.
-pub fn reset_refused() -> Outcome {
+pub fn refused() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
     let access = read(PORT, Width::Four);
@@ -109,7 +109,7 @@ pub fn reset_refused() -> Outcome {
 }
 
 /// The address register of PCI configuration space when the hypervisor refuses: the guest goes on with what it wrote.
-pub fn reset_refused_keeps_config_address() -> Outcome {
+pub fn refused_keeps_config_address() -> Outcome {
     const ADDRESS: u64 = 0x8005_1a40;
     let vm = need!(ScriptedVm::new());
     let latch = write(CONFIG_ADDRESS, Width::Four, ADDRESS);
@@ -125,7 +125,7 @@ pub fn reset_refused_keeps_config_address() -> Outcome {
 }
 
 /// Requests of several vCPUs in flight: none is the device model's any more (A13).
-pub fn reset_of_several_vcpus() -> Outcome {
+pub fn of_several_vcpus() -> Outcome {
     const VCPUS: u16 = 3;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
     for _ in 0..2 {

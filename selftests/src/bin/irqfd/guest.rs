@@ -57,7 +57,7 @@ pub fn to_spinning_guest() -> Outcome {
 }
 
 /// What was signalled before the eventfd was assigned.
-pub fn signalled_before_to_guest() -> Outcome {
+pub fn signalled_before() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[0];
     let event = Eventfd::new();

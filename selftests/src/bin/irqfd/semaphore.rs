@@ -10,7 +10,7 @@ use acrn_selftests::{
 use crate::assign::{APIC, assign, injected};
 
 /// One interrupt for each write, and none by itself, whatever stays on the counter.
-pub fn semaphore() -> Outcome {
+pub fn one_for_each_write() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::semaphore();
     assign(&fixture.device, &event, 0x31).expect("IRQFD");
@@ -26,7 +26,7 @@ pub fn semaphore() -> Outcome {
 }
 
 /// What was signalled before is injected at once, as one interrupt.
-pub fn semaphore_signalled_before() -> Outcome {
+pub fn signalled_before() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::semaphore();
     event.add(5).expect("write to an eventfd");

@@ -37,7 +37,7 @@ fn with_client() -> Result<(Arc<Device>, RequestPage), String> {
 }
 
 /// A VM has one client.
-pub fn create_client_twice() -> Outcome {
+pub fn create_twice() -> Outcome {
     let (device, _page) = need!(with_client());
     assert_eq!(
         device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT),
@@ -57,7 +57,7 @@ pub fn attach_without_client() -> Outcome {
 }
 
 /// Destroying what is not there is no error: a device model does it when it cleans up.
-pub fn destroy_client_twice() -> Outcome {
+pub fn destroy_twice() -> Outcome {
     let (device, _page) = need!(with_client());
     for _ in 0..3 {
         assert_eq!(device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT), Ok(()));
@@ -70,7 +70,7 @@ pub fn destroy_client_twice() -> Outcome {
 }
 
 /// A device model's normal shutdown (R1).
-pub fn destroy_client_ends_attach() -> Outcome {
+pub fn destroy_ends_attach() -> Outcome {
     let (device, _page) = need!(with_client());
     for _ in 0..5 {
         let waiters = [Waiter::start(&device), Waiter::start(&device)];
@@ -151,7 +151,7 @@ pub fn signal_then_request() -> Outcome {
 }
 
 /// Threads that attach against one that destroys and creates (R1, R2).
-pub fn clients_come_and_go() -> Outcome {
+pub fn come_and_go() -> Outcome {
     let (device, _page) = need!(with_client());
     let contest = &Race::of(2);
     let destroy = || {

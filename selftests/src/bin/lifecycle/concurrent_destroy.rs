@@ -86,7 +86,7 @@ fn dispatch(last: &ScriptedVm) {
 
 /// Requests stay where they are, those for the driver as well as those for the device model. They are looked at again
 /// if the VM goes on.
-pub fn requests_during_destroy() -> Outcome {
+pub fn requests() -> Outcome {
     let masks = need!(cpus::pick_many(&[2, 1]));
     for end in ENDS {
         let vm = need!(ScriptedVm::on(masks[0]));
@@ -155,7 +155,7 @@ fn irqfd(device: &Device) -> Eventfd {
 }
 
 /// Nothing interrupts the VM. If it goes on, and is not paused, the interrupts are sent then.
-pub fn interrupts_during_destroy() -> Outcome {
+pub fn interrupts() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = need!(Probe::open());
     for end in ENDS {
@@ -190,7 +190,7 @@ pub fn interrupts_during_destroy() -> Outcome {
 }
 
 /// Commands wait, and are for the VM if it goes on, and for nothing if it does not.
-pub fn commands_during_destroy() -> Outcome {
+pub fn commands() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = need!(Probe::open());
     for end in ENDS {
@@ -230,7 +230,7 @@ pub fn commands_during_destroy() -> Outcome {
 
 /// Close, of a VM that the hypervisor destroys, and of one that it keeps: by then nothing rings and nothing interrupts.
 /// What is asked meanwhile stays where it is, and if the VM goes on it is as if no device were there.
-pub fn close_under_way() -> Outcome {
+pub fn close() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     for refused in [false, true] {
         let vm = need!(ScriptedVm::on(masks[0]));
@@ -279,7 +279,7 @@ pub fn close_under_way() -> Outcome {
 }
 
 /// A guest that is about to run may reach what is taken away from it: that stays pinned until it is paused.
-pub fn memory_goes_during_start() -> Outcome {
+pub fn memory_during_start() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     let device = Arc::new(Device::sharing(&guest.vm));

@@ -30,7 +30,7 @@ fn page() -> RequestPage {
 }
 
 /// The second CREATE_VM on a file is refused, and the first VM does not notice (A3).
-pub fn create_twice() -> Outcome {
+pub fn twice() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (device, _page, vmid) = create_raw(masks[0]);
     let probe = Probe::open();
@@ -51,7 +51,7 @@ pub fn create_twice() -> Outcome {
 }
 
 /// Of several threads that create at once, one wins.
-pub fn create_from_two_threads() -> Outcome {
+pub fn from_two_threads() -> Outcome {
     const THREADS: usize = 4;
     let cpus = need!(cpus::pick(1));
     for _ in 0..10 {
@@ -87,7 +87,7 @@ pub fn create_from_two_threads() -> Outcome {
 }
 
 /// The hypervisor's id and number of vCPUs are written back, and nothing else.
-pub fn create_tells_vmid_and_vcpus() -> Outcome {
+pub fn tells_vmid_and_vcpus() -> Outcome {
     let cpus = need!(cpus::pick(2));
     let device = need!(Device::open());
     let page = page();
@@ -110,7 +110,7 @@ pub fn create_tells_vmid_and_vcpus() -> Outcome {
 }
 
 /// The result cannot be written: no VM stays behind (A4).
-pub fn create_read_only_argument() -> Outcome {
+pub fn read_only_argument() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
     let page = page();
@@ -150,12 +150,12 @@ fn create_under(fault: Fault, expected: Errno) -> Outcome {
 }
 
 /// The hypervisor refuses. As upstream's, the driver says EINVAL whatever the reason.
-pub fn create_refused() -> Outcome {
+pub fn refused() -> Outcome {
     create_under(fault(hypercall::CREATE_VM, REFUSAL), Errno::EINVAL)
 }
 
 /// The hypervisor reports success, but there is no VM (A14). It does so by itself for a CPU that is taken.
-pub fn create_refused_without_error() -> Outcome {
+pub fn refused_without_error() -> Outcome {
     let probe = need!(Probe::open());
     let device = need!(Device::open());
     let page = page();
@@ -172,7 +172,7 @@ pub fn create_refused_without_error() -> Outcome {
 }
 
 /// The hypervisor claims more vCPUs than the request page has slots (A14).
-pub fn create_with_17_vcpus() -> Outcome {
+pub fn with_17_vcpus() -> Outcome {
     let too_many = Fault {
         after: 1,
         patch: 1,
@@ -183,12 +183,12 @@ pub fn create_with_17_vcpus() -> Outcome {
 }
 
 /// The hypervisor does not take the request page.
-pub fn create_request_page_refused() -> Outcome {
+pub fn request_page_refused() -> Outcome {
     create_under(fault(hypercall::SET_IOREQ_BUFFER, REFUSAL), Errno::EINVAL)
 }
 
 /// Request pages that there are not.
-pub fn create_without_request_page() -> Outcome {
+pub fn without_request_page() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
     let good = page();
@@ -220,7 +220,7 @@ pub fn create_without_request_page() -> Outcome {
 }
 
 /// On a file that has a VM the argument does not matter.
-pub fn create_twice_reads_nothing() -> Outcome {
+pub fn twice_reads_nothing() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     for argument in [Argument::NULL, Argument::KERNEL] {
         let refused = device.ioctl(ACRN_IOCTL_CREATE_VM, argument);

@@ -18,7 +18,7 @@ use mini_acrn_channel::vm_state;
 use nix::errno::Errno;
 
 /// A file may have one VM after the other (A2).
-pub fn destroy_then_create() -> Outcome {
+pub fn then_create() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
     let page = RequestPage::new().expect("a request page");
@@ -40,7 +40,7 @@ pub fn destroy_then_create() -> Outcome {
 }
 
 /// The hypervisor destroys paused VMs only; a refusal changes nothing.
-pub fn destroy_needs_pause() -> Outcome {
+pub fn needs_pause() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     guest.vm.start().expect("START_VM");
     assert_eq!(destroy(&guest), Err(Errno::EPERM));
@@ -57,7 +57,7 @@ fn destroy(guest: &Guest) -> Result<(), Errno> {
 }
 
 /// A refusal of the hypervisor's is passed on, and the VM can still be destroyed later.
-pub fn destroy_refused() -> Outcome {
+pub fn refused() -> Outcome {
     let probe = need!(Probe::open());
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
@@ -74,7 +74,7 @@ pub fn destroy_refused() -> Outcome {
 
 /// At close there is nobody to tell. The VM keeps its memory, which the hypervisor may still write to, and
 /// goes at the next opportunity (A1).
-pub fn destroy_refused_at_close() -> Outcome {
+pub fn refused_at_close() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = leaks::pinned_pages().expect("/proc/vmstat");
@@ -113,7 +113,7 @@ pub fn destroy_refused_at_close() -> Outcome {
 }
 
 /// DESTROY_VM, not close, gives memory back.
-pub fn destroy_gives_memory_back() -> Outcome {
+pub fn gives_memory_back() -> Outcome {
     let before = leaks::pinned_pages().expect("/proc/vmstat");
     let guest = Guest::new(need!(cpus::pick(1)));
     assert_ne!(leaks::pinned_pages(), Some(before));

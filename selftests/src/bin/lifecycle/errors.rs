@@ -33,7 +33,7 @@ fn fail_next(vm: &ScriptedVm, id: u32, errno: Errno) {
 }
 
 /// Any error of the hypervisor, whatever the command; and none once it has none.
-pub fn errors_passed_on() -> Outcome {
+pub fn of_commands() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let mut registers = acrn_vcpu_regs::default();
     registers.vcpu_regs.cr0 = 0x30;
@@ -58,7 +58,7 @@ pub fn errors_passed_on() -> Outcome {
 }
 
 /// The same of NOTIFY_REQUEST_FINISH. The request is finished all the same.
-pub fn notify_errors_passed_on() -> Outcome {
+pub fn of_notify() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
     let access = write(Target::Port(0x510), Width::One, 0);

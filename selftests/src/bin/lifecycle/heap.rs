@@ -70,7 +70,7 @@ fn round(memory: &GuestMemory) -> Result<(), String> {
 }
 
 /// A hundred VMs leave no object of any kind behind.
-pub fn heap_does_not_grow() -> Outcome {
+pub fn does_not_grow() -> Outcome {
     let memory = scattered(64);
     assert_eq!(memory.len(), 64 * PAGE);
     let before = need!(Objects::count());

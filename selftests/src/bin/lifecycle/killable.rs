@@ -68,7 +68,7 @@ fn dies_while_waiting(device: &Device, command: u32, may_pass: bool) -> Result<(
 }
 
 /// What is under way is SET_MEMSEG, which waits for pages of its process.
-pub fn killed_behind_memory() -> Outcome {
+pub fn behind_memory() -> Outcome {
     let missing = need!(UserfaultMemory::new(PAGE));
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
@@ -93,7 +93,7 @@ pub fn killed_behind_memory() -> Outcome {
 }
 
 /// What is under way is RESET_VM, which the hypervisor has not carried out.
-pub fn killed_behind_reset() -> Outcome {
+pub fn behind_reset() -> Outcome {
     let probe = need!(Probe::open());
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
@@ -116,7 +116,7 @@ pub fn killed_behind_reset() -> Outcome {
 }
 
 /// The process that is killed.
-pub fn waiting_victim() -> Outcome {
+pub fn victim() -> Outcome {
     let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
     let descriptor = number(DESCRIPTOR).expect("a descriptor");
     let command = number(COMMAND).expect("a command");

@@ -88,7 +88,7 @@ pub fn unload_beside_upcall() -> Outcome {
 
 /// While a file is open the module stays: when a guest waits for an answer, during DESTROY_VM, and after one that was
 /// refused.
-pub fn module_stays() -> Outcome {
+pub fn stays_while_guest_lives() -> Outcome {
     need!(module::path());
     let probe = need!(Probe::open());
     let assert_stays = |when: &str| {

@@ -78,7 +78,7 @@ impl Running {
 
 /// It is as if no device were there, nothing rings, and nothing interrupts it. The next VM is its end: it has to be
 /// paused for that.
-pub fn orphan_that_runs() -> Outcome {
+pub fn that_runs() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = pinned(0);
@@ -114,7 +114,7 @@ pub fn orphan_that_runs() -> Outcome {
 }
 
 /// The module goes, and with it the orphan, whose guest runs.
-pub fn unload_with_running_orphan() -> Outcome {
+pub fn that_runs_at_unload() -> Outcome {
     let path = need!(module::path());
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -137,7 +137,7 @@ pub fn unload_with_running_orphan() -> Outcome {
 }
 
 /// One that is paused has let go of its eventfds, and what it is made to ask stays where it is.
-pub fn orphan_that_is_paused() -> Outcome {
+pub fn that_is_paused() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = pinned(0);
@@ -191,7 +191,7 @@ fn create_bystander(probe: &Probe, cpus: u64, orphan: u16) -> (Device, RequestPa
 }
 
 /// Two at a time. One that is refused again does not keep the other.
-pub fn orphans_two() -> Outcome {
+pub fn two() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
     let before = pinned(0);
@@ -229,7 +229,7 @@ pub fn orphans_two() -> Outcome {
 }
 
 /// While an orphan is tried again, and refused again, other VMs are served.
-pub fn orphan_tried_beside_io() -> Outcome {
+pub fn tried_beside_io() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
     let orphan = Guest::long_mode(masks[0], &program::greet_and_spin());
@@ -286,7 +286,7 @@ fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, GuestMemory), S
 }
 
 /// The process that had the VM unmaps memory that is not pinned: an orphan loses it, too.
-pub fn orphan_loses_memory() -> Outcome {
+pub fn loses_memory() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (vmid, memory) = need!(with_watched_memory(&probe, masks[0]));
@@ -302,7 +302,7 @@ pub fn orphan_loses_memory() -> Outcome {
 }
 
 /// The same while the orphan is tried again, which is refused or not.
-pub fn orphan_loses_memory_while_tried() -> Outcome {
+pub fn loses_memory_while_tried() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     for refused in [true, false] {

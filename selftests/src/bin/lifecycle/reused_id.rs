@@ -116,7 +116,7 @@ fn end(successor: Guest) {
 
 /// The file of the VM that is gone is open. Once its id is another's it answers `ENODEV` to each command, and has
 /// nothing any more.
-pub fn gone_of_open_file() -> Outcome {
+pub fn of_open_file() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = leaks::pinned_pages().expect("/proc/vmstat");
@@ -155,7 +155,7 @@ pub fn gone_of_open_file() -> Outcome {
 }
 
 /// The file is closed: the driver alone had the VM, and drops it.
-pub fn gone_of_orphan() -> Outcome {
+pub fn of_orphan() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = leaks::pinned_pages().expect("/proc/vmstat");
@@ -174,7 +174,7 @@ pub fn gone_of_orphan() -> Outcome {
 }
 
 /// The next VM of that name cannot be made, but it had the id: what the older one has is given back all the same.
-pub fn gone_and_creation_fails() -> Outcome {
+pub fn creation_fails() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let before = pinned(0);
@@ -209,7 +209,7 @@ pub fn gone_and_creation_fails() -> Outcome {
 
 /// Its id goes to another VM while a command for it waits for one that is under way: the command must not be the
 /// other VM's.
-pub fn gone_while_command_waits() -> Outcome {
+pub fn while_command_waits() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let (older, _page, vmid) = create_raw(cpus);

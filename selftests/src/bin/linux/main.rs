@@ -6,8 +6,8 @@ use std::{os::unix::process::ExitStatusExt, process::ExitCode, time::Duration};
 
 use acrn_selftests::{
     cpus,
-    harness::{self, Outcome},
-    need, tests,
+    harness::{self, Outcome, Test},
+    need,
 };
 use nix::sys::signal::Signal;
 
@@ -31,25 +31,25 @@ const STAY: &str = "testbed.guest=stay";
 const INTERACTIVE: &str = "testbed.guest=interactive";
 
 fn main() -> ExitCode {
-    harness::main(&tests![
-        triple_fault_ends.within(TEST_LIMIT),
-        boots_and_powers_off.within(TEST_LIMIT),
-        driver_refuses_user_vm.within(TEST_LIMIT),
-        boots_with_two_vcpus.within(TEST_LIMIT),
-        boots_with_four_vcpus.within(TEST_LIMIT),
-        boots_from_huge_pages.within(TEST_LIMIT),
-        ends_on_sigterm.within(TEST_LIMIT),
-        virtio::disk_is_read_and_written.within(TEST_LIMIT),
-        virtio::two_disks.within(TEST_LIMIT),
-        virtio::virtio_console_echoes.within(TEST_LIMIT),
-        virtio::kernel_on_virtio_console.within(TEST_LIMIT),
-        virtio::two_vms_side_by_side.within(2 * TEST_LIMIT),
-        resets::linux_resets.within(RESET_LIMITS as u64 * TEST_LIMIT),
-        resets::twenty_resets.within(TEST_LIMIT),
-        resets::twenty_power_offs.within(TEST_LIMIT),
+    harness::main(&[
+        Test::new("triple_fault_ends", triple_fault_ends).within(TEST_LIMIT),
+        Test::new("boots_and_powers_off", boots_and_powers_off).within(TEST_LIMIT),
+        Test::new("driver_refuses_user_vm", driver_refuses_user_vm).within(TEST_LIMIT),
+        Test::new("boots_with_two_vcpus", boots_with_two_vcpus).within(TEST_LIMIT),
+        Test::new("boots_with_four_vcpus", boots_with_four_vcpus).within(TEST_LIMIT),
+        Test::new("boots_from_huge_pages", boots_from_huge_pages).within(TEST_LIMIT),
+        Test::new("ends_on_sigterm", ends_on_sigterm).within(TEST_LIMIT),
+        Test::new("disk_is_read_and_written", virtio::disk_is_read_and_written).within(TEST_LIMIT),
+        Test::new("two_disks", virtio::two_disks).within(TEST_LIMIT),
+        Test::new("virtio_console_echoes", virtio::virtio_console_echoes).within(TEST_LIMIT),
+        Test::new("kernel_on_virtio_console", virtio::kernel_on_virtio_console).within(TEST_LIMIT),
+        Test::new("two_vms_side_by_side", virtio::two_vms_side_by_side).within(2 * TEST_LIMIT),
+        Test::new("linux_resets", resets::linux_resets).within(RESET_LIMITS as u64 * TEST_LIMIT),
+        Test::new("twenty_resets", resets::twenty_resets).within(TEST_LIMIT),
+        Test::new("twenty_power_offs", resets::twenty_power_offs).within(TEST_LIMIT),
         // Upstream's driver is not the same afterwards: these come last.
-        killed_while_up.within(TEST_LIMIT),
-        killed_while_booting.within(TEST_LIMIT),
+        Test::new("killed_while_up", killed_while_up).within(TEST_LIMIT),
+        Test::new("killed_while_booting", killed_while_booting).within(TEST_LIMIT),
     ])
 }
 

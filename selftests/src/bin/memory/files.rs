@@ -72,7 +72,7 @@ fn scribble(fixture: &MappingFixture, page: usize, value: u64) {
 }
 
 /// A file of hugetlbfs, as acrn-dm has it.
-pub fn file_of_hugetlbfs() -> Outcome {
+pub fn of_hugetlbfs() -> Outcome {
     let file = need!(hugetlbfs());
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -84,7 +84,7 @@ pub fn file_of_hugetlbfs() -> Outcome {
 }
 
 /// Nobody has touched it yet. What the guest writes comes to the file.
-pub fn file_untouched() -> Outcome {
+pub fn untouched() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -104,7 +104,7 @@ pub fn file_untouched() -> Outcome {
 }
 
 /// A private mapping: the guest shares the memory of the device model, and the file does not change.
-pub fn file_private() -> Outcome {
+pub fn private() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for (file, is_charged) in need!(files()).into_iter().zip([true, false]) {
         let shared = need!(GuestMemory::of_file(&file, LEN));
@@ -131,7 +131,7 @@ pub fn file_private() -> Outcome {
 
 /// Memory that a child shares for as long as neither writes: the guest's writes are its parent's, before and after
 /// the fork.
-pub fn file_private_and_forked() -> Outcome {
+pub fn private_and_forked() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::private_of_file(&file, LEN));
@@ -180,7 +180,7 @@ pub fn file_private_and_forked() -> Outcome {
 
 /// Seals against other writers leave this mapping as it is. A seal against all of them has to wait until the guest has
 /// the memory no more.
-pub fn file_sealed_while_mapped() -> Outcome {
+pub fn sealed_while_mapped() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -201,7 +201,7 @@ pub fn file_sealed_while_mapped() -> Outcome {
 }
 
 /// A file that nobody may write to: no guest either. Of a private mapping it has copies.
-pub fn file_sealed() -> Outcome {
+pub fn sealed() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         need!(GuestMemory::of_file(&file, LEN)).number_pages(0x5000);
@@ -223,7 +223,7 @@ pub fn file_sealed() -> Outcome {
 }
 
 /// Memory that may only be read, all of it or the third huge page: refused, and nothing stays.
-pub fn file_read_only() -> Outcome {
+pub fn read_only() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let readable = need!(GuestMemory::of_file_read_only(&file, LEN));
@@ -248,7 +248,7 @@ pub fn file_read_only() -> Outcome {
 }
 
 /// A part, wherever it begins and ends; a part of the file is mapped; there is a hole.
-pub fn file_parts() -> Outcome {
+pub fn parts() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -293,7 +293,7 @@ pub fn file_parts() -> Outcome {
 }
 
 /// One segment of mappings of several files, out of order and twice: each page is where the device model has it.
-pub fn files_in_one_segment() -> Outcome {
+pub fn several() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let [small, huge] = need!(files());
     need!(GuestMemory::of_file(&small, LEN)).number_pages(0x7000);
@@ -331,7 +331,7 @@ pub fn files_in_one_segment() -> Outcome {
 
 /// A hole is punched into the file. Before SET_MEMSEG: there is new memory. After it: the guest keeps what it has, until
 /// it is set again.
-pub fn file_punched() -> Outcome {
+pub fn punched() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -369,7 +369,7 @@ pub fn file_punched() -> Outcome {
 }
 
 /// The file is shorter than its mapping: what is beyond its end is no memory. Cut off later, the guest keeps it.
-pub fn file_truncated() -> Outcome {
+pub fn truncated() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -402,7 +402,7 @@ pub fn file_truncated() -> Outcome {
 }
 
 /// A monitor of page faults has a say in what memory there is.
-pub fn file_with_missing_pages() -> Outcome {
+pub fn missing() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -431,7 +431,7 @@ pub fn file_with_missing_pages() -> Outcome {
 }
 
 /// The descriptor, the mapping and the file's name are gone: the guest has the memory for as long as it is set.
-pub fn file_closed() -> Outcome {
+pub fn outlives_its_file() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -455,7 +455,7 @@ pub fn file_closed() -> Outcome {
 }
 
 /// Which pages are looked up one by one, and which are pinned with their folio: of a part, too.
-pub fn file_with_folio() -> Outcome {
+pub fn with_folio() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let events = need!(Tracepoints::on());
     let [small, huge] = need!(files());

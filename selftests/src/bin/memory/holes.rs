@@ -14,7 +14,7 @@ use acrn_selftests::{
 use nix::errno::Errno;
 
 /// To take it away costs some hypercalls a hole, not one a page.
-pub fn holes_cost_few_hypercalls() -> Outcome {
+pub fn few_hypercalls() -> Outcome {
     const LEN: usize = 32 * HUGE_PAGE;
     const PAGES: usize = LEN / PAGE;
     let fixture = need!(MappingFixture::new());

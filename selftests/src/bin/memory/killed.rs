@@ -38,7 +38,7 @@ fn kill_in_the_middle(fixture: &MappingFixture, request: u32, mut segment: acrn_
 }
 
 /// SET_MEMSEG of more than one array of regions: what was mapped is taken away again.
-pub fn killed_while_set() -> Outcome {
+pub fn while_set() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered_shared(2500);
     let trace = Trace::start(&fixture.probe);
@@ -58,7 +58,7 @@ pub fn killed_while_set() -> Outcome {
 }
 
 /// UNSET_MEMSEG of many segments: some are gone, and the others are there.
-pub fn killed_while_unset() -> Outcome {
+pub fn while_unset() -> Outcome {
     const SEGMENTS: usize = 64;
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(SEGMENTS * PAGE);

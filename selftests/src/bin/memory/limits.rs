@@ -24,7 +24,7 @@ use acrn_selftests::{
 use acrn_uapi::ioctl::{ACRN_IOCTL_SET_MEMSEG, ACRN_IOCTL_UNSET_MEMSEG};
 
 /// VmLck goes up by what is pinned, and back down: with the segment, and with the VM.
-pub fn locked_memory_counted() -> Outcome {
+pub fn counted() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
     let before = locked();
@@ -40,7 +40,7 @@ pub fn locked_memory_counted() -> Outcome {
 }
 
 /// What fails is not counted.
-pub fn locked_memory_of_failure() -> Outcome {
+pub fn failure_not_counted() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
     memory.unmap(63 * PAGE, PAGE);
@@ -52,7 +52,7 @@ pub fn locked_memory_of_failure() -> Outcome {
 }
 
 /// RLIMIT_MEMLOCK holds for who lacks CAP_IPC_LOCK.
-pub fn locked_memory_limit() -> Outcome {
+pub fn limit_holds() -> Outcome {
     const LIMIT: u64 = 256 << 10;
     let fixture = need!(MappingFixture::new());
     let large = GuestMemory::anonymous(LIMIT as usize + PAGE);
@@ -83,7 +83,7 @@ pub fn locked_memory_limit() -> Outcome {
 }
 
 /// At the limit, what is there may be set again, and nothing else.
-pub fn locked_memory_of_same() -> Outcome {
+pub fn same_again() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let areas = [
         GuestMemory::anonymous(64 * PAGE),
@@ -114,7 +114,7 @@ pub fn locked_memory_of_same() -> Outcome {
 
 /// hugetlb memory is reserved for its user already: as much as there is of it, within a limit of 8 MiB and without
 /// CAP_IPC_LOCK. Other memory is held to the limit all the same.
-pub fn locked_memory_of_hugetlb() -> Outcome {
+pub fn hugetlb() -> Outcome {
     const LIMIT: u64 = 8 << 20;
     let fixture = need!(MappingFixture::new());
     let reserved = need!(GuestMemory::huge(16 * HUGE_PAGE));
@@ -145,7 +145,7 @@ pub fn locked_memory_of_hugetlb() -> Outcome {
 }
 
 /// One segment of small pages and hugetlb memory: the small ones are charged, also when parts go.
-pub fn locked_memory_of_mixed() -> Outcome {
+pub fn mixed() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::with_hugetlb_in_the_middle());
     let small = (memory.len() - HUGE_PAGE) / PAGE;
@@ -173,7 +173,7 @@ pub fn locked_memory_of_mixed() -> Outcome {
 }
 
 /// A VM may have 4096 segments.
-pub fn segments_limit() -> Outcome {
+pub fn segments() -> Outcome {
     const SEGMENTS: usize = 4096;
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(4 * PAGE);
@@ -195,7 +195,7 @@ pub fn segments_limit() -> Outcome {
 }
 
 /// Memory of another process is charged to that process, and uncharged from it, also if we unset it.
-pub fn locked_memory_of_another_process() -> Outcome {
+pub fn of_another_process() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
     let before = locked();

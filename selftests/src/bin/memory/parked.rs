@@ -19,7 +19,7 @@ use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
 /// While the guest runs they stay; PAUSE_VM gives them back.
-pub fn parked_until_pause() -> Outcome {
+pub fn until_pause() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(8 * PAGE)));
     counter.assert_pages(8, 0);
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -31,7 +31,7 @@ pub fn parked_until_pause() -> Outcome {
 }
 
 /// The VM never ran, or is paused, or was reset: nothing waits.
-pub fn not_parked_while_stopped() -> Outcome {
+pub fn not_while_stopped() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(8 * PAGE)));
     let round = || {
         counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -54,7 +54,7 @@ pub fn not_parked_while_stopped() -> Outcome {
 }
 
 /// What was parked before the VM was paused does not go on waiting when it is reset and runs again.
-pub fn parked_once() -> Outcome {
+pub fn once() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(4 * PAGE)));
     for _ in 0..3 {
         counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -70,7 +70,7 @@ pub fn parked_once() -> Outcome {
 }
 
 /// The file is closed: they go with the VM.
-pub fn parked_until_close() -> Outcome {
+pub fn until_close() -> Outcome {
     let CountingGuest {
         guest,
         device,
@@ -92,7 +92,7 @@ pub fn parked_until_close() -> Outcome {
 }
 
 /// SET_MEMSEG fails half-way: what the guest could see for a moment waits as well.
-pub fn parked_after_roll_back() -> Outcome {
+pub fn rolled_back() -> Outcome {
     const PAGES: usize = 16;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(PAGE)));
     let memory = scattered(PAGES);
@@ -112,7 +112,7 @@ pub fn parked_after_roll_back() -> Outcome {
 }
 
 /// Other memory is set over it, and a part is taken away.
-pub fn parked_parts() -> Outcome {
+pub fn parts() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(8 * PAGE)));
     let other = GuestMemory::anonymous(4 * PAGE);
     other.number_pages(0x77);
@@ -131,7 +131,7 @@ pub fn parked_parts() -> Outcome {
 }
 
 /// There is an end of it: the VM must be paused some time.
-pub fn parked_not_without_end() -> Outcome {
+pub fn not_without_end() -> Outcome {
     const PIECES: usize = 16384;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(PAGE)));
     let memory = GuestMemory::anonymous(PAGE);

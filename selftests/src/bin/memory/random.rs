@@ -100,7 +100,7 @@ fn check(
 }
 
 /// RAM and the memory of a device are set and unset, in ranges that overlap as they like.
-pub fn random_segments() -> Outcome {
+pub fn segments() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let areas = [GuestMemory::anonymous(PAGES * PAGE), scattered(PAGES + 2)];
     areas[0].number_pages(0x1_0000);

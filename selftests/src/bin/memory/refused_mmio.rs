@@ -52,7 +52,7 @@ fn assert_refused(fixture: &MappingFixture, source: u64, len: u64) {
 }
 
 /// A page of this process, the first and the last of all RAM, and ranges of which some is RAM.
-pub fn mmio_of_kernel_ram() -> Outcome {
+pub fn ram_of_the_kernel() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = GuestMemory::anonymous(PAGE);
     page.number_pages(1);
@@ -73,7 +73,7 @@ pub fn mmio_of_kernel_ram() -> Outcome {
 }
 
 /// What is no RAM goes on: devices, and the firmware's memory.
-pub fn mmio_of_other_memory() -> Outcome {
+pub fn other_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for (guest, source) in [(GUEST, DEVICE), (2 * GUEST, FIRMWARE)] {
         let segment = acrn_vm_memmap {
@@ -89,7 +89,7 @@ pub fn mmio_of_other_memory() -> Outcome {
 }
 
 /// With the kernel locked down nothing is given; what is there can be taken away, and RAM be given.
-pub fn mmio_locked_down() -> Outcome {
+pub fn locked_down() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let segment = fixture.device_memory(DEVICE);
     fixture.set(segment).expect("SET_MEMSEG");

@@ -253,7 +253,7 @@ pub fn devices_and_memory() -> Outcome {
 }
 
 /// If the hypervisor refuses the new memory, neither is there; if it keeps the old one, that stays.
-pub fn other_pages_refused() -> Outcome {
+pub fn refused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let old = GuestMemory::anonymous(4 * PAGE);
     old.number_pages(0x900);

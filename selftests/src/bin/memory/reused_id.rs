@@ -18,7 +18,7 @@ use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
 /// Its pins are given back, and what is asked of it is not done to the other VM.
-pub fn of_replaced_vm() -> Outcome {
+pub fn replaced() -> Outcome {
     let old = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(8 * PAGE);
     memory.number_pages(0x100);

@@ -32,7 +32,7 @@ fn assert_told(counter: &CountingGuest, pages: usize) {
 }
 
 /// The hypervisor fails in the middle of SET_MEMSEG, and does not take back what it mapped.
-pub fn running_roll_back_refused() -> Outcome {
+pub fn roll_back_refused() -> Outcome {
     const PAGES: usize = 16;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let memory = scattered(PAGES);
@@ -67,7 +67,7 @@ pub fn running_roll_back_refused() -> Outcome {
 }
 
 /// A later batch fails, what that mapped is taken back, but not the batches before it.
-pub fn running_first_batch_stays() -> Outcome {
+pub fn first_batch_stays() -> Outcome {
     const PAGES: usize = 1200;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let memory = scattered(PAGES);
@@ -101,7 +101,7 @@ pub fn running_first_batch_stays() -> Outcome {
 
 /// UNSET_MEMSEG of memory with a hole goes on page by page, and then one page is refused: all of it stays pinned, and
 /// the guest goes on in it.
-pub fn running_unset_fails_page_wise() -> Outcome {
+pub fn unset_fails_page_wise() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     need!(lose(
         &counter.probe,
@@ -156,7 +156,7 @@ pub fn roll_back_of_a_part() -> Outcome {
 }
 
 /// START_VM fails, but the guest runs: what is taken away from it waits as from one that was started.
-pub fn running_after_failed_start() -> Outcome {
+pub fn after_failed_start() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(OWN * PAGE)));
     counter.memory.write::<u64>(0, 0);
     counter.probe.push_fault(Fault {
@@ -176,7 +176,7 @@ pub fn running_after_failed_start() -> Outcome {
 }
 
 /// DESTROY_VM is refused, and the guest goes on: it can get memory, and have it taken away.
-pub fn running_after_refused_destroy() -> Outcome {
+pub fn after_refused_destroy() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let destroyed = counter.device.plain(ACRN_IOCTL_DESTROY_VM);
     assert_eq!(destroyed, Err(Errno::EPERM));

@@ -52,7 +52,7 @@ fn deassign(counter: &CountingGuest) {
 }
 
 /// A vCPU that does not leave the guest goes on writing: to a page that is still pinned, and to none of ours.
-pub fn stale_vcpu() -> Outcome {
+pub fn vcpu() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(4 * PAGE)));
     counter.probe.hold_kicks(true);
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -79,7 +79,7 @@ pub fn stale_vcpu() -> Outcome {
 }
 
 /// A device goes on with its translations until it is de-assigned, whether the VM runs or not.
-pub fn stale_device() -> Outcome {
+pub fn of_a_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.memory.number_pages(0);
     assign(&counter);
@@ -103,7 +103,7 @@ pub fn stale_device() -> Outcome {
 }
 
 /// With a device and a guest that runs both must be over.
-pub fn stale_vcpu_and_device() -> Outcome {
+pub fn of_both() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     assign(&counter);
     counter.start();
@@ -117,7 +117,7 @@ pub fn stale_vcpu_and_device() -> Outcome {
 }
 
 /// DESTROY_VM of a VM that still has the device ends it as well.
-pub fn stale_device_until_destroy() -> Outcome {
+pub fn until_destroy() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.memory.number_pages(0);
     assign(&counter);
@@ -140,7 +140,7 @@ pub fn stale_device_until_destroy() -> Outcome {
 }
 
 /// A device that the hypervisor does not give is none, and one that was given before stays.
-pub fn stale_no_device() -> Outcome {
+pub fn of_no_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.probe.push_fault(fault(ASSIGN_PCIDEV, -22));
     let refused = device(&counter, ACRN_IOCTL_ASSIGN_PCIDEV);
@@ -171,7 +171,7 @@ fn held_unset(counter: &CountingGuest) -> JoinHandle<Result<(), Errno>> {
 }
 
 /// START_VM while UNSET_MEMSEG is under way: the guest may have seen the memory.
-pub fn started_while_unset() -> Outcome {
+pub fn started_meanwhile() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     let unset = held_unset(&counter);
     let probe = &counter.probe;
@@ -186,7 +186,7 @@ pub fn started_while_unset() -> Outcome {
 }
 
 /// PAUSE_VM while UNSET_MEMSEG is under way: no vCPU goes on.
-pub fn paused_while_unset() -> Outcome {
+pub fn paused_meanwhile() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(2 * PAGE)));
     let unset = held_unset(&counter);
     let probe = &counter.probe;
@@ -199,7 +199,7 @@ pub fn paused_while_unset() -> Outcome {
 }
 
 /// ASSIGN_PCIDEV is under way: the device may have translations already, and what is taken away waits.
-pub fn unset_while_assigned() -> Outcome {
+pub fn assigned_meanwhile() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     let file = Device::sharing(&counter.guest.vm);
     let assign = move || file.with(ACRN_IOCTL_ASSIGN_PCIDEV, &mut pci_device());

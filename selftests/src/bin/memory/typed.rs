@@ -14,7 +14,7 @@ use acrn_selftests::{
 };
 
 /// Device memory comes and goes, with the attributes that were asked for.
-pub fn mmio_by_acrn_ioctls() -> Outcome {
+pub fn mmio() -> Outcome {
     const USER: u64 = 0xd000_0000;
     /// The HPET: there in every machine of QEMU's.
     const DEVICE: u64 = 0xfed0_0000;
@@ -47,7 +47,7 @@ pub fn mmio_by_acrn_ioctls() -> Outcome {
 }
 
 /// RAM goes (A17).
-pub fn unset_by_acrn_ioctls() -> Outcome {
+pub fn unset() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::without_client(need!(cpus::pick(1)));
     let mapped = || probe.vm(guest.vm.vmid()).map(|vm| vm.mapped_bytes);

@@ -48,7 +48,7 @@ macro_rules! need_debugfs {
 }
 
 /// There is a folder for each VM, with what fdinfo tells as well; it ends with the VM or with its file.
-pub fn debugfs_comes_and_goes() -> Outcome {
+pub fn comes_and_goes() -> Outcome {
     need_debugfs!();
     assert_eq!(directories(), 0, "before");
     for _ in 0..4 {
@@ -74,7 +74,7 @@ pub fn debugfs_comes_and_goes() -> Outcome {
 }
 
 /// A VM that is not made leaves no folder.
-pub fn debugfs_none_of_failed_vm() -> Outcome {
+pub fn none_of_failed_vm() -> Outcome {
     need_debugfs!();
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -87,7 +87,7 @@ pub fn debugfs_none_of_failed_vm() -> Outcome {
 }
 
 /// A VM that the hypervisor refuses to destroy is still there, and so is its folder.
-pub fn debugfs_stays_after_refused_destroy() -> Outcome {
+pub fn stays_after_refused_destroy() -> Outcome {
     need_debugfs!();
     let fixture = need!(MappingFixture::new());
     let status = directory(fixture.vmid).join("status");
@@ -109,7 +109,7 @@ pub fn debugfs_stays_after_refused_destroy() -> Outcome {
 }
 
 /// Who has the file open when the VM goes reads nothing of it, and holds nothing up but the module.
-pub fn debugfs_open_while_vm_goes() -> Outcome {
+pub fn open_while_vm_goes() -> Outcome {
     need_debugfs!();
     let fixture = need!(MappingFixture::new());
     let users = module_users();
@@ -126,7 +126,7 @@ pub fn debugfs_open_while_vm_goes() -> Outcome {
 }
 
 /// VMs that come and go beside each other, whose numbers one takes over from the other.
-pub fn debugfs_neighbours() -> Outcome {
+pub fn neighbours() -> Outcome {
     const ROUNDS: usize = 100;
     need_debugfs!();
     let masks = need!(cpus::pick_many(&[1, 1, 1]));

@@ -22,7 +22,7 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 
 /// A file without a VM says so, before and after it had one.
-pub fn fdinfo_empty_file() -> Outcome {
+pub fn empty_file() -> Outcome {
     let device = need!(Device::open());
     let status = Status::of(&device);
     assert_eq!(status.text("state"), "empty");
@@ -35,7 +35,7 @@ pub fn fdinfo_empty_file() -> Outcome {
 }
 
 /// Who the VM is and what it has, as it changes.
-pub fn fdinfo_numbers() -> Outcome {
+pub fn numbers() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let number = |key| Status::of(&fixture.device).number(key);
     assert_eq!(number("vmid"), u64::from(fixture.vmid));
@@ -98,7 +98,7 @@ pub fn fdinfo_numbers() -> Outcome {
 }
 
 /// The states of a VM's life, and how many requests it made, by who took them.
-pub fn fdinfo_states_and_requests() -> Outcome {
+pub fn states_and_requests() -> Outcome {
     const PORT: u16 = 0x510;
     const NOTIFY_PORT: u16 = 0x520;
     let port = Target::Port;
@@ -149,7 +149,7 @@ pub fn fdinfo_states_and_requests() -> Outcome {
 }
 
 /// A START_VM that the hypervisor refuses does not make the VM run.
-pub fn fdinfo_refused_start() -> Outcome {
+pub fn refused_start() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture.probe.push_fault(fault(START_VM, -1));
     assert!(fixture.device.plain(ACRN_IOCTL_START_VM).is_err());
@@ -159,7 +159,7 @@ pub fn fdinfo_refused_start() -> Outcome {
 }
 
 /// Nor do other refusals change the state: of a guest that runs, and of one that is paused.
-pub fn fdinfo_refused_commands() -> Outcome {
+pub fn refused_commands() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     let device = Device::sharing(&guest.vm);

@@ -39,7 +39,7 @@ fn assert_few(lines: &[Line]) {
 }
 
 /// Commands that fail on a VM.
-pub fn log_of_failed_commands() -> Outcome {
+pub fn failed_commands() -> Outcome {
     let mut log = need!(KernelLog::start());
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
@@ -71,7 +71,7 @@ pub fn log_of_failed_commands() -> Outcome {
 }
 
 /// CREATE_VM that fails: by the hypervisor's word, and for want of a request page.
-pub fn log_of_failed_creation() -> Outcome {
+pub fn failed_creation() -> Outcome {
     let mut log = need!(KernelLog::start());
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -104,7 +104,7 @@ fn request(vmid: u16) -> RaiseRequest {
 }
 
 /// Requests that nobody serves: the log says whose they are, now and then (A11).
-pub fn log_of_requests_without_client() -> Outcome {
+pub fn requests_without_client() -> Outcome {
     let mut log = need!(KernelLog::start());
     let fixture = need!(MappingFixture::new());
     let vm = format!("VM {}:", fixture.vmid);
@@ -124,7 +124,7 @@ pub fn log_of_requests_without_client() -> Outcome {
 }
 
 /// VMs that the hypervisor does not let go of at once.
-pub fn log_of_refused_ends() -> Outcome {
+pub fn refused_ends() -> Outcome {
     let mut log = need!(KernelLog::start());
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));

@@ -20,7 +20,7 @@ const PORT: u16 = 0x520;
 const ADDRESS: u64 = 0xd000_0040;
 
 /// Each request and each MSI shows, with whose it is and what became of it; nothing shows when they are off.
-pub fn trace_of_requests_and_interrupts() -> Outcome {
+pub fn requests_and_interrupts() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
     let fd = event.as_raw_fd();
@@ -69,7 +69,7 @@ pub fn trace_of_requests_and_interrupts() -> Outcome {
 }
 
 /// What a vCPU other than the first reads and writes.
-pub fn trace_of_other_vcpus() -> Outcome {
+pub fn of_other_vcpus() -> Outcome {
     let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
     let vmid = vm.vmid;
     let events = need!(Tracepoints::on());
@@ -95,7 +95,7 @@ pub fn trace_of_other_vcpus() -> Outcome {
 }
 
 /// What a paused VM does not get does not show.
-pub fn trace_of_dropped_interrupts() -> Outcome {
+pub fn of_dropped_interrupts() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
     let mut irq = acrn_irqfd {

@@ -61,7 +61,7 @@ fn ask_for_states(device: &Device, vmid: u16) -> Result<(), Errno> {
 }
 
 /// Commands that the hypervisor has not carried out yet, in an order in which a VM can have them.
-pub fn look_while_held() -> Outcome {
+pub fn while_held() -> Outcome {
     let commands: [(u32, Command); 6] = [
         (SET_MEMORY_REGIONS, set_memory),
         (PM_GET_CPU_STATE, ask_for_states),
@@ -95,7 +95,7 @@ pub fn look_while_held() -> Outcome {
 }
 
 /// CREATE_VM of another file that is not done yet, and of this one.
-pub fn look_while_created() -> Outcome {
+pub fn while_created() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (device, _page, vmid) = create_raw(masks[0]);
@@ -115,7 +115,7 @@ pub fn look_while_created() -> Outcome {
 }
 
 /// SET_MEMSEG of pages that do not come.
-pub fn look_while_memory_waits() -> Outcome {
+pub fn while_memory_waits() -> Outcome {
     let missing = need!(UserfaultMemory::new(16 * PAGE));
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);

@@ -134,7 +134,7 @@ impl Bystanders {
 }
 
 /// NOTIFY_REQUEST_FINISH.
-pub fn notify_under_way() -> Outcome {
+pub fn notify() -> Outcome {
     let bystanders = need!(Bystanders::new());
     bystanders.play(|_| assert_eq!(bystanders.vm.finish(0), Ok(())), 1);
     Outcome::Passed
@@ -175,7 +175,7 @@ pub fn notify_on_its_way() -> Outcome {
 }
 
 /// CLEAR_VM_IOREQ.
-pub fn clear_under_way() -> Outcome {
+pub fn clear() -> Outcome {
     let bystanders = need!(Bystanders::new());
     let clear = |device: &Device| {
         assert_eq!(device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
@@ -185,7 +185,7 @@ pub fn clear_under_way() -> Outcome {
 }
 
 /// DESTROY_IOREQ_CLIENT.
-pub fn destroy_client_under_way() -> Outcome {
+pub fn destroy_client() -> Outcome {
     let bystanders = need!(Bystanders::new());
     let destroy = |device: &Device| {
         assert_eq!(device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT), Ok(()));
@@ -195,7 +195,7 @@ pub fn destroy_client_under_way() -> Outcome {
 }
 
 /// What the upcall completes by itself.
-pub fn upcall_under_way() -> Outcome {
+pub fn upcall() -> Outcome {
     let bystanders = need!(Bystanders::new());
     let vm = &bystanders.vm;
     for vcpu in 0..VCPUS {
@@ -218,7 +218,7 @@ pub fn upcall_under_way() -> Outcome {
 }
 
 /// An irqfd: its event is taken, and the interrupt is sent if the VM goes on.
-pub fn irqfd_under_way() -> Outcome {
+pub fn irqfd() -> Outcome {
     let bystanders = need!(Bystanders::new());
     for fails in [true, false] {
         let trace = Trace::start(&bystanders.vm.probe);
@@ -234,7 +234,7 @@ pub fn irqfd_under_way() -> Outcome {
 }
 
 /// INJECT_MSI and SET_IRQLINE, which may wait for the end of PAUSE_VM.
-pub fn interrupts_under_way() -> Outcome {
+pub fn interrupts() -> Outcome {
     let bystanders = need!(Bystanders::new());
     for fails in [true, false] {
         let trace = Trace::start(&bystanders.vm.probe);

@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use acrn_selftests::{harness, tests};
+use acrn_selftests::harness::{self, Test};
 
 mod in_flight;
 mod interrupts;
@@ -13,26 +13,26 @@ mod port_guest;
 mod requests;
 
 fn main() -> ExitCode {
-    harness::main(&tests![
-        requests::notify,
-        requests::clear,
-        requests::destroy_client,
-        requests::upcall,
-        requests::comes_late,
-        requests::failed_commands,
-        interrupts::inject_msi,
-        interrupts::set_irqline,
-        interrupts::irqfd,
-        interrupts::halted_guest,
-        in_flight::notify_under_way,
-        in_flight::notify_on_its_way,
-        in_flight::clear_under_way,
-        in_flight::destroy_client_under_way,
-        in_flight::upcall_under_way,
-        in_flight::irqfd_under_way,
-        in_flight::interrupts_under_way,
+    harness::main(&[
+        Test::new("notify", requests::notify),
+        Test::new("clear", requests::clear),
+        Test::new("destroy_client", requests::destroy_client),
+        Test::new("upcall", requests::upcall),
+        Test::new("comes_late", requests::comes_late),
+        Test::new("failed_commands", requests::failed_commands),
+        Test::new("inject_msi", interrupts::inject_msi),
+        Test::new("set_irqline", interrupts::set_irqline),
+        Test::new("irqfd", interrupts::irqfd),
+        Test::new("halted_guest", interrupts::halted_guest),
+        Test::new("notify_under_way", in_flight::notify),
+        Test::new("notify_on_its_way", in_flight::notify_on_its_way),
+        Test::new("clear_under_way", in_flight::clear),
+        Test::new("destroy_client_under_way", in_flight::destroy_client),
+        Test::new("upcall_under_way", in_flight::upcall),
+        Test::new("irqfd_under_way", in_flight::irqfd),
+        Test::new("interrupts_under_way", in_flight::interrupts),
         // Upstream's driver has trouble with what follows: what comes after it may be its fault.
-        requests::close,
-        requests::close_refused,
+        Test::new("close", requests::close),
+        Test::new("close_refused", requests::close_refused),
     ])
 }

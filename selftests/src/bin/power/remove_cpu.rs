@@ -148,7 +148,7 @@ impl Drop for Subject {
 
 /// Root may write, nobody may read. It belongs to the device, so that it is there as soon as the device is;
 /// that it is before the first uevent cannot be seen from here.
-pub fn remove_cpu_is_there() -> Outcome {
+pub fn is_there() -> Outcome {
     let attribute = fs::metadata(ATTRIBUTE).expect(ATTRIBUTE);
     assert_eq!(attribute.permissions().mode() & 0o7777, 0o200);
     assert_eq!(attribute.len(), 4096, "an attribute of sysfs");
@@ -156,7 +156,7 @@ pub fn remove_cpu_is_there() -> Outcome {
 }
 
 /// What names no CPU that could go. Nothing happens.
-pub fn remove_cpu_bad_writes() -> Outcome {
+pub fn bad_writes() -> Outcome {
     let fixture = need!(Subject::staying());
     let trace = Trace::start(&fixture.probe);
     for text in [
@@ -189,7 +189,7 @@ pub fn remove_cpu_bad_writes() -> Outcome {
 }
 
 /// A long write is refused as well.
-pub fn remove_cpu_long_write() -> Outcome {
+pub fn long_write() -> Outcome {
     let fixture = need!(Subject::staying());
     let trace = Trace::start(&fixture.probe);
     let text = format!("1{}", "0".repeat(3000));
@@ -200,7 +200,7 @@ pub fn remove_cpu_long_write() -> Outcome {
 }
 
 /// The hypervisor refuses: the CPU is back, and its word is passed on.
-pub fn remove_cpu_refused() -> Outcome {
+pub fn refused() -> Outcome {
     let fixture = need!(Subject::staying());
     for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOTTY] {
         let result = -i64::from(errno as i32);
@@ -217,7 +217,7 @@ pub fn remove_cpu_refused() -> Outcome {
 }
 
 /// While the hypervisor is told, nobody can bring the CPU back: Linux would run on what is given away.
-pub fn remove_cpu_under_way() -> Outcome {
+pub fn under_way() -> Outcome {
     let fixture = need!(Subject::staying());
     fixture.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
     let held = HeldHypercall::start(&fixture.probe, SERVICE_VM_OFFLINE_CPU, ANY_VM, || {
@@ -234,7 +234,7 @@ pub fn remove_cpu_under_way() -> Outcome {
 
 /// As launch scripts do it: offline first, then the number. What is offline could come back before that, and cannot
 /// after it.
-pub fn remove_cpu_after_offline() -> Outcome {
+pub fn after_offline() -> Outcome {
     let subject = need!(Subject::started(0));
     let file = || cpu_file(subject.cpu, "online");
     for text in ["0", "1", "0"] {
@@ -249,7 +249,7 @@ pub fn remove_cpu_after_offline() -> Outcome {
 }
 
 /// The number alone: the driver takes the CPU offline.
-pub fn remove_cpu_from_online() -> Outcome {
+pub fn from_online() -> Outcome {
     for (number, prefix) in [(1, ""), (2, "0x")] {
         let subject = need!(Subject::started(number));
         let trace = Trace::start(&subject.probe);
@@ -281,7 +281,7 @@ fn fallible_state() -> Option<String> {
 }
 
 /// Linux cannot do without the CPU: the hypervisor must not get it (A18).
-pub fn remove_cpu_offline_fails() -> Outcome {
+pub fn offline_fails() -> Outcome {
     let fixture = need!(Subject::staying());
     let Some(state) = fallible_state() else {
         skip!("no state of CPU hotplug that could fail");
@@ -302,7 +302,7 @@ pub fn remove_cpu_offline_fails() -> Outcome {
 }
 
 /// The file cannot be read even by root.
-pub fn remove_cpu_cannot_be_read() -> Outcome {
+pub fn cannot_be_read() -> Outcome {
     let read = File::open(ATTRIBUTE).and_then(io::read_to_string);
     assert!(read.is_err(), "{read:?}");
     Outcome::Passed

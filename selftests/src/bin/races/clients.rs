@@ -49,7 +49,7 @@ fn everywhere(device: &Device, command: u32) -> Vec<Result<(), Errno>> {
 }
 
 /// Of threads that create a client at once one wins, and all may destroy it (R2).
-pub fn one_client_wins() -> Outcome {
+pub fn one_wins() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     for _ in 0..100 {
         let mut created = everywhere(&device, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
@@ -65,7 +65,7 @@ pub fn one_client_wins() -> Outcome {
 }
 
 /// CLEAR_VM_IOREQ and DESTROY_IOREQ_CLIENT at once: each request ends once (R9, A12).
-pub fn clear_against_destroy_client() -> Outcome {
+pub fn clear_against_destroy() -> Outcome {
     const VCPUS: u16 = 2;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
     let slots = || (0..u32::from(VCPUS)).filter_map(|vcpu| vm.page.slot(vcpu));
@@ -180,7 +180,7 @@ fn serve(guest: &Guest) -> usize {
 
 /// Threads that serve a guest, against one that takes their client away and makes another (R1, A12). The guest
 /// goes on all the while.
-pub fn clients_under_load() -> Outcome {
+pub fn under_load() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
     guest.vm.start().expect("START_VM");
     let done = AtomicBool::new(false);

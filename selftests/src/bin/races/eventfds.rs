@@ -230,7 +230,7 @@ pub fn signals_against_destroy() -> Outcome {
 }
 
 /// Everything that has to do with eventfds at once, on one file whose VM comes and goes (R3, R8, A2).
-pub fn eventfds_against_vms() -> Outcome {
+pub fn against_vms() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = &need!(Device::open());
     let page = &RequestPage::new().expect("a request page");

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use crate::at_once;
 
 /// Of two SET_MEMSEG at once one fails, and takes nothing of the other one with it (R5, A5).
-pub fn memory_fails_beside_memory() -> Outcome {
+pub fn fails_beside_another() -> Outcome {
     const PAGES: usize = 24;
     let len = PAGES * PAGE;
     for round in 0..60 {

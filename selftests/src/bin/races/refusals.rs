@@ -156,7 +156,7 @@ impl Busy {
 }
 
 /// Commands that are refused at once, and eventfds that come and go.
-pub fn refusals_beside_io() -> Outcome {
+pub fn beside_io() -> Outcome {
     let busy = need!(Busy::new());
     busy.play(|round| {
         let (command, hypercall) = COMMANDS[round % COMMANDS.len()];
@@ -174,7 +174,7 @@ pub fn refusals_beside_io() -> Outcome {
 
 /// Commands that the hypervisor takes its time for, and refuses then. Each vCPU has a request meanwhile that waits for
 /// the outcome.
-pub fn held_refusals_beside_io() -> Outcome {
+pub fn held_beside_io() -> Outcome {
     let busy = need!(Busy::new());
     busy.play(|round| {
         let (command, hypercall) = COMMANDS[round % COMMANDS.len()];

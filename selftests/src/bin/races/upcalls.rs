@@ -64,7 +64,7 @@ fn beside_upcalls(mut action: impl FnMut()) -> Result<(), String> {
 }
 
 /// While VMs are made, used and destroyed (R4).
-pub fn upcalls_while_vms_come() -> Outcome {
+pub fn while_vms_come() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let access = |port| write(Target::Port(port), Width::Four, 0);
     need!(beside_upcalls(|| {
@@ -90,7 +90,7 @@ pub fn upcalls_while_vms_come() -> Outcome {
 }
 
 /// While the device is opened and closed.
-pub fn upcalls_while_files_come() -> Outcome {
+pub fn while_files_come() -> Outcome {
     need!(Device::open());
     need!(beside_upcalls(|| {
         for _ in 0..10 {
@@ -101,7 +101,7 @@ pub fn upcalls_while_files_come() -> Outcome {
 }
 
 /// While the module is loaded and unloaded (R7).
-pub fn upcalls_while_module_comes() -> Outcome {
+pub fn while_module_comes() -> Outcome {
     let path = need!(module::path());
     need!(beside_upcalls(|| {
         module::unload();

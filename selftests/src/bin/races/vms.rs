@@ -77,7 +77,7 @@ pub fn ends_beside_io() -> Outcome {
 
 /// A VM that the hypervisor would not destroy, with a request that nobody will answer, is in nobody's way
 /// (R13, A1).
-pub fn vm_that_stays_beside_io() -> Outcome {
+pub fn stays_beside_io() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
     let before = need!(ScriptedVm::on(masks[0]));
     let stays = need!(ScriptedVm::on(masks[1]));

@@ -61,7 +61,7 @@ impl<'a> Cases<'a> {
 }
 
 /// Arguments, good and bad.
-pub fn create_vm() -> Outcome {
+pub fn arguments() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     cases.with("one_vcpu", |_| {});
@@ -81,7 +81,7 @@ pub fn create_vm() -> Outcome {
 }
 
 /// Request pages that are none, and one that is not aligned.
-pub fn create_vm_request_page() -> Outcome {
+pub fn request_page() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     let read_only = GuestMemory::anonymous(PAGE);
@@ -104,7 +104,7 @@ pub fn create_vm_request_page() -> Outcome {
 }
 
 /// What the hypervisor may answer.
-pub fn create_vm_hypervisor() -> Outcome {
+pub fn hypervisor() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     let create = |result| fault(hypercall::CREATE_VM, result);
@@ -133,7 +133,7 @@ pub fn create_vm_hypervisor() -> Outcome {
 }
 
 /// The result cannot be written back.
-pub fn create_vm_read_only() -> Outcome {
+pub fn read_only_argument() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     let argument = Bytes::new(creation(&cases.page, cases.cpus).as_bytes());
@@ -146,7 +146,7 @@ pub fn create_vm_read_only() -> Outcome {
 }
 
 /// On a file that has a VM.
-pub fn create_vm_twice() -> Outcome {
+pub fn twice() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let script = Script::of(&probe, ACRN_IOCTL_CREATE_VM);
@@ -159,7 +159,7 @@ pub fn create_vm_twice() -> Outcome {
 }
 
 /// On a file that had one.
-pub fn create_vm_again() -> Outcome {
+pub fn again() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_CREATE_VM);
     let (device, page, _) = create_raw(need!(cpus::pick(1)));

@@ -72,7 +72,7 @@ impl Pair<'_> {
 }
 
 /// SET_PTDEV_INTR and RESET_PTDEV_INTR.
-pub fn ptdev_intr() -> Outcome {
+pub fn lines() -> Outcome {
     let good = acrn_ptdev_irq {
         type_: ACRN_PTDEV_IRQ_INTX,
         virt_bdf: 0x0010,
@@ -98,7 +98,7 @@ pub fn ptdev_intr() -> Outcome {
 }
 
 /// What the hypervisor reads beyond the structure of an interrupt line.
-pub fn ptdev_intr_beyond() -> Outcome {
+pub fn beyond_lines() -> Outcome {
     const ROUNDS: usize = 64;
     let fixture = need!(MappingFixture::new());
     for (request, hypercall) in [
@@ -136,7 +136,7 @@ fn pci_device() -> [u8; size_of::<acrn_pcidev>()] {
 }
 
 /// ASSIGN_PCIDEV and DEASSIGN_PCIDEV.
-pub fn pcidev() -> Outcome {
+pub fn pci() -> Outcome {
     let good = pci_device();
     let pair = Pair {
         gives: (ACRN_IOCTL_ASSIGN_PCIDEV, ASSIGN_PCIDEV),
@@ -149,7 +149,7 @@ pub fn pcidev() -> Outcome {
 }
 
 /// ASSIGN_MMIODEV and DEASSIGN_MMIODEV.
-pub fn mmiodev() -> Outcome {
+pub fn mmio() -> Outcome {
     let range = acrn_mmio_dev_res {
         user_vm_pa: 0xd000_0000,
         service_vm_pa: 0xfed4_0000,
@@ -176,7 +176,7 @@ pub fn mmiodev() -> Outcome {
 }
 
 /// CREATE_VDEV and DESTROY_VDEV.
-pub fn vdev() -> Outcome {
+pub fn virtual_devices() -> Outcome {
     let mut good = [0; size_of::<acrn_vdev>()];
     // ivshmem by its PCI ids, in slot 3, with arguments.
     good[..4].copy_from_slice(&0x1110_1af4_u32.to_le_bytes());
@@ -198,7 +198,7 @@ pub fn vdev() -> Outcome {
 const ROOM: usize = 64;
 
 /// PM_GET_CPU_STATE.
-pub fn pm_get_cpu_state() -> Outcome {
+pub fn power() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_PM_GET_CPU_STATE);
     let command =

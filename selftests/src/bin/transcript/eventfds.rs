@@ -55,7 +55,7 @@ fn wrong_files() -> [(&'static str, RawFd, Option<File>); 4] {
 }
 
 /// IOEVENTFD: arguments.
-pub fn ioeventfd() -> Outcome {
+pub fn ioeventfd_arguments() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IOEVENTFD);
     let event = Eventfd::new();
@@ -215,7 +215,7 @@ fn interrupt(fd: RawFd, flags: u32, vector: u64) -> acrn_irqfd {
 }
 
 /// IRQFD: arguments.
-pub fn irqfd() -> Outcome {
+pub fn irqfd_arguments() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IRQFD);
     let event = Eventfd::new();

@@ -98,7 +98,7 @@ fn monitor(script: &Script<'_>, case: &str, device: &Device, offset: usize, word
 }
 
 /// VM_INTR_MONITOR, whose argument is a page. A success of upstream's leaves a page pinned (A8).
-pub fn vm_intr_monitor_results() -> Outcome {
+pub fn monitor_results() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_VM_INTR_MONITOR);
     let get = |case, count| monitor(&script, case, &fixture.device, 0, [0, count]);
@@ -125,7 +125,7 @@ pub fn vm_intr_monitor_results() -> Outcome {
 }
 
 /// VM_INTR_MONITOR that fails.
-pub fn vm_intr_monitor() -> Outcome {
+pub fn monitor_failures() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_VM_INTR_MONITOR);
     let device = &fixture.device;

@@ -37,7 +37,7 @@ fn everywhere(probe: &Probe, request: u32, hypercall: u32) -> Outcome {
 }
 
 /// START_VM.
-pub fn start_vm() -> Outcome {
+pub fn start() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_START_VM);
     let (_guest, device) = need!(spinning());
@@ -49,7 +49,7 @@ pub fn start_vm() -> Outcome {
 }
 
 /// PAUSE_VM.
-pub fn pause_vm() -> Outcome {
+pub fn pause() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_PAUSE_VM);
     let (guest, device) = need!(spinning());
@@ -65,7 +65,7 @@ pub fn pause_vm() -> Outcome {
 }
 
 /// RESET_VM.
-pub fn reset_vm() -> Outcome {
+pub fn reset() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_RESET_VM);
     let (_guest, device) = need!(spinning());
@@ -79,7 +79,7 @@ pub fn reset_vm() -> Outcome {
 }
 
 /// DESTROY_VM.
-pub fn destroy_vm() -> Outcome {
+pub fn destroy() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_DESTROY_VM);
     let (_guest, device) = need!(spinning());
@@ -110,7 +110,7 @@ impl Registers {
 }
 
 /// SET_VCPU_REGS.
-pub fn set_vcpu_regs() -> Outcome {
+pub fn registers() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_SET_VCPU_REGS);
     let good = Registers::new();

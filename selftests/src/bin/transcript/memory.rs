@@ -72,7 +72,7 @@ fn under(
 }
 
 /// SET_MEMSEG of RAM that is as it should be.
-pub fn set_memseg_ram() -> Outcome {
+pub fn set_ram() -> Outcome {
     let _probe = need!(Probe::open());
     let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
     let memory = GuestMemory::anonymous(16 * PAGE);
@@ -116,7 +116,7 @@ pub fn set_memseg_ram() -> Outcome {
 }
 
 /// SET_MEMSEG of RAM that makes no sense.
-pub fn set_memseg_bad_ram() -> Outcome {
+pub fn set_bad_ram() -> Outcome {
     let _probe = need!(Probe::open());
     let memory = GuestMemory::anonymous(16 * PAGE);
     memory.number_pages(1);
@@ -150,7 +150,7 @@ pub fn set_memseg_bad_ram() -> Outcome {
 }
 
 /// SET_MEMSEG of devices, of no type, without arguments, and in states where it is not allowed.
-pub fn set_memseg_others() -> Outcome {
+pub fn set_others() -> Outcome {
     let _probe = need!(Probe::open());
     let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
     set("mmio", device(GUEST, PAGE_LEN));

@@ -72,7 +72,7 @@ fn about_request(script: &Script<'_>, case: &str, vm: &ScriptedVm, act: impl FnO
 }
 
 /// CREATE_IOREQ_CLIENT.
-pub fn create_ioreq_client() -> Outcome {
+pub fn create_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
     script.without_vm(&[]);
@@ -103,7 +103,7 @@ pub fn create_ioreq_client() -> Outcome {
 }
 
 /// DESTROY_IOREQ_CLIENT.
-pub fn destroy_ioreq_client() -> Outcome {
+pub fn destroy_client() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
     script.without_vm(&[]);
@@ -121,7 +121,7 @@ pub fn destroy_ioreq_client() -> Outcome {
 extern "C" fn nothing(_: libc::c_int) {}
 
 /// ATTACH_IOREQ_CLIENT.
-pub fn attach_ioreq_client() -> Outcome {
+pub fn attach_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
     script.without_vm(&[]);
@@ -152,7 +152,7 @@ pub fn attach_ioreq_client() -> Outcome {
 }
 
 /// CLEAR_VM_IOREQ.
-pub fn clear_vm_ioreq() -> Outcome {
+pub fn clear() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_CLEAR_VM_IOREQ);
     script.without_vm(&[]);
@@ -212,7 +212,7 @@ pub fn finish() -> Outcome {
 }
 
 /// NOTIFY_REQUEST_FINISH that names another VM.
-pub fn notify_for_another_vm() -> Outcome {
+pub fn finish_other() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
     raise(&vm, READ);
@@ -226,7 +226,7 @@ pub fn notify_for_another_vm() -> Outcome {
 }
 
 /// NOTIFY_REQUEST_FINISH for slots that hold no request of the device model's.
-pub fn notify_nothing() -> Outcome {
+pub fn finish_nothing() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
     let good = notify(vm.vmid, 0);
