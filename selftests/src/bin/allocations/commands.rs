@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands for a VM.
+//! Commands for a VM whose allocations fail.
 
 use std::os::fd::AsRawFd;
 
@@ -11,13 +11,13 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-/// CREATE_IOREQ_CLIENT: after one that failed there is no client.
+/// CREATE_IOREQ_CLIENT: there is no client after a failure.
 pub fn create_client() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     let device = &fixture.device;
     failing.each(
-        // Upstream's driver has one error for all reasons.
+        // Upstream's driver returns one error for all reasons.
         &[Errno::ENOMEM, Errno::EINVAL],
         || device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT),
         |created| match created {
@@ -34,7 +34,7 @@ pub fn create_client() -> Outcome {
     Outcome::Passed
 }
 
-/// IOEVENTFD: one that failed can be tried again, one that came before goes on.
+/// IOEVENTFD: a failed request can be repeated, and an earlier range is unaffected.
 pub fn ioeventfd() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
@@ -59,7 +59,7 @@ pub fn ioeventfd() -> Outcome {
             }
         },
     );
-    // To take one away needs no memory.
+    // DEASSIGN must not need memory.
     set(&event, 0).expect("IOEVENTFD");
     failing.nowhere(|| set(&event, ACRN_IOEVENTFD_FLAG_DEASSIGN));
     assert_eq!(set(&before, 0), Err(Errno::EEXIST));
@@ -67,8 +67,8 @@ pub fn ioeventfd() -> Outcome {
     Outcome::Passed
 }
 
-/// IOEVENTFD with tables that grow: one that found no room in the list, or in the table for the upcall, has left nothing
-/// behind. Once it was successful the room is there for good, so each has one try.
+/// IOEVENTFD with growing tables: nothing is left of a request that failed to grow the list or the
+/// upcall's table. The room stays once a request has succeeded, so each request is tried once.
 pub fn many_ioeventfds() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
@@ -83,7 +83,7 @@ pub fn many_ioeventfds() -> Outcome {
         };
         fixture.device.with(ACRN_IOCTL_IOEVENTFD, &mut range)
     };
-    // The first one has a reference to the eventfd as well.
+    // The first range also takes a reference to the eventfd.
     set(0, 0).expect("IOEVENTFD");
     let mut failures = 0;
     for place in 1..40 {
@@ -101,7 +101,7 @@ pub fn many_ioeventfds() -> Outcome {
     Outcome::Passed
 }
 
-/// IRQFD: one that failed can be tried again.
+/// IRQFD: a failed request can be repeated.
 pub fn irqfd() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
@@ -129,8 +129,8 @@ pub fn irqfd() -> Outcome {
     Outcome::Passed
 }
 
-/// What a VM goes through from its start to its end needs no memory, so that it can always be ended.
-pub fn life() -> Outcome {
+/// The commands from a VM's start to its end need no memory, so that it can always be destroyed.
+pub fn life_of_a_vm() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     let device = &fixture.device;
@@ -147,7 +147,10 @@ pub fn life() -> Outcome {
     ] {
         failing.nowhere(|| device.plain(command));
     }
-    assert!(fixture.probe.vm(fixture.vmid).is_none(), "the VM is left");
-    assert_eq!(fixture.pinned(), -1, "the request page is left");
+    assert!(
+        fixture.probe.vm(fixture.vmid).is_none(),
+        "the VM still exists"
+    );
+    assert_eq!(fixture.pinned(), -1, "pins since the VM was created");
     Outcome::Passed
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CREATE_VM.
+//! CREATE_VM whose allocations fail.
 
 use std::os::fd::AsRawFd;
 
@@ -25,7 +25,7 @@ use nix::errno::Errno;
 
 const PORT: u16 = 0x510;
 
-/// No VM is left of a CREATE_VM that failed. A VM that was made has its ioeventfds and irqfds (A15).
+/// A failed CREATE_VM leaves no VM. The ioeventfds and irqfds of a created VM work (A15).
 pub fn create_vm() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let probe = need!(Probe::open());
@@ -33,21 +33,21 @@ pub fn create_vm() -> Outcome {
     let device = need!(Device::open());
     let page = RequestPage::new().expect("a request page");
     failing.each(
-        // It has one error for all reasons.
+        // Upstream's driver returns one error for all reasons.
         &[Errno::ENOMEM, Errno::EINVAL],
         || device.create(&page, cpus),
         |created| {
             if let Ok(created) = created {
                 assert_works(&device, &probe, &page, created.vmid);
             }
-            assert_eq!(probe.vms().len(), 0, "VMs are left");
+            assert_eq!(probe.vms().len(), 0, "number of VMs");
         },
     );
     Outcome::Passed
 }
 
-/// The same with a module that had no VM yet, which needs memory for its lists. They keep it, so each allocation has a
-/// module of its own.
+/// CREATE_VM in a module that has had no VM yet, which needs memory for its lists. The lists keep
+/// the memory, so the module is loaded again for each allocation.
 pub fn first_vm() -> Outcome {
     let path = need!(module::path());
     let probe = need!(Probe::open());
@@ -65,7 +65,7 @@ pub fn first_vm() -> Outcome {
             Err(Errno::ENOMEM | Errno::EINVAL) if has_failed => failures += 1,
             Err(error) => panic!("allocation {nth}: {error}"),
         }
-        assert_eq!(probe.vms().len(), 0, "VMs are left, allocation {nth}");
+        assert_eq!(probe.vms().len(), 0, "number of VMs after allocation {nth}");
         if !has_failed {
             break;
         }
@@ -74,7 +74,7 @@ pub fn first_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// It has its ioeventfds and irqfds, and can be destroyed.
+/// Panics unless the VM's ioeventfds and irqfds work and it can be destroyed.
 fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
     let event = Eventfd::new();
     let fd = event.as_raw_fd();
@@ -91,7 +91,7 @@ fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
     let access = write(Target::Port(PORT), Width::Four, 0);
     assert_eq!(probe.raise(request(vmid, 0, access)), 0, "RAISE_REQUEST");
     let slot = page.slot(0).expect("a slot");
-    until("the request is answered", || {
+    until("the request is completed", || {
         slot.state() == ACRN_IOREQ_STATE_FREE
     });
     assert_eq!(event.take(), 1);
@@ -104,10 +104,10 @@ fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
     device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
 }
 
-/// The file is closed and there is no memory: all is given back.
+/// Closes the file while there is no memory: all resources are released.
 pub fn close() -> Outcome {
     let mut failing = need!(FaultInjection::new());
-    let before = leaks::pinned_pages().expect("counted");
+    let before = leaks::pinned_pages().expect("the kernel counts pins");
     let (charged, event, memory) = (locked(), Eventfd::new(), GuestMemory::anonymous(16 * PAGE));
     let fixture = need!(MappingFixture::new());
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
@@ -126,7 +126,7 @@ pub fn close() -> Outcome {
         device.close();
         Ok(())
     });
-    assert_eq!(probe.vms().len(), 0, "VMs are left");
+    assert_eq!(probe.vms().len(), 0, "number of VMs");
     assert_eq!(leaks::pinned_pages(), Some(before), "pinned pages");
     assert_eq!(locked(), charged, "VmLck");
     Outcome::Passed

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SET_MEMSEG and UNSET_MEMSEG.
+//! SET_MEMSEG and UNSET_MEMSEG whose allocations fail.
 
 use acrn_selftests::{
     counting_guest::{AT, CountingGuest},
@@ -15,10 +15,11 @@ use acrn_selftests::{
 use acrn_uapi::acrn_vm_memmap;
 use nix::errno::Errno;
 
-/// Pages that are set beside a guest.
+/// Number of pages that are set while a guest runs.
 const PAGES: usize = 40;
 
-/// Panics unless `bytes` are mapped, pinned and told, and `before` and those are charged.
+/// Panics unless `bytes` bytes are mapped, pinned and reported, and charged in addition to `before`
+/// KiB.
 fn assert_bytes(fixture: &MappingFixture, bytes: usize, before: u64) {
     assert_eq!(fixture.mapped_bytes(), bytes as u64, "mapped");
     assert_eq!(fixture.pinned(), (bytes / PAGE) as i64, "pinned pages");
@@ -47,25 +48,26 @@ fn check_set(memory: &GuestMemory) -> Outcome {
     Outcome::Passed
 }
 
-/// Some pages.
+/// Sets a few pages.
 pub fn set() -> Outcome {
     let memory = GuestMemory::anonymous(16 * PAGE);
     memory.number_pages(0x300);
     check_set(&memory)
 }
 
-/// Pages all over the place.
-pub fn set_scattered() -> Outcome {
+/// Sets physically scattered pages.
+pub fn set_scattered_memory() -> Outcome {
     check_set(&scattered(600))
 }
 
-/// So many of them that what the driver remembers is large itself.
-pub fn set_much_scattered() -> Outcome {
+/// Sets so many scattered pages that the driver's own records of them are large.
+pub fn set_much_scattered_memory() -> Outcome {
     check_set(&scattered(2500))
 }
 
-/// Over the middle of other memory, which is then there as before, or gone there as a whole.
-pub fn set_over() -> Outcome {
+/// Sets memory over the middle of other memory. If it fails, the other memory is still mapped
+/// there, or all of it is unmapped there.
+pub fn set_memory_over_other() -> Outcome {
     const PAGES: usize = 12;
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
@@ -87,7 +89,7 @@ pub fn set_over() -> Outcome {
             match (set, first) {
                 (Err(_), Some(0x1004)) | (Err(_), None) => {}
                 (Ok(()), Some(word)) => assert_eq!(word, new.read::<u64>(0)),
-                (set, _) => panic!("{set:?}, and the guest sees {first:x?}"),
+                (set, _) => panic!("SET_MEMSEG returned {set:?}, and the guest sees {first:x?}"),
             }
             for page in 0..PAGES {
                 let old = Some(0x1000 + page as u64);
@@ -113,8 +115,8 @@ fn watched(pages: usize) -> Result<GuestMemory, String> {
     physical::map(NOWHERE, pages * PAGE)
 }
 
-/// Memory that cannot be pinned: after a failure nothing watches it.
-pub fn set_watched() -> Outcome {
+/// Sets memory that cannot be pinned. After a failure there is no notifier for it.
+pub fn set_watched_memory() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     failing.each(
@@ -135,8 +137,8 @@ pub fn set_watched() -> Outcome {
     Outcome::Passed
 }
 
-/// The memory of a device.
-pub fn set_device() -> Outcome {
+/// Sets device memory.
+pub fn set_device_memory() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     let segment = fixture.device_memory(HPET);
@@ -158,7 +160,8 @@ pub fn set_device() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG of the middle of a segment, which is there as a whole if it fails. `check` sees how many bytes are left.
+/// Makes UNSET_MEMSEG for the middle of a segment, which stays complete if the command fails.
+/// `check` receives the number of bytes that are left.
 fn check_split(
     fixture: &MappingFixture,
     memory: &GuestMemory,
@@ -187,8 +190,8 @@ fn check_split(
     Outcome::Passed
 }
 
-/// Of pages all over the place.
-pub fn split() -> Outcome {
+/// Unsets the middle of physically scattered pages.
+pub fn split_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let (memory, before) = (scattered(1500), locked());
     let outcome = check_split(&fixture, &memory, [700, 20], |bytes| {
@@ -201,8 +204,8 @@ pub fn split() -> Outcome {
     outcome
 }
 
-/// Of memory that is watched.
-pub fn split_watched() -> Outcome {
+/// Unsets the middle of memory with a notifier.
+pub fn split_watched_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(watched(8));
     let outcome = check_split(&fixture, &memory, [3, 2], |bytes| {
@@ -214,8 +217,8 @@ pub fn split_watched() -> Outcome {
     outcome
 }
 
-/// To take whole segments away needs no memory, nor does munmap of memory that is watched.
-pub fn unset() -> Outcome {
+/// UNSET_MEMSEG of whole segments needs no memory, nor does munmap of memory with a notifier.
+pub fn unset_memory() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     let (memory, before) = (scattered(600), locked());
@@ -233,8 +236,8 @@ pub fn unset() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMSEG by `set` while the guest runs, which goes on. One that succeeds maps so many pages; the guest gets nothing
-/// back before it is paused.
+/// Calls `set` while the guest runs, which must go on. If `set` succeeds, `mapped` pages are
+/// mapped. Pages stay pinned until the guest is paused.
 fn set_beside_guest(
     errors: &[Errno],
     mapped: usize,
@@ -266,14 +269,15 @@ fn set_beside_guest(
     Outcome::Passed
 }
 
-/// While the guest runs: it has all of what was set or nothing.
-pub fn set_while_running() -> Outcome {
+/// Sets memory while the guest runs: all of it is mapped, or nothing.
+pub fn set_while_guest_runs() -> Outcome {
     set_beside_guest(&[Errno::ENOMEM], PAGES, CountingGuest::set)
 }
 
-/// The hypervisor fails in the middle and does not take back what it mapped, while the guest runs and the kernel
-/// has no memory for anything: what the guest has stays pinned until it can be taken away.
-pub fn roll_back_fails() -> Outcome {
+/// The hypervisor fails in the middle of SET_MEMSEG and refuses the roll-back, while the guest runs
+/// and all allocations fail. The pages that the guest can access stay pinned until they can be
+/// unmapped.
+pub fn set_and_roll_back_fails() -> Outcome {
     const DONE: u32 = 5;
     let errors = [Errno::ENOMEM, Errno::EINVAL];
     set_beside_guest(&errors, DONE as usize, |counter, segment| {
@@ -283,11 +287,12 @@ pub fn roll_back_fails() -> Outcome {
             .fail_regions(counter.vmid(), 0, 0, u32::MAX, -1);
         let set = counter.set(segment);
         counter.probe.clear_faults();
-        // One that reached the hypervisor is the success that is waited for.
+        // The command counts as successful if it reached the hypervisor, which fails it with
+        // EINVAL.
         match set {
             Err(Errno::EINVAL) => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => panic!("SET_MEMSEG"),
+            Ok(()) => panic!("SET_MEMSEG succeeded"),
         }
     })
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that hand a structure to the hypervisor.
+//! Commands that pass a structure to the hypervisor, whose allocations fail.
 
 use acrn_selftests::{
     device::Argument,
@@ -17,11 +17,11 @@ use acrn_uapi::{ACRN_PMCMD_GET_CX_DATA, ioctl::*};
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
-/// A PCI device, by its own address, and where that is in the structure.
+/// Physical address of a PCI device, and its offset in the structure.
 const PHYS_BDF: u16 = 0x00b8;
 const PHYS_BDF_AT: usize = 6;
 
-/// Commands and their hypercalls. A device that is given is the next to be taken.
+/// Commands and their hypercalls. Each assignment of a device is followed by its de-assignment.
 const COMMANDS: [(u32, u32); 11] = [
     (ACRN_IOCTL_SET_VCPU_REGS, SET_VCPU_REGS),
     (ACRN_IOCTL_VM_INTR_MONITOR, VM_INTR_MONITOR),
@@ -36,13 +36,13 @@ const COMMANDS: [(u32, u32); 11] = [
     (ACRN_IOCTL_PM_GET_CPU_STATE, PM_GET_CPU_STATE),
 ];
 
-/// One that fails has not made its hypercall, and each that succeeds has made one.
-pub fn all() -> Outcome {
+/// A failed command makes no hypercall, and a successful one makes one.
+pub fn forwarded_structures() -> Outcome {
     let mut failing = need!(FaultInjection::new());
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
     for (request, call) in COMMANDS {
-        // The hypervisor is content with anything.
+        // The hypervisor accepts any structure.
         fixture.probe.push_fault(Fault {
             count: u32::MAX,
             ..fault(call, 0)
@@ -66,7 +66,7 @@ pub fn all() -> Outcome {
             },
             |done| made += usize::from(done.is_ok()),
         );
-        assert_eq!(trace.calls(call).len(), made, "{}", name(call));
+        assert_eq!(trace.calls(call).len(), made, "hypercalls {}", name(call));
         fixture.probe.clear_faults();
     }
     fixture.destroy();
