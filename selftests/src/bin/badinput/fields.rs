@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reserved fields that are not zero, and values that nothing has.
+//! Reserved fields that are not zero, and invalid values.
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -17,7 +17,7 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-/// SET_VCPU_REGS: each reserved field.
+/// SET_VCPU_REGS is refused for each reserved field that is not zero.
 pub fn registers_reserved() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let changes: [fn(&mut acrn_vcpu_regs); 7] = [
@@ -42,7 +42,7 @@ pub fn registers_reserved() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_VCPU_REGS for a vCPU that the VM does not have: the hypervisor's word is passed on.
+/// SET_VCPU_REGS for a vCPU that the VM does not have: the driver passes the hypervisor's error on.
 pub fn registers_of_unknown_vcpu() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
@@ -60,8 +60,9 @@ pub fn registers_of_unknown_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH: the reserved field, vCPUs that the VM does not have, other VMs.
-pub fn notify() -> Outcome {
+/// NOTIFY_REQUEST_FINISH is refused if a reserved field is not zero, for vCPUs that the VM does not
+/// have, and for other VMs.
+pub fn notify_bad_fields() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture
         .device
@@ -95,7 +96,7 @@ pub fn notify() -> Outcome {
     Outcome::Passed
 }
 
-/// CREATE_VM: the reserved fields. No VM comes of it.
+/// CREATE_VM is refused if a reserved field is not zero, and creates no VM.
 pub fn creation_reserved() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = need!(Probe::open());
@@ -117,8 +118,8 @@ pub fn creation_reserved() -> Outcome {
     Outcome::Passed
 }
 
-/// CREATE_VM with a request page that is none. No VM comes of it.
-pub fn bad_request_page() -> Outcome {
+/// CREATE_VM is refused for an invalid request page, and creates no VM.
+pub fn creation_bad_request_page() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = need!(Probe::open());
     let device = need!(Device::open());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Arguments that point nowhere, or where not all of them is, and requests that there are none of.
+//! Arguments at invalid or partly invalid addresses, and unknown requests.
 
 use acrn_selftests::{
     device::{Argument, Device},
@@ -39,14 +39,14 @@ fn name(request: u32) -> &'static str {
         .map_or("unknown", |(_, name)| name)
 }
 
-/// Each bad pointer to the argument of `request`.
+/// Panics unless `request` fails for each bad pointer.
 fn check(device: &Device, request: u32) {
-    // The second page is no memory.
+    // The second page is not accessible.
     let memory = GuestMemory::anonymous(2 * PAGE);
     memory.unmap(PAGE, PAGE);
     let arguments = [
         ("null", Argument::NULL),
-        ("the kernel's", Argument::KERNEL),
+        ("kernel memory", Argument::KERNEL),
         ("not canonical", Argument::Number(0x8000_0000_0000_0000)),
         ("the last byte", Argument::Number(u64::MAX)),
         ("unmapped", Argument::At(&memory, PAGE)),
@@ -54,7 +54,12 @@ fn check(device: &Device, request: u32) {
     ];
     for (what, argument) in arguments {
         let refused = device.ioctl(request, argument);
-        assert_eq!(refused, Err(Errno::EFAULT), "{}, {what}", name(request));
+        assert_eq!(
+            refused,
+            Err(Errno::EFAULT),
+            "{}, pointer: {what}",
+            name(request)
+        );
     }
 }
 
@@ -77,7 +82,7 @@ pub fn create_bad_pointers() -> Outcome {
     Outcome::Passed
 }
 
-/// Numbers that are none of the device's: other types, other sizes, and those nobody has defined.
+/// Unknown numbers: of other types, of other sizes, and undefined ones.
 pub fn unknown_requests() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);

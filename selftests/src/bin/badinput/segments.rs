@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SET_MEMSEG and UNSET_MEMSEG with segments that make no sense (A7).
+//! SET_MEMSEG and UNSET_MEMSEG with invalid segments (A7).
 
 use acrn_selftests::{
     device::Argument,
@@ -13,7 +13,7 @@ use acrn_selftests::{
 use acrn_uapi::*;
 use nix::errno::Errno;
 
-/// A segment by its numbers.
+/// Returns a segment with these values.
 fn segment(kind: u32, guest: u64, address: u64, len: u64) -> acrn_vm_memmap {
     acrn_vm_memmap {
         type_: kind,
@@ -24,7 +24,7 @@ fn segment(kind: u32, guest: u64, address: u64, len: u64) -> acrn_vm_memmap {
     }
 }
 
-/// Both commands refuse all of `segments` with `EINVAL` and tell the hypervisor nothing.
+/// Panics unless both commands refuse all of `segments` with `EINVAL` and make no hypercall.
 fn assert_refused(fixture: &MappingFixture, segments: &[acrn_vm_memmap]) {
     let trace = Trace::start(&fixture.probe);
     for segment in segments {
@@ -39,8 +39,8 @@ fn assert_refused(fixture: &MappingFixture, segments: &[acrn_vm_memmap]) {
     fixture.assert_nothing_left();
 }
 
-/// Addresses and lengths that are not whole pages.
-pub fn misaligned() -> Outcome {
+/// Addresses and lengths that are not multiples of the page size.
+pub fn segment_misaligned() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(4 * PAGE);
     let address = memory.address();
@@ -68,8 +68,8 @@ pub fn misaligned() -> Outcome {
     Outcome::Passed
 }
 
-/// No length.
-pub fn empty() -> Outcome {
+/// Segments with a length of 0.
+pub fn segment_empty() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
     assert_refused(
@@ -84,8 +84,8 @@ pub fn empty() -> Outcome {
     Outcome::Passed
 }
 
-/// Ranges that go around the end of the address space, in the guest or here.
-pub fn wrapping() -> Outcome {
+/// Ranges that wrap around the end of the guest's or the caller's address space.
+pub fn segment_wrapping() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(2 * PAGE);
     let last = u64::MAX - 0xfff;
@@ -106,8 +106,8 @@ pub fn wrapping() -> Outcome {
     Outcome::Passed
 }
 
-/// Lengths that no memory has, among them some whose number of pages is small in 32 bits.
-pub fn huge() -> Outcome {
+/// Lengths that exceed all memory, some of which have a small number of pages in 32 bits.
+pub fn segment_huge() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(16 * PAGE);
     memory.number_pages(1);
@@ -119,7 +119,7 @@ pub fn huge() -> Outcome {
         (1 << 62) + 0x1000,
     ] {
         let refused = fixture.set(segment(ACRN_MEMMAP_RAM, GUEST, memory.address(), len));
-        // What it fails on first is not said.
+        // The order of the driver's checks is not specified.
         let errors = [Errno::EFAULT, Errno::EINVAL, Errno::ENOMEM];
         assert!(
             refused.is_err_and(|error| errors.contains(&error)),
@@ -132,8 +132,8 @@ pub fn huge() -> Outcome {
     Outcome::Passed
 }
 
-/// Types that there are none of.
-pub fn unknown_types() -> Outcome {
+/// Unknown types.
+pub fn segment_unknown_type() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
     let segments =
@@ -143,14 +143,14 @@ pub fn unknown_types() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory that the caller cannot write to, or does not have, is no RAM.
-pub fn not_the_callers() -> Outcome {
+/// Memory that the caller cannot write to, or that does not exist, is refused as RAM.
+pub fn segment_not_the_callers() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let read_only = GuestMemory::anonymous(4 * PAGE);
     read_only.number_pages(1);
     read_only.protect();
     let Argument::Number(kernel) = Argument::KERNEL else {
-        unreachable!("it is a number");
+        unreachable!("KERNEL is a number");
     };
     let trace = Trace::start(&fixture.probe);
     assert_eq!(fixture.set(whole(&read_only)), Err(Errno::EFAULT));
@@ -164,8 +164,8 @@ pub fn not_the_callers() -> Outcome {
     Outcome::Passed
 }
 
-/// A segment that begins well and ends in memory that is not writable.
-pub fn partly_read_only() -> Outcome {
+/// A segment of which only the last page is not writable.
+pub fn segment_partly_read_only() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
     memory.number_pages(1);
@@ -177,7 +177,7 @@ pub fn partly_read_only() -> Outcome {
     assert_eq!(fixture.set(whole(&memory)), Err(Errno::EFAULT));
     assert_eq!(trace.ids(), [], "hypercalls");
     fixture.assert_nothing_left();
-    // All but the last page is fine.
+    // All pages but the last one can be set.
     fixture
         .set(ram(GUEST, &memory, 0, 63 * PAGE))
         .expect("SET_MEMSEG");
@@ -185,8 +185,9 @@ pub fn partly_read_only() -> Outcome {
     Outcome::Passed
 }
 
-/// MMIO from where the Service VM has nothing: the hypervisor's word is passed on.
-pub fn mmio_from_nowhere() -> Outcome {
+/// MMIO at an address that the Service VM does not have: the driver passes the hypervisor's error
+/// on.
+pub fn segment_mmio_from_nowhere() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for address in [1 << 45, 1 << 51] {
         let refused = fixture.set(segment(ACRN_MEMMAP_MMIO, GUEST, address, PAGE as u64));
