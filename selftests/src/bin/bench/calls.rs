@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! P1: commands that are no more than a hypercall.
+//! P1: commands that make a single hypercall.
 
 use std::{fs::File, os::fd::AsRawFd};
 
@@ -15,12 +15,12 @@ use crate::{
     hypervisor::Hypervisor,
 };
 
-/// The CPU that is left alone by upcalls.
+/// The CPU that receives no upcalls.
 pub const QUIET: usize = 1;
-/// No file knows it: `_IO(0xA2, 0xff)`.
+/// An unknown request: `_IO(0xA2, 0xff)`.
 const UNKNOWN: libc::Ioctl = 0xa2ff;
 
-/// INJECT_MSI and SET_IRQLINE.
+/// Measures INJECT_MSI and SET_IRQLINE.
 pub fn plain() -> Outcome {
     need!(cpus::stay_on(QUIET));
     let null = need!(null());
@@ -35,7 +35,7 @@ pub fn plain() -> Outcome {
             .with(ACRN_IOCTL_INJECT_MSI, &mut msi)
             .expect("INJECT_MSI");
     });
-    // Line 5 goes up and down.
+    // Raises line 5 and lowers it again.
     const PULSE: u64 = 2 << 32 | 5;
     call(&fixture, "SET_IRQLINE", null, || {
         let line = Argument::Number(PULSE);
@@ -58,11 +58,11 @@ fn call(fixture: &MappingFixture, work: &str, null: u64, mut operation: impl FnM
         .tell();
 }
 
-/// An ioctl that does nothing, as far as any driver is concerned.
+/// Returns the time of an ioctl that no driver knows.
 fn null() -> Result<u64, String> {
     let file = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?;
     let mut operation = || {
-        // SAFETY: no file knows the request.
+        // SAFETY: No driver knows the request.
         unsafe { libc::ioctl(file.as_raw_fd(), UNKNOWN, 0) };
     };
     warm_up(&mut operation);

@@ -1,40 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The TSC, and what is timed by it.
+//! Measurements with the TSC.
 
 use acrn_selftests::harness;
 
-/// Rounds without a word from the caller: enough to see that the path can be gone.
+/// Default number of rounds. It suffices to show that the path works.
 const FEW: u64 = 5;
-/// What goes before is not timed: memory that is touched for the first time, tables that grow.
+/// Number of operations before the measurement, which touch memory for the first time and make
+/// tables grow.
 pub const WARM_UP: u64 = 3;
 
-/// The TSC.
+/// Reads the TSC.
 pub fn now() -> u64 {
-    // SAFETY: x86-64 has it, and Linux lets programs read it.
+    // SAFETY: x86-64 has RDTSC, and Linux lets programs execute it.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// How often a short operation is done.
+/// Returns how often a short operation is repeated.
 pub fn rounds() -> u64 {
     harness::rounds().unwrap_or(FEW)
 }
 
-/// How often a long operation is done: once for each `share` short ones.
+/// Returns how often a long operation is repeated: once for each `share` short ones.
 pub fn rounds_of(share: u64) -> u64 {
     (rounds() / share).max(2)
 }
 
-/// Does `operation` a few times.
+/// Repeats `operation` a few times without measuring it.
 pub fn warm_up(operation: &mut impl FnMut()) {
     (0..WARM_UP).for_each(|_| operation());
 }
 
-/// Ticks of each of many operations that are the same.
+/// TSC ticks of repeated operations.
 pub struct Samples(Vec<u64>);
 
 impl Samples {
-    /// Does `operation` that often.
+    /// Measures `operation` for `rounds` rounds.
     pub fn take(rounds: u64, mut operation: impl FnMut()) -> Self {
         Self::collect(rounds, || {
             let from = now();
@@ -43,46 +44,46 @@ impl Samples {
         })
     }
 
-    /// The same of an operation that tells itself how long it took.
+    /// Repeats an operation that measures itself and returns its ticks.
     pub fn collect(rounds: u64, mut operation: impl FnMut() -> u64) -> Self {
-        // Touched before it is used.
+        // Touches the memory before the measurement.
         let mut ticks = vec![u64::MAX; rounds as usize];
         ticks.iter_mut().for_each(|ticks| *ticks = operation());
         Self::of(ticks)
     }
 
-    /// Some that were taken.
+    /// Makes samples from measured ticks.
     pub fn of(mut ticks: Vec<u64>) -> Self {
         ticks.sort_unstable();
         Self(ticks)
     }
 
-    /// How many there are.
+    /// Returns the number of samples.
     pub fn count(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// The one that `of` of `in_all` are not above.
+    /// Returns the smallest sample that is not exceeded by `of` of `in_all` samples.
     fn quantile(&self, of: usize, in_all: usize) -> u64 {
         self.0[(self.0.len() * of).div_ceil(in_all).max(1) - 1]
     }
 
-    /// Half are not above it.
+    /// Returns the sample that half of all samples do not exceed.
     pub fn median(&self) -> u64 {
         self.quantile(1, 2)
     }
 
-    /// 99 of 100 are not above it.
+    /// Returns the sample that 99 of 100 samples do not exceed.
     pub fn p99(&self) -> u64 {
         self.quantile(99, 100)
     }
 
-    /// All of them over their number.
+    /// Returns the average.
     pub fn mean(&self) -> u64 {
         self.0.iter().sum::<u64>() / self.count()
     }
 
-    /// None is above it.
+    /// Returns the largest sample.
     pub fn max(&self) -> u64 {
         self.quantile(1, 1)
     }

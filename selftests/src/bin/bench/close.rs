@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! P10: a device model is killed.
+//! P10: the device model is killed.
 
 use std::{
     thread,
@@ -20,17 +20,17 @@ use acrn_selftests::{
 
 use crate::{clock::now, figure::Figure};
 
-/// More guest memory.
+/// Bytes of additional guest memory.
 const SIZE: usize = 254 << 20;
-/// The same if nothing is measured.
+/// Bytes of it if nothing is measured.
 const SMALL: usize = 16 << 20;
 const AT: u64 = 2 << 20;
-/// After this it is taken for never.
+/// Time after which the VM is considered left behind.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How exact the time is.
+/// Resolution of the measurement.
 const STEP: Duration = Duration::from_micros(20);
 
-/// From SIGKILL until the hypervisor has the VM no more.
+/// Measures the time from SIGKILL until the hypervisor has destroyed the VM.
 pub fn killed() -> Outcome {
     let probe = need!(Probe::open());
     let mut child = match harness::start(harness::helper("victim")) {
@@ -55,13 +55,13 @@ pub fn killed() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model with a guest that runs.
+/// A device model with a running guest.
 pub fn victim() -> Outcome {
     let program = program::assemble(64, ENTRY, program::done);
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program);
     let memory = GuestMemory::anonymous(harness::rounds().map_or(SMALL, |_| SIZE));
     memory.number_pages(0);
-    // SAFETY: the memory is only accessed by volatile reads and writes, see `GuestMemory`.
+    // SAFETY: The memory is only accessed by volatile reads and writes, see `GuestMemory`.
     unsafe {
         guest.vm.set_memory(
             AT,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guests that time their own requests.
+//! Guests that measure their own requests.
 
 use acrn_ioctls::Target;
 use acrn_selftests::{
@@ -15,26 +15,27 @@ use crate::{
     hypervisor::Hypervisor,
 };
 
-/// The port that guests write to.
+/// The port that the guest writes to.
 pub const PORT: u16 = 0x510;
-/// How long a guest spins between two requests, in loops of two instructions: half a millisecond to one and a half, so
-/// that a request is a lone one, of which nobody can say that they come too often. Not always the same time, as the
-/// Service VM has its own rhythm.
+/// Iterations of a loop of two instructions between two requests. They take half a millisecond to
+/// one and a half, so that requests are isolated and no limit on their rate applies. The number
+/// varies, because the Service VM has periodic work of its own.
 const SHORTEST_PACE: u64 = 250_000;
 const LONGER_BY_BITS: u32 = 19;
-/// Where a guest leaves its samples.
+/// Guest address of the samples.
 const SAMPLES: u64 = 1 << 20;
 
-/// How a guest makes requests.
+/// The intervals between a guest's requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// It spins between two of them.
+    /// The guest spins between two requests.
     Alone,
-    /// One after the other.
+    /// The guest makes one request after the other.
     BackToBack,
 }
 
-/// A program that says that it is there, makes `requests` requests, and says that it is done.
+/// Returns a program that reports that it runs, makes `requests` requests, and reports that it is
+/// done.
 pub fn program(requests: u64, pace: Pace) -> Vec<u8> {
     assert!(8 * requests <= MEMORY as u64 - SAMPLES);
     program::assemble(64, ENTRY, |code| {
@@ -69,22 +70,22 @@ pub fn program(requests: u64, pace: Pace) -> Vec<u8> {
     })
 }
 
-/// RAX = TSC.
+/// Loads the TSC into RAX.
 fn time(code: &mut CodeAssembler) -> Result<(), IcedError> {
     code.rdtsc()?;
     code.shl(rdx, 32)?;
     code.or(rax, rdx)
 }
 
-/// What came of a guest's requests.
+/// The results of a guest's requests.
 pub struct Trips {
-    /// How long each took, by the guest's TSC.
+    /// Duration of each request by the guest's TSC.
     pub samples: Samples,
-    /// What mini-ACRN spent for each.
+    /// Time that mini-ACRN spent for each request.
     pub hypervisor: u64,
 }
 
-/// Runs a guest that makes that many requests, and serves those that nobody else takes.
+/// Runs a guest that makes `rounds` requests, and serves those that are left to the device model.
 pub fn run(guest: &Guest, probe: &Probe, rounds: u64, pace: Pace) -> Trips {
     let requests = rounds + WARM_UP;
     guest.load_long_mode(&program(requests, pace));
@@ -101,7 +102,7 @@ pub fn run(guest: &Guest, probe: &Probe, rounds: u64, pace: Pace) -> Trips {
     }
 }
 
-/// Serves requests as a device model does, until the guest says a word.
+/// Serves requests as a device model does, until the guest writes to [`DONE_PORT`].
 pub fn serve(guest: &Guest) {
     loop {
         guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");

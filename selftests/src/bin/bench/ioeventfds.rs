@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! P3: a write of the guest that signals an eventfd.
+//! P3: a write of the guest signals an eventfd.
 
 use acrn_ioctls::{IoEvent, IoEventAddress};
 use acrn_selftests::{cpus, eventfd::Eventfd, guest::Guest, harness::Outcome, need, probe::Probe};
@@ -11,10 +11,10 @@ use crate::{
     guest::{self, PORT, Pace},
 };
 
-/// Ports of other ranges, which nobody writes to.
+/// First port of other ranges, which no guest writes to.
 const OTHERS: u16 = 0x1000;
 
-/// A guest's OUT to one of 1, 16 and 256 ranges: the one that came last.
+/// Measures a guest's OUT to the last one of 1, 16 and 256 assigned ranges.
 pub fn write() -> Outcome {
     need!(cpus::stay_on(cpus::UPCALLS));
     let probe = need!(Probe::open());
@@ -39,7 +39,7 @@ pub fn write() -> Outcome {
     Outcome::Passed
 }
 
-/// That many ranges: the guest's port, and others before it.
+/// Assigns `ranges` ranges: first other ports, then the guest's port.
 pub fn assign(guest: &Guest, ranges: u16) -> Vec<Eventfd> {
     let others = (1..ranges).map(|other| OTHERS + 8 * other);
     let assigned = others.chain([PORT]).map(|port| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! P4: an eventfd that interrupts the guest.
+//! P4: an eventfd interrupts the guest.
 
 use std::os::fd::AsRawFd;
 
@@ -16,7 +16,7 @@ use crate::{
     hypervisor::Hypervisor,
 };
 
-/// A write to the eventfd.
+/// Measures a write to the eventfd.
 pub fn write() -> Outcome {
     need!(cpus::stay_on(QUIET));
     let fixture = need!(MappingFixture::new());

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! P7: a VM beside another one that comes and goes.
+//! P7: a VM beside another one that is created and destroyed.
 //!
-//! The Service VM has one CPU, where the device model that is measured comes before all else: what holds
-//! it up is what the kernel does for the other VM with interrupts or preemption off, or with locks held.
+//! The Service VM has one CPU, where the measured device model has the highest priority. So it is
+//! delayed by the work of the kernel for the other VM with interrupts or preemption disabled, or
+//! with locks held.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -26,11 +27,11 @@ use crate::{
     one_cpu::OneCpu,
 };
 
-/// What the other VM waits from one life to the next: no multiple of what the guest spins, so that its requests come at
-/// any point of such a life.
+/// Interval between two lives of the other VM. It is not a multiple of the guest's spinning time,
+/// so that requests occur at all points of such a life.
 const BETWEEN: Duration = Duration::from_micros(313);
 
-/// The round trip of P2, alone and beside a VM that is created and destroyed again and again.
+/// Measures the round trip of P2, alone and beside a VM that is created and destroyed repeatedly.
 pub fn beside_lives() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));

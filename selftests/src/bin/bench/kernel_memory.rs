@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel allocates for this thread, and holds: exact to the byte for its heap, by tracepoints, and to the page
-//! for `vmalloc`.
+//! Memory that the kernel allocates for this thread and does not free: the heap exactly, by
+//! tracepoints, and `vmalloc` by pages.
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -10,13 +10,13 @@ use nix::unistd::gettid;
 const TRACEFS: &str = "/sys/kernel/tracing";
 const EVENTS: [&str; 4] = ["kmalloc", "kfree", "kmem_cache_alloc", "kmem_cache_free"];
 
-/// What it holds more from now on.
+/// Measures the growth of the kernel's memory.
 pub struct KernelMemory {
     vmalloc: u64,
 }
 
 impl KernelMemory {
-    /// Begins. The error says why the test has to be skipped.
+    /// Starts the measurement. The error says why the test must be skipped.
     pub fn watch() -> Result<Self, String> {
         if !Path::new(TRACEFS).join("events/kmem").exists() {
             return Err(format!("no {TRACEFS}/events/kmem"));
@@ -27,7 +27,7 @@ impl KernelMemory {
         Ok(Self { vmalloc: vmalloc() })
     }
 
-    /// Bytes.
+    /// Returns the growth in bytes.
     pub fn held(self) -> u64 {
         enable("0");
         let more = vmalloc().saturating_sub(self.vmalloc);
@@ -57,7 +57,7 @@ fn enable(text: &str) {
     }
 }
 
-/// `VmallocUsed` in bytes.
+/// Returns `VmallocUsed` in bytes.
 fn vmalloc() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").expect("/proc/meminfo");
     let line = text
@@ -67,7 +67,7 @@ fn vmalloc() -> u64 {
     number.expect("VmallocUsed") << 10
 }
 
-/// Bytes of what was allocated in a trace and not freed.
+/// Returns the bytes of objects that are allocated and not freed in a trace.
 fn live(trace: &str) -> u64 {
     let mut live = HashMap::new();
     for line in trace.lines().filter(|line| !line.starts_with('#')) {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the paths through the driver cost: figures, of which `make bench` makes a table of our driver against
-//! upstream's. It has the machine count instructions; by another clock the figures mean nothing.
+//! Measures the paths through the driver. `make bench` compares our driver with upstream's by these
+//! figures, in a machine that counts instructions. The figures mean nothing with another clock.
 //!
-//! A test is a path, with the name that it has in that table. It fails if the path cannot be gone, however long it takes.
+//! A test measures one path and has the path's name in that table. It fails if the path does not
+//! work, not if it is slow.
 
 use std::process::ExitCode;
 
-use acrn_selftests::harness::{self, Test};
+use acrn_selftests::{harness, tests};
 
 mod calls;
 mod clock;
@@ -28,20 +29,20 @@ mod storm;
 mod vms;
 
 fn main() -> ExitCode {
-    harness::main(&[
-        Test::new("P1", calls::plain).telling(),
-        Test::new("P2", requests::round_trip).telling(),
-        Test::new("P3", ioeventfds::write).telling(),
-        Test::new("P4", irqfd::write).telling(),
-        Test::new("P5", memory::set_and_destroy).telling(),
-        Test::new("P6", memory::held).telling(),
-        Test::new("P7", isolation::beside_lives).telling(),
-        Test::new("P8", scale::beside_idle_vms).telling(),
-        Test::new("P9", vms::create_and_destroy).telling(),
-        Test::new("P11", storm::thread_beside).telling(),
-        Test::new("P12", storm::vm_beside).telling(),
-        // Upstream's driver leaves something behind there.
-        Test::new("P10", close::killed).telling(),
-        Test::helper("victim", close::victim),
+    harness::main(&tests![
+        calls::plain.named("P1").telling(),
+        requests::round_trip.named("P2").telling(),
+        ioeventfds::write.named("P3").telling(),
+        irqfd::write.named("P4").telling(),
+        memory::set_and_destroy.named("P5").telling(),
+        memory::held.named("P6").telling(),
+        isolation::beside_lives.named("P7").telling(),
+        scale::beside_idle_vms.named("P8").telling(),
+        vms::create_and_destroy.named("P9").telling(),
+        storm::thread_beside.named("P11").telling(),
+        storm::vm_beside.named("P12").telling(),
+        // Upstream's driver leaves a VM behind in this test.
+        close::killed.named("P10").telling(),
+        close::victim.helper(),
     ])
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! P5: guest memory is set and given back; P6: what the kernel holds for it.
+//! P5: guest memory is set and released. P6: the kernel memory that it takes.
 
 use std::fs;
 
@@ -25,11 +25,11 @@ use crate::{
     kernel_memory::KernelMemory,
 };
 
-/// Guest memory.
+/// Bytes of guest memory.
 const SIZE: usize = 256 << 20;
-/// The same if nothing is measured.
+/// Bytes of guest memory if nothing is measured.
 const SMALL: usize = 16 << 20;
-/// Where it is in the guest: huge pages fit there.
+/// Its guest address, which is aligned to huge pages.
 const AT: u64 = HUGE_PAGE as u64;
 const GIB: u64 = 1 << 30;
 const HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
@@ -38,7 +38,8 @@ fn size() -> usize {
     harness::rounds().map_or(SMALL, |_| SIZE)
 }
 
-/// Memory of a kind, with all its pages; the error says why there is none.
+/// A kind of memory, with a function that maps it with all its pages. The error says why there is
+/// none.
 type Kind = (&'static str, fn(usize) -> Result<GuestMemory, String>);
 
 const KINDS: [Kind; 3] = [
@@ -57,7 +58,7 @@ const KINDS: [Kind; 3] = [
     }),
 ];
 
-/// Some more huge pages in the machine's pool, as long as this lives.
+/// Enlarges the machine's pool of huge pages as long as this value lives.
 struct MoreHugePages(String);
 
 impl MoreHugePages {
@@ -76,7 +77,7 @@ impl Drop for MoreHugePages {
     }
 }
 
-/// SET_MEMSEG and DESTROY_VM, by kinds of memory.
+/// Measures SET_MEMSEG and DESTROY_VM for each kind of memory.
 pub fn set_and_destroy() -> Outcome {
     need!(cpus::stay_on(QUIET));
     let probe = need!(Probe::open());
@@ -110,7 +111,7 @@ pub fn set_and_destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMSEG; how long it took.
+/// Makes SET_MEMSEG. Returns its ticks.
 fn set(device: &Device, memory: &GuestMemory) -> u64 {
     let mut segment = ram(AT, memory, 0, memory.len());
     let from = now();
@@ -120,7 +121,7 @@ fn set(device: &Device, memory: &GuestMemory) -> u64 {
     now() - from
 }
 
-/// Bytes that the kernel holds for each GiB of guest memory, by kinds of memory.
+/// Measures the bytes that the kernel holds for each GiB of guest memory, for each kind of memory.
 pub fn held() -> Outcome {
     need!(cpus::stay_on(QUIET));
     let cpu = need!(cpus::pick(1));

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CPUs that take turns often.
+//! Makes the CPUs of the machine alternate frequently.
 //!
-//! Where a machine counts instructions, its CPUs run one at a time, each until it sleeps or any timer of the machine is
-//! due. So that something of one CPU comes in the middle of something of another one, as it does if they run side by
-//! side, there is a timer that is due all the time: that of a CPU which does nothing else.
+//! In a machine that counts instructions, one CPU runs at a time, until it sleeps or any timer of
+//! the machine expires. On real machines, work of one CPU occurs in the middle of work of another.
+//! A timer that expires all the time reproduces this: it belongs to a CPU that does nothing else.
 
 use acrn_selftests::{
     guest::Guest,
@@ -20,21 +20,21 @@ const INITIAL_COUNT: u64 = 0xfee0_0380;
 const DIVIDER: u64 = 0xfee0_03e0;
 
 const ENABLED: u32 = 0x1ff;
-/// Periodic, with a vector that is never taken.
+/// Periodic mode, with a vector that is never delivered.
 const PERIODIC: u32 = 1 << 17 | 0x40;
 const UNDIVIDED: u32 = 0xb;
-/// Nanoseconds of a turn.
+/// Nanoseconds after which the CPUs alternate.
 const TURN: u32 = 5_000;
-/// The same if nothing is measured, so that the host has not too much to do.
+/// The same if nothing is measured, to spare the host.
 const LONG_TURN: u32 = 1_000_000;
 
-/// The CPU, as long as this lives.
+/// The CPU with the timer, as long as this value lives.
 pub struct Metronome {
     _guest: Guest,
 }
 
 impl Metronome {
-    /// Starts it.
+    /// Starts the timer.
     pub fn start(cpus: u64) -> Self {
         let turn = harness::rounds().map_or(LONG_TURN, |_| TURN);
         let program = program::assemble(64, ENTRY, |code| {

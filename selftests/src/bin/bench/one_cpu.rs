@@ -8,13 +8,14 @@ use acrn_selftests::{cpus, harness};
 
 use crate::calls::QUIET;
 
-/// It has the CPU of the upcalls only, as long as this lives: what another one does would take its turn in the middle of
-/// what is measured, as if that had to wait for it.
+/// Leaves the Service VM only the CPU of the upcalls, as long as this value lives. Work of another
+/// CPU would run in the middle of the measured path, as if the path waited for it.
 pub struct OneCpu(());
 
 impl OneCpu {
-    /// Takes the other one away, and stays on this. If nothing is measured both remain: a test that fails would leave
-    /// those after it without. The error says why the test has to be skipped.
+    /// Takes the other CPU offline, and restricts this thread to the remaining one. Both remain
+    /// online if nothing is measured, because a test that fails would leave the later tests without
+    /// it. The error says why the test must be skipped.
     pub fn only() -> Result<Self, String> {
         if harness::rounds().is_some() {
             set_online("0").map_err(|error| format!("CPU {QUIET}: {error}"))?;

@@ -10,7 +10,8 @@ use crate::{
     guest::{self, Pace},
 };
 
-/// A guest's OUT; ATTACH_IOREQ_CLIENT returns, the device model scans its page, NOTIFY_REQUEST_FINISH.
+/// Measures a guest's OUT: ATTACH_IOREQ_CLIENT returns, the device model scans the request page and
+/// makes NOTIFY_REQUEST_FINISH.
 pub fn round_trip() -> Outcome {
     need!(cpus::stay_on(cpus::UPCALLS));
     let probe = need!(Probe::open());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! P8: a request beside VMs that ask for nothing.
+//! P8: a request beside idle VMs.
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -22,11 +22,11 @@ use crate::{
     ioeventfds,
 };
 
-/// vCPUs of a VM that asks for nothing, as far as the driver knows: it has one.
+/// Number of vCPUs that the driver sees in an idle VM. It really has one.
 const VCPUS: u32 = 4;
 const IDLE: usize = 7;
 
-/// As P3, with one range, beside 0, 3 and 7 other VMs.
+/// Measures P3 with one range, beside 0, 3 and 7 idle VMs.
 pub fn beside_idle_vms() -> Outcome {
     need!(cpus::stay_on(cpus::UPCALLS));
     let probe = need!(Probe::open());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! P11 and P12: a guest that writes to an ioeventfd without end.
+//! P11 and P12: a guest that writes to an ioeventfd in a loop.
 
 use acrn_selftests::{
     cpus,
@@ -25,12 +25,12 @@ use crate::{
 const SPIN: u64 = 200_000_000;
 /// The same if nothing is measured.
 const SHORT_SPIN: u64 = 10_000_000;
-/// Additions between two looks at the clock.
+/// Additions between two readings of the clock.
 const LOOP: u64 = 1000;
-/// Where a guest counts that asks for nothing.
+/// Guest address of the counter of a guest without requests.
 const COUNTER: u64 = 1 << 20;
 
-/// What the driver tells of its own time.
+/// Values that the driver reports about its own time.
 const ACCOUNT: [&str; 4] = [
     "upcall_requests",
     "upcall_ns",
@@ -38,8 +38,8 @@ const ACCOUNT: [&str; 4] = [
     "thread_ns",
 ];
 
-/// P11: what a thread on the CPU of the upcalls gets done beside the storm, over what it gets done beside a guest that
-/// asks for nothing.
+/// P11: measures the work of a thread on the CPU of the upcalls beside the storm, relative to its
+/// work beside a guest without requests.
 pub fn thread_beside() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let _one = need!(OneCpu::only());
@@ -65,13 +65,13 @@ pub fn thread_beside() -> Outcome {
             .fold(upcall, |upcall, key| upcall.with(key, status.number(key)))
             .ratio(status.number("upcall_ns"), span())
             .tell(),
-        // Upstream's driver does not tell.
+        // Upstream's driver reports no such values.
         None => upcall.tell(),
     }
     Outcome::Passed
 }
 
-/// A program that counts for ever.
+/// Returns a program that increments a counter in a loop.
 fn count() -> Vec<u8> {
     use iced_x86::code_asm::*;
     program::assemble(64, program::ENTRY, |code| {
@@ -83,12 +83,12 @@ fn count() -> Vec<u8> {
     })
 }
 
-/// How long the thread spins.
+/// Returns how long the thread spins.
 fn span() -> u64 {
     harness::rounds().map_or(SHORT_SPIN, |_| SPIN)
 }
 
-/// Spins, and says how often round.
+/// Spins, and returns the number of iterations.
 fn spin() -> u64 {
     let end = now() + span();
     let mut loops = 0;
@@ -101,7 +101,8 @@ fn spin() -> u64 {
     loops
 }
 
-/// P12: the round trip of P2 beside another VM that storms, over beside one that computes; and alone.
+/// P12: measures the round trip of P2 alone, beside a VM that computes, and beside a VM with a
+/// storm.
 pub fn vm_beside() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! P9: a VM comes and goes.
+//! P9: a VM is created and destroyed.
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -15,14 +15,14 @@ use crate::{
     hypervisor::Hypervisor,
 };
 
-/// CREATE_VM, PAUSE_VM, DESTROY_VM beside another VM.
+/// Measures CREATE_VM, PAUSE_VM and DESTROY_VM beside another VM.
 pub fn create_and_destroy() -> Outcome {
     need!(cpus::stay_on(QUIET));
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (_other, _page, _) = create_raw(masks[0]);
     let page = RequestPage::new().expect("a request page");
-    // Upstream's driver makes one VM a file.
+    // Upstream's driver creates only one VM for each open file.
     let life = || {
         let device = Device::open().expect("the device");
         let from = now();
