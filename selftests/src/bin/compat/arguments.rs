@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Arguments of 32-bit requests: what arrives, and what comes back.
+//! Arguments of 32-bit requests in both directions.
 
 use std::os::fd::AsRawFd;
 
@@ -18,12 +18,13 @@ use nix::errno::Errno;
 
 use crate::{compat_device::CompatDevice, machine::Machine};
 
-/// VM_INTR_MONITOR as a 32-bit program has it: the size in the number is that of its `unsigned long`.
+/// VM_INTR_MONITOR of a 32-bit program: its number contains the size of `unsigned long`, which is
+/// 4.
 const VM_INTR_MONITOR: u32 = 0x4004_a224;
 /// Bytes of `struct acrn_cstate_data` where 64-bit numbers are aligned to 4 bytes.
 const CSTATE_I386: usize = 28;
 
-/// Structures that go to the hypervisor as they are: number, hypercall.
+/// Structures that are passed to the hypervisor unchanged: request, hypercall.
 const STRUCTURES: [(u32, u32); 9] = [
     (ACRN_IOCTL_INJECT_MSI, hypercall::INJECT_MSI),
     (ACRN_IOCTL_SET_PTDEV_INTR, hypercall::SET_PTDEV_INTR),
@@ -46,7 +47,7 @@ pub fn structures_arrive() -> Outcome {
     for (request, id) in STRUCTURES {
         let bytes: Vec<u8> = (1..=size(request) as u8).collect();
         let trace = Trace::start(&machine.probe);
-        // Whether it makes sense to the hypervisor is not the question.
+        // The result does not matter: the structure may be invalid.
         let _ = machine.device.bytes(request, &bytes);
         let calls = trace.calls(id);
         assert_eq!(calls.len(), 1, "{request:#x}");
@@ -56,7 +57,7 @@ pub fn structures_arrive() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_IRQLINE by value: what fits 32 bits, and no sign.
+/// SET_IRQLINE takes a value of 32 bits, without sign extension.
 pub fn interrupt_line() -> Outcome {
     let machine = need!(Machine::new());
     let trace = Trace::start(&machine.probe);
@@ -73,7 +74,7 @@ pub fn interrupt_line() -> Outcome {
     Outcome::Passed
 }
 
-/// VM_INTR_MONITOR has another number, for 32-bit programs only.
+/// VM_INTR_MONITOR has another number, which is valid for 32-bit programs only.
 pub fn interrupt_monitor() -> Outcome {
     let machine = need!(Machine::new());
     let vm = machine.probe.vm(machine.vmid).expect("the VM");
@@ -102,7 +103,8 @@ pub fn interrupt_monitor() -> Outcome {
     Outcome::Passed
 }
 
-/// PM_GET_CPU_STATE: the data of a C-state as i386 lays them out, the rest as ever.
+/// PM_GET_CPU_STATE returns the data of a C-state in the layout of i386, and all other data
+/// unchanged.
 pub fn power_states() -> Outcome {
     const ROOM: usize = 56;
     let machine = need!(Machine::new());
@@ -116,21 +118,21 @@ pub fn power_states() -> Outcome {
     assert_eq!(count[..8], 2u64.to_le_bytes());
     assert_eq!(count[8..], [0xa5; ROOM - 8]);
 
-    // mini-ACRN's C2: by port 0x414, 80 us, 500 mW.
+    // C2 of mini-ACRN: port 0x414, 80 us, 500 mW.
     let state = ask(ACRN_PMCMD_GET_CX_DATA, 2).expect("CX_DATA");
     assert_eq!(state[4..12], 0x414u64.to_le_bytes(), "address");
     assert_eq!(state[12], 2, "type");
     assert_eq!(state[16..20], 80u32.to_le_bytes(), "latency");
     assert_eq!(state[20..28], 500u64.to_le_bytes(), "power");
     assert_eq!(state[CSTATE_I386..], [0xa5; ROOM - CSTATE_I386]);
-    // And its P1.
+    // P1 of mini-ACRN.
     let state = ask(ACRN_PMCMD_GET_PX_DATA, 1).expect("PX_DATA");
     let expected = [1200, 6000, 20, 19, 0xc00, 0xc].map(u64::to_le_bytes);
     assert_eq!(state[..48], expected.concat());
     assert_eq!(state[48..], [0xa5; ROOM - 48]);
     assert_eq!(ask(4, 0), Err(Errno::EINVAL));
 
-    // No more room than it needs.
+    // The structure ends where accessible memory ends.
     let mut bytes = [0; CSTATE_I386];
     let command = u64::from(ACRN_PMCMD_GET_CX_DATA) | 1 << 8 | u64::from(machine.vmid) << 24;
     bytes[..8].copy_from_slice(&command.to_le_bytes());
@@ -140,7 +142,7 @@ pub fn power_states() -> Outcome {
     Outcome::Passed
 }
 
-/// IOEVENTFD and IRQFD: set up and taken away.
+/// IOEVENTFD and IRQFD are assigned and de-assigned.
 pub fn eventfds() -> Outcome {
     let machine = need!(Machine::new());
     let event = Eventfd::new();
@@ -177,7 +179,7 @@ pub fn eventfds() -> Outcome {
     Outcome::Passed
 }
 
-/// Pointers to nothing, or to a structure of which not all is there.
+/// Pointers to inaccessible and partly inaccessible structures are refused.
 pub fn bad_pointers() -> Outcome {
     let machine = need!(Machine::new());
     let memory = GuestMemory::low(2 * PAGE);
@@ -209,7 +211,7 @@ pub fn bad_pointers() -> Outcome {
     Outcome::Passed
 }
 
-/// Numbers that are no request.
+/// Unknown requests are refused.
 pub fn unknown_requests() -> Outcome {
     let machine = need!(Machine::new());
     let trace = Trace::start(&machine.probe);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests as a 32-bit program makes them: by `int 0x80`, with all memory below 4 GiB.
+//! Requests of a 32-bit program: by `int 0x80`, with all memory below 4 GiB.
 //!
-//! A 64-bit process may do that too, and spares the test-bed a second set of libraries.
+//! A 64-bit process may make them, too, so the test-bed needs no second set of libraries.
 
 use std::{
     arch::asm,
@@ -20,18 +20,18 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// Number of `ioctl` on i386.
 const IOCTL: i64 = 54;
 
-/// The device as a 32-bit program has it open.
+/// The device as opened by a 32-bit program.
 pub struct CompatDevice(Device);
 
 impl CompatDevice {
-    /// Opens it. The error says why the test has to be skipped.
+    /// Opens the device. The error says why the test must be skipped.
     pub fn open() -> Result<Self, String> {
         Device::open().map(Self)
     }
 
-    /// Makes a request whose argument is a number, or an address where no user memory can be.
+    /// Makes a request whose argument is a number, or an address without user memory.
     pub fn number(&self, request: u32, argument: u32) -> Result<(), Errno> {
-        // SAFETY: the driver is given no memory of ours.
+        // SAFETY: The driver gets no address of Rust's memory.
         unsafe { self.call(request, argument) }
     }
 
@@ -40,14 +40,16 @@ impl CompatDevice {
         self.number(request, 0)
     }
 
-    /// Makes a request whose argument is at `offset` of `area`.
+    /// Makes a request whose argument is at `offset` of `memory`.
     pub fn at(&self, request: u32, memory: &GuestMemory, offset: usize) -> Result<(), Errno> {
         let address = u32::try_from(memory.address() + offset as u64);
-        // SAFETY: an `GuestMemory` is no memory of Rust's, and is only accessed by volatile reads and writes.
+        // SAFETY: A `GuestMemory` is no memory of Rust's, and is only accessed by volatile reads
+        // and writes.
         unsafe { self.call(request, address.expect("memory below 4 GiB")) }
     }
 
-    /// Makes a request with bytes that end where memory ends; what they are afterwards.
+    /// Makes a request with bytes that end where accessible memory ends. Returns the bytes
+    /// afterwards.
     pub fn bytes(&self, request: u32, bytes: &[u8]) -> Result<Vec<u8>, Errno> {
         let memory = GuestMemory::low(2 * PAGE);
         memory.unmap(PAGE, PAGE);
@@ -57,7 +59,7 @@ impl CompatDevice {
         Ok((offset..PAGE).map(|at| memory.read(at)).collect())
     }
 
-    /// Makes a request with a structure, in and out.
+    /// Makes a request with a structure. Returns the structure afterwards.
     pub fn with<T: FromBytes + IntoBytes + Immutable>(
         &self,
         request: u32,
@@ -67,23 +69,25 @@ impl CompatDevice {
         Ok(T::read_from_bytes(&bytes).expect("as many bytes as before"))
     }
 
-    /// From now on there is a VM to be ended before the file is closed.
+    /// Registers the VM, so that it is destroyed before the file is closed.
     pub fn learn(&self) {
         cleanup::register(&self.0);
     }
 
-    /// The same file, as a 64-bit program has it.
+    /// The same file as used by a 64-bit program.
     pub fn wide(&self) -> &Device {
         &self.0
     }
 
     /// # Safety
     ///
-    /// The driver may read and write what the number of the request says at `argument`.
+    /// The driver may read and write the bytes at `argument` that the number of the request
+    /// implies.
     unsafe fn call(&self, request: u32, argument: u32) -> Result<(), Errno> {
         let status: i64;
-        // SAFETY: by the contract of this function. A system call by this gate preserves all registers but
-        // RAX, and on some kernels R8 to R11. RBX, which the compiler keeps for itself, is put back.
+        // SAFETY: The caller guarantees that the driver may access the argument. A system call by
+        // this gate preserves all registers except RAX, and on some kernels R8 to R11. RBX, which
+        // the compiler reserves, is restored.
         unsafe {
             asm!(
                 "xchg {file:r}, rbx",

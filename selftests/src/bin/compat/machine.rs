@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A VM that is made and driven by 32-bit requests only.
+//! A VM that is created and used by 32-bit requests only.
 
 use std::mem::offset_of;
 
@@ -22,7 +22,7 @@ use nix::errno::Errno;
 
 use crate::compat_device::CompatDevice;
 
-/// The VM.
+/// A VM of a 32-bit program.
 pub struct Machine {
     /// The hypervisor's side.
     pub probe: Probe,
@@ -34,7 +34,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// CREATE_VM. The error says why the test has to be skipped.
+    /// Makes CREATE_VM. The error says why the test must be skipped.
     pub fn new() -> Result<Self, String> {
         let probe = Probe::open()?;
         let cpus = cpus::pick(1)?;
@@ -55,7 +55,7 @@ impl Machine {
         })
     }
 
-    /// PAUSE_VM and DESTROY_VM.
+    /// Makes PAUSE_VM and DESTROY_VM.
     pub fn destroy(&self) {
         self.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
         self.device
@@ -64,7 +64,7 @@ impl Machine {
         assert!(self.probe.vm(self.vmid).is_none());
     }
 
-    /// Serves requests until the guest is done; the values that it was given are `answer`.
+    /// Serves requests with the value `answer` until the guest is done.
     fn serve(&self, answer: u64) {
         loop {
             self.device
@@ -89,13 +89,13 @@ impl Machine {
     }
 }
 
-/// Bytes of `acrn_vcpu_regs` on i386, where the end is not padded.
+/// Bytes of `acrn_vcpu_regs` on i386, where its end is not padded.
 const VCPU_REGS: usize = size_of::<acrn_vcpu_regs>() - 4;
-/// Its SET_VCPU_REGS, which has another number for that.
+/// SET_VCPU_REGS of i386, whose number contains that size.
 const SET_VCPU_REGS: u32 = ACRN_IOCTL_SET_VCPU_REGS - (4 << 16);
 
-/// `acrn_vcpu_regs` of vCPU 0 at [`REAL_MODE_ENTRY`] in real mode. It has padding, so that it is put together
-/// from its fields.
+/// Returns `acrn_vcpu_regs` of vCPU 0 at [`REAL_MODE_ENTRY`] in real mode. The structure has
+/// padding, so its bytes are written field by field.
 fn registers() -> [u8; size_of::<acrn_vcpu_regs>()] {
     const STATE: usize = offset_of!(acrn_vcpu_regs, vcpu_regs);
     let mut bytes = [0; size_of::<acrn_vcpu_regs>()];
@@ -110,7 +110,7 @@ fn registers() -> [u8; size_of::<acrn_vcpu_regs>()] {
     bytes
 }
 
-/// The whole life of a VM, with a guest that runs, twice.
+/// Creates a VM, runs a guest in it twice, and destroys it.
 pub fn life_of_a_vm() -> Outcome {
     const RESULTS: usize = 0xa000;
     let machine = need!(Machine::new());
@@ -135,7 +135,8 @@ pub fn life_of_a_vm() -> Outcome {
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
     let registers = registers();
-    // As i386 has them, and as a program has them that was built to agree with 64-bit ones.
+    // The first request has the layout of i386. The second has that of a program that was compiled
+    // to agree with 64-bit programs.
     let ways = [
         (SET_VCPU_REGS, &registers[..VCPU_REGS]),
         (ACRN_IOCTL_SET_VCPU_REGS, &registers[..]),
@@ -161,8 +162,8 @@ pub fn life_of_a_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// The part of the structure that a 32-bit program does not have is zero for the hypervisor, not what was in that memory
-/// before.
+/// The hypervisor gets zeros for the part of the structure that a 32-bit program does not pass, not
+/// earlier contents of the memory.
 pub fn end_of_registers() -> Outcome {
     let machine = need!(Machine::new());
     let before = GuestMemory::anonymous(PAGE);
@@ -170,7 +171,7 @@ pub fn end_of_registers() -> Outcome {
         before.write::<u8>(offset, 0xff);
     }
     for _ in 0..16 {
-        // Refused, and the driver's copy of it is free again.
+        // The request is refused, and the driver's copy is freed.
         let refused = Argument::At(&before, 0);
         let refused = machine
             .device
@@ -190,19 +191,19 @@ pub fn end_of_registers() -> Outcome {
     Outcome::Passed
 }
 
-/// The segment's bytes: the union in it keeps it from being taken for bytes as it is.
+/// Returns the bytes of a segment. Its union prevents it from being viewed as bytes directly.
 fn memmap_bytes(segment: &acrn_vm_memmap) -> Vec<u8> {
     let words = [
         u64::from(segment.attr) << 32 | u64::from(segment.type_),
         segment.user_vm_pa,
-        // SAFETY: both members of the union are numbers of 64 bits.
+        // SAFETY: Both members of the union are 64-bit numbers.
         unsafe { segment.__bindgen_anon_1.vma_base },
         segment.len,
     ];
     words.map(u64::to_le_bytes).concat()
 }
 
-/// Without a VM: as for 64-bit programs.
+/// Requests on a file without a VM fail as for 64-bit programs.
 pub fn without_a_vm() -> Outcome {
     let device = need!(CompatDevice::open());
     for (request, name) in ALL {
