@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sequences that end with DESTROY_VM: power-off and full reset, with and without passed-through devices.
+//! Sequences that end with DESTROY_VM: power-off and full reset, with and without passed-through
+//! devices.
 
 use std::{os::fd::AsRawFd, sync::mpsc, time::Duration};
 
@@ -23,10 +24,10 @@ use crate::{
     watch::{again_and_again, assert_silent_while_paused, probe},
 };
 
-/// How long a guest may take until it asks for its end.
+/// How long a guest may take until it requests its end. It does not measure speed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A PCI device that is not there, which mini-ACRN does not mind.
+/// A PCI device that does not exist, which mini-ACRN accepts.
 const PCI: acrn_pcidev = acrn_pcidev {
     type_: 0,
     virt_bdf: 0x18,
@@ -36,7 +37,7 @@ const PCI: acrn_pcidev = acrn_pcidev {
     bar: [0; 6],
 };
 
-/// The first thread waits for this word of the serving thread.
+/// A channel on which the serving thread reports that the guest requests its end.
 struct Asked(mpsc::Receiver<()>);
 
 impl Asked {
@@ -47,8 +48,8 @@ impl Asked {
     }
 }
 
-/// Serves until the guest asks for power-off. The answer to that comes while PAUSE_VM is under way: in the
-/// hypervisor, if `held`.
+/// Serves requests until the guest requests power-off. The serving thread completes that request
+/// while PAUSE_VM is in progress: with `held`, while PAUSE_VM waits in the hypervisor.
 fn serve_until_pause(model: &std::sync::Arc<Model>, held: bool) -> (Server, Asked) {
     let (sender, asked) = mpsc::channel();
     let mut first = true;
@@ -58,7 +59,7 @@ fn serve_until_pause(model: &std::sync::Arc<Model>, held: bool) -> (Server, Aske
         }
         sender.send(()).expect("the first thread");
         if held {
-            let probe = Probe::open().expect("opened before");
+            let probe = Probe::open().expect("a probe");
             until("PAUSE_VM is in the hypervisor", || probe.is_held());
             model.notify(vcpu);
             let slot = model.page.slot(vcpu).expect("a slot");
@@ -71,7 +72,7 @@ fn serve_until_pause(model: &std::sync::Arc<Model>, held: bool) -> (Server, Aske
     (server, Asked(asked))
 }
 
-/// PAUSE_VM on the first thread, while the serving thread does NOTIFY_REQUEST_FINISH.
+/// Makes PAUSE_VM on the first thread, while the serving thread makes NOTIFY_REQUEST_FINISH.
 fn pause(model: &Model, asked: &Asked, held: Option<&Probe>) {
     asked.wait();
     if let Some(probe) = held {
@@ -85,7 +86,7 @@ fn power_off(end: End) -> Outcome {
         let probe = probe();
         let trace = probe.as_ref().map(Trace::start);
         let model = Model::create(cpus::pick(1)?, memory(round), end, None, |_| {})?;
-        // In every second round the driver is not left to chance, where mini-ACRN can help.
+        // With mini-ACRN, every second round enforces the order instead of leaving it to chance.
         let held = probe.as_ref().filter(|_| round.is_multiple_of(2));
         let (server, asked) = serve_until_pause(&model, held.is_some());
         let interrupters = model.interrupt();
@@ -94,8 +95,12 @@ fn power_off(end: End) -> Outcome {
         let before = activity(&model.memory);
         model.destroy_client(server);
         interrupters.stop();
-        assert_eq!(activity(&model.memory), before, "the paused guest ran");
-        // The VM still has it.
+        assert_eq!(
+            activity(&model.memory),
+            before,
+            "activity of the paused guest"
+        );
+        // The VM still has the memory.
         model.memory.unmap(0, MEMORY);
         model.pause();
         model.destroy();
@@ -106,20 +111,21 @@ fn power_off(end: End) -> Outcome {
     })
 }
 
-/// Power-off by ACPI: NOTIFY_REQUEST_FINISH while PAUSE_VM is under way, DESTROY_IOREQ_CLIENT while the serving
-/// thread is in ATTACH_IOREQ_CLIENT, guest memory unmapped, a second PAUSE_VM, DESTROY_VM.
+/// Power-off by ACPI: NOTIFY_REQUEST_FINISH while PAUSE_VM is in progress, DESTROY_IOREQ_CLIENT
+/// while the serving thread is in ATTACH_IOREQ_CLIENT, munmap of guest memory, a second PAUSE_VM,
+/// DESTROY_VM.
 pub fn powers_off() -> Outcome {
     power_off(End::PowerOff)
 }
 
-/// The same of a guest that asks for it until it is paused.
-pub fn powers_off_for_ever() -> Outcome {
+/// Power-off of a guest that requests it repeatedly until it is paused.
+pub fn power_off_for_ever() -> Outcome {
     power_off(End::PowerOffForEver)
 }
 
-/// Full reset: NOTIFY_REQUEST_FINISH after PAUSE_VM, DESTROY_VM without a second PAUSE_VM, and all of the start
-/// again in the same process.
-pub fn resets_fully() -> Outcome {
+/// Full reset: NOTIFY_REQUEST_FINISH after PAUSE_VM, DESTROY_VM without a second PAUSE_VM, and a
+/// complete new start in the same process.
+pub fn full_reset() -> Outcome {
     again_and_again(|round| {
         let probe = probe();
         let trace = probe.as_ref().map(Trace::start);
@@ -133,7 +139,11 @@ pub fn resets_fully() -> Outcome {
             model.notify(vcpu);
             let slot = model.page.slot(vcpu).expect("a slot");
             assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
-            assert_eq!(activity(&model.memory), before, "the paused guest ran");
+            assert_eq!(
+                activity(&model.memory),
+                before,
+                "activity of the paused guest"
+            );
             Next::Leave
         });
         let interrupters = model.interrupt();
@@ -143,7 +153,11 @@ pub fn resets_fully() -> Outcome {
         paused.send(before).expect("the serving thread");
         server.until_idle();
         model.destroy_client(server);
-        assert_eq!(activity(&model.memory), before, "the paused guest ran");
+        assert_eq!(
+            activity(&model.memory),
+            before,
+            "activity of the paused guest"
+        );
         model.destroy();
         interrupters.stop();
         if let Some(trace) = &trace {
@@ -157,10 +171,11 @@ fn pcidev(device: &Device, request: u32) -> Result<(), Errno> {
     device.with(request, &mut PCI.clone())
 }
 
-/// Power-off of a VM with a passed-through PCI device: it is de-assigned while the VM is paused, or just before.
-pub fn gives_device_back() -> Outcome {
+/// Power-off of a VM with a passed-through PCI device, which is de-assigned while the VM is paused,
+/// or just before.
+pub fn passed_through_device() -> Outcome {
     again_and_again(|round| {
-        // A real machine may have such a device, and need it.
+        // On a real machine there may be such a device in use.
         let probe = Probe::open()?;
         let trace = Trace::start(&probe);
         let mut assigned = Ok(());
@@ -180,7 +195,7 @@ pub fn gives_device_back() -> Outcome {
             false => asked.wait(),
         }
         model.destroy_client(server);
-        // The hypervisor takes no device from a VM that runs; the device model goes on.
+        // The hypervisor refuses to take a device from a running VM. The device model goes on.
         let expected = match first_pause {
             true => Ok(()),
             false => Err(Errno::EINVAL),
@@ -190,16 +205,20 @@ pub fn gives_device_back() -> Outcome {
         model.pause();
         let before = activity(&model.memory);
         interrupters.stop();
-        assert_eq!(activity(&model.memory), before, "the paused guest ran");
+        assert_eq!(
+            activity(&model.memory),
+            before,
+            "activity of the paused guest"
+        );
         model.destroy();
         assert_silent_while_paused(&trace, model.vmid, 1);
         Ok(())
     })
 }
 
-/// vhost: the kernel has the eventfds of a virtio device. At power-off they are de-assigned, those of its
-/// doorbell twice.
-pub fn gives_eventfds_back() -> Outcome {
+/// vhost: the kernel uses the eventfds of a virtio device. They are de-assigned at power-off, the
+/// doorbell's twice.
+pub fn vhost() -> Outcome {
     again_and_again(|round| {
         let probe = probe();
         let trace = probe.as_ref().map(Trace::start);
@@ -222,11 +241,11 @@ pub fn gives_eventfds_back() -> Outcome {
             model.device.with(ACRN_IOCTL_IRQFD, &mut irqfd)
         };
         assert_eq!(set_irqfd(0), Ok(()), "IRQFD");
-        // The guest waits for this.
+        // The guest waits for this interrupt.
         call.signal();
         pause(&model, &asked, None);
         let before = activity(&model.memory);
-        // What vhost had still to say.
+        // A late interrupt from vhost.
         call.signal();
         assert_eq!(set_irqfd(ACRN_IRQFD_FLAG_DEASSIGN), Ok(()), "IRQFD");
         for _ in 0..2 {
@@ -236,7 +255,11 @@ pub fn gives_eventfds_back() -> Outcome {
         call.signal();
         model.destroy_client(server);
         model.pause();
-        assert_eq!(activity(&model.memory), before, "the paused guest ran");
+        assert_eq!(
+            activity(&model.memory),
+            before,
+            "activity of the paused guest"
+        );
         model.destroy();
         if let Some(trace) = &trace {
             assert_silent_while_paused(trace, model.vmid, 1);

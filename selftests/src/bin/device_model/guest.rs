@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The guest: it uses each of its devices, and then asks for its end.
+//! A guest that uses each of its devices, and then requests its end.
 
 use acrn_ioctls::{Direction, Request, Target};
 use acrn_selftests::{
@@ -12,20 +12,21 @@ use acrn_selftests::{
 use acrn_uapi::acrn_vcpu_regs;
 use iced_x86::{IcedError, code_asm::*};
 
-/// Guest memory, from address 0.
+/// Bytes of guest memory, from address 0.
 pub const MEMORY: usize = 2 << 20;
-/// A device's register that the guest reads, and what the device model answers.
+/// A device's register, which the guest reads from the device model.
 pub const REGISTER: u16 = 0x510;
-/// A virtio device's doorbell.
+/// The doorbell of a virtio device.
 pub const DOORBELL: u64 = 0xd000_0040;
-/// Vector of the device that interrupts by MSI. The other one has [`PIN`].
+/// The vector of the device with an MSI. The other device has [`PIN`].
 pub const MSI_VECTOR: u8 = VECTORS[0];
 
-/// Where the guest puts the id of its local APIC.
+/// Guest address of the ID of the guest's local APIC.
 const APIC_ID: u64 = 0x2_1000;
-/// Where it puts what it read of [`REGISTER`].
+/// Guest address of the value that the guest has read from [`REGISTER`].
 const READ: u64 = 0x2_1008;
-/// It counts here how often it ran on after it had asked for its end.
+/// Guest address of a counter that the guest increments whenever it runs after it has requested its
+/// end.
 const RAN_ON: u64 = 0x2_1010;
 
 const LAPIC_ID: u64 = 0xfee0_0020;
@@ -34,23 +35,23 @@ const LAPIC_ENABLE: u32 = 0x1ff;
 const IOAPIC_SELECT: u64 = 0xfec0_0000;
 const IOAPIC_WINDOW: u64 = 0xfec0_0010;
 
-/// What the guest asks for in the end.
+/// The end that the guest requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     /// Power-off by ACPI.
     PowerOff,
-    /// The same again and again, as after a triple fault on ACRN.
+    /// Power-off by ACPI repeatedly, as after a triple fault on ACRN.
     PowerOffForEver,
     /// Suspend to RAM by ACPI.
     Suspend,
-    /// A reset of the system, by the reset control register.
+    /// A system reset by the reset control register.
     SystemReset,
     /// A full reset.
     FullReset,
 }
 
 impl End {
-    /// Port, and what is written to it.
+    /// Returns a port, and the value that requests the end there.
     fn write(self) -> (u16, u16) {
         match self {
             Self::PowerOff | Self::PowerOffForEver => (0x404, 0x3400),
@@ -60,7 +61,7 @@ impl End {
         }
     }
 
-    /// Whether `request` asks for it.
+    /// Returns whether `request` requests this end.
     pub fn is_asked_by(self, request: &Request) -> bool {
         let (port, value) = self.write();
         request.target == Target::Port(port)
@@ -69,7 +70,7 @@ impl End {
     }
 }
 
-/// Puts the guest into its memory. Returns the registers that it starts with.
+/// Loads the guest into its memory. Returns its initial registers.
 pub fn load(memory: &GuestMemory, end: End) -> acrn_vcpu_regs {
     install_handlers(memory);
     for vector in VECTORS {
@@ -84,17 +85,17 @@ pub fn load(memory: &GuestMemory, end: End) -> acrn_vcpu_regs {
     load_long_mode(memory, &program)
 }
 
-/// Address of an MSI to the guest, which tells so before its first request.
+/// Returns the address of an MSI to the guest. The guest stores it before its first request.
 pub fn msi_address(memory: &GuestMemory) -> u64 {
     0xfee0_0000 | memory.read::<u64>(APIC_ID as usize) << 12
 }
 
-/// What the guest read of [`REGISTER`].
+/// Returns the value that the guest has read from [`REGISTER`].
 pub fn seen(memory: &GuestMemory) -> u64 {
     memory.read(READ as usize)
 }
 
-/// How much the guest has done since it asked for its end: it changes whenever the guest runs.
+/// Returns a number that changes whenever the guest runs after it has requested its end.
 pub fn activity(memory: &GuestMemory) -> u64 {
     let counts = VECTORS.map(|vector| interrupt_guest::count(memory, vector));
     memory.read::<u64>(RAN_ON as usize) + counts.iter().sum::<u64>()
@@ -106,7 +107,7 @@ fn program(code: &mut CodeAssembler, end: End) -> Result<(), IcedError> {
     code.mov(dword_ptr(rbx), LAPIC_ENABLE)?;
     code.mov(rbx, LAPIC_ID)?;
     code.mov(ecx, dword_ptr(rbx))?;
-    // To the vCPU itself, edge-triggered.
+    // Edge-triggered, to this vCPU.
     write_ioapic_ecx(code, 0x11 + 2 * pin)?;
     code.shr(ecx, 24)?;
     code.mov(rbx, APIC_ID)?;
@@ -148,7 +149,7 @@ fn program(code: &mut CodeAssembler, end: End) -> Result<(), IcedError> {
     code.jmp(rest)
 }
 
-/// HLT until a first interrupt with this vector came.
+/// Emits HLT until there has been an interrupt with this vector.
 fn wait_for_interrupt(code: &mut CodeAssembler, vector: u8) -> Result<(), IcedError> {
     let mut again = code.create_label();
     let mut there = code.create_label();
@@ -164,7 +165,7 @@ fn wait_for_interrupt(code: &mut CodeAssembler, vector: u8) -> Result<(), IcedEr
     code.sti()
 }
 
-/// Writes ECX to a register of the I/O APIC.
+/// Emits a write of ECX to a register of the I/O APIC.
 fn write_ioapic_ecx(code: &mut CodeAssembler, register: u32) -> Result<(), IcedError> {
     code.mov(rbx, IOAPIC_SELECT)?;
     code.mov(dword_ptr(rbx), register)?;

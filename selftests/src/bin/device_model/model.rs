@@ -32,18 +32,18 @@ use nix::{
 
 use crate::guest::{self, DOORBELL, End, MEMORY, MSI_VECTOR, REGISTER};
 
-/// Of ACRN's own kernel; acrn-dm tries them at each start.
+/// Requests of ACRN's own kernel, which acrn-dm tries at each start.
 const SETUP_ASYNCIO: u32 = 0x4008_a290;
 const VM_EVENT_RING: u32 = 0x4008_a2a0;
-/// Access rights as acrn-dm gives them: read, write, execute.
+/// Access rights as set by acrn-dm: read, write, execute.
 const ATTRIBUTES: u32 = 7;
-/// Threads that send MSIs.
+/// Number of threads that send MSIs.
 const INTERRUPTERS: usize = 4;
 /// Operations of SET_IRQLINE.
 const LOW: u64 = 1;
 const RISING_PULSE: u64 = 2;
 
-/// Guest memory of another kind in each round: huge pages, where there are any, and a memfd.
+/// Maps guest memory of alternating kinds: huge pages, if there are any, and a memfd.
 pub fn memory(round: u64) -> GuestMemory {
     match round % 2 {
         0 => GuestMemory::huge(MEMORY).unwrap_or_else(|_| GuestMemory::shared(MEMORY)),
@@ -51,12 +51,12 @@ pub fn memory(round: u64) -> GuestMemory {
     }
 }
 
-/// What becomes of the request by which the guest asked for its end.
+/// The further handling of the request by which the guest requested its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// NOTIFY_REQUEST_FINISH.
+    /// It is completed by NOTIFY_REQUEST_FINISH.
     Notify,
-    /// It is left as it is: the VM was reset.
+    /// It is left alone: the VM was reset, or the request is completed already.
     Leave,
 }
 
@@ -64,27 +64,27 @@ pub enum Next {
 pub struct Model {
     /// The driver's side.
     pub device: Device,
-    /// Requests.
+    /// The request page.
     pub page: RequestPage,
     /// Guest memory.
     pub memory: GuestMemory,
     /// The VM's id.
     pub vmid: u16,
-    /// What the guest asks for in the end.
+    /// The end that the guest requests.
     end: End,
-    /// What the guest's doorbell signals once its driver is ready, if not this device model.
+    /// The eventfd for the guest's doorbell, if it does not ring as a request.
     pub doorbell: Option<Eventfd>,
-    /// The guest is there.
+    /// The guest runs.
     ready: AtomicBool,
-    /// How often ATTACH_IOREQ_CLIENT returned 0.
+    /// Number of times that ATTACH_IOREQ_CLIENT has returned 0.
     pub attached: AtomicUsize,
-    /// How often the doorbell's write came as a request.
+    /// Number of times that the doorbell's write has arrived as a request.
     pub rung: AtomicUsize,
 }
 
 impl Model {
-    /// What acrn-dm does on its first thread before it starts the one that serves. `assign` gives the VM its
-    /// passed-through devices.
+    /// Makes the requests of acrn-dm's first thread before it starts the serving thread. `assign`
+    /// assigns passed-through devices.
     pub fn create(
         cpus: u64,
         memory: GuestMemory,
@@ -123,7 +123,7 @@ impl Model {
         Ok(Arc::new(model))
     }
 
-    /// PM_GET_CPU_STATE, seven times, for the guest's ACPI tables.
+    /// Makes PM_GET_CPU_STATE seven times, for the guest's ACPI tables.
     pub fn ask_for_power_states(&self) {
         for (kind, number) in [
             (ACRN_PMCMD_GET_PX_CNT, 0),
@@ -142,7 +142,7 @@ impl Model {
         }
     }
 
-    /// Puts the guest into its memory, and SET_VCPU_REGS.
+    /// Loads the guest into its memory and makes SET_VCPU_REGS.
     pub fn load(&self) {
         self.ready.store(false, Ordering::Release);
         let mut registers = guest::load(&self.memory, self.end);
@@ -151,29 +151,30 @@ impl Model {
             .expect("SET_VCPU_REGS");
     }
 
-    /// A request without an argument, which must succeed.
+    /// Makes a request without an argument, which must succeed.
     pub fn plain(&self, request: u32, name: &str) {
         assert_eq!(self.device.plain(request), Ok(()), "{name}");
     }
 
-    /// PAUSE_VM.
+    /// Makes PAUSE_VM.
     pub fn pause(&self) {
         self.plain(ACRN_IOCTL_PAUSE_VM, "PAUSE_VM");
     }
 
-    /// DESTROY_IOREQ_CLIENT; the serving thread, which is in ATTACH_IOREQ_CLIENT or about to be, must end.
+    /// Makes DESTROY_IOREQ_CLIENT. The serving thread, which is in ATTACH_IOREQ_CLIENT or about to
+    /// be, must end.
     pub fn destroy_client(&self, server: Server) {
         self.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT, "DESTROY_IOREQ_CLIENT");
         server.assert_ends(Errno::ENODEV);
     }
 
-    /// DESTROY_VM. Nothing is left to end when the file is closed.
+    /// Makes DESTROY_VM. There is no VM to destroy when the file is closed.
     pub fn destroy(&self) {
         self.plain(ACRN_IOCTL_DESTROY_VM, "DESTROY_VM");
         cleanup::unregister(&self.device);
     }
 
-    /// What comes between two starts of the same VM: RESET_VM, and `prepare` before it.
+    /// Resets the VM between two starts. `prepare` is called before RESET_VM.
     pub fn reset(&self, prepare: impl FnOnce(&Self)) {
         self.pause();
         self.plain(ACRN_IOCTL_CLEAR_VM_IOREQ, "CLEAR_VM_IOREQ");
@@ -183,7 +184,7 @@ impl Model {
         self.plain(ACRN_IOCTL_START_VM, "START_VM");
     }
 
-    /// NOTIFY_REQUEST_FINISH.
+    /// Makes NOTIFY_REQUEST_FINISH.
     pub fn notify(&self, vcpu: u32) {
         let mut notify = acrn_ioreq_notify {
             vmid: self.vmid,
@@ -196,8 +197,8 @@ impl Model {
         assert_eq!(notified, Ok(()), "NOTIFY_REQUEST_FINISH");
     }
 
-    /// Starts the thread that makes the client, starts the VM and serves its requests. `at_end` is called when
-    /// the guest asks for its end.
+    /// Starts the thread that creates the client, starts the VM and serves its requests. `at_end`
+    /// is called when the guest requests its end.
     pub fn serve(
         self: &Arc<Self>,
         at_end: impl FnMut(&Self, u32) -> Next + Send + 'static,
@@ -239,7 +240,7 @@ impl Model {
         }
     }
 
-    /// The devices.
+    /// Emulates the devices. Returns the value for a read.
     fn answer(&self, request: &Request) -> u64 {
         match request.target {
             Target::Port(DONE_PORT) => {
@@ -261,13 +262,13 @@ impl Model {
         u64::from(self.vmid) | 0x100
     }
 
-    /// Panics unless the guest saw what it was answered.
+    /// Panics unless the guest has read the value that the device model returned.
     pub fn assert_served(&self) {
         let answer = u64::from(self.vmid) | 0x100;
         assert_eq!(guest::seen(&self.memory), answer, "answer to a read");
     }
 
-    /// IOEVENTFD for the doorbell.
+    /// Makes IOEVENTFD for the doorbell.
     pub fn ring_by(&self, event: &Eventfd, flags: u32) -> Result<(), Errno> {
         let mut argument = acrn_ioeventfd {
             fd: event.as_raw_fd() as u32,
@@ -279,8 +280,8 @@ impl Model {
         self.device.with(ACRN_IOCTL_IOEVENTFD, &mut argument)
     }
 
-    /// Starts the threads that send MSIs once the guest is there, and go on until they are stopped: they do
-    /// not know that the VM is paused, or gone.
+    /// Starts threads that send MSIs from the moment at which the guest runs until they are
+    /// stopped: they do not know whether the VM is paused or destroyed.
     pub fn interrupt(self: &Arc<Self>) -> Interrupters {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = (0..INTERRUPTERS).map(|_| {
@@ -307,18 +308,18 @@ impl Model {
             msi_data: MSI_VECTOR.into(),
         };
         let sent = self.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi);
-        // The second is what a VM that is gone answers.
+        // A destroyed VM returns EINVAL.
         assert!(matches!(sent, Ok(()) | Err(Errno::EINVAL)), "{sent:?}");
     }
 }
 
-/// SET_IRQLINE.
+/// Makes SET_IRQLINE.
 fn line(device: &Device, gsi: u32, operation: u64) -> Result<(), Errno> {
     let argument = u64::from(gsi) | operation << 32;
     device.ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(argument))
 }
 
-/// SET_MEMSEG of all of `area`, as acrn-dm gives the attributes.
+/// Makes SET_MEMSEG for all of `memory`, with the attributes of acrn-dm.
 pub fn set(device: &Device, request: u32, user_vm_pa: u64, memory: &GuestMemory) {
     let mut segment = acrn_vm_memmap {
         type_: ACRN_MEMMAP_RAM,
@@ -332,24 +333,24 @@ pub fn set(device: &Device, request: u32, user_vm_pa: u64, memory: &GuestMemory)
     assert_eq!(device.with(request, &mut segment), Ok(()), "SET_MEMSEG");
 }
 
-/// The thread that serves.
+/// The serving thread.
 pub struct Server {
     thread: JoinHandle<Errno>,
     id: Pid,
 }
 
 impl Server {
-    /// Waits until the thread is in ATTACH_IOREQ_CLIENT with nothing to do.
+    /// Waits until the thread sleeps in ATTACH_IOREQ_CLIENT.
     pub fn until_idle(&self) {
         until("the serving thread sleeps", || sleeps(self.id));
     }
 
-    /// Sends it a signal.
+    /// Sends the thread a signal.
     pub fn signal(&self, signal: Signal) {
         pthread_kill(self.thread.as_pthread_t(), signal).expect("pthread_kill");
     }
 
-    /// Panics unless it ends with this error of ATTACH_IOREQ_CLIENT.
+    /// Panics unless the thread ends with this error of ATTACH_IOREQ_CLIENT.
     pub fn assert_ends(self, error: Errno) {
         until("the serving thread ends", || self.thread.is_finished());
         assert_eq!(self.thread.join().expect("the serving thread"), error);
@@ -363,7 +364,7 @@ pub struct Interrupters {
 }
 
 impl Interrupters {
-    /// Ends them.
+    /// Stops the threads.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {

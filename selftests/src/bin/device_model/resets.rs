@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sequences in which the VM stays and starts again: system reset, and suspend to RAM.
+//! Sequences in which the VM is kept and starts again: system reset, and suspend to RAM.
 
 use std::{sync::mpsc, time::Duration};
 
@@ -19,16 +19,16 @@ use crate::{
     watch::{ROUNDS, assert_silent_while_paused, probe},
 };
 
-/// Memory of ivshmem, or of virtio-gpu.
+/// Guest address of the memory of ivshmem, or of virtio-gpu.
 const SHARED: u64 = 0xc000_0000;
-/// The ROM of a passed-through device.
+/// Guest address of the ROM of a passed-through device.
 const ROM: u64 = 0xc800_0000;
 const LEN: usize = 16 * PAGE;
 
-/// How long a guest may take until it asks for its end.
+/// How long a guest may take until it requests its end. It does not measure speed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Ends the VM after the last round.
+/// Destroys the VM after the last round.
 fn power_off(model: &Model, server: Server, interrupters: Interrupters) {
     model.pause();
     model.destroy_client(server);
@@ -36,8 +36,8 @@ fn power_off(model: &Model, server: Server, interrupters: Interrupters) {
     interrupters.stop();
 }
 
-/// Plays a sequence that the serving thread does by itself when the guest asks for it. When it has often enough,
-/// the VM ends while the guest waits for an answer.
+/// Repeats a sequence that the serving thread executes when the guest requests it. After the last
+/// round the VM is destroyed while the guest waits for the completion of a request.
 fn again(end: End, prepare: impl Fn(&Model, u64) + Send + 'static) -> Outcome {
     let probe = probe();
     let cpus = need!(cpus::pick(1));
@@ -53,7 +53,7 @@ fn again(end: End, prepare: impl Fn(&Model, u64) + Send + 'static) -> Outcome {
             return Next::Leave;
         }
         model.reset(|model| {
-            // CLEAR_VM_IOREQ answered what the guest waits for, in memory.
+            // CLEAR_VM_IOREQ has completed the guest's request, in memory only.
             let slot = model.page.slot(vcpu).expect("a slot");
             assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
             let before = activity(&model.memory);
@@ -76,12 +76,12 @@ fn again(end: End, prepare: impl Fn(&Model, u64) + Send + 'static) -> Outcome {
 }
 
 /// System reset: PAUSE_VM, CLEAR_VM_IOREQ, PM_GET_CPU_STATE, RESET_VM, SET_VCPU_REGS, START_VM.
-pub fn resets() -> Outcome {
+pub fn system_reset() -> Outcome {
     again(End::SystemReset, |model, _| model.ask_for_power_states())
 }
 
-/// The same with memory of a device, which is set again though it is there.
-pub fn resets_with_shared_memory() -> Outcome {
+/// System reset with device memory that is set again over itself.
+pub fn system_reset_shared_memory() -> Outcome {
     let shared = GuestMemory::shared(LEN);
     again(End::SystemReset, move |model, _| {
         set(&model.device, ACRN_IOCTL_SET_MEMSEG, SHARED, &shared);
@@ -89,8 +89,9 @@ pub fn resets_with_shared_memory() -> Outcome {
     })
 }
 
-/// The same with the ROM of a passed-through device, which is set as RAM and un-mapped as a device's memory.
-pub fn resets_with_rom() -> Outcome {
+/// System reset with the ROM of a passed-through device, which is set as RAM and unset as device
+/// memory.
+pub fn system_reset_rom() -> Outcome {
     let rom = GuestMemory::anonymous(LEN);
     again(End::SystemReset, move |model, _| {
         set(&model.device, ACRN_IOCTL_SET_MEMSEG, ROM, &rom);
@@ -106,13 +107,13 @@ pub fn resets_with_rom() -> Outcome {
     })
 }
 
-/// Suspend to RAM and resume: the same without the queries.
-pub fn suspends() -> Outcome {
+/// Suspend to RAM and resume: the sequence of a system reset without PM_GET_CPU_STATE.
+pub fn suspend() -> Outcome {
     again(End::Suspend, |_, _| {})
 }
 
-/// The first thread resets the VM, while the serving one goes on waiting in ATTACH_IOREQ_CLIENT.
-pub fn resets_from_first_thread() -> Outcome {
+/// The first thread resets the VM, while the serving thread waits in ATTACH_IOREQ_CLIENT.
+pub fn system_reset_from_first_thread() -> Outcome {
     let probe = probe();
     let cpus = need!(cpus::pick(1));
     let model = need!(Model::create(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Signals to the device model: the watchdog's, and the one that ends it.
+//! Signals to the device model: the watchdog's, and SIGKILL.
 
 use std::{os::unix::process::ExitStatusExt, sync::atomic::Ordering};
 
@@ -28,15 +28,15 @@ use crate::{
 
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// The watchdog, and debug builds: SIGCONT, whose handler asks for a restart, to the thread in
-/// ATTACH_IOREQ_CLIENT. The thread gets 0, looks at what it is asked for, and goes on.
+/// The watchdog, and debug builds, send SIGCONT to the thread in ATTACH_IOREQ_CLIENT; the handler
+/// has SA_RESTART. ATTACH_IOREQ_CLIENT returns 0, and the thread looks for requests and goes on.
 pub fn watchdog() -> Outcome {
     let action = SigAction::new(
         SigHandler::Handler(nothing),
         SaFlags::SA_RESTART,
         SigSet::empty(),
     );
-    // SAFETY: the handler does nothing.
+    // SAFETY: The handler does nothing.
     unsafe { sigaction(Signal::SIGCONT, &action) }.expect("sigaction");
     let cpus = need!(cpus::pick(1));
     let model = need!(Model::create(cpus, memory(0), End::PowerOff, None, |_| {}));
@@ -53,7 +53,7 @@ pub fn watchdog() -> Outcome {
             model.attached.load(Ordering::Relaxed) > before
         });
     }
-    // And serves on.
+    // The thread goes on serving.
     let interrupters = model.interrupt();
     let before = crate::guest::activity(&model.memory);
     until("the guest goes on", || {
@@ -68,7 +68,7 @@ pub fn watchdog() -> Outcome {
     Outcome::Passed
 }
 
-/// kill -9, of a device model whose guest runs, and of one whose guest is paused.
+/// Kills a device model whose guest runs, and one whose guest is paused.
 pub fn killed() -> Outcome {
     again_and_again(|round| {
         let name = match round % 3 {
@@ -84,8 +84,8 @@ pub fn killed() -> Outcome {
     })
 }
 
-/// kill -9 of a device model that waits for the end of a DESTROY_VM, which the hypervisor refuses: the guest, which goes on
-/// making requests until then, ends with its device model all the same.
+/// Kills a device model that waits for DESTROY_VM, which the hypervisor refuses. The guest makes
+/// requests until then. The VM must be destroyed with its device model all the same.
 pub fn killed_in_refused_destroy() -> Outcome {
     let probe = need!(Probe::open());
     again_and_again(|_| {
@@ -101,7 +101,7 @@ pub fn killed_in_refused_destroy() -> Outcome {
     })
 }
 
-/// A device model whose guest runs; `prepare` comes before it is ready to be killed.
+/// A device model with a running guest, which calls `prepare` before it is ready to be killed.
 fn play(prepare: impl FnOnce(&Model)) -> Outcome {
     let cpus = need!(cpus::pick(1));
     let model = need!(Model::create(cpus, memory(0), End::PowerOff, None, |_| {}));
@@ -122,12 +122,12 @@ pub fn victim() -> Outcome {
     play(|_| {})
 }
 
-/// The same with a VM that is paused.
+/// A victim with a paused VM.
 pub fn paused_victim() -> Outcome {
     play(|model| model.plain(ACRN_IOCTL_PAUSE_VM, "PAUSE_VM"))
 }
 
-/// The same with a thread that asks for what the hypervisor refuses a VM that runs.
+/// A victim with a thread whose commands the hypervisor refuses, because the VM runs.
 pub fn refused_victim() -> Outcome {
     play(|model| {
         let device = Device::sharing(&model.device);
@@ -139,7 +139,7 @@ pub fn refused_victim() -> Outcome {
     })
 }
 
-/// The same with a VM that the hypervisor never destroys.
+/// A victim with a VM that the hypervisor never destroys.
 pub fn stubborn_victim() -> Outcome {
     let probe = need!(Probe::open());
     play(|model| {

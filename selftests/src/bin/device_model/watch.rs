@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What must be true of each round of each case.
+//! Conditions that hold for each round of each case.
 
 use acrn_selftests::{
     hypercall::{
@@ -11,10 +11,10 @@ use acrn_selftests::{
     trace::Trace,
 };
 
-/// How often each case is played.
+/// Number of rounds of each case.
 pub const ROUNDS: u64 = 20;
 
-/// Plays a case again and again. Each round must leave nothing.
+/// Repeats a case. Fails if a round leaves anything behind.
 pub fn again_and_again(
     mut round: impl FnMut(u64) -> Result<(), String>,
 ) -> acrn_selftests::harness::Outcome {
@@ -26,8 +26,8 @@ pub fn again_and_again(
     acrn_selftests::harness::Outcome::Passed
 }
 
-/// Panics if a hypercall that wakes a vCPU was made for the VM while it was paused, and unless it was paused
-/// and then destroyed or reset, and started `starts` times.
+/// Panics if the driver made a hypercall that wakes a vCPU while the VM was paused, if the VM was
+/// not paused and then destroyed or reset, or if it was not started `starts` times.
 pub fn assert_silent_while_paused(trace: &Trace<'_>, vmid: u16, starts: usize) {
     let mut paused = false;
     let mut ended = false;
@@ -39,7 +39,11 @@ pub fn assert_silent_while_paused(trace: &Trace<'_>, vmid: u16, starts: usize) {
         match call.id {
             PAUSE_VM if call.result == 0 => paused = true,
             RESET_VM | DESTROY_VM if call.result == 0 => {
-                assert!(paused, "{:#x} of a VM that was not paused", call.id);
+                assert!(
+                    paused,
+                    "hypercall {:#x} for a VM that is not paused",
+                    call.id
+                );
                 (paused, ended) = (false, true);
             }
             START_VM if call.result == 0 => started += 1,
@@ -50,11 +54,11 @@ pub fn assert_silent_while_paused(trace: &Trace<'_>, vmid: u16, starts: usize) {
         }
     }
     assert!(ended, "neither RESET_VM nor DESTROY_VM");
-    assert_eq!(started, starts, "START_VM");
+    assert_eq!(started, starts, "number of START_VM hypercalls");
     trace.assert_sane();
 }
 
-/// mini-ACRN, if it is there.
+/// Opens the probe of mini-ACRN, if there is one.
 pub fn probe() -> Option<Probe> {
     Probe::open().ok()
 }
