@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The commands that give a User VM a device or take it back.
+//! The commands that assign and de-assign devices.
 
 use acrn_selftests::{
     device::{Argument, Device},
@@ -13,34 +13,34 @@ use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 use zerocopy::{FromZeros, IntoBytes};
 
-/// A command.
+/// A command for devices.
 pub struct Command {
     /// Number of the request.
     pub request: u32,
-    /// Its hypercall.
+    /// Number of its hypercall.
     pub hypercall: u32,
-    /// Bytes that the hypervisor reads.
+    /// Number of bytes that the hypervisor reads.
     pub told: usize,
 }
 
 impl Command {
-    /// Bytes of the structure in user space.
+    /// Size of the structure in user space.
     pub const fn size(&self) -> usize {
         (self.request >> 16 & 0x3fff) as usize
     }
 
-    /// Its name in the C header.
+    /// Name in the C header.
     pub fn name(&self) -> &'static str {
         let known = ALL.iter().find(|(request, _)| *request == self.request);
         known.map_or("unknown", |(_, name)| name)
     }
 
-    /// Whether it gives a device, and does not take it.
+    /// Whether the command assigns a device, as opposed to de-assigning it.
     pub const fn gives(&self) -> bool {
         self.hypercall & 1 == 1
     }
 
-    /// What the hypervisor says when the VM is in the wrong state.
+    /// The hypervisor's error if the VM is in the wrong state.
     pub const fn wrong_state(&self) -> Errno {
         match self.hypercall {
             SET_PTDEV_INTR | RESET_PTDEV_INTR => Errno::EPERM,
@@ -48,7 +48,7 @@ impl Command {
         }
     }
 
-    /// Issues it with `bytes`, which end where memory ends.
+    /// Issues the command with `bytes`, which end where accessible memory ends.
     pub fn issue(&self, device: &Device, bytes: &[u8]) -> Result<(), Errno> {
         assert_eq!(bytes.len(), self.size());
         let memory = GuestMemory::anonymous(2 * PAGE);
@@ -58,7 +58,7 @@ impl Command {
         device.ioctl(self.request, Argument::At(&memory, offset))
     }
 
-    /// Issues it with a structure.
+    /// Issues the command with a structure.
     pub fn with<T: IntoBytes + zerocopy::Immutable>(
         &self,
         fixture: &MappingFixture,
@@ -67,7 +67,7 @@ impl Command {
         self.issue(&fixture.device, value.as_bytes())
     }
 
-    /// The next hypercall of this command fails with `errno`.
+    /// Makes the next hypercall of this command fail with `errno`.
     pub fn fail_next(&self, fixture: &MappingFixture, errno: Errno) {
         let mut fault = Fault::new_zeroed();
         fault.id = self.hypercall;
@@ -88,23 +88,23 @@ const fn command(request: u32, hypercall: u32, told: usize) -> Command {
 
 /// Routes an interrupt line. The hypervisor reads 4 bytes more than the structure has.
 pub const SET_LINE: Command = command(ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR, 24);
-/// Undoes it.
+/// Reverts [`SET_LINE`].
 pub const RESET_LINE: Command = command(ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR, 24);
-/// Gives a PCI device.
+/// Assigns a PCI device.
 pub const ASSIGN_PCI: Command = command(ACRN_IOCTL_ASSIGN_PCIDEV, hypercall::ASSIGN_PCIDEV, 36);
-/// Takes it back.
+/// De-assigns a PCI device.
 pub const DEASSIGN_PCI: Command =
     command(ACRN_IOCTL_DEASSIGN_PCIDEV, hypercall::DEASSIGN_PCIDEV, 36);
-/// Gives a device known by its memory.
+/// Assigns a device that is identified by its memory.
 pub const ASSIGN_MMIO: Command = command(ACRN_IOCTL_ASSIGN_MMIODEV, ASSIGN_MMIODEV, 104);
-/// Takes it back.
+/// De-assigns a device that is identified by its memory.
 pub const DEASSIGN_MMIO: Command = command(ACRN_IOCTL_DEASSIGN_MMIODEV, DEASSIGN_MMIODEV, 104);
-/// Makes a virtual device.
+/// Creates a virtual device.
 pub const CREATE_VIRTUAL: Command = command(ACRN_IOCTL_CREATE_VDEV, CREATE_VDEV, 192);
-/// Takes it away.
+/// Destroys a virtual device.
 pub const DESTROY_VIRTUAL: Command = command(ACRN_IOCTL_DESTROY_VDEV, DESTROY_VDEV, 192);
 
-/// All of them.
+/// All commands.
 pub const COMMANDS: [Command; 8] = [
     SET_LINE,
     RESET_LINE,

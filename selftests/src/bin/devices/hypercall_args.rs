@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The structure goes to the hypervisor as it is, and its word comes back.
+//! The driver passes the structure to the hypervisor unchanged, and the hypervisor's error back.
 
 use acrn_selftests::{
     dirty::dirty_the_heap, harness::Outcome, mapping_fixture::MappingFixture, need,
@@ -10,10 +10,10 @@ use nix::errno::Errno;
 
 use crate::command::{COMMANDS, Command, RESET_LINE, SET_LINE};
 
-/// Issues `command` with `bytes`; what the hypervisor was told.
+/// Issues `command` with `bytes`. Returns the bytes that the hypervisor received.
 fn told(fixture: &MappingFixture, command: &Command, bytes: &[u8]) -> Vec<u8> {
     let trace = Trace::start(&fixture.probe);
-    // Whether it makes sense to the hypervisor is not the question.
+    // The result does not matter: the structure may be invalid.
     let _ = command.issue(&fixture.device, bytes);
     let calls = trace.calls(command.hypercall);
     assert_eq!(calls.len(), 1, "{}: hypercalls", command.name());
@@ -22,7 +22,7 @@ fn told(fixture: &MappingFixture, command: &Command, bytes: &[u8]) -> Vec<u8> {
     calls[0].data[..command.told].to_vec()
 }
 
-/// All bytes arrive, those of padding too.
+/// All bytes arrive, including padding.
 pub fn bytes_arrive() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for command in &COMMANDS {
@@ -36,8 +36,8 @@ pub fn bytes_arrive() -> Outcome {
     Outcome::Passed
 }
 
-/// What the hypervisor reads beyond the structure of an interrupt line is zero, and not what the kernel's
-/// memory held before (A18).
+/// The bytes that the hypervisor reads beyond the structure of an interrupt line are zero, not
+/// earlier contents of the kernel's memory (A18).
 pub fn line_is_padded() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for round in 0..32 {
@@ -52,7 +52,7 @@ pub fn line_is_padded() -> Outcome {
     Outcome::Passed
 }
 
-/// Any error of the hypervisor.
+/// Any error of the hypervisor is passed on.
 pub fn errors_passed_on() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for command in &COMMANDS {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VM_INTR_MONITOR: a page of counts, in and out.
+//! VM_INTR_MONITOR: a page of counts that is read and written.
 //!
-//! The hypervisor counts interrupts of devices that pass through; mini-ACRN has none and counts, by vector,
-//! those that INJECT_MSI and SET_IRQLINE send.
+//! The hypervisor counts interrupts of passed-through devices. mini-ACRN has none, so it counts
+//! those of INJECT_MSI and SET_IRQLINE by vector.
 
 use std::thread;
 
@@ -24,16 +24,16 @@ use nix::errno::Errno;
 /// Commands of the hypervisor.
 const GET: u32 = 0;
 const DELAY: u32 = 1;
-/// Entries of the buffer, two of which are an interrupt and its count.
+/// Number of entries of the buffer. Two entries are an interrupt and its count.
 const ENTRIES: u32 = 48;
 /// Offset of the buffer.
 const BUFFER: usize = 8;
-/// Bytes of all that.
+/// Bytes of the page that are used.
 const USED: usize = BUFFER + ENTRIES as usize * 8;
-/// What the page is filled with before a call.
+/// Contents of the page before a call.
 const FILLER: u64 = 0xa5a5_5a5a_a5a5_5a5a;
 
-/// A page to monitor with: command, number of entries, and a buffer full of [`FILLER`].
+/// Returns a page with a command, a number of entries, and a buffer full of [`FILLER`].
 fn request(command: u32, entries: u32) -> GuestMemory {
     let page = GuestMemory::anonymous(PAGE);
     refill(&page, command, entries);
@@ -48,7 +48,7 @@ fn refill(page: &GuestMemory, command: u32, entries: u32) {
     page.write::<u32>(4, entries);
 }
 
-/// Panics unless the answer is `counts`, and the rest of the page is as it was.
+/// Panics unless the result is `counts`, and the rest of the page is unchanged.
 fn assert_answer(page: &GuestMemory, counts: &[(u64, u64)]) {
     assert_eq!(page.read::<u32>(0), GET);
     assert_eq!(page.read::<u32>(4) as usize, 2 * counts.len());
@@ -66,7 +66,7 @@ fn monitor(fixture: &MappingFixture, page: &GuestMemory) -> Result<(), Errno> {
     fixture.device.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, argument)
 }
 
-/// Sends the guest, which need not run for it, `count` interrupts.
+/// Sends `count` interrupts to the guest, which need not run.
 fn interrupt(fixture: &MappingFixture, vector: u64, count: u64) {
     let msi_addr = fixture.msi();
     for _ in 0..count {
@@ -79,8 +79,8 @@ fn interrupt(fixture: &MappingFixture, vector: u64, count: u64) {
     }
 }
 
-/// Counts come back, and nothing else of the page changes.
-pub fn counts_arrive() -> Outcome {
+/// The counts arrive, and the rest of the page is unchanged.
+pub fn monitor_counts_arrive() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
     monitor(&fixture, &page).expect("VM_INTR_MONITOR");
@@ -92,7 +92,7 @@ pub fn counts_arrive() -> Outcome {
         monitor(&fixture, &page).expect("VM_INTR_MONITOR");
         assert_answer(&page, &[(0x41, 3), (0xe0, 1)]);
     }
-    // As much as there is room for.
+    // The number of entries limits the result.
     refill(&page, GET, 3);
     monitor(&fixture, &page).expect("VM_INTR_MONITOR");
     assert_answer(&page, &[(0x41, 3)]);
@@ -100,8 +100,8 @@ pub fn counts_arrive() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor is given all that it may read, in one page.
-pub fn request_arrives() -> Outcome {
+/// The hypervisor gets all bytes that it may read, in one page.
+pub fn monitor_request_arrives() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
     let trace = Trace::start(&fixture.probe);
@@ -118,8 +118,8 @@ pub fn request_arrives() -> Outcome {
     Outcome::Passed
 }
 
-/// An address means the page that it is in.
-pub fn any_address_in_the_page() -> Outcome {
+/// An address stands for the page that contains it.
+pub fn monitor_any_address() -> Outcome {
     let fixture = need!(MappingFixture::new());
     interrupt(&fixture, 0x41, 1);
     let memory = GuestMemory::anonymous(2 * PAGE);
@@ -136,8 +136,8 @@ pub fn any_address_in_the_page() -> Outcome {
     Outcome::Passed
 }
 
-/// What the hypervisor refuses, and any other error of its.
-pub fn errors_passed_on() -> Outcome {
+/// Refusals by the hypervisor are passed on, and any other error.
+pub fn monitor_errors_passed_on() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for (command, entries) in [
         (GET, ENTRIES + 1),
@@ -163,8 +163,9 @@ pub fn errors_passed_on() -> Outcome {
     Outcome::Passed
 }
 
-/// A refusal is told, and nothing is written: also where nothing can be.
-pub fn refused_writes_nothing() -> Outcome {
+/// If the hypervisor refuses, the error is returned and nothing is written, even if the page is not
+/// writable.
+pub fn monitor_refused_writes_nothing() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
     page.protect();
@@ -177,8 +178,8 @@ pub fn refused_writes_nothing() -> Outcome {
     Outcome::Passed
 }
 
-/// No page, or one that cannot be read and written.
-pub fn bad_pages() -> Outcome {
+/// Addresses without a page, or with one that is not readable and writable.
+pub fn monitor_bad_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let none = GuestMemory::anonymous(PAGE);
     none.unmap(0, PAGE);
@@ -199,8 +200,8 @@ pub fn bad_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// Nothing stays pinned: not after success, not after failure, not after the VM (A8).
-pub fn nothing_stays_pinned() -> Outcome {
+/// Nothing stays pinned after success, after failure, and after the VM (A8).
+pub fn monitor_nothing_stays_pinned() -> Outcome {
     let before = leaks::pinned_pages();
     let fixture = need!(MappingFixture::new());
     let page = request(GET, ENTRIES);
@@ -216,8 +217,8 @@ pub fn nothing_stays_pinned() -> Outcome {
     Outcome::Passed
 }
 
-/// Two threads at once (R10).
-pub fn two_threads() -> Outcome {
+/// Two threads call VM_INTR_MONITOR concurrently (R10).
+pub fn monitor_two_threads() -> Outcome {
     const ROUNDS: usize = 500;
     let fixture = &need!(MappingFixture::new());
     interrupt(fixture, 0x41, 1);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who has which device, by the hypervisor's books: given once, taken back, and free when the VM is gone.
+//! The owner of each device as recorded by the hypervisor: a device is assigned once, can be
+//! de-assigned, and is free once the VM is destroyed.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -18,7 +19,7 @@ use nix::errno::Errno;
 
 use crate::command::*;
 
-/// A PCI device that is not there, which mini-ACRN does not mind.
+/// A PCI device that does not exist, which mini-ACRN accepts.
 pub const PCI: acrn_pcidev = acrn_pcidev {
     type_: 0,
     virt_bdf: 0x18,
@@ -27,7 +28,7 @@ pub const PCI: acrn_pcidev = acrn_pcidev {
     intr_pin: 1,
     bar: [0xc000_0000, 0, 0, 0, 0, 0],
 };
-/// Its interrupt line.
+/// The interrupt line of [`PCI`].
 pub const LINE: acrn_ptdev_irq = acrn_ptdev_irq {
     type_: ACRN_PTDEV_IRQ_INTX,
     virt_bdf: PCI.virt_bdf,
@@ -38,7 +39,7 @@ pub const LINE: acrn_ptdev_irq = acrn_ptdev_irq {
         is_pic_pin: 0,
     },
 };
-/// ivshmem, as mini-ACRN knows it, at 00:04.0: the first words of `acrn_vdev`.
+/// The ivshmem device of mini-ACRN, at 00:04.0: the first words of `acrn_vdev`.
 pub const VIRTUAL: [u64; 24] = {
     let mut words = [0; 24];
     words[0] = 0x1110_1af4;
@@ -46,7 +47,7 @@ pub const VIRTUAL: [u64; 24] = {
     words
 };
 
-/// The PCI structure's bytes; it has padding, which is zero here.
+/// Returns the bytes of the PCI structure, with zeros for its padding.
 pub fn pci_bytes(device: &acrn_pcidev) -> [u8; 36] {
     let mut bytes = [0; 36];
     bytes[..4].copy_from_slice(&device.type_.to_ne_bytes());
@@ -77,7 +78,7 @@ fn entries(fixture: &MappingFixture) -> u16 {
     fixture.probe.vm(fixture.vmid).expect("the VM").devices
 }
 
-/// A device of any kind: given, not twice, taken back, not twice.
+/// A device of each kind is assigned, not twice, and de-assigned, not twice.
 pub fn given_and_taken() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let device = mmio(b"TESTDEV0", 0xfed4_0000, 0x5000);
@@ -135,7 +136,7 @@ pub fn given_and_taken() -> Outcome {
     Outcome::Passed
 }
 
-/// An interrupt line is routed for a device that the VM has, and INTx is all there is.
+/// An interrupt line can only be routed for a device of the VM, and only as INTx.
 pub fn line_of_a_device() -> Outcome {
     let fixture = need!(MappingFixture::new());
     assert_eq!(SET_LINE.with(&fixture, &LINE), Err(Errno::EPERM));
@@ -161,7 +162,8 @@ pub fn line_of_a_device() -> Outcome {
     Outcome::Passed
 }
 
-/// What one VM has, no other gets; until it is taken back, or its owner ends, in whatever way.
+/// A device of one VM is refused to others until it is de-assigned or its owner is destroyed, in
+/// any way.
 pub fn one_owner() -> Outcome {
     let first = need!(MappingFixture::new());
     let second = need!(MappingFixture::new());
@@ -183,7 +185,7 @@ pub fn one_owner() -> Outcome {
     Outcome::Passed
 }
 
-/// The file is closed, and that is all: the device is free (A1).
+/// A device is free after its VM's file is closed without any other command (A1).
 pub fn free_after_close() -> Outcome {
     let bytes = pci_bytes(&PCI);
     for _ in 0..2 {
@@ -194,7 +196,8 @@ pub fn free_after_close() -> Outcome {
     Outcome::Passed
 }
 
-/// Devices are given before the start and taken while the VM stands still: the hypervisor's word is passed on.
+/// Devices are assigned before the start and de-assigned while the VM is paused. The driver passes
+/// the hypervisor's refusal on.
 pub fn state_matters() -> Outcome {
     let probe = need!(Probe::open());
     let access = [read(Target::Port(0x510), Width::One)];
@@ -224,7 +227,7 @@ pub fn state_matters() -> Outcome {
     Outcome::Passed
 }
 
-/// The VM does not have a device that the hypervisor refused: memory that goes is given back at once.
+/// A VM does not have a device that the hypervisor refused, so unset memory is released at once.
 pub fn refused_parks_nothing() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(4 * PAGE);

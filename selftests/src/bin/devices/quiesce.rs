@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI devices of a device model that was killed: they go back to the Service VM, where their DMA would hit
-//! memory that has another use by then.
+//! PCI devices of a killed device model: they return to the Service VM, where their DMA would hit
+//! memory that is in use for other purposes by then.
 
 use std::{
     env,
@@ -29,9 +29,9 @@ use crate::{
     ownership::{PCI, pci_bytes},
 };
 
-/// Where the victim finds the addresses of its devices.
+/// Environment variable with the addresses of the victim's devices.
 const BDF: &str = "ACRN_SELFTEST_BDF";
-/// The command register of configuration space, and bits of it.
+/// The command register of configuration space, and its bits.
 const COMMAND: u64 = 4;
 const MEMORY_SPACE: u16 = 2;
 const BUS_MASTER: u16 = 4;
@@ -44,9 +44,9 @@ struct Function {
 }
 
 impl Function {
-    /// The first one of a class, on the root bus or behind a bridge.
+    /// Finds the first function of a class, on the root bus or behind a bridge.
     fn find(class: &str, behind_bridge: bool) -> Result<Self, String> {
-        // A real Service VM may need it.
+        // A real Service VM may need the function.
         Probe::open()?;
         let directories = fs::read_dir("/sys/bus/pci/devices");
         let directories = directories.map_err(|error| format!("/sys/bus/pci: {error}"))?;
@@ -88,7 +88,7 @@ impl Function {
         u16::from_le_bytes(bytes)
     }
 
-    /// Turns bits of the command register on.
+    /// Sets bits of the command register.
     fn turn_on(&self, bits: u16) {
         let command = self.command() | bits;
         self.open("config")
@@ -108,19 +108,20 @@ impl Function {
         }
     }
 
-    /// Its address as the driver's log has it.
+    /// Address in the format of the driver's log.
     fn address(&self) -> &str {
         let name = self.directory.file_name().and_then(|name| name.to_str());
         name.expect("an address").trim_start_matches("0000:")
     }
 
-    /// Kills device models that have it, and were given `others` before, until the log has a line that `is_meant`: other
-    /// tests may have used up the lines that the driver may write in five seconds. It is no bus master afterwards.
+    /// Kills device models that have this function, and before it `others`, until the log has a
+    /// line for which `is_meant` returns true: other tests may have used up the lines that the
+    /// driver may write in five seconds. The function must be no bus master afterwards.
     fn is_logged(&self, others: &[u16], is_meant: impl Fn(&str) -> bool) -> Result<(), String> {
         let outlives = || {
             self.turn_on(BUS_MASTER);
             let log = self.outlives_device_model_behind(others)?;
-            assert!(!self.is_bus_master(), "it goes on with its DMA");
+            assert!(!self.is_bus_master(), "the function is still a bus master");
             Ok::<_, String>(log)
         };
         let mut log = outlives()?;
@@ -134,12 +135,12 @@ impl Function {
         Ok(())
     }
 
-    /// Kills a device model that has it. Returns what the driver wrote to the log.
+    /// Kills a device model that has this function. Returns the driver's log.
     fn outlives_device_model(&self) -> Result<Vec<String>, String> {
         self.outlives_device_model_behind(&[])
     }
 
-    /// The same if the device model was given `others` before.
+    /// Kills a device model that has `others` and then this function. Returns the driver's log.
     fn outlives_device_model_behind(&self, others: &[u16]) -> Result<Vec<String>, String> {
         let mut log = KernelLog::start()?;
         let mut victim = harness::helper("victim");
@@ -147,7 +148,7 @@ impl Function {
         let all: Vec<_> = all.map(|bdf| bdf.to_string()).collect();
         victim.env(BDF, all.join(" "));
         let mut victim = harness::start(victim)?;
-        assert!(self.is_bus_master(), "it was assigned as it was");
+        assert!(self.is_bus_master(), "ASSIGN_PCIDEV disabled bus mastering");
         victim.kill().expect("SIGKILL");
         victim.wait().expect("the victim");
         Ok(log.lines())
@@ -168,9 +169,9 @@ pub fn victim() -> Outcome {
     }
 }
 
-/// A function that cannot be reset alone, IDE of the chipset: it is no bus master any more, and the log says what
-/// could not be done.
-pub fn without_reset() -> Outcome {
+/// A function that cannot be reset alone, the chipset's IDE: its bus mastering is disabled, and the
+/// log reports that the reset is impossible.
+pub fn left_over_without_reset() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let names = |line: &str| line.contains(function.address()) && line.contains("reset");
     for _ in 0..2 {
@@ -179,9 +180,10 @@ pub fn without_reset() -> Outcome {
     Outcome::Passed
 }
 
-/// A function alone behind a bridge: it is reset, with its registers. Its configuration space stays.
-pub fn with_reset() -> Outcome {
-    /// A register of Intel's HD Audio controllers that holds the address of a ring, and is 0 after a reset.
+/// A single function behind a bridge is reset with its registers. Its configuration space is kept.
+pub fn left_over_with_reset() -> Outcome {
+    /// A register of Intel's HD Audio controllers that holds the address of a ring, and is 0 after
+    /// a reset.
     const RING_BASE: usize = 0x40;
     let function = need!(Function::find("0x0403", true));
     function.turn_on(BUS_MASTER | MEMORY_SPACE);
@@ -192,17 +194,20 @@ pub fn with_reset() -> Outcome {
         registers.write::<u32>(RING_BASE, 0x1000 * round);
         assert_eq!(registers.read::<u32>(RING_BASE), 0x1000 * round);
         let log = need!(function.outlives_device_model());
-        assert!(!function.is_bus_master(), "it goes on with its DMA");
+        assert!(
+            !function.is_bus_master(),
+            "the function is still a bus master"
+        );
         assert_ne!(function.command() & MEMORY_SPACE, 0);
         let left = registers.read::<u32>(RING_BASE);
-        assert_eq!(left, 0, "it was not reset: {log:?}");
+        assert_eq!(left, 0, "register after a reset, log: {log:?}");
         assert_eq!(log, [""; 0]);
     }
     Outcome::Passed
 }
 
-/// A device that was de-assigned stays as it is: neither DESTROY_VM nor close changes it.
-pub fn taken_back() -> Outcome {
+/// A de-assigned device is left alone: neither DESTROY_VM nor close changes it.
+pub fn left_over_taken_back() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let bytes = pci_bytes(&Function::pcidev(function.bdf()));
     function.turn_on(BUS_MASTER);
@@ -220,16 +225,17 @@ pub fn taken_back() -> Outcome {
     Outcome::Passed
 }
 
-/// One of several devices is not there: the others are no bus masters any more, wherever they are in the row.
-pub fn behind_one_that_is_missing() -> Outcome {
+/// One of several devices does not exist: bus mastering of the others is disabled, at any position.
+pub fn left_over_behind_missing() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let is_missing = |line: &str| line.contains("does not exist");
     need!(function.is_logged(&[PCI.phys_bdf], is_missing));
     Outcome::Passed
 }
 
-/// A device that the hypervisor refused is nothing to the VM: it may be another one's, and stays as it is.
-pub fn refused() -> Outcome {
+/// A device that the hypervisor refused to assign is left alone, because it may belong to another
+/// VM.
+pub fn left_over_refused() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let bytes = pci_bytes(&Function::pcidev(function.bdf()));
     function.turn_on(BUS_MASTER);
@@ -250,8 +256,8 @@ pub fn refused() -> Outcome {
     Outcome::Passed
 }
 
-/// A device that the hypervisor did not take back is the VM's until that ends.
-pub fn not_taken_back() -> Outcome {
+/// A device that the hypervisor refused to de-assign belongs to the VM until the VM is destroyed.
+pub fn left_over_not_taken_back() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let bytes = pci_bytes(&Function::pcidev(function.bdf()));
     for destroy in [true, false] {
@@ -267,7 +273,10 @@ pub fn not_taken_back() -> Outcome {
             false => drop(cleanup::unregister(&fixture.device)),
         }
         drop(fixture);
-        assert!(!function.is_bus_master(), "it goes on with its DMA");
+        assert!(
+            !function.is_bus_master(),
+            "the function is still a bus master"
+        );
     }
     Outcome::Passed
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The same by the methods of acrn-ioctls.
+//! Device commands by the methods of acrn-ioctls.
 
 use acrn_ioctls::InterruptMonitor;
 use acrn_selftests::{
@@ -18,8 +18,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::ownership::{LINE, PCI, VIRTUAL, mmio, pci_bytes};
 
-/// Each kind of device is given and taken, and the hypervisor is told what it is.
-pub fn each_device() -> Outcome {
+/// A device of each kind is assigned and de-assigned, and the hypervisor gets its description.
+pub fn each_by_acrn_ioctls() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::without_client(need!(cpus::pick(1)));
     let vm = &guest.vm;
@@ -54,7 +54,7 @@ pub fn each_device() -> Outcome {
     for (record, (id, bytes)) in trace.events(kind::HYPERCALL).iter().zip(expected) {
         assert_eq!(record.p1, u64::from(vm.vmid()), "{id:#x}");
         match id {
-            // It has padding.
+            // The structure has padding.
             ASSIGN_PCIDEV | DEASSIGN_PCIDEV => {
                 assert_eq!(pci_bytes(&parameter::<acrn_pcidev>(record)), pci);
             }
@@ -64,8 +64,8 @@ pub fn each_device() -> Outcome {
     Outcome::Passed
 }
 
-/// VM_INTR_MONITOR: the page goes in and comes out.
-pub fn monitor() -> Outcome {
+/// VM_INTR_MONITOR reads and writes the page.
+pub fn monitor_by_acrn_ioctls() -> Outcome {
     let _probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let apic = need!(cpus::apic_id(cpus.trailing_zeros() as usize));
@@ -78,14 +78,14 @@ pub fn monitor() -> Outcome {
     let mut page = InterruptMonitor::new();
     page.0[4] = 48;
     vm.monitor_interrupts(&mut page).expect("VM_INTR_MONITOR");
-    // A command and a number of entries, then vector and count.
+    // A command and a number of entries, then a vector and its count.
     let expected = [
         [0, 2].map(u32::to_le_bytes).concat(),
         [0x41, 3].map(u64::to_le_bytes).concat(),
     ];
     assert_eq!(page.0[..24], expected.concat());
     assert_eq!(page.0[24..], [0; 4096 - 24]);
-    // A command that there is not.
+    // An unknown command.
     page.0[0] = 9;
     let refused = vm.monitor_interrupts(&mut page);
     assert_eq!(refused.map_err(|error| error.errno()), Err(libc::EINVAL));
