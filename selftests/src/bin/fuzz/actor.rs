@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A thread that does one thing after another, drawn at random.
+//! A thread that performs random operations.
 //!
 //! Its choices follow from its seed alone, not from the results.
 
@@ -30,28 +30,28 @@ use crate::{
     stage::{EVENTS, FILES, Length, Stage},
 };
 
-/// How often each kind of thing is done.
+/// Relative frequencies of the kinds of operations.
 #[derive(Clone, Copy, Default)]
 pub struct Weights {
     /// Any command.
     pub commands: u32,
-    /// Memory is protected, dropped or moved.
+    /// Protects, drops or moves memory.
     pub memory: u32,
-    /// Slots of request pages are written to, upcalls come.
+    /// Writes to slots of request pages, and raises upcalls.
     pub requests: u32,
-    /// eventfds are read, written, closed and replaced.
+    /// Reads, writes, closes and replaces eventfds.
     pub eventfds: u32,
-    /// Hypercalls fail or wait.
+    /// Lets hypercalls fail or wait.
     pub faults: u32,
-    /// VMs and files come and go.
+    /// Creates and destroys VMs, and replaces files.
     pub ends: u32,
-    /// A guest is made and started.
+    /// Creates a guest and starts it.
     pub guests: u32,
-    /// A child does the same for a while, and is killed.
+    /// Starts a child that performs the same operations for a while, and kills it.
     pub children: u32,
 }
 
-/// One thing that can be done.
+/// An operation.
 type Act<'a> = fn(&mut Actor<'a>, &Weights);
 
 /// A thread, or a child.
@@ -72,7 +72,7 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Acts until that is over.
+    /// Performs operations until the end that `length` defines.
     pub fn act(&mut self, weights: &Weights, length: Length) {
         let mut done = 0;
         loop {
@@ -106,7 +106,7 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Waits for requests and answers them, as a device model does, until all is over.
+    /// Waits for requests and completes them, as a device model does, until the test is over.
     pub fn wait(&mut self) {
         self.stage.add_waiter();
         while !self.stage.is_over() {
@@ -128,7 +128,8 @@ impl<'a> Actor<'a> {
     fn any_command(&mut self) {
         let (request, _) = ALL[self.chance.usize(..ALL.len())];
         let file = self.file();
-        // Only threads with nothing else to do wait; VMs come and go by `ends`, and here seldom.
+        // Only dedicated threads wait for requests. VMs are mostly created and destroyed by `ends`,
+        // seldom here.
         let is_rare = matches!(
             request,
             ACRN_IOCTL_CREATE_VM | ACRN_IOCTL_DESTROY_VM | ACRN_IOCTL_DESTROY_IOREQ_CLIENT
@@ -138,14 +139,15 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Makes a request with an argument that is right, or nearly.
+    /// Makes a request with a valid or nearly valid argument. Returns whether it succeeded.
     pub fn command(&mut self, request: u32, file: usize) -> bool {
         let address = match self.argument(request, file) {
             Passed::Number(number) => number,
             Passed::Structure(structure) => self.place.put(&mut self.chance, structure.bytes()),
         };
-        // SAFETY: the kernel reads and writes at that address no more than one of our argument's pages, or fails; what
-        // is named in a structure is memory of an arena, or none. Nobody has a reference to either.
+        // SAFETY: The kernel accesses at that address at most one of our argument's pages, or
+        // fails. Addresses in a structure are in an arena, or invalid. There are no references to
+        // either memory.
         let status = unsafe {
             libc::ioctl(
                 self.stage.files[file].as_fd().as_raw_fd(),
@@ -194,7 +196,7 @@ impl<'a> Actor<'a> {
                 request.slot = bytes;
                 probe.raise(request);
             }
-            // Of a slot, a word or all.
+            // Writes a whole slot, or one word of it.
             (5, _) => self.place.poke(address, &bytes),
             _ => self
                 .place
@@ -203,7 +205,7 @@ impl<'a> Actor<'a> {
         self.stage.count(true);
     }
 
-    /// A request in a slot.
+    /// Returns a slot with a request.
     fn slot(&mut self) -> [u8; 256] {
         let mut bytes = [0; 256];
         let port = PORTS[self.chance.usize(..PORTS.len())];
@@ -230,12 +232,12 @@ impl<'a> Actor<'a> {
         let event = &self.stage.events[self.chance.usize(..EVENTS)];
         let value = edge(&mut self.chance);
         let kind = self.chance.u32(..16);
-        // What is behind the number may be anything by now: results do not matter.
+        // The descriptor may refer to any file by now, so results do not matter.
         match kind {
             0..=6 => drop(event.add(value.clamp(1, u64::MAX - 1))),
             7..=9 => {
                 let mut count = [0; 8];
-                // SAFETY: eight bytes of ours.
+                // SAFETY: The buffer has eight bytes.
                 unsafe { libc::read(event.as_raw_fd(), count.as_mut_ptr().cast(), 8) };
             }
             10 => Stage::replace(event, &self.stage.nothing),
@@ -245,7 +247,7 @@ impl<'a> Actor<'a> {
         self.stage.count(true);
     }
 
-    /// VMs and files come and go.
+    /// Creates and destroys VMs, and replaces files.
     fn ends(&mut self) {
         let file = self.file();
         let kind = self.chance.u32(..16);
@@ -271,7 +273,7 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// Makes a guest of a file, with memory, and starts it.
+    /// Creates a guest with memory on a file, and starts it.
     fn guest(&mut self) {
         let file = self.file();
         let device = &self.stage.files[file];

@@ -2,8 +2,9 @@
 
 //! Memory that threads protect, drop and move while others use it.
 //!
-//! It is never read or written by this process itself, which might not be allowed to: system calls do that, and fail
-//! then. Its addresses are never free, so that nothing of ours comes to lie there.
+//! This process itself never accesses it directly, which might not be permitted. System calls
+//! access it, and fail then. Its addresses are never free, so that no other memory of this process
+//! is mapped there.
 
 use std::{
     fs::{File, OpenOptions},
@@ -17,15 +18,15 @@ use acrn_selftests::{
 use fastrand::Rng;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// Pages of one.
+/// Pages of an arena.
 pub const PAGES: usize = 64;
-/// Bytes of one.
+/// Bytes of an arena.
 pub const LEN: usize = PAGES * PAGE;
 
-/// All of [`FIRMWARE`].
+/// Number of pages of [`FIRMWARE`].
 const FIRMWARE_PAGES: usize = 16;
 
-/// `MREMAP_DONTUNMAP`: the old addresses stay mapped, to nothing.
+/// `MREMAP_DONTUNMAP`: the old addresses stay mapped without pages.
 const DONTUNMAP: i32 = 4;
 
 const PROTECTIONS: [i32; 3] = [
@@ -42,28 +43,28 @@ const ADVICE: [i32; 6] = [
     libc::MADV_DOFORK,
 ];
 
-/// A mapping, and as many addresses behind it where nothing is.
+/// A mapping, followed by as many inaccessible addresses.
 pub struct Arena {
     memory: GuestMemory,
     pages: usize,
-    /// What is mapped where something was taken away; anonymous memory without.
+    /// The file that is mapped where memory was dropped, or `None` for anonymous memory.
     file: Option<File>,
 }
 
 impl Arena {
-    /// Anonymous memory of this process.
+    /// Creates anonymous memory of this process.
     pub fn private() -> Self {
         Self::of(GuestMemory::anonymous(2 * LEN), PAGES, None)
     }
 
-    /// Memory that children share.
+    /// Creates memory that is shared with children.
     pub fn shared() -> Self {
         let file = memory_file(LEN);
         let memory = GuestMemory::of_file(&file, 2 * LEN).expect("memfd");
         Self::of(memory, PAGES, Some(file))
     }
 
-    /// Memory without counted pages, if that can be mapped here.
+    /// Maps memory without counted pages, if that is possible here.
     pub fn firmware() -> Option<Self> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).open("/dev/mem").ok()?;
@@ -81,26 +82,26 @@ impl Arena {
         }
     }
 
-    /// User address of a page.
+    /// Returns the user address of a page.
     pub fn address(&self, page: usize) -> u64 {
         self.memory.address() + (page * PAGE) as u64
     }
 
-    /// How many pages there are.
+    /// Returns the number of pages.
     pub fn pages(&self) -> usize {
         self.pages
     }
 
-    /// A page, and how many from it on.
+    /// Returns a random page, and a number of pages from it on.
     pub fn range(&self, chance: &mut Rng) -> (usize, usize) {
         let first = chance.usize(..self.pages);
         (first, chance.usize(1..=self.pages - first))
     }
 
-    /// Does something to some pages that changes what is mapped there.
+    /// Changes the mapping of random pages.
     pub fn disturb(&self, chance: &mut Rng) {
         let (first, pages) = self.range(chance);
-        // Mostly few.
+        // The number of pages is mostly small.
         let pages = pages.min(1 << chance.u32(..6));
         let at = self.address(first) as *mut libc::c_void;
         let len = pages * PAGE;
@@ -110,27 +111,27 @@ impl Arena {
         match chance.u32(..16) {
             0..=1 => self.map(first, pages, libc::PROT_NONE),
             2..=6 => self.map(first, pages, libc::PROT_READ | libc::PROT_WRITE),
-            // SAFETY: in these and in the following calls all addresses are in the mapping, of which nobody has a
-            // reference. They fail where the kernel does not like them, which is fine.
+            // SAFETY: In these and in the following calls all addresses are in the mapping, to
+            // which there is no reference. The kernel may refuse the calls, which is allowed.
             7..=10 => drop(unsafe { libc::mprotect(at, len, protection) }),
-            // SAFETY: as above.
+            // SAFETY: As above.
             11..=13 => drop(unsafe { libc::madvise(at, len, advice) }),
             _ => {
                 let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | DONTUNMAP;
-                // SAFETY: as above.
+                // SAFETY: As above.
                 unsafe { libc::mremap(at, len, len, flags, to) };
             }
         }
     }
 
-    /// Makes all of it readable and writable, with what it has.
+    /// Makes all pages readable and writable, with their contents.
     pub fn allow(&self) {
         let all = self.address(0) as *mut libc::c_void;
-        // SAFETY: as in `disturb`.
+        // SAFETY: As in `disturb`.
         unsafe { libc::mprotect(all, self.pages * PAGE, PROTECTIONS[2]) };
     }
 
-    /// Maps pages anew. There is never nothing at their addresses.
+    /// Maps pages anew. Their addresses stay mapped all the time.
     fn map(&self, first: usize, pages: usize, protection: i32) {
         let (flags, file) = match &self.file {
             Some(file) => (libc::MAP_SHARED, file.as_raw_fd()),
@@ -140,7 +141,7 @@ impl Arena {
             FIRMWARE_PAGES => FIRMWARE,
             _ => 0,
         };
-        // SAFETY: replaces a part of the mapping, of which nobody has a reference.
+        // SAFETY: This replaces a part of the mapping, to which there is no reference.
         unsafe {
             libc::mmap(
                 self.address(first) as *mut libc::c_void,
@@ -154,7 +155,7 @@ impl Arena {
     }
 }
 
-/// A file in memory.
+/// Creates a memfd.
 pub fn memory_file(len: usize) -> File {
     let fd: OwnedFd = memfd_create(c"fuzz", MFdFlags::MFD_CLOEXEC).expect("memfd");
     let file = File::from(fd);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The argument of a command: right, or nearly.
+//! Valid and nearly valid arguments of commands.
 
 use std::{
     fs::File,
@@ -12,19 +12,19 @@ use fastrand::Rng;
 
 use crate::arena::memory_file;
 
-/// Longer than any structure.
+/// More bytes than any structure has.
 const ROOM: usize = 320;
 
 /// The bytes of a structure.
 pub struct Structure {
     bytes: [u8; ROOM],
     len: usize,
-    /// Fields that stay as they are: a number in them must not be any number.
+    /// Fields that are never spoilt, because they must not contain arbitrary numbers.
     fixed: [bool; ROOM],
 }
 
 impl Structure {
-    /// Zeros, as many as `request` says.
+    /// Creates zeros of the size that `request` says.
     pub fn new(request: u32) -> Self {
         Self {
             bytes: [0; ROOM],
@@ -39,18 +39,18 @@ impl Structure {
         self
     }
 
-    /// Sets a field to an address of user memory, or a mask of CPUs: these stay as they are.
+    /// Sets a field to an address of user memory, or a mask of CPUs. These are never spoilt.
     pub fn fix(&mut self, offset: usize, value: u64) -> &mut Self {
         self.keep(offset, 8);
         self.put(offset, &value.to_le_bytes())
     }
 
-    /// Leaves a field as it is.
+    /// Prevents a field from being spoilt.
     pub fn keep(&mut self, offset: usize, len: usize) {
         self.fixed[offset..offset + len].fill(true);
     }
 
-    /// Now and then makes a field wrong, a reserved one for example.
+    /// Occasionally overwrites a part of a random field, for example a reserved one.
     pub fn spoil(&mut self, chance: &mut Rng) {
         let spoils = chance.u32(..8) == 0 && self.len > 0;
         let offset = chance.usize(..self.len.max(1)) & !1;
@@ -64,13 +64,13 @@ impl Structure {
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }
 
-/// A number at the edge of something, or any.
+/// Returns a boundary value, or any number.
 pub fn edge(chance: &mut Rng) -> u64 {
     let any = chance.u64(..);
     let bit = 1u64 << chance.u32(..64);
@@ -84,7 +84,7 @@ pub fn edge(chance: &mut Rng) -> u64 {
     }
 }
 
-/// `right`, or nearly.
+/// Returns `right`, or occasionally a number near it or a boundary value.
 pub fn near(chance: &mut Rng, right: u64) -> u64 {
     let edge = edge(chance);
     match chance.u32(..32) {
@@ -96,8 +96,8 @@ pub fn near(chance: &mut Rng, right: u64) -> u64 {
     }
 }
 
-/// Where the arguments of one thread lie: a page that can be written to, one that can be read, and one that
-/// cannot.
+/// Memory for the arguments of one thread: a writable page, a readable one, and an inaccessible
+/// one.
 pub struct Place {
     memory: GuestMemory,
     scratch: File,
@@ -115,18 +115,18 @@ impl Place {
         place
     }
 
-    /// Puts a structure somewhere. What comes back is its address, or something that is none.
+    /// Stores a structure at a random offset. Returns its address, or occasionally an invalid one.
     pub fn put(&self, chance: &mut Rng, bytes: &[u8]) -> u64 {
         let offset = chance.usize(..PAGE / 2) & !7;
         let back = chance.usize(..=bytes.len());
         let page = self.memory.address();
         let kind = chance.u32(..64);
         let offset = match kind {
-            // Unaligned.
+            // An unaligned address.
             0 => offset + 1,
-            // Its end is read-only.
+            // The end of the structure is read-only.
             1 => PAGE - back,
-            // All of it is.
+            // All of the structure is read-only.
             2 => PAGE,
             _ => offset,
         };
@@ -147,20 +147,20 @@ impl Place {
         }
     }
 
-    /// A word of what the kernel wrote to an argument, if that was at such an address.
+    /// Returns a word that the kernel wrote to an argument, if `address` is a valid address of one.
     pub fn word(&self, address: u64) -> Option<u32> {
         let offset = address.checked_sub(self.memory.address())? as usize;
         let fits = offset + 4 <= PAGE && offset.is_multiple_of(4);
         fits.then(|| self.memory.read::<u32>(offset))
     }
 
-    /// Writes to memory that we may not be allowed to write to.
+    /// Writes to memory that may not be writable.
     pub fn poke(&self, address: u64, bytes: &[u8]) {
         if self.scratch.write_all_at(bytes, 0).is_err() {
             return;
         }
-        // SAFETY: callers name memory of an arena, of which nobody has a reference. The kernel writes there, or
-        // fails.
+        // SAFETY: The caller passes an address in an arena, to which there is no reference. The
+        // kernel writes there, or fails.
         unsafe {
             libc::pread(
                 self.scratch.as_raw_fd(),
@@ -173,7 +173,7 @@ impl Place {
 
     fn protect_second(&self, protection: i32) {
         let second = (self.memory.address() + PAGE as u64) as *mut libc::c_void;
-        // SAFETY: a page of ours, of which nobody has a reference.
+        // SAFETY: This is a page of our mapping, to which there is no reference.
         unsafe { libc::mprotect(second, PAGE, protection) };
     }
 }

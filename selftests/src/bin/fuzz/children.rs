@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Children on the same files, which are killed in the middle of something.
+//! Child processes with the same files, which are killed in the middle of an operation.
 
 use std::{thread, time::Duration};
 
@@ -18,21 +18,23 @@ use crate::{
     stage::{FILES, Length},
 };
 
-/// Most that a child does.
+/// Maximum number of operations of a child.
 const OPERATIONS: u64 = 60;
 
-/// Forks a child that does the same as its parent, and kills it after some time, be it done or not.
+/// Forks a child that performs the operations of its parent, and kills it after some time, whether
+/// it is done or not.
 pub fn start_and_kill(actor: &mut Actor<'_>, weights: &Weights) {
     let chance = actor.chance.fork();
     let time = Duration::from_micros(actor.chance.u64(..20_000));
-    // SAFETY: the child is a copy of this thread only. What it does takes no lock and no memory of the heap that
-    // another thread may have had hold of: system calls, with arguments on its stack and in mappings.
+    // SAFETY: The child is a copy of this thread only. It takes no lock and no heap memory that
+    // another thread may have held: it makes system calls, with arguments on its stack and in
+    // mappings.
     let child = unsafe { fork() };
     match child {
         Ok(ForkResult::Child) => be_a_child(actor, chance, weights),
         Ok(ForkResult::Parent { child }) => {
             thread::sleep(time);
-            // It may be done.
+            // The child may have ended by itself.
             let _ = kill(child, Signal::SIGKILL);
             let _ = waitpid(child, None);
             actor.stage.count(true);
@@ -45,7 +47,7 @@ fn be_a_child(actor: &mut Actor<'_>, mut chance: fastrand::Rng, weights: &Weight
     let waits = chance.u32(..4) == 0;
     let file = chance.usize(..FILES);
     actor.chance = chance;
-    // A hypercall that it holds would stay held, and children of children would stay.
+    // A hypercall that the child holds would stay held, and children of the child would survive it.
     let weights = Weights {
         faults: 0,
         children: 0,
@@ -55,6 +57,6 @@ fn be_a_child(actor: &mut Actor<'_>, mut chance: fastrand::Rng, weights: &Weight
     if waits {
         let _ = actor.stage.files[file].plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
     }
-    // SAFETY: ends the process, without what belongs to the parent.
+    // SAFETY: This ends the process without running the parent's exit handlers.
     unsafe { libc::_exit(0) }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The argument of each command, nearly right.
+//! A nearly valid argument for each command.
 
 use core::mem::offset_of;
 use std::{
@@ -18,16 +18,17 @@ use crate::{
     stage::{EVENTS, FILES},
 };
 
-/// CPUs that the machine has. Others must not be asked for: ACRN does not check that, and a driver cannot.
+/// CPUs that the machine has. Others must not be requested: ACRN does not check that, and a driver
+/// cannot.
 const MACHINE_CPUS: u64 = 0xff;
-/// Where guests have memory. Not more, so that the hypervisor's page tables do.
+/// Guest addresses of memory. They are few, so that the hypervisor's page tables suffice.
 const GUEST_BASES: [u64; 6] = [0, 0, 0, 0x10_0000, 0xc000_0000, 0x1_0000_0000];
 /// Physical addresses that may be given to a guest, and kernel memory, which may not.
 const PHYSICAL: [u64; 4] = [FIRMWARE, FIRMWARE, 0x10_0000, 0x800_0000];
-/// Addresses of PCI functions that the machine does not have.
+/// First address of PCI functions that the machine does not have.
 const ABSENT_BDF: u16 = 0xff00;
 
-/// What is handed over.
+/// The argument of a command.
 #[allow(
     clippy::large_enum_variant,
     reason = "children have no heap to put it on"
@@ -38,7 +39,7 @@ pub enum Passed {
 }
 
 impl Actor<'_> {
-    /// An argument for `request` on the file with this number.
+    /// Returns an argument for `request` on the file with this number.
     pub fn argument(&mut self, request: u32, file: usize) -> Passed {
         let mut structure = Structure::new(request);
         match request {
@@ -75,7 +76,7 @@ impl Actor<'_> {
             ACRN_IOCTL_ASSIGN_PCIDEV | ACRN_IOCTL_DEASSIGN_PCIDEV => {
                 let bdf = self.bdf();
                 structure.put(offset_of!(acrn_pcidev, phys_bdf), &bdf.to_le_bytes());
-                // A device of the machine would be reset.
+                // The structure is not spoilt, because a device of the machine would be reset.
                 return Passed::Structure(structure);
             }
             ACRN_IOCTL_PM_GET_CPU_STATE => {
@@ -100,7 +101,7 @@ impl Actor<'_> {
                 structure.put(0, &name.to_le_bytes());
             }
             ACRN_IOCTL_VM_INTR_MONITOR => {}
-            // No argument.
+            // Commands without an argument.
             _ => return Passed::Number(edge(&mut self.chance)),
         }
         structure.spoil(&mut self.chance);
@@ -110,7 +111,7 @@ impl Actor<'_> {
     fn creation(&mut self, structure: &mut Structure, file: usize) {
         let page = self.chance.usize(..4);
         let page = self.stage.arenas[0].address(page);
-        // Now and then it is no page of ours, or no page.
+        // The request page is occasionally invalid.
         let page = match self.chance.u32(..16) {
             0 => page + 8,
             1 => 0,
@@ -124,7 +125,7 @@ impl Actor<'_> {
             1 => 0,
             _ => self.stage.cpus[file],
         };
-        // Mostly a name of its own, which has the same id each time.
+        // A VM mostly has the name of its file, and thereby the same id each time.
         let name = near(&mut self.chance, file as u64);
         structure
             .put(offset_of!(acrn_vm_creation, uuid), b"fuzz")
@@ -147,7 +148,7 @@ impl Actor<'_> {
         let base = GUEST_BASES[self.chance.usize(..GUEST_BASES.len())];
         let first = self.chance.usize(..64);
         let guest = near(&mut self.chance, base + (first * PAGE) as u64);
-        // A guest that may run has its memory at 0, and its program.
+        // A guest that can run has memory for its program at 0.
         let guest = if self.chance.u32(..4) == 0 { 0 } else { guest };
         let len = near(&mut self.chance, (pages * PAGE) as u64);
         let kind = if is_ram {
@@ -162,7 +163,7 @@ impl Actor<'_> {
             .fix(offset_of!(acrn_vm_memmap, __bindgen_anon_1), address)
             .put(offset_of!(acrn_vm_memmap, user_vm_pa), &guest.to_le_bytes())
             .put(offset_of!(acrn_vm_memmap, len), &len.to_le_bytes());
-        // The type says whether the address is one of ours.
+        // The type determines whether the address is a user address.
         structure.keep(offset_of!(acrn_vm_memmap, type_), 4);
     }
 
@@ -202,7 +203,7 @@ impl Actor<'_> {
             .put(offset + 8, &vector.to_le_bytes())
     }
 
-    /// Mostly that of an eventfd, or of what is left of one.
+    /// Returns mostly a descriptor of an eventfd, which may have been replaced.
     fn descriptor(&mut self) -> i32 {
         let event = self.stage.events[self.chance.usize(..EVENTS)].as_raw_fd();
         match self.chance.u32(..32) {
@@ -217,7 +218,8 @@ impl Actor<'_> {
         ABSENT_BDF | self.chance.u16(..4)
     }
 
-    /// Mostly that of the file's VM, else that of another one, or none.
+    /// Returns mostly the id of the file's VM, and otherwise that of another one, or an invalid
+    /// one.
     pub fn vmid(&mut self, file: usize) -> u16 {
         let other = self.chance.usize(..FILES);
         let other = if self.chance.u32(..8) == 0 {

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hypercalls that fail, or that take their time.
+//! Hypercalls that fail, or that take a long time.
 //!
-//! Some lies of the hypervisor no driver could see through, and these are not told:
+//! No driver could handle some false results of the hypervisor, so these are left out:
 //!
-//! - PAUSE_VM that fails and was carried out: the driver goes on to notify vCPUs of a paused VM, a broken rule;
-//! - CREATE_VM that fails and was carried out, or with the id of another VM: nobody knows the VM, or the wrong one
-//!   ends;
-//! - ASSIGN_PCIDEV that fails and was carried out: nobody knows that the VM has the device;
-//! - SET_MEMORY_REGIONS that has done nothing and says -EINVAL, which is what it says of pages that are not there:
-//!   memory that the guest has is unpinned.
+//! - PAUSE_VM fails but was carried out: the driver goes on to notify vCPUs of a paused VM, which
+//!   breaks a rule of ACRN.
+//! - CREATE_VM fails but was carried out, or returns the id of another VM: the VM is unknown to the
+//!   driver, or the wrong one is destroyed.
+//! - ASSIGN_PCIDEV fails but was carried out: the driver does not know that the VM has the device.
+//! - SET_MEMORY_REGIONS returns -EINVAL without any effect, which stands for pages that are not
+//!   mapped: the driver unpins memory that the guest can access.
 //!
-//! No other than negative results come: a positive one is a success, and means nothing.
+//! All results are negative. A positive result would count as success.
 
 use std::{thread, time::Duration};
 
@@ -23,7 +24,7 @@ use crate::actor::Actor;
 const RESULTS: [i64; 6] = [-1, -5, -16, -110, -22, i64::MIN];
 const EINVAL: i64 = -22;
 
-/// Whether it may fail after it was carried out.
+/// Whether a hypercall may fail after it was carried out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
     May,
@@ -48,7 +49,8 @@ const FAULTS: [(u32, After); 15] = [
     (DEASSIGN_PCIDEV, After::May),
 ];
 
-/// Hypercalls that may wait: those that are made with interrupts on. Their CPU goes on meanwhile.
+/// Hypercalls that may wait: those that are made with interrupts enabled. Their CPU goes on
+/// meanwhile.
 const HELD: [u32; 7] = [
     CREATE_VM,
     DESTROY_VM,
@@ -66,7 +68,7 @@ pub fn script(actor: &mut Actor<'_>) {
     let result = RESULTS[chance.usize(..RESULTS.len())];
     let is_after = chance.bool() && after == After::May;
     let is_lie = id == SET_MEMORY_REGIONS && result == EINVAL && !is_after;
-    // With any other hypercall it would mean that it is carried out.
+    // With any other hypercall a number of entries would let it be carried out.
     let entries = u32::from(id == SET_MEMORY_REGIONS);
     let scripted = Fault {
         vmid: ANY_VM,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest that makes requests of all kinds, for ever.
+//! A guest that makes requests of all kinds in a loop.
 
 use acrn_selftests::program::{DONE_PORT, REAL_MODE_ENTRY, assemble};
 use acrn_uapi::*;
@@ -9,15 +9,15 @@ use iced_x86::code_asm::*;
 
 use crate::argument::Structure;
 
-/// Ports that it writes to, and reads.
+/// Ports that the guest reads and writes.
 pub const PORTS: [u16; 5] = [0x510, 0xcf8, 0xcfc, 0x511, DONE_PORT];
-/// A segment in which it writes to memory that is mostly not there.
+/// A real mode segment that is mostly not mapped, to which the guest writes.
 pub const SEGMENT: u32 = 0xa000;
 
 const CR0_REAL_MODE: u64 = 1 << 5 | 1 << 4;
 const CODE_ACCESS: u32 = 0x9b;
 
-/// Its program, for [`REAL_MODE_ENTRY`].
+/// Returns the guest's program, for [`REAL_MODE_ENTRY`].
 pub fn program() -> Vec<u8> {
     assemble(16, REAL_MODE_ENTRY, |code| {
         let mut again = code.create_label();
@@ -39,7 +39,7 @@ pub fn program() -> Vec<u8> {
     })
 }
 
-/// Fills in SET_VCPU_REGS for it.
+/// Fills in SET_VCPU_REGS for the program.
 pub fn registers(structure: &mut Structure) {
     let at = offset_of!(acrn_vcpu_regs, vcpu_regs);
     structure

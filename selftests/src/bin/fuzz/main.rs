@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A fuzzer. Threads, and now and then a child process, share files of the device. They do things at random to the
-//! files, to the memory and the eventfds behind them, and to the hypervisor. A test passes if nothing breaks, no rule of
-//! ACRN is broken, and nothing is left.
+//! A fuzzer. Threads, and occasionally a child process, share files of the device. They perform
+//! random operations on the files, on the memory and the eventfds that these use, and on the
+//! hypervisor. A test passes if nothing breaks, no rule of ACRN is broken, and nothing is left
+//! behind.
 //!
-//! Each test has a seed of its own, which follows from the run's (`--seed N`), and so has each thread. With the same
-//! seed each thread makes the same choices again. The order in which threads act cannot be repeated. With `--seconds N`
-//! a test goes on for so long; without, each thread makes a fixed number of operations.
+//! Each test and each thread has a seed of its own, which follows from the run's (`--seed N`). With
+//! the same seed each thread makes the same choices. The order in which threads run is not
+//! reproducible. With `--seconds N` each test runs that long. By default each thread performs a
+//! fixed number of operations.
 
 use std::process::ExitCode;
 
-use acrn_selftests::harness::{self, Outcome, Test};
+use acrn_selftests::{
+    harness::{self, Outcome},
+    tests,
+};
 
 use crate::actor::Weights;
 
@@ -23,10 +28,10 @@ mod faults;
 mod guest;
 mod stage;
 
-/// How long a test may take.
+/// Time limit of a test, in seconds.
 const LIMIT: u64 = 120;
 
-/// A bit of everything, so that there is something to be disturbed.
+/// Operations of all kinds, as a background for the operations that a test concentrates on.
 const SOME: Weights = Weights {
     commands: 30,
     memory: 2,
@@ -99,13 +104,13 @@ fn everything() -> Outcome {
 }
 
 fn main() -> ExitCode {
-    harness::main(&[
-        Test::new("commands", commands).within(LIMIT).telling(),
-        Test::new("memory", memory).within(LIMIT).telling(),
-        Test::new("requests", requests).within(LIMIT).telling(),
-        Test::new("eventfds", eventfds).within(LIMIT).telling(),
-        Test::new("faults", faults).within(LIMIT).telling(),
-        Test::new("ends", ends).within(LIMIT).telling(),
-        Test::new("everything", everything).within(LIMIT).telling(),
+    harness::main(&tests![
+        commands.within(LIMIT).telling(),
+        memory.within(LIMIT).telling(),
+        requests.within(LIMIT).telling(),
+        eventfds.within(LIMIT).telling(),
+        faults.within(LIMIT).telling(),
+        ends.within(LIMIT).telling(),
+        everything.within(LIMIT).telling(),
     ])
 }

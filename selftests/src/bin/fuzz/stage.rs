@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the threads of a test share, and how a test begins and ends.
+//! State that the threads of a test share, and the start and end of a test.
 
 use std::{
     fs::File,
@@ -34,34 +34,34 @@ use crate::{
     arena::Arena,
 };
 
-/// Files of the device.
+/// Number of files of the device.
 pub const FILES: usize = 3;
-/// eventfds.
+/// Number of eventfds.
 pub const EVENTS: usize = 8;
-/// Threads that do all kinds of things, and those that wait for requests.
+/// Number of threads that perform all operations, and of threads that wait for requests.
 const ACTORS: u64 = 4;
 const WAITERS: u64 = 2;
-/// How often those get a signal.
+/// Interval at which waiting threads get a signal.
 const NUDGES: Duration = Duration::from_millis(20);
 
-/// What is shared. Descriptors stay open, and other files take the place of those behind them: so a descriptor never
-/// means a file of somebody else.
+/// Shared state. Descriptors stay open and are redirected to other files, so a descriptor never
+/// refers to an unrelated file.
 pub struct Stage {
     pub files: [Device; FILES],
     pub events: [Eventfd; EVENTS],
     pub nothing: File,
-    /// User CPUs of the VMs, one for each.
+    /// CPUs of the User VMs, one for each.
     pub cpus: Vec<u64>,
     /// The id of the last VM of each file.
     pub vmids: [AtomicU32; FILES],
-    /// Request pages are in the first, and so are guests.
+    /// The first one holds request pages and guests.
     pub arenas: Vec<Arena>,
     pub program: Vec<u8>,
     waiters: Mutex<Vec<Pid>>,
     is_over: AtomicBool,
     done: AtomicU64,
     went_well: AtomicU64,
-    /// VMs that were made.
+    /// Number of VMs that were created.
     pub made: AtomicU64,
 }
 
@@ -73,7 +73,7 @@ impl Stage {
         let open = |_| Device::open();
         let files: Vec<_> = (0..FILES).map(open).collect::<Result<_, _>>()?;
         let Ok(files) = files.try_into() else {
-            unreachable!("as many as were opened")
+            unreachable!("the number of files that were opened")
         };
         Ok(Self {
             files,
@@ -95,15 +95,15 @@ impl Stage {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// The calling thread waits for requests from now on.
+    /// Registers the calling thread as one that waits for requests.
     pub fn add_waiter(&self) {
         self.waiters.lock().expect("no panic").push(gettid());
     }
 
-    /// Ends the waits, as acrn-dm does to have its thread look at other things.
+    /// Interrupts the waiting threads with a signal, as acrn-dm does to get its thread's attention.
     fn nudge(&self) {
         for waiter in &*self.waiters.lock().expect("no panic") {
-            // SAFETY: a signal that has a handler. The thread may have ended.
+            // SAFETY: The signal has a handler. The thread may have ended.
             unsafe {
                 libc::syscall(
                     libc::SYS_tgkill,
@@ -121,25 +121,25 @@ impl Stage {
             .fetch_add(went_well.into(), Ordering::Relaxed);
     }
 
-    /// Puts what is behind `new` behind the number of `old`.
+    /// Redirects the descriptor `old` to the file of `new`.
     pub fn replace(old: &impl AsRawFd, new: &impl AsRawFd) {
         replace(old.as_raw_fd(), new.as_raw_fd());
     }
 }
 
 fn replace(old: RawFd, new: RawFd) {
-    // SAFETY: both are open. Users of `old` expect any file behind it.
+    // SAFETY: Both descriptors are open. Users of `old` expect any file.
     unsafe { libc::dup3(new, old, libc::O_CLOEXEC) };
 }
 
-/// When the threads of a test end: a number of operations each, which is always the same, or a time.
+/// The end of a thread: after a number of operations, or at a moment.
 #[derive(Clone, Copy)]
 pub enum Length {
     Operations(u64),
     Until(Instant),
 }
 
-/// The seed of a test: another one for each name.
+/// Returns the seed of a test, which depends on its name.
 fn seed_of(name: &str) -> u64 {
     let mix = |seed: u64, byte| (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     name.bytes().fold(harness::seed(), mix)
@@ -147,7 +147,7 @@ fn seed_of(name: &str) -> u64 {
 
 extern "C" fn ignore(_: i32) {}
 
-/// Runs a test: so many operations of each thread, or as long as the run says.
+/// Runs a test: `operations` operations for each thread, or as long as the run's options say.
 pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
     let seed = seed_of(name);
     let length = match harness::seconds() {
@@ -161,7 +161,7 @@ pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
         SaFlags::empty(),
         SigSet::empty(),
     );
-    // SAFETY: the handler does nothing.
+    // SAFETY: The handler does nothing.
     unsafe { sigaction(Signal::SIGUSR1, &handler) }.expect("sigaction");
     thread::scope(|scope| {
         let threads: Vec<_> = (0..ACTORS + WAITERS)
@@ -188,7 +188,8 @@ pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
             probe.release();
             probe.clear_faults();
         }
-        // A thread waits for requests until there is no client: on a file that has no number any more until a signal.
+        // A waiting thread goes on until there is no client. On a file that has no descriptor any
+        // more, it goes on until a signal.
         while !threads.iter().all(|thread| thread.is_finished()) {
             for file in &stage.files {
                 let _ = file.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
@@ -204,16 +205,17 @@ pub fn run(name: &str, weights: Weights, operations: u64) -> Outcome {
         stage.done.load(Ordering::Relaxed),
         stage.went_well.load(Ordering::Relaxed),
     );
-    assert!(made > 0, "there was no VM to do anything to");
+    assert!(made > 0, "no VM was created");
     for file in &stage.files {
         Stage::replace(&file.as_fd().as_raw_fd(), &stage.nothing);
     }
-    need!(bury());
+    need!(reuse_all_ids());
     Outcome::Passed
 }
 
-/// What the hypervisor would not give up while faults were scripted goes when it gives out all its ids once.
-fn bury() -> Result<(), String> {
+/// Destroys the VMs that the hypervisor refused to destroy while faults were scripted: the driver
+/// notices when the hypervisor assigns all of their ids again.
+fn reuse_all_ids() -> Result<(), String> {
     let masks = cpus::pick_many(&[1; 3])?;
     let vms: Vec<_> = masks.into_iter().map(create_raw).collect();
     drop(vms);
