@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices that are none, of which ACRN says that all is well.
+//! Invalid devices that ACRN accepts.
 
 use acrn_selftests::{harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need};
 use acrn_uapi::{acrn_mmiodev, acrn_ptdev_irq, acrn_ptdev_irq__bindgen_ty_1};
@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 
 use crate::parameters::GENERIC;
 
-/// The interrupt line of the PCI device `bdf`.
+/// Returns the interrupt line of the PCI device `bdf`.
 fn line(bdf: u16) -> acrn_ptdev_irq {
     acrn_ptdev_irq {
         virt_bdf: bdf,
@@ -22,7 +22,7 @@ fn line(bdf: u16) -> acrn_ptdev_irq {
     }
 }
 
-/// SET_PTDEV_INTR of a line that is no PCI device's.
+/// SET_PTDEV_INTR of a line that belongs to no PCI device.
 pub fn line_of_no_device() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let call = |id, bdf| {
@@ -30,13 +30,17 @@ pub fn line_of_no_device() -> Outcome {
             .probe
             .call_with_parameter(id, Some(fixture.vmid), line(bdf).as_bytes())
     };
-    assert_eq!(call(SET_PTDEV_INTR, 0x18), GENERIC, "no such device");
+    assert_eq!(
+        call(SET_PTDEV_INTR, 0x18),
+        GENERIC,
+        "SET_PTDEV_INTR for an unknown device"
+    );
     assert_eq!(call(SET_PTDEV_INTR, 0xffff), 0);
     assert_eq!(call(RESET_PTDEV_INTR, 0xffff), 0);
     Outcome::Passed
 }
 
-/// ASSIGN_MMIODEV and DEASSIGN_MMIODEV of zeros, in any order.
+/// ASSIGN_MMIODEV and DEASSIGN_MMIODEV of zeros succeed in any order.
 pub fn memory_of_no_device() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for id in [

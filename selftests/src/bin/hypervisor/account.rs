@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The time that mini-ACRN spends, which `bench` takes off what a path costs.
+//! The time that mini-ACRN spends, which `bench` subtracts from the cost of a path.
 
 use acrn_selftests::{harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need};
 use mini_acrn_channel::{Account, Spent};
 
-/// TSC.
+/// Reads the TSC.
 fn now() -> u64 {
-    // SAFETY: x86-64 has it, and Linux lets programs read it.
+    // SAFETY: x86-64 has RDTSC, and Linux lets programs execute it.
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
@@ -15,8 +15,8 @@ fn of(account: &Account, hypercall: u32) -> Spent {
     account.lines[usize::from(hypercall as u8)]
 }
 
-/// Each hypercall has a line, and what is told once is not told again.
-pub fn of_hypercalls() -> Outcome {
+/// Each hypercall is accounted separately, and reading the account resets it.
+pub fn account_of_hypercalls() -> Outcome {
     const CALLS: u64 = 50;
     let fixture = need!(MappingFixture::new());
     let vmid = fixture.vmid.into();
@@ -31,7 +31,7 @@ pub fn of_hypercalls() -> Outcome {
     assert_eq!(spent.exits, CALLS);
     assert!(
         0 < spent.ticks && spent.ticks < all,
-        "{} of {all}",
+        "{} of {all} ticks",
         spent.ticks
     );
     assert_eq!(of(&account, INJECT_MSI).exits, 0);

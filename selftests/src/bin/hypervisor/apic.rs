@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! APIC ids of vCPUs, which are those of their physical CPUs, and lines of the I/O APIC.
+//! APIC IDs of vCPUs, which are those of their physical CPUs, and lines of the I/O APIC.
 
 use acrn_selftests::{
     cpus,
@@ -24,26 +24,26 @@ const ICR_HIGH: u64 = 0xfee0_0310;
 const INIT: u32 = 0x4500;
 const STARTUP: u32 = 0x4600 | (REAL_MODE_ENTRY >> 12) as u32;
 
-/// APIC ids of the physical CPUs in `cpus`.
+/// Returns the APIC IDs of the physical CPUs in `cpus`.
 fn ids(cpus: u64) -> Result<Vec<u8>, String> {
     let of_mask = (0..64).filter(|cpu| cpus & 1 << cpu != 0);
     of_mask.map(cpus::apic_id).collect()
 }
 
-/// An MSI as INJECT_MSI has it: address and data.
+/// Returns an MSI in the format of INJECT_MSI: address and data.
 fn msi(id: u8, vector: u8) -> [u8; 16] {
     let address = 0xfee0_0000 | u64::from(id) << 12;
     let words = [address, vector.into()].map(u64::to_le_bytes);
     words.as_flattened().try_into().expect("two words")
 }
 
-/// Stores RAX as result `index`.
+/// Emits a store of RAX to result `index`.
 fn store(code: &mut CodeAssembler, index: u64) -> Result<(), IcedError> {
     code.mov(rsi, RESULTS + 8 * index)?;
     code.mov(qword_ptr(rsi), rax)
 }
 
-/// What vCPU 0 sees of its id: in the local APIC, and in CPUID 1 and 0xB.
+/// vCPU 0 sees its ID in the local APIC, and in CPUID leaves 1 and 0xB.
 pub fn id_of_vcpu() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let program = program::assemble(64, ENTRY, |code| {
@@ -71,7 +71,8 @@ pub fn id_of_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// INIT and start-up go to the vCPU whose APIC id they name, not to one of that number.
+/// INIT and start-up IPIs go to the vCPU with the APIC ID in them, not to the vCPU with that
+/// number.
 pub fn ipi_by_id() -> Outcome {
     let cpus = need!(cpus::pick(2));
     let second = need!(ids(cpus))[1];
@@ -92,7 +93,7 @@ pub fn ipi_by_id() -> Outcome {
     Outcome::Passed
 }
 
-/// An MSI to an id that no vCPU has is no error, and lost; so is one to all.
+/// An MSI to an ID that no vCPU has is accepted and lost. So is a broadcast.
 pub fn msi_to_another_id() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -110,7 +111,7 @@ pub fn msi_to_another_id() -> Outcome {
     Outcome::Passed
 }
 
-/// GSIs 0 to 47 are lines, and no other is.
+/// GSIs 0 to 47 are lines. Others are refused.
 pub fn lines() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);

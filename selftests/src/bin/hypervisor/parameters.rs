@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Parameters that make no sense, and what the hypervisor says to them.
+//! Invalid parameters, and the hypervisor's errors.
 
 use acrn_selftests::{
     harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need, probe::Probe,
 };
 
-/// ACRN's own error.
+/// ACRN's general error.
 pub const GENERIC: i64 = -1;
-/// A parameter makes no sense.
+/// The error for an invalid parameter.
 pub const INVALID: i64 = -22;
-/// No such hypercall, no such VM.
+/// The error for an unknown hypercall or VM.
 pub const NOTTY: i64 = -25;
 
-/// Where Linux has the upcall.
+/// Linux's vector of the upcall.
 const VECTOR: u64 = 0xf3;
 
-/// The parameter of SET_MEMORY_REGIONS: `count` regions for a VM, from address 0 on.
+/// Returns the parameter of SET_MEMORY_REGIONS: `count` regions for a VM, in an array at address 0.
 pub fn regions(vmid: u16, count: u32) -> [u8; 24] {
     let mut bytes = [0; 24];
     bytes[..2].copy_from_slice(&vmid.to_le_bytes());
@@ -24,7 +24,7 @@ pub fn regions(vmid: u16, count: u32) -> [u8; 24] {
     bytes
 }
 
-/// Vectors of exceptions, and numbers that are no vector.
+/// Vectors of exceptions, and numbers that are no vector, are refused.
 pub fn callback_vector() -> Outcome {
     let probe = need!(Probe::open());
     for vector in [0, 2, 0x1f, 0x100, VECTOR | 1 << 32] {
@@ -35,7 +35,7 @@ pub fn callback_vector() -> Outcome {
     Outcome::Passed
 }
 
-/// A vCPU that the VM does not have.
+/// NOTIFY_REQUEST_FINISH for a vCPU that the VM does not have is refused.
 pub fn notify_unknown_vcpu() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for vcpu in [1, 2, 15, 16, 0xffff] {
@@ -47,7 +47,7 @@ pub fn notify_unknown_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMORY_REGIONS of no region.
+/// SET_MEMORY_REGIONS without a region is refused.
 pub fn no_regions() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let set =
@@ -59,7 +59,7 @@ pub fn no_regions() -> Outcome {
     Outcome::Passed
 }
 
-/// Request pages that are none: the VM has no page then, and does not start.
+/// Invalid request pages are refused. The VM has no page then, and does not start.
 pub fn request_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = || fixture.probe.vm(fixture.vmid).expect("the VM").request_page;
@@ -70,7 +70,7 @@ pub fn request_pages() -> Outcome {
             .probe
             .call_with_parameter(SET_IOREQ_BUFFER, Some(fixture.vmid), &parameter)
     };
-    // No memory of the Service VM's.
+    // Addresses outside of the Service VM's memory.
     for wrong in [1 << 45, u64::MAX << 12] {
         assert_eq!(set(wrong), GENERIC, "{wrong:#x}");
         assert_eq!(page(), 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A paused VM: what wakes its vCPUs, and what comes of that. Each hypercall after PAUSE_VM is made by the test, so
-//! that no driver stands in the way.
+//! Events that wake the vCPUs of a paused VM, and their consequences. The test makes each hypercall
+//! after PAUSE_VM itself, so that the driver does not prevent it.
 
 use std::{thread, time::Duration};
 
@@ -25,14 +25,14 @@ use mini_acrn_channel::{kind, vm_state};
 use zerocopy::IntoBytes;
 
 const PORT: u16 = 0x510;
-/// Where the guest counts once its request is answered.
+/// Guest address of a counter that the guest increments once its request is completed.
 const COUNT: u64 = 0x2_0000;
-/// How long something that must not move is watched. Where it moves it does so at once.
+/// How long a counter is observed that must not change. A counter that changes does so at once.
 const WATCH: Duration = Duration::from_millis(200);
-/// Guests that may not have come to their HLT when they are paused.
+/// Maximum number of attempts. A guest may not have reached its HLT when it is paused.
 const ATTEMPTS: u32 = 20;
 
-/// A program that reads from a port, and counts for ever once it has the answer.
+/// Returns a program that reads from a port, and then increments a counter in a loop.
 fn ask_and_count() -> Vec<u8> {
     let mut code = CodeAssembler::new(64).expect("an assembler");
     let emit = |code: &mut CodeAssembler| {
@@ -49,7 +49,7 @@ fn ask_and_count() -> Vec<u8> {
     code.assemble(ENTRY).expect("a program that assembles")
 }
 
-/// A guest that waits for the answer to its first request, and is paused.
+/// A paused guest that waits for the completion of its first request.
 struct Waiting {
     probe: Probe,
     guest: Guest,
@@ -64,14 +64,14 @@ impl Waiting {
         Ok(waiting)
     }
 
-    /// Starts the guest, and pauses it once its request is there.
+    /// Starts the guest, and pauses it once it has made its request.
     fn start(&self) {
         self.guest.vm.start().expect("START_VM");
         self.guest
             .vm
             .attach_ioreq_client()
             .expect("ATTACH_IOREQ_CLIENT");
-        until("the request is there", || self.slot().is_ours());
+        until("the guest makes its request", || self.slot().is_ours());
         assert_eq!(self.call(PAUSE_VM), 0);
     }
 
@@ -87,20 +87,20 @@ impl Waiting {
         self.guest.memory.read(COUNT as usize)
     }
 
-    /// Panics unless the guest stands still.
+    /// Panics unless the guest does not run.
     fn assert_still(&self) {
         let count = self.count();
         thread::sleep(WATCH);
-        assert_eq!(self.count(), count, "the guest runs");
+        assert_eq!(self.count(), count, "counter of a paused guest");
     }
 
-    /// Panics unless the guest counts.
+    /// Panics unless the guest runs.
     fn assert_runs(&self) {
         let count = self.count();
         until("the guest counts", || self.count() > count);
     }
 
-    /// Answers the request, and says so.
+    /// Completes the request, and notifies the hypervisor.
     fn notify(&self) {
         self.slot().set_state(ACRN_IOREQ_STATE_COMPLETE);
         assert_eq!(self.call(NOTIFY_REQUEST_FINISH), 0);
@@ -111,9 +111,9 @@ impl Waiting {
     }
 }
 
-/// The guest takes the answer and runs on, though the VM is paused, and another PAUSE_VM does not stop it. RESET_VM
-/// ends ACRN then.
-pub fn notify_wakes() -> Outcome {
+/// After NOTIFY_REQUEST_FINISH the guest takes the value and runs on, though the VM is paused, and
+/// another PAUSE_VM does not stop it. RESET_VM would crash ACRN then.
+pub fn paused_notify_wakes() -> Outcome {
     let waiting = need!(Waiting::new());
     waiting.assert_still();
     assert_eq!(waiting.count(), 0);
@@ -141,14 +141,14 @@ pub fn notify_wakes() -> Outcome {
         text,
         "vCPU 0 was woken by NOTIFY_REQUEST_FINISH while the VM was paused"
     );
-    // mini-ACRN lives.
+    // mini-ACRN goes on.
     assert_eq!(waiting.state(), Some(vm_state::CREATED));
     waiting.assert_still();
     Outcome::Passed
 }
 
-/// DESTROY_VM ends ACRN as well.
-pub fn notify_and_destroy() -> Outcome {
+/// DESTROY_VM would crash ACRN as well.
+pub fn paused_notify_destroy() -> Outcome {
     let waiting = need!(Waiting::new());
     waiting.notify();
     waiting.assert_runs();
@@ -156,15 +156,16 @@ pub fn notify_and_destroy() -> Outcome {
     let Waiting { probe, guest } = waiting;
     let trace = Trace::start(&probe);
     probe.expect_broken_rule();
-    // By the driver, which has to give the memory back.
+    // The driver destroys the VM, because it must release the memory.
     drop(guest);
     assert_eq!(trace.events(kind::RULE_BROKEN).len(), 1);
     assert!(probe.vm(vmid).is_none());
     Outcome::Passed
 }
 
-/// A vCPU that waits for no answer is not woken: RESET_VM forgets the word.
-pub fn notify_of_none() -> Outcome {
+/// NOTIFY_REQUEST_FINISH does not wake a vCPU that waits for no completion. RESET_VM discards the
+/// notification.
+pub fn paused_notify_of_none() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &greet_and_spin());
     guest.vm.start().expect("START_VM");
@@ -173,7 +174,8 @@ pub fn notify_of_none() -> Outcome {
     for id in [PAUSE_VM, NOTIFY_REQUEST_FINISH, RESET_VM] {
         assert_eq!(call(id), 0, "{id:#x}");
     }
-    // The latched word would have the first request of the next life return early.
+    // A notification that is not discarded would complete the first request after the next start
+    // too early.
     let trace = Trace::start(&probe);
     guest.load_long_mode(&greet_and_spin());
     assert_eq!(call(START_VM), 0);
@@ -182,8 +184,8 @@ pub fn notify_of_none() -> Outcome {
     Outcome::Passed
 }
 
-/// RESET_VM needs no word: it forgets the request, and the VM starts again properly.
-pub fn reset_without_notify() -> Outcome {
+/// RESET_VM works without a notification: it discards the request, and the VM starts again.
+pub fn paused_reset_waiting() -> Outcome {
     let waiting = need!(Waiting::new());
     let trace = Trace::start(&waiting.probe);
     for _ in 0..3 {
@@ -198,14 +200,14 @@ pub fn reset_without_notify() -> Outcome {
     Outcome::Passed
 }
 
-/// A request that a test has raised stands for a vCPU that waits.
-pub fn raised_request() -> Outcome {
+/// A request that a test raises stands for a vCPU that waits.
+pub fn paused_raised_request() -> Outcome {
     let vm = need!(scripted_vm::ScriptedVm::new());
     let access = program::read(Target::Port(PORT), Width::One);
     let raised = vm.probe.raise(scripted_vm::request(vm.vmid, 0, access));
     assert_eq!(raised, 0);
     let slot = vm.page.slot(0).expect("slot 0");
-    until("the request is the device model's", || slot.is_ours());
+    until("the request is left to the device model", || slot.is_ours());
     let call = |id| vm.probe.call(id, vm.vmid.into(), 0);
     assert_eq!(call(PAUSE_VM), 0);
     slot.set_state(ACRN_IOREQ_STATE_COMPLETE);
@@ -215,24 +217,24 @@ pub fn raised_request() -> Outcome {
     Outcome::Passed
 }
 
-/// Pauses a guest that halts, and has `send` interrupt it: it runs its handler, though the VM is paused, and
-/// RESET_VM ends ACRN.
+/// Pauses a guest that halts, and lets `send` interrupt it: it runs its handler, though the VM is
+/// paused, and RESET_VM would crash ACRN.
 fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, &InterruptGuest) -> i64) -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     for attempt in 0..ATTEMPTS {
-        // The slower the machine the more time it needs.
+        // A slow machine needs more time.
         let longer = attempt + 1;
         let receiver = InterruptGuest::start(cpus, Rest::Halt);
         let vmid = receiver.vm().vmid();
         let call = |id| probe.call(id, vmid.into(), 0);
-        // It has said that it is ready; a few instructions later it halts.
+        // The guest has reported that it is ready. It halts a few instructions later.
         thread::sleep(Duration::from_millis(20) * longer);
         assert_eq!(call(PAUSE_VM), 0);
         assert_eq!(send(&probe, &receiver), 0);
         thread::sleep(WATCH * longer);
         if receiver.count(vector) == 0 {
-            // Not a vCPU that halted: the interrupt is lost, and no rule is broken.
+            // The vCPU had not halted yet: the interrupt is lost, and no rule is broken.
             assert_eq!(call(RESET_VM), 0);
             continue;
         }
@@ -254,14 +256,14 @@ fn inject(probe: &Probe, receiver: &InterruptGuest, vector: u8) -> i64 {
     probe.call_with_parameter(INJECT_MSI, Some(receiver.vm().vmid()), msi.as_bytes())
 }
 
-/// INJECT_MSI.
-pub fn msi_wakes() -> Outcome {
+/// INJECT_MSI wakes a vCPU.
+pub fn paused_msi_wakes() -> Outcome {
     let vector = VECTORS[0];
     interrupt_wakes(vector, |probe, receiver| inject(probe, receiver, vector))
 }
 
-/// SET_IRQLINE.
-pub fn line_wakes() -> Outcome {
+/// SET_IRQLINE wakes a vCPU.
+pub fn paused_line_wakes() -> Outcome {
     const RISING_PULSE: u64 = 2;
     interrupt_wakes(PIN.1, |probe, receiver| {
         probe.call(
@@ -272,8 +274,8 @@ pub fn line_wakes() -> Outcome {
     })
 }
 
-/// A vCPU that spins is not woken by an interrupt, and RESET_VM forgets it.
-pub fn interrupt_of_one_that_spins() -> Outcome {
+/// An interrupt does not wake a spinning vCPU, and RESET_VM discards the interrupt.
+pub fn paused_interrupt_spinning() -> Outcome {
     let probe = need!(Probe::open());
     let receiver = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     let vmid = receiver.vm().vmid();

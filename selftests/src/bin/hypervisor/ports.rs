@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What comes to the Service VM of the port accesses of a guest, and what a guest's registers show of it.
+//! Port accesses of a guest that reach the Service VM, and the guest's registers afterwards.
 
 use acrn_ioctls::{Direction, Request, Target, Width};
 use acrn_selftests::{
@@ -18,7 +18,8 @@ use mini_acrn_channel::{Record, kind};
 
 const PORT: u16 = 0x510;
 
-/// Port I/O in a slot: whether it is a write, the port, bytes, and the value.
+/// Returns the port access in a slot: whether it is a write, the port, the number of bytes, and the
+/// value.
 fn port_io(record: &Record) -> (bool, u64, u64, u32) {
     let word = |offset: usize| {
         let bytes = record.data[offset..offset + 8].try_into();
@@ -29,8 +30,8 @@ fn port_io(record: &Record) -> (bool, u64, u64, u32) {
     (is_write, word(72), word(80), word(88) as u32)
 }
 
-/// Ports 0xCF8 to 0xCFF: writes of an address are passed on as they are, and behind each one access to the data. All
-/// else ends in ACRN.
+/// Ports 0xCF8 to 0xCFF: writes of an address are passed on unchanged, and after each of them one
+/// access to the data. ACRN completes all other accesses itself.
 pub fn config_ports() -> Outcome {
     let probe = need!(Probe::open());
     let (address, data) = (Target::Port(0xcf8), Target::Port(0xcfc));
@@ -44,13 +45,13 @@ pub fn config_ports() -> Outcome {
         write(data, Width::Four, 1),
         write(address, Width::Four, 0x8000_1844),
         write(Target::Port(0xcfe), Width::Two, 0x1234),
-        // Unaligned.
+        // An unaligned access.
         write(address, Width::Four, 0x8000_1844),
         write(Target::Port(0xcfd), Width::Two, 0x1234),
-        // Disabled.
+        // An address with a clear enable bit.
         write(address, Width::Four, 0x1844),
         read(data, Width::One),
-        // Not of these: the reset control register.
+        // The reset control register, which is not a part of configuration space.
         write(Target::Port(0xcf9), Width::One, 2),
     ];
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
@@ -59,8 +60,8 @@ pub fn config_ports() -> Outcome {
     guest.serve(1, |_, _| 0x77);
     let pending = trace.events(kind::REQUEST_PENDING);
     let mut passed_on: Vec<_> = pending.iter().map(port_io).collect();
-    passed_on.pop().expect("the word that it is done");
-    // Of a read the value is what was there before.
+    passed_on.pop().expect("the report that the guest is done");
+    // For a read, the value in the slot is an earlier one.
     let passed_on = passed_on
         .into_iter()
         .map(|(is_write, port, size, value)| (port, size, is_write.then_some(value)));
@@ -88,14 +89,14 @@ pub fn config_ports() -> Outcome {
     Outcome::Passed
 }
 
-/// Runs a program, and returns its requests but the last.
+/// Runs a program. Returns all of its requests except the last.
 fn run(guest: &Guest) -> Vec<Request> {
     guest.vm.start().expect("START_VM");
     let asked = guest.serve(1, |_, _| 0xffff_ffff_8765_4321);
     asked.into_iter().map(|(_, request)| request).collect()
 }
 
-/// IN writes what it reads, and no bit of RAX more.
+/// IN changes only the bits of RAX that it reads.
 pub fn in_keeps_the_rest_of_rax() -> Outcome {
     let accesses =
         [Width::One, Width::Two, Width::Four].map(|width| read(Target::Port(PORT), width));
@@ -111,7 +112,7 @@ pub fn in_keeps_the_rest_of_rax() -> Outcome {
     Outcome::Passed
 }
 
-/// REP OUTSB is one OUT of AL, and REP INSB is one IN: memory and counters stay as they were.
+/// REP OUTSB is one OUT of AL, and REP INSB is one IN: memory and counters stay unchanged.
 pub fn string_instructions_are_single() -> Outcome {
     let registers = [rcx, rsi, rdi, rax];
     let program = program::assemble(64, ENTRY, |code| {

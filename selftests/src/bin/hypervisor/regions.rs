@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SET_MEMORY_REGIONS: what is checked of a region, and what is not.
+//! SET_MEMORY_REGIONS: the properties of a region that are checked, and those that are not.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -15,16 +15,16 @@ use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB};
 use crate::parameters::{GENERIC, INVALID, regions};
 
 const LEN: u64 = PAGE as u64;
-/// Beyond all of the Service VM's memory.
+/// An address beyond all of the Service VM's memory.
 const NOWHERE: u64 = 1 << 45;
 
-/// A VM that does not run, two pages, and where they are.
+/// A VM that does not run, and two pages with their physical addresses.
 struct Subject {
     fixture: MappingFixture,
-    /// Holds the array of regions.
+    /// The array of regions.
     array: GuestMemory,
     array_address: u64,
-    /// Mapped into the VM.
+    /// The page that is mapped into the VM.
     _page: GuestMemory,
     page_address: u64,
 }
@@ -44,7 +44,7 @@ impl Subject {
         })
     }
 
-    /// Adds `size` bytes of the page at `guest`.
+    /// Returns a region that maps `size` bytes of the page at `guest`.
     fn add(&self, guest: u64, size: u64) -> Region {
         Region {
             operation: Region::ADD,
@@ -75,7 +75,7 @@ impl Subject {
             .call_with_parameter(SET_MEMORY_REGIONS, None, &header)
     }
 
-    /// What the VM has at `guest`.
+    /// Returns the physical address that is mapped at `guest`.
     fn behind(&self, guest: u64) -> Option<u64> {
         let query = self.fixture.probe.mapping(self.fixture.vmid, guest);
         (query.mapped == 1).then_some(query.service_vm_pa)
@@ -92,17 +92,18 @@ fn delete(guest: u64, size: u64) -> Region {
     }
 }
 
-/// What ACRN refuses: sizes of no whole pages, memory that is not the Service VM's, and to delete nothing.
-pub fn refused() -> Outcome {
+/// ACRN refuses sizes that are not multiples of the page size, memory outside of the Service VM,
+/// and deletions without a mapping.
+pub fn regions_refused() -> Outcome {
     let subject = need!(Subject::new());
-    let of_nobody = Region {
+    let outside = Region {
         service_vm_pa: NOWHERE,
         ..subject.add(GUEST, LEN)
     };
     for change in [
         subject.add(GUEST, 1),
         subject.add(GUEST, LEN + 0x800),
-        of_nobody,
+        outside,
         delete(GUEST, LEN),
     ] {
         assert_eq!(subject.set(&[change]), INVALID, "{change:x?}");
@@ -111,8 +112,8 @@ pub fn refused() -> Outcome {
     Outcome::Passed
 }
 
-/// Of a range with a page that is not mapped nothing is deleted.
-pub fn hole() -> Outcome {
+/// A range with a page that is not mapped is not deleted, not even partly.
+pub fn regions_hole() -> Outcome {
     let subject = need!(Subject::new());
     let pages = [GUEST, GUEST + 2 * LEN];
     let added = pages.map(|guest| subject.add(guest, LEN));
@@ -126,8 +127,8 @@ pub fn hole() -> Outcome {
     Outcome::Passed
 }
 
-/// What is there stays when something is added over it, and that is no error.
-pub fn over_what_is_there() -> Outcome {
+/// Adding a region over a mapping has no effect and is no error.
+pub fn regions_over() -> Outcome {
     let subject = need!(Subject::new());
     let other = Region {
         service_vm_pa: subject.array_address,
@@ -140,8 +141,8 @@ pub fn over_what_is_there() -> Outcome {
     Outcome::Passed
 }
 
-/// Up to the first that is refused all are carried out, and stay.
-pub fn no_roll_back() -> Outcome {
+/// Regions before the first refused one are carried out, and are not rolled back.
+pub fn regions_no_roll_back() -> Outcome {
     let subject = need!(Subject::new());
     let set = subject.set(&[
         subject.add(GUEST, LEN),
@@ -154,8 +155,8 @@ pub fn no_roll_back() -> Outcome {
     Outcome::Passed
 }
 
-/// Addresses inside a page mean the next one.
-pub fn unaligned() -> Outcome {
+/// An address inside a page is rounded up to the next page.
+pub fn regions_unaligned() -> Outcome {
     let subject = need!(Subject::new());
     let guest = GUEST + LEN;
     let change = Region {
@@ -165,15 +166,15 @@ pub fn unaligned() -> Outcome {
     assert_eq!(subject.set(&[change]), 0);
     assert_eq!(subject.behind(guest), Some(subject.page_address));
     assert_eq!(subject.fixture.mapped_bytes(), LEN);
-    // Of the address itself there must be something to delete.
+    // For a deletion, the unaligned address itself must be mapped.
     assert_eq!(subject.set(&[delete(guest - 0x456, LEN)]), INVALID);
     assert_eq!(subject.set(&[delete(guest, LEN)]), 0);
     assert_eq!(subject.fixture.mapped_bytes(), 0);
     Outcome::Passed
 }
 
-/// To add a range that wraps is accepted, and nothing comes of it.
-pub fn wrapping() -> Outcome {
+/// Adding a range that wraps is accepted without any effect.
+pub fn regions_wrapping() -> Outcome {
     let subject = need!(Subject::new());
     for size in [LEN, 16 * LEN] {
         let change = subject.add(u64::MAX << 12, size);
@@ -183,8 +184,8 @@ pub fn wrapping() -> Outcome {
     Outcome::Passed
 }
 
-/// An array that is not the Service VM's.
-pub fn array_of_nobody() -> Outcome {
+/// An array outside of the Service VM's memory is refused.
+pub fn regions_of_nobody() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let mut header = regions(fixture.vmid, 1);
     header[16..].copy_from_slice(&NOWHERE.to_le_bytes());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guests that can't go on, and instructions at device registers that ACRN does not know.
+//! Guests that cannot continue, and instructions at device registers that ACRN does not support.
 
 use acrn_ioctls::{Direction, Request, Target, Width};
 use acrn_selftests::{
@@ -13,10 +13,10 @@ use acrn_selftests::{
 use iced_x86::code_asm::*;
 
 const DEVICE: u64 = 0xd000_0040;
-/// Vector of an invalid opcode.
+/// Vector of the invalid opcode exception.
 const INVALID_OPCODE: u8 = 6;
 const HANDLER: u64 = 0x1_8000;
-/// ACPI's PM1a control register: sleep type 5, sleep enable.
+/// A write to ACPI's PM1a control register: sleep type 5, sleep enable.
 const POWER_OFF: Request = Request {
     target: Target::Port(0x404),
     direction: Direction::Write,
@@ -24,7 +24,8 @@ const POWER_OFF: Request = Request {
     value: 0x3400,
 };
 
-/// Serves requests until the guest has asked for power-off three times. Returns what it asked before that.
+/// Serves requests until the guest has requested power-off three times. Returns its requests before
+/// that.
 fn serve_until_power_off(guest: &Guest) -> Vec<Request> {
     let mut left = 3;
     let asked = guest.serve_until(
@@ -44,8 +45,8 @@ fn triple_fault() -> Vec<u8> {
     program::assemble(64, ENTRY, |code| code.ud2())
 }
 
-/// A triple fault: the guest asks for power-off, and what is answered makes it ask again, until it is paused. After a
-/// reset it starts anew, and it can be destroyed.
+/// After a triple fault the guest requests power-off repeatedly, until it is paused. After a reset
+/// it starts anew, and it can be destroyed.
 pub fn triple_fault_powers_off() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &triple_fault());
     for _ in 0..2 {
@@ -66,7 +67,7 @@ pub fn triple_fault_powers_off() -> Outcome {
     Outcome::Passed
 }
 
-/// A guest with a handler for invalid opcodes, which says that it is done.
+/// Creates a guest with a handler for invalid opcodes that reports that the guest is done.
 fn with_handler(cpus: u64, program: &[u8]) -> Guest {
     let guest = Guest::long_mode(cpus, program);
     let handler = program::assemble(64, HANDLER, program::done);
@@ -75,8 +76,8 @@ fn with_handler(cpus: u64, program: &[u8]) -> Guest {
     guest
 }
 
-/// MOV whose address is a part of the instruction, opcodes A0 to A3: an invalid opcode at a device register, and
-/// nothing else than a MOV in memory.
+/// MOV with an address in the instruction, opcodes A0 to A3, is an invalid opcode at a device
+/// register, and an ordinary MOV in memory.
 pub fn mov_with_offset() -> Outcome {
     let cpus = need!(cpus::pick(1));
     for opcode in 0xa0..=0xa3 {
@@ -87,7 +88,7 @@ pub fn mov_with_offset() -> Outcome {
         guest.serve(1, |_, _| 0);
         guest.vm.pause().expect("PAUSE_VM");
         guest.vm.reset().expect("RESET_VM");
-        // Behind it is nothing: only the handler can say that it is done.
+        // The instructions after it never report the end, so only the handler can.
         let spin = program::assemble(64, ENTRY + 9, |code| {
             let mut again = code.create_label();
             code.set_label(&mut again)?;
@@ -100,8 +101,8 @@ pub fn mov_with_offset() -> Outcome {
     Outcome::Passed
 }
 
-/// Device registers without paging: no instruction at them is known, and without a handler for that the guest shuts
-/// down. Ports work.
+/// Without paging, no instruction at a device register is supported, and without a handler the
+/// guest shuts down. Ports work.
 pub fn mmio_without_paging() -> Outcome {
     let guest = Guest::new(need!(cpus::pick(1)));
     guest.load_protected_mode(&program::assemble(32, ENTRY, |code| {

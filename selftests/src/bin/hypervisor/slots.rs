@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CREATE_VM: ids, names, and CPUs. The VMs are the test's own, no driver knows them.
+//! CREATE_VM: ids, names and CPUs. The test creates the VMs without the driver's knowledge.
 
 use acrn_selftests::{
     cpus,
@@ -26,7 +26,7 @@ fn creation(name: &str, cpus: u64) -> acrn_vm_creation {
     creation
 }
 
-/// Creates a VM, which must go well.
+/// Creates a VM. Panics if that fails.
 fn create(probe: &Probe, name: &str, cpus: u64) -> u16 {
     let (result, created) = probe.create_vm(creation(name, cpus));
     assert_eq!(result, 0, "CREATE_VM of {name}");
@@ -34,20 +34,20 @@ fn create(probe: &Probe, name: &str, cpus: u64) -> u16 {
     created.vmid
 }
 
-/// A name gets the id that it had, unless another VM took it.
-pub fn names() -> Outcome {
+/// A name gets the id that it had before, unless another VM has taken the id.
+pub fn vm_names() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let [first, second] =
         [("slot-a", masks[0]), ("slot-b", masks[1])].map(|(name, cpus)| create(&probe, name, cpus));
     let (result, _) = probe.create_vm(creation("slot-b", masks[1]));
-    assert_eq!(result, GENERIC, "the name of a VM that there is");
+    assert_eq!(result, GENERIC, "CREATE_VM with the name of an existing VM");
     for vmid in [first, second] {
         probe.destroy(vmid);
     }
-    // The lower id is free, too.
+    // This is so although the lower id is free, too.
     assert_eq!(create(&probe, "slot-b", masks[0]), second);
-    // An unknown name gets the first that is free, and the name that had it is forgotten.
+    // A new name gets the first free id. The name that had the id before is forgotten.
     let third = create(&probe, "slot-c", masks[1]);
     assert_eq!(third, first);
     for vmid in [second, third] {
@@ -55,7 +55,7 @@ pub fn names() -> Outcome {
     }
     assert_eq!(create(&probe, "slot-c", masks[0]), third);
     probe.destroy(third);
-    // What is behind the end of a name does not count.
+    // Bytes after the end of a name are ignored.
     let mut longer = creation("slot-b", masks[0]);
     longer.uuid[10] = 7;
     let (result, created) = probe.create_vm(longer);
@@ -64,8 +64,8 @@ pub fn names() -> Outcome {
     Outcome::Passed
 }
 
-/// VMs without a name are not the same.
-pub fn no_name() -> Outcome {
+/// VMs without a name are different from each other.
+pub fn vm_without_name() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let vms = [masks[0], masks[1]].map(|cpus| create(&probe, "", cpus));
@@ -76,8 +76,8 @@ pub fn no_name() -> Outcome {
     Outcome::Passed
 }
 
-/// One more than there can be.
-pub fn no_slot() -> Outcome {
+/// One VM more than the maximum is refused.
+pub fn vm_slots() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1; MAX_VMS]));
     let vms: Vec<u16> = (0..)
@@ -92,23 +92,23 @@ pub fn no_slot() -> Outcome {
     Outcome::Passed
 }
 
-/// Without a word on CPUs the configuration decides: here, the first that is free.
-pub fn no_affinity() -> Outcome {
+/// Without an affinity the configuration decides: here, the first free CPU.
+pub fn vm_without_cpus() -> Outcome {
     let probe = need!(Probe::open());
     let lowest = need!(cpus::pick(1));
     let (result, created) = probe.create_vm(creation("slot-a", 0));
     assert_eq!((result, created.vcpu_num), (0, 1));
     let vm = probe.vm(created.vmid).expect("the VM");
     assert_eq!(vm.cpu_affinity, lowest);
-    // CPUs that are taken: no error, and no VM.
+    // If the CPUs are in use, there is no error and no VM.
     let (result, refused) = probe.create_vm(creation("slot-b", lowest));
     assert_eq!((result, refused.vmid), (0, NO_VM));
     probe.destroy(created.vmid);
     Outcome::Passed
 }
 
-/// CPUs that the machine has not: ACRN does not look, and writes beyond its arrays.
-pub fn unknown_cpu() -> Outcome {
+/// ACRN does not check for CPUs that the machine does not have, and writes beyond its arrays.
+pub fn vm_on_unknown_cpu() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     for unknown in [1 << 32, 1 << 63] {
@@ -119,7 +119,7 @@ pub fn unknown_cpu() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM that fails, of a VM that is gone: its name and id are free.
+/// If DESTROY_VM fails but destroys the VM, the VM's name and id are free.
 pub fn destroyed_with_an_error() -> Outcome {
     const TIMED_OUT: i64 = -110;
     let probe = need!(Probe::open());

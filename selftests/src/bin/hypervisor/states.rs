@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a VM's state does not allow.
+//! Hypercalls that are refused because of the VM's state.
 
 use acrn_selftests::{
     cpus,
@@ -16,7 +16,7 @@ use mini_acrn_channel::vm_state;
 
 use crate::parameters::GENERIC;
 
-/// A VM, and the hypervisor's word on it.
+/// A VM, and the probe that shows its state.
 struct Subject<'a> {
     probe: &'a Probe,
     vmid: u16,
@@ -27,14 +27,14 @@ impl Subject<'_> {
         self.probe.call(id, self.vmid.into(), 0)
     }
 
-    /// SET_IOREQ_BUFFER with the page that it is.
+    /// Makes SET_IOREQ_BUFFER with the current page.
     fn set_request_page(&self) -> i64 {
         let page = self.probe.vm(self.vmid).expect("the VM").request_page;
         self.probe
             .call_with_parameter(SET_IOREQ_BUFFER, Some(self.vmid), &page.to_le_bytes())
     }
 
-    /// Panics unless these are refused, and the VM is in `state` before and after.
+    /// Panics unless these hypercalls are refused, and the VM is in `state` before and after.
     fn assert_refused(&self, state: u8, ids: &[u32]) {
         self.assert_state(state);
         for id in ids {
@@ -48,10 +48,10 @@ impl Subject<'_> {
     }
 }
 
-/// A VM without a request page does not start, and nobody notifies it.
+/// A VM without a request page does not start, and NOTIFY_REQUEST_FINISH is refused.
 pub fn no_request_page() -> Outcome {
     let probe = need!(Probe::open());
-    // The driver thinks that the page is set.
+    // For the driver, setting the page succeeds.
     probe.push_fault(fault(SET_IOREQ_BUFFER, 0));
     let (_device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     assert_eq!(probe.vm(vmid).expect("the VM").has_request_page, 0);
@@ -74,7 +74,7 @@ pub fn created() -> Outcome {
     Outcome::Passed
 }
 
-/// While it runs.
+/// While the VM runs.
 pub fn running() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &greet_and_spin());
@@ -89,7 +89,7 @@ pub fn running() -> Outcome {
     Outcome::Passed
 }
 
-/// After PAUSE_VM, which may come twice, up to RESET_VM.
+/// From PAUSE_VM, which may be repeated, until RESET_VM.
 pub fn paused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let subject = Subject {

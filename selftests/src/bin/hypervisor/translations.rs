@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can still reach a page that SET_MEMORY_REGIONS has deleted.
+//! Accesses to a page after SET_MEMORY_REGIONS has deleted it.
 
 use std::{mem::offset_of, thread, time::Duration};
 
@@ -22,15 +22,15 @@ use iced_x86::code_asm::*;
 
 use crate::parameters::regions;
 
-/// Behind the guest's other memory.
+/// A guest address after the guest's other memory.
 const PLACE: u64 = MEMORY as u64;
 const LEN: u64 = PAGE as u64;
-/// How long a guest goes on that could stop.
+/// How long a guest is observed that must go on.
 const WATCH: Duration = Duration::from_millis(500);
-/// A PCI device, by its own address.
+/// Physical address of a PCI device.
 const PHYS_BDF: u16 = 0x00b8;
 
-/// A program that counts in the page at [`PLACE`] for ever.
+/// Returns a program that increments the word at [`PLACE`] in a loop.
 fn count_there() -> Vec<u8> {
     let mut code = CodeAssembler::new(64).expect("an assembler");
     let emit = |code: &mut CodeAssembler| {
@@ -46,7 +46,7 @@ fn count_there() -> Vec<u8> {
     code.assemble(ENTRY).expect("a program that assembles")
 }
 
-/// A guest with a page at [`PLACE`] that the driver knows nothing of.
+/// A guest with a page at [`PLACE`] that the driver does not know of.
 struct Subject {
     probe: Probe,
     guest: Guest,
@@ -77,7 +77,7 @@ impl Subject {
         self.guest.vm.vmid()
     }
 
-    /// SET_MEMORY_REGIONS for the page.
+    /// Makes SET_MEMORY_REGIONS for the page.
     fn set(&self, operation: u32, page: u64) -> i64 {
         let attr = u64::from(ACRN_MEM_TYPE_WB | 7) << 32;
         let words = [attr | u64::from(operation), PLACE, page, LEN];
@@ -104,7 +104,7 @@ impl Subject {
         until("the guest counts", || self.count() > count);
     }
 
-    /// Waits until the guest finds the page gone: the access becomes a request.
+    /// Waits until the guest's access becomes a request, because the page is gone.
     fn assert_stopped(&self) {
         self.guest
             .vm
@@ -115,10 +115,10 @@ impl Subject {
         assert_eq!(request.target, Target::Memory(PLACE));
         let count = self.count();
         thread::sleep(Duration::from_millis(100));
-        assert_eq!(self.count(), count, "the guest counts");
+        assert_eq!(self.count(), count, "counter without a mapping");
     }
 
-    /// ASSIGN_PCIDEV or DEASSIGN_PCIDEV.
+    /// Makes ASSIGN_PCIDEV or DEASSIGN_PCIDEV.
     fn device(&self, id: u32) -> i64 {
         let mut device = [0; size_of::<acrn_pcidev>()];
         let mut put = |offset: usize, bdf: u16| {
@@ -131,7 +131,7 @@ impl Subject {
     }
 }
 
-/// The vCPU is kicked, but nobody waits for it.
+/// Deleting kicks the vCPU, but does not wait for it.
 pub fn delete_kicks() -> Outcome {
     let subject = need!(Subject::new());
     subject.guest.vm.start().expect("START_VM");
@@ -141,7 +141,7 @@ pub fn delete_kicks() -> Outcome {
     Outcome::Passed
 }
 
-/// A vCPU that does not leave the guest goes on with its old translation, also after SET_MEMORY_REGIONS has
+/// A vCPU that does not leave the guest uses its old translation even after SET_MEMORY_REGIONS has
 /// returned.
 pub fn delete_does_not_flush() -> Outcome {
     let subject = need!(Subject::new());
@@ -153,7 +153,7 @@ pub fn delete_does_not_flush() -> Outcome {
         thread::sleep(WATCH / 5);
         subject.assert_counts();
     }
-    // It leaves for another deletion, and flushes.
+    // The vCPU leaves the guest for another deletion, and flushes its translations.
     subject.probe.hold_kicks(false);
     let page = subject.page.physical_address();
     assert_eq!(subject.set(Region::ADD, need!(page)), 0);
@@ -172,17 +172,17 @@ pub fn pause_flushes() -> Outcome {
     assert_eq!(subject.probe.call(PAUSE_VM, subject.vmid().into(), 0), 0);
     let count = subject.count();
     thread::sleep(WATCH);
-    assert_eq!(subject.count(), count, "the guest counts");
+    assert_eq!(subject.count(), count, "counter of a paused guest");
     Outcome::Passed
 }
 
 /// A passed-through device keeps its translations until it is de-assigned.
-pub fn device_keeps_them() -> Outcome {
+pub fn device_keeps_translations() -> Outcome {
     let subject = need!(Subject::new());
     let probe = &subject.probe;
     let write = |value: u64| probe.dma_write(PHYS_BDF, PLACE, &value.to_le_bytes());
     let read = || probe.dma_read(PHYS_BDF, PLACE, 8);
-    assert!(!write(1), "nobody's device");
+    assert!(!write(1), "DMA of a device that is not assigned succeeded");
     assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
     assert!(write(0x1234));
     assert_eq!(subject.count(), 0x1234);
@@ -192,7 +192,7 @@ pub fn device_keeps_them() -> Outcome {
     assert_eq!(read().as_deref(), Some(&0x5678u64.to_le_bytes()[..]));
     assert!(write(0x9abc));
     assert_eq!(subject.count(), 0x9abc);
-    // Another page there does not replace the translation either.
+    // Another page at this address does not replace the translation either.
     let other = GuestMemory::anonymous(PAGE);
     other.number_pages(0);
     assert_eq!(subject.set(Region::ADD, need!(other.physical_address())), 0);
@@ -201,16 +201,17 @@ pub fn device_keeps_them() -> Outcome {
     subject.delete();
 
     assert_eq!(subject.device(DEASSIGN_PCIDEV), 0);
-    assert!(!write(1), "nobody's device");
+    assert!(!write(1), "DMA of a device that is not assigned succeeded");
     assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
-    assert_eq!(read(), None, "nothing is mapped");
+    assert_eq!(read(), None, "DMA without a mapping");
     assert_eq!(subject.device(DEASSIGN_PCIDEV), 0);
     assert_eq!(subject.count(), 0xdef0);
     Outcome::Passed
 }
 
-/// What a device has never looked at it cannot reach once it is deleted; and nothing after DESTROY_VM.
-pub fn device_of_a_vm_that_ends() -> Outcome {
+/// A device cannot access a deleted page of which it has no translation, and no page after
+/// DESTROY_VM.
+pub fn device_of_ended_vm() -> Outcome {
     let subject = need!(Subject::new());
     assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
     subject.delete();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hypercalls and VMs that there are not.
+//! Unknown hypercalls and VMs.
 
 use acrn_selftests::{
     harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need, probe::Probe,
@@ -9,8 +9,8 @@ use mini_acrn_channel::vm_state;
 
 use crate::parameters::{GENERIC, NOTTY, regions};
 
-/// Those that name a VM and no memory.
-const ABOUT_A_VM: [u32; 6] = [
+/// Hypercalls that take a VM and no memory.
+const FOR_A_VM: [u32; 6] = [
     START_VM,
     PAUSE_VM,
     RESET_VM,
@@ -19,7 +19,7 @@ const ABOUT_A_VM: [u32; 6] = [
     SET_IRQLINE,
 ];
 
-/// Numbers of nothing.
+/// Unknown hypercall numbers are refused.
 pub fn unknown_hypercalls() -> Outcome {
     let probe = need!(Probe::open());
     for id in [0x8000_0000, 0x8000_0014, 0x8000_0043, 0x8000_00ff] {
@@ -28,7 +28,7 @@ pub fn unknown_hypercalls() -> Outcome {
     Outcome::Passed
 }
 
-/// Of an id only the low byte counts.
+/// Only the low byte of a hypercall number counts.
 pub fn low_byte_counts() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let id = PAUSE_VM & 0xff | 0x1234_5600;
@@ -38,11 +38,11 @@ pub fn low_byte_counts() -> Outcome {
     Outcome::Passed
 }
 
-/// VMs that there cannot be.
+/// VM ids that are too large.
 pub fn unknown_vms() -> Outcome {
     let probe = need!(Probe::open());
     for vmid in [0x7fff, 0xffff] {
-        for id in ABOUT_A_VM {
+        for id in FOR_A_VM {
             assert_eq!(probe.call(id, vmid.into(), 0), NOTTY, "{id:#x} of {vmid}");
         }
         let set = probe.call_with_parameter(SET_MEMORY_REGIONS, None, &regions(vmid, 1));
@@ -51,12 +51,12 @@ pub fn unknown_vms() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM that there could be.
+/// A valid id of a VM that does not exist.
 pub fn vm_that_is_off() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture.destroy();
     let probe = &fixture.probe;
-    for id in ABOUT_A_VM {
+    for id in FOR_A_VM {
         assert_eq!(probe.call(id, fixture.vmid.into(), 0), GENERIC, "{id:#x}");
     }
     let set = probe.call_with_parameter(SET_MEMORY_REGIONS, None, &regions(fixture.vmid, 1));
