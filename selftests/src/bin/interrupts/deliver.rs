@@ -35,17 +35,17 @@ fn each_vector(rest: Rest) -> Outcome {
     Outcome::Passed
 }
 
-/// To a guest that waits in HLT.
+/// An MSI to a guest that waits in HLT.
 pub fn msi_to_halted_guest() -> Outcome {
     each_vector(Rest::Halt)
 }
 
-/// To a guest that does not leave by itself.
+/// An MSI to a guest that does not leave by itself.
 pub fn msi_to_spinning_guest() -> Outcome {
     each_vector(Rest::Spin)
 }
 
-/// One after the other, none is lost.
+/// Of many successive MSIs none is lost.
 pub fn msi_many() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     for count in 1..=200 {
@@ -55,7 +55,7 @@ pub fn msi_many() -> Outcome {
     Outcome::Passed
 }
 
-/// Two threads of a device model at once.
+/// Two threads of a device model send MSIs concurrently.
 pub fn msi_from_two_threads() -> Outcome {
     let guest = &InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     thread::scope(|scope| {
@@ -71,7 +71,7 @@ pub fn msi_from_two_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// Each VM gets its own.
+/// Each VM gets its own MSIs.
 pub fn msi_to_two_guests() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let first = InterruptGuest::start(masks[0], Rest::Halt);
@@ -85,7 +85,7 @@ pub fn msi_to_two_guests() -> Outcome {
     Outcome::Passed
 }
 
-/// Delivery modes that the hypervisor does not know are accepted, and nothing comes of them.
+/// Delivery modes that the hypervisor does not support are accepted without any effect.
 pub fn msi_of_other_mode() -> Outcome {
     const SMI: u64 = 2 << 8;
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
@@ -99,7 +99,7 @@ pub fn msi_of_other_mode() -> Outcome {
     Outcome::Passed
 }
 
-/// The trace shows what was delivered.
+/// The trace shows delivered interrupts.
 pub fn msi_in_trace() -> Outcome {
     let probe = need!(Probe::open());
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
@@ -116,7 +116,7 @@ pub fn msi_in_trace() -> Outcome {
     Outcome::Passed
 }
 
-/// A pulse is one interrupt.
+/// A pulse of a line is one interrupt.
 pub fn line_pulse() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let (gsi, vector) = PIN;
@@ -130,7 +130,7 @@ pub fn line_pulse() -> Outcome {
     Outcome::Passed
 }
 
-/// Of an edge-triggered line, each rise is one interrupt, and nothing else is.
+/// Each rise of an edge-triggered line is one interrupt, and nothing else is.
 pub fn line_high_and_low() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     let (gsi, vector) = PIN;
@@ -143,14 +143,14 @@ pub fn line_high_and_low() -> Outcome {
         set(IrqLine::High);
         set(IrqLine::Low);
     }
-    // Were there one too many, it would come before this one.
+    // A superfluous interrupt would arrive before this one.
     inject(&guest, VECTORS[0]);
     guest.wait(VECTORS[0], 1);
     guest.assert_count(vector, 5);
     Outcome::Passed
 }
 
-/// A pin that the guest masked.
+/// A pin that the guest has masked raises no interrupt.
 pub fn line_masked() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let (gsi, vector) = MASKED_PIN;

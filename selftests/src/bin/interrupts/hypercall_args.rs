@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the hypervisor is told, and that its errors are passed on.
+//! The parameters of the hypercalls, and the hypervisor's errors, which are passed on.
 
 use acrn_selftests::{
     device::Argument,
@@ -26,7 +26,7 @@ fn set_line(fixture: &MappingFixture, line: u64) -> Result<(), Errno> {
         .ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(line))
 }
 
-/// INJECT_MSI: address and data as they are.
+/// INJECT_MSI passes address and data on unchanged.
 pub fn msi_parameters() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
@@ -42,7 +42,7 @@ pub fn msi_parameters() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_IRQLINE: GSI and operation as they are.
+/// SET_IRQLINE passes GSI and operation on unchanged.
 pub fn line_parameters() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
@@ -56,7 +56,7 @@ pub fn line_parameters() -> Outcome {
     Outcome::Passed
 }
 
-/// An address that is no local APIC's.
+/// An MSI address outside of the local APICs is refused.
 pub fn msi_to_nowhere() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for address in [0, 0xfed0_0000, 0xdee0_0000] {
@@ -70,7 +70,7 @@ pub fn msi_to_nowhere() -> Outcome {
     Outcome::Passed
 }
 
-/// Lines that the VM does not have.
+/// Lines that the VM does not have are refused.
 pub fn unknown_line() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for gsi in [48, 1000, 0xffff_ffff] {
@@ -80,8 +80,8 @@ pub fn unknown_line() -> Outcome {
     Outcome::Passed
 }
 
-/// INJECT_MSI and SET_IRQLINE, when the hypervisor's result is `result`.
-fn answered_with(fixture: &MappingFixture, result: i64) -> [Result<(), Errno>; 2] {
+/// Makes INJECT_MSI and SET_IRQLINE with `result` as the hypervisor's result.
+fn results_with(fixture: &MappingFixture, result: i64) -> [Result<(), Errno>; 2] {
     for id in [INJECT_MSI, SET_IRQLINE] {
         fixture.probe.push_fault(Fault {
             vmid: fixture.vmid,
@@ -91,18 +91,18 @@ fn answered_with(fixture: &MappingFixture, result: i64) -> [Result<(), Errno>; 2
     [inject(fixture, 0xfee0_0000, 0x41), set_line(fixture, 5)]
 }
 
-/// Any error of the hypervisor.
+/// Any error of the hypervisor is passed on.
 pub fn errors_passed_on() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for errno in [Errno::EPERM, Errno::EINVAL, Errno::EFAULT, Errno::EBUSY] {
-        let results = answered_with(&fixture, -i64::from(errno as i32));
+        let results = results_with(&fixture, -i64::from(errno as i32));
         assert_eq!(results, [Err(errno); 2]);
     }
     fixture.destroy();
     Outcome::Passed
 }
 
-/// Numbers that are too far below zero for an errno: errors they are, and nobody takes them for a success.
+/// Negative results that are out of the range of errno are errors, not a success.
 pub fn results_that_are_no_errno() -> Outcome {
     const LEAST: i64 = -4095;
     let fixture = need!(MappingFixture::new());
@@ -116,32 +116,32 @@ pub fn results_that_are_no_errno() -> Outcome {
         (-1 << 32) + 1,
         i64::MIN,
     ] {
-        let results = answered_with(&fixture, result);
+        let results = results_with(&fixture, result);
         assert_eq!(results, [Err(Errno::EIO); 2], "{result:#x}");
     }
-    let results = answered_with(&fixture, LEAST);
+    let results = results_with(&fixture, LEAST);
     assert_eq!(results, [Err(Errno::UnknownErrno); 2]);
     fixture.destroy();
     Outcome::Passed
 }
 
-/// Numbers above zero, which ACRN does not have: no errors.
+/// Positive results, which ACRN does not return, are no errors.
 pub fn positive_results() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for result in [1, 25, 4096, i32::MAX.into()] {
-        let results = answered_with(&fixture, result);
+        let results = results_with(&fixture, result);
         assert_eq!(results, [Ok(()); 2], "{result:#x}");
     }
     fixture.destroy();
     Outcome::Passed
 }
 
-/// A paused VM gives the same answers, though the hypervisor is not asked.
+/// The results are the same for a paused VM, though the driver makes no hypercalls.
 pub fn paused_answers_the_same() -> Outcome {
     const ADDRESSES: [u64; 8] = [
         0xfee0_0000,
         0xfeef_fffc,
-        // Bits that the hypervisor does not look at.
+        // With bits that the hypervisor ignores.
         0xffff_ffff_fee0_0000,
         0x1_fee0_0000,
         0xfed0_0000,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts that are on their way to the hypervisor when something else happens.
+//! Interrupts whose hypercall is in progress when another command arrives.
 
 use std::thread;
 
@@ -15,18 +15,19 @@ use acrn_selftests::{
 };
 use acrn_uapi::{acrn_msi_entry, ioctl::*};
 
-/// How long an interrupt is on its way. The CPU that sends it has its interrupts off.
-const ON_ITS_WAY_MS: u16 = 500;
+/// How long the hypercall takes, in milliseconds. The CPU that makes it has its interrupts
+/// disabled.
+const IN_FLIGHT_MS: u16 = 500;
 
-/// PAUSE_VM while an interrupt is on its way: the hypervisor is told of the interrupt first. It would wake a vCPU of
-/// the paused VM otherwise.
+/// PAUSE_VM waits for an INJECT_MSI that is in progress. Otherwise the interrupt would wake a vCPU
+/// of the paused VM.
 pub fn pause_waits() -> Outcome {
     let fixture = need!(MappingFixture::new());
     need!(cpus::stay_on(1));
     let trace = Trace::start(&fixture.probe);
     fixture
         .probe
-        .hold_for(INJECT_MSI, fixture.vmid, ON_ITS_WAY_MS);
+        .hold_for(INJECT_MSI, fixture.vmid, IN_FLIGHT_MS);
     let (pinned, injected) = thread::scope(|scope| {
         let sender = scope.spawn(|| {
             let mut msi = acrn_msi_entry {
@@ -36,7 +37,7 @@ pub fn pause_waits() -> Outcome {
             let pinned = cpus::stay_on(0);
             (pinned, fixture.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi))
         });
-        until("the interrupt is on its way", || {
+        until("INJECT_MSI is in progress", || {
             fixture.probe.is_held() || sender.is_finished()
         });
         fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
