@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A hypervisor that polls takes a request at the instant at which it is COMPLETE, and may use the slot for another then:
-//! what it takes is whole, and the driver looks at nothing of it any more.
+//! A polling hypervisor takes a request at the instant at which it is COMPLETE, and may use the
+//! slot for another one then. The request must be complete by then, and the driver must not look at
+//! the slot afterwards.
 
 use std::os::fd::AsRawFd;
 
@@ -24,7 +25,7 @@ const MEMORY: Target = Target::Memory(0xd000_0040);
 const DOORBELL: u64 = 0xd000_0080;
 const CONFIG_ADDRESS: Target = Target::Port(0xcf8);
 
-/// Who makes the request COMPLETE.
+/// The party that makes the request COMPLETE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum By {
     /// The driver, in the upcall.
@@ -50,7 +51,8 @@ fn end(vm: &ScriptedVm, by: By) {
     }
 }
 
-/// What reads return is there, and nobody is notified, though the slot says otherwise by then.
+/// The value of a read is stored in time, and there is no notification, though the slot requests
+/// one by then.
 pub fn taken_at_once() -> Outcome {
     need!(cpus::stay_on(cpus::UPCALLS));
     let vm = need!(ScriptedVm::new());
@@ -65,7 +67,7 @@ pub fn taken_at_once() -> Outcome {
     assert_eq!(assigned, Ok(()), "IOEVENTFD");
     let slot = vm.page.slot(0).expect("slot 0");
     let doorbell = Target::Memory(DOORBELL);
-    // What a device model left in the slot is what the hypervisor put there.
+    // The device model does not change the value that the hypervisor stored in the slot.
     let unanswered = Some(0x5555_5555);
     let cases: [(By, Access, Option<u64>); 9] = [
         (By::Upcall, write(CONFIG_ADDRESS, Width::Four, 0x1234), None),
@@ -92,7 +94,7 @@ pub fn taken_at_once() -> Outcome {
         vm.probe.take_at_once(vm.vmid, 0);
         assert_eq!(vm.probe.raise(request), 0);
         if by != By::Upcall {
-            until("the device model has the request", || slot.is_ours());
+            until("the request is left to the device model", || slot.is_ours());
         }
         end(&vm, by);
         until("the request is taken", || {

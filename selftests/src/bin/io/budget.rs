@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The upcall takes a small part of a CPU's time, and leaves a guest that asks for more to a thread.
+//! The upcall uses a small part of a CPU's time, and leaves the excess of a guest's requests to a
+//! thread.
 
 use std::{
     fs, slice, thread,
@@ -22,16 +23,16 @@ use acrn_selftests::{
 
 const PORT: u16 = 0x510;
 
-/// In any time the upcall has a twentieth of it, and what it could have had in the 10 ms before.
+/// The upcall may use one twentieth of any period, plus its share of the 10 ms before.
 const ONE_IN: u64 = 20;
 const SAVED: Duration = Duration::from_millis(10);
 
 fn status(vmid: u16) -> Result<Status, String> {
     let status = Status::of_vm(vmid).filter(|status| status.has("upcall_ns"));
-    status.ok_or_else(|| "the driver does not tell what the upcall does".to_owned())
+    status.ok_or_else(|| "the driver does not report the upcall's work".to_owned())
 }
 
-/// A guest that writes to an ioeventfd without end.
+/// A guest that writes to an ioeventfd in a loop.
 struct Storm {
     guest: Guest,
     _event: Eventfd,
@@ -67,7 +68,8 @@ impl Storm {
     }
 }
 
-/// Nobody's time but that of the upcall is told, so a machine that stands still meanwhile can only make it look longer.
+/// Returns whether the upcall keeps to its share. Only the upcall's own time is counted, so a
+/// machine that stops meanwhile can only make it look longer.
 fn share_is_kept(storms: &[Storm]) -> bool {
     let upcalls = || -> u64 { storms.iter().map(|storm| storm.number("upcall_ns")).sum() };
     let begun = Instant::now();
@@ -78,7 +80,7 @@ fn share_is_kept(storms: &[Storm]) -> bool {
     u128::from(spent * ONE_IN) <= all
 }
 
-/// What a guest asks for beyond the share of the upcall is served by the thread.
+/// The thread serves requests beyond the upcall's share.
 pub fn storm() -> Outcome {
     let storm = Storm::on(need!(cpus::pick(1)));
     need!(storm.status());
@@ -92,7 +94,7 @@ pub fn storm() -> Outcome {
     Outcome::Passed
 }
 
-/// However long the driver had nothing to do, a guest can take the upcall for its share only.
+/// After any idle period of the driver, a guest can use the upcall for its share only.
 pub fn storm_after_silence() -> Outcome {
     let cpus = need!(cpus::pick(1));
     until("the upcall keeps to its share from the beginning", || {
@@ -108,7 +110,8 @@ pub fn storm_after_silence() -> Outcome {
     Outcome::Passed
 }
 
-/// Both VMs go on while they ask for more than there is, and have no more of the upcall's time than one has.
+/// Both VMs go on while they exceed the share, and together they use no more of the upcall's time
+/// than one VM.
 pub fn two_storms() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let storms: Vec<_> = masks.into_iter().map(Storm::on).collect();
@@ -126,8 +129,8 @@ pub fn two_storms() -> Outcome {
     Outcome::Passed
 }
 
-/// Makes requests that come alone until ten in a row were served by the upcall: one beside which the machine stood still
-/// for a time costs the VM its share for a while.
+/// Makes isolated requests until the upcall has served ten in a row. A request during which the
+/// machine stops costs the VM its share for a while.
 fn served_by_upcall(vm: &ScriptedVm) {
     let mut in_a_row = 0;
     until("requests that come alone are served by the upcall", || {
@@ -146,7 +149,7 @@ fn served_by_upcall(vm: &ScriptedVm) {
     });
 }
 
-/// A request that comes alone is served by the upcall.
+/// The upcall serves an isolated request.
 pub fn alone() -> Outcome {
     let vm = need!(ScriptedVm::new());
     need!(status(vm.vmid));
@@ -154,7 +157,7 @@ pub fn alone() -> Outcome {
     Outcome::Passed
 }
 
-/// The same beside a VM that asks for more than its share.
+/// The upcall serves an isolated request beside a VM that exceeds its share.
 pub fn alone_beside_storm() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let storm = Storm::on(masks[0]);
@@ -167,12 +170,12 @@ pub fn alone_beside_storm() -> Outcome {
     Outcome::Passed
 }
 
-/// The thread can be found by its name, and is scheduled as user space is.
+/// The thread has a name, and is scheduled like user space.
 pub fn thread_has_a_name() -> Outcome {
     let vm = need!(ScriptedVm::new());
     need!(status(vm.vmid));
     assert_eq!(policies("acrn_ioreq_rest"), [libc::SCHED_OTHER]);
-    // On a real-time kernel another one does the work of the upcall.
+    // On a real-time kernel another thread does the work of the upcall.
     let kernel = fs::read_to_string("/proc/version").expect("/proc/version");
     let is_real_time = kernel.contains("PREEMPT_RT");
     let expected: &[i32] = if is_real_time {
@@ -184,14 +187,14 @@ pub fn thread_has_a_name() -> Outcome {
     Outcome::Passed
 }
 
-/// How the threads of that name are scheduled.
+/// Returns the scheduling policies of the threads with this name.
 fn policies(name: &str) -> Vec<i32> {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     ids.filter(|id| {
         fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|comm| comm.trim() == name)
     })
-    // SAFETY: no memory is passed.
+    // SAFETY: No memory is passed.
     .map(|id| unsafe { libc::sched_getscheduler(id) })
     .collect()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Clients come and go while vCPUs wait.
+//! Clients are created and destroyed while vCPUs wait.
 
 use std::{os::fd::AsRawFd, thread, time::Duration};
 
@@ -24,24 +24,24 @@ use acrn_uapi::{
 use nix::errno::Errno;
 
 const PORT: Target = Target::Port(0x510);
-/// A guest that reads a port and stores the answer.
+/// Loads a program that reads a port and stores the value.
 fn reader(guest: &Guest) {
     guest.load_long_mode(&program::long_mode(&[read(PORT, Width::Four)]));
 }
 
-/// EAX after the read.
+/// Returns EAX after the read.
 fn stored(guest: &Guest) -> u32 {
     guest.memory.read(program::RESULTS as usize)
 }
 
-/// A request that comes before there is a client waits for one (A11).
+/// A request that is made before there is a client waits for one (A11).
 pub fn request_before_client() -> Outcome {
     let guest = Guest::without_client(need!(cpus::pick(1)));
     reader(&guest);
     guest.vm.start().expect("START_VM");
     let slot = guest.page.slot(0).expect("slot 0");
-    // FREE -> PENDING; without a client it stays there.
-    until("there is a request", || {
+    // The state changes from FREE to PENDING, and no further without a client.
+    until("the guest makes a request", || {
         slot.state() != ACRN_IOREQ_STATE_FREE
     });
     thread::sleep(Duration::from_millis(50));
@@ -52,7 +52,8 @@ pub fn request_before_client() -> Outcome {
     Outcome::Passed
 }
 
-/// Ends the client while it has a request. The vCPU goes on as if nothing were at the port (A12).
+/// Destroying a client with a request lets the vCPU go on as if there were no device at the port
+/// (A12).
 pub fn destroy_client_frees_vcpu() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -67,7 +68,7 @@ pub fn destroy_client_frees_vcpu() -> Outcome {
         .destroy_ioreq_client()
         .expect("DESTROY_IOREQ_CLIENT");
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
-    // The next request of the vCPU is its word that it is done.
+    // The next request of the vCPU reports that it is done.
     guest.serve(1, |_, _| 0);
     assert_eq!(stored(&guest), 0xffff_ffff);
     if let Some(trace) = trace {
@@ -76,7 +77,7 @@ pub fn destroy_client_frees_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// CLEAR_VM_IOREQ completes what the device model did not.
+/// CLEAR_VM_IOREQ completes requests that the device model has not completed.
 pub fn clear_completes_requests() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -93,7 +94,7 @@ pub fn clear_completes_requests() -> Outcome {
     Outcome::Passed
 }
 
-/// A client that is made after another was destroyed gets the requests.
+/// A client that is created after another was destroyed receives the requests.
 pub fn next_client_serves() -> Outcome {
     let guest = Guest::new(need!(cpus::pick(1)));
     reader(&guest);
@@ -108,7 +109,7 @@ pub fn next_client_serves() -> Outcome {
     Outcome::Passed
 }
 
-/// ATTACH_IOREQ_CLIENT does not wait while a request is left that was not finished.
+/// ATTACH_IOREQ_CLIENT does not wait while there is a request that is not completed.
 pub fn attach_returns_while_unserved() -> Outcome {
     let guest = Guest::new(need!(cpus::pick(1)));
     reader(&guest);
@@ -124,7 +125,8 @@ pub fn attach_returns_while_unserved() -> Outcome {
     Outcome::Passed
 }
 
-/// A thread that has a request, and takes its time, keeps none from another thread: each request wakes one that waits.
+/// A thread that works on a request keeps no request from other threads: each request wakes a
+/// waiting thread.
 pub fn each_request_wakes_a_thread() -> Outcome {
     const VCPUS: u16 = 3;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
@@ -138,7 +140,7 @@ pub fn each_request_wakes_a_thread() -> Outcome {
                 waiters.iter().filter(|waiter| waiter.waits()).count() == left
             });
             let ended = waiters.iter().position(|waiter| !waiter.waits());
-            let waiter = waiters.remove(ended.expect("one that returned"));
+            let waiter = waiters.remove(ended.expect("a thread that returned"));
             assert_eq!(waiter.result(), Ok(()));
         }
         for vcpu in 0..VCPUS {
@@ -148,15 +150,16 @@ pub fn each_request_wakes_a_thread() -> Outcome {
     Outcome::Passed
 }
 
-/// A request that CLEAR_VM_IOREQ answered is not the device model's any more: no thread wakes up for it. A late answer
-/// does not meet the next request of the vCPU, nor one that a polling hypervisor has not taken yet (A13).
+/// A request that CLEAR_VM_IOREQ completed does not belong to the device model any more, and wakes
+/// no thread. A late NOTIFY_REQUEST_FINISH affects neither the next request of the vCPU nor one
+/// that a polling hypervisor has not taken yet (A13).
 pub fn cleared_request_is_gone() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
     let plain = request(vm.vmid, 0, read(PORT, Width::Four));
     for request in [plain, polled(plain), plain] {
         assert_eq!(vm.probe.raise(request), 0);
-        until("the device model has the request", || slot.is_ours());
+        until("the request is left to the device model", || slot.is_ours());
         assert_eq!(vm.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
         let late = vm.finish(0);
         assert_eq!(late, Err(Errno::EINVAL), "NOTIFY_REQUEST_FINISH");
@@ -168,8 +171,8 @@ pub fn cleared_request_is_gone() -> Outcome {
     Outcome::Passed
 }
 
-/// A request that waits for a client is taken by an ioeventfd that comes, at once; one that means another place leaves it
-/// there.
+/// A new ioeventfd takes a request that waits for a client at once. An ioeventfd for another
+/// address leaves it alone.
 pub fn ioeventfd_takes_waiting_request() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let slot = vm.page.slot(0).expect("slot 0");
@@ -197,7 +200,8 @@ pub fn ioeventfd_takes_waiting_request() -> Outcome {
     Outcome::Passed
 }
 
-/// A client that goes while several vCPUs wait answers each of them, also when the next client is there at once.
+/// Destroying a client while several vCPUs wait completes the requests of all, even if the next
+/// client is created at once.
 pub fn destroy_client_frees_each_vcpu() -> Outcome {
     const VCPUS: u16 = 3;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
@@ -208,7 +212,7 @@ pub fn destroy_client_frees_each_vcpu() -> Outcome {
             let request = request(vm.vmid, vcpu, read(PORT, Width::Four));
             assert_eq!(vm.probe.raise(request), 0);
         }
-        until("the device model has the requests", || {
+        until("the requests are left to the device model", || {
             slots().all(|slot| slot.is_ours())
         });
         for request in [

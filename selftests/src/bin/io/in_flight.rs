@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RESET_VM and DESTROY_VM that are still under way: what vCPUs ask for meanwhile waits, and what comes of it when the
-//! hypervisor refuses, or does not.
+//! RESET_VM and DESTROY_VM in progress: requests that vCPUs make meanwhile wait. Checks their
+//! completion if the hypervisor refuses the command, and if it succeeds.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -26,13 +26,13 @@ const LATCHED: u64 = 0x8005_1a40;
 const LATCH: Access = write(CONFIG_ADDRESS, Width::Four, LATCHED);
 const VCPUS: u16 = 2;
 
-/// A VM whose command is held, and one whose requests show that upcalls were served.
+/// A VM whose command is held, and a VM whose requests show that upcalls were served.
 struct Pair {
     vm: ScriptedVm,
     other: ScriptedVm,
 }
 
-/// What the hypervisor says in the end.
+/// The hypervisor's result.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Refused,
@@ -57,7 +57,7 @@ impl Pair {
         self.vm.page.slot(vcpu.into()).expect("a slot").state()
     }
 
-    /// Panics unless both vCPUs' slots are in this state.
+    /// Panics unless the slots of both vCPUs are in this state.
     #[track_caller]
     fn assert_states(&self, state: u32) {
         for vcpu in 0..VCPUS {
@@ -65,8 +65,8 @@ impl Pair {
         }
     }
 
-    /// Returns when each VM was looked at after all that was raised before: the upcall that served the last of these
-    /// requests began after the one before it had been served.
+    /// Waits until each VM was scanned after all earlier requests: the upcall that served the last
+    /// of these requests began after the one before it had been served.
     fn until_looked_at(&self) {
         for _ in 0..3 {
             assert_eq!(self.other.ask(READ), Answer::DeviceModel);
@@ -99,8 +99,8 @@ impl Pair {
     }
 }
 
-/// Requests of each kind come while `command` is under way: nobody takes one. When it is refused each is found, without
-/// another upcall, and is answered once.
+/// Requests of each kind that are made while `command` is in progress are not taken. If the command
+/// is refused, each request is found without another upcall, and is completed once.
 fn holds_the_gate(pair: &Pair, command: (u32, u32)) {
     for _ in 0..3 {
         let trace = Trace::start(&pair.vm.probe);
@@ -125,8 +125,8 @@ fn holds_the_gate(pair: &Pair, command: (u32, u32)) {
     assert_eq!(latched, Answer::Driver(Some(LATCHED)));
 }
 
-/// The same of a command that is not refused. Returns a thread that waits for requests, and the vCPUs that were told that
-/// theirs are answered.
+/// Requests that are made while a successful `command` is in progress are not taken. Returns a
+/// thread that waits for requests, and the vCPUs that were notified.
 fn holds_the_gate_for_good(pair: &Pair, command: (u32, u32)) -> (Waiter, Vec<u64>) {
     pair.vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let trace = Trace::start(&pair.vm.probe);
@@ -141,7 +141,7 @@ fn holds_the_gate_for_good(pair: &Pair, command: (u32, u32)) -> (Waiter, Vec<u64
     (waiter, pair.told(&trace))
 }
 
-/// RESET_VM. When it is not refused the requests are gone with it, and those to come are served.
+/// RESET_VM: if it succeeds, the requests are discarded, and later ones are served.
 pub fn reset_holds_the_gate() -> Outcome {
     let pair = need!(Pair::new());
     let reset = (ACRN_IOCTL_RESET_VM, RESET_VM);
@@ -158,7 +158,8 @@ pub fn reset_holds_the_gate() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM. When it is not refused nobody touches the page any more, and the wait for requests ends.
+/// DESTROY_VM: if it succeeds, the driver does not access the page any more, and
+/// ATTACH_IOREQ_CLIENT returns.
 pub fn destroy_holds_the_gate() -> Outcome {
     let pair = need!(Pair::new());
     let destroy = (ACRN_IOCTL_DESTROY_VM, DESTROY_VM);
@@ -170,7 +171,8 @@ pub fn destroy_holds_the_gate() -> Outcome {
     Outcome::Passed
 }
 
-/// RESET_VM has no other command beside it: an answer that comes meanwhile finds the request gone, or there as before.
+/// No other command runs concurrently with RESET_VM: a NOTIFY_REQUEST_FINISH that is made meanwhile
+/// finds the request discarded, or unchanged.
 pub fn reset_is_alone() -> Outcome {
     let pair = need!(Pair::new());
     let vmid = pair.vm.vmid;
@@ -179,7 +181,7 @@ pub fn reset_is_alone() -> Outcome {
             pair.vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
         }
         pair.raise(0, READ);
-        until("the device model has the request", || {
+        until("the request is left to the device model", || {
             pair.state(0) == ACRN_IOREQ_STATE_PROCESSING
         });
         let trace = Trace::start(&pair.vm.probe);
@@ -193,7 +195,10 @@ pub fn reset_is_alone() -> Outcome {
                 };
                 device.with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut notify)
             });
-            assert!(finish.waits(), "NOTIFY_REQUEST_FINISH beside RESET_VM");
+            assert!(
+                finish.waits(),
+                "NOTIFY_REQUEST_FINISH returned during RESET_VM"
+            );
             assert_eq!(pair.state(0), ACRN_IOREQ_STATE_PROCESSING);
             command = Some(finish);
         });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What others do does not disturb a VM.
+//! VMs and device models do not disturb each other.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -11,7 +11,7 @@ use acrn_selftests::{cpus, guest::Guest, harness::Outcome, need, program};
 
 const PORT: u16 = 0x510;
 
-/// VMs and clients are made and ended while another VM's requests go on (R6).
+/// VMs and clients are created and destroyed while another VM makes requests (R6).
 pub fn other_vms_come_and_go() -> Outcome {
     const ROUNDS: usize = 15;
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -37,7 +37,7 @@ pub fn other_vms_come_and_go() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model that writes nonsense to its request page harms itself at most (R11).
+/// A device model that writes random values to its request page disturbs at most itself (R11).
 pub fn scribbled_page() -> Outcome {
     const SCRIBBLES: u32 = 20_000;
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
@@ -61,7 +61,7 @@ pub fn scribbled_page() -> Outcome {
         });
         while !ended.load(Ordering::Relaxed) {
             for vcpu in 0..16 {
-                // Whether there was anything to finish is up to the scribbler.
+                // The result depends on the values in the slot.
                 let _ = guest.vm.notify_request_finish(vcpu);
             }
             let _ = guest.vm.clear_vm_ioreq();

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI configuration mechanism #1: the driver folds ports 0xCF8 and 0xCFC into configuration requests. ACRN answers
-//! some accesses itself, and passes an access to 0xCFC on only once after each address: what the driver does with the
-//! others is seen by requests that are made up.
+//! PCI configuration mechanism #1: the driver translates accesses to ports 0xCF8 and 0xCFC into
+//! configuration requests.
+//!
+//! ACRN completes some accesses itself, and passes an access to 0xCFC on only once after each
+//! address. Scripted requests show how the driver handles the others.
 
 use acrn_ioctls::{Direction, Request, Target, Width};
 use acrn_selftests::{
@@ -23,7 +25,8 @@ const ADDRESS: Target = Target::Port(0xcf8);
 const ENABLE: u64 = 1 << 31;
 /// Bus 5, device 3, function 2, register 0x40.
 const REGISTER: u64 = ENABLE | 5 << 16 | 3 << 11 | 2 << 8 | 0x40;
-/// The same with register 0xf40, of PCI Express. ACRN does not show it to the guest, but passes it on.
+/// Register 0xf40 of the same function, from PCI Express. ACRN hides it from the guest, but passes
+/// it on.
 const EXTENDED: u64 = REGISTER | 0xf << 24;
 const ANSWER: u64 = 0x4433_2211;
 
@@ -40,18 +43,18 @@ fn config(register: u32) -> Target {
     }
 }
 
-/// What a request is about: where, how wide, and what is written.
+/// Returns the target and the width of a request, and the value of a write.
 fn essence(request: &Request) -> (Target, Width, Option<u64>) {
     let written = (request.direction == Direction::Write).then_some(request.value);
     (request.target, request.width, written)
 }
 
-/// Makes up an access, which is left to the device model; returns what that sees.
+/// Raises a request that is left to the device model. Returns it as the device model sees it.
 fn seen(vm: &ScriptedVm, access: Access) -> (Target, Width, Option<u64>) {
     let slot = vm.page.slot(0).expect("slot 0");
     assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
-    until("the device model has the request", || slot.is_ours());
-    let seen = essence(&slot.request().expect("a request that makes sense"));
+    until("the request is left to the device model", || slot.is_ours());
+    let seen = essence(&slot.request().expect("a valid request"));
     vm.finish(0).expect("NOTIFY_REQUEST_FINISH");
     seen
 }
@@ -61,9 +64,9 @@ fn latch(vm: &ScriptedVm, address: u64) {
     assert_eq!(latched, Answer::Driver(None));
 }
 
-/// Of a guest: ACRN answers reads of the address, and all that is narrower; each address is good for one access, and
-/// what comes after that ends in ACRN as well.
-pub fn of_guest() -> Outcome {
+/// Accesses of a guest: ACRN completes reads of the address, and narrower accesses. An address is
+/// valid for one access. ACRN completes later ones.
+pub fn config_of_guest() -> Outcome {
     let accesses = [
         read(ADDRESS, Width::Four),
         write(ADDRESS, Width::Four, EXTENDED),
@@ -100,8 +103,8 @@ pub fn of_guest() -> Outcome {
     Outcome::Passed
 }
 
-/// What was written to 0xCF8 is read back.
-pub fn address_latches() -> Outcome {
+/// A read of 0xCF8 returns the value that was written.
+pub fn config_address_latches() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let latched = || vm.ask(read(ADDRESS, Width::Four));
     assert_eq!(latched(), Answer::Driver(Some(0)));
@@ -110,8 +113,8 @@ pub fn address_latches() -> Outcome {
     Outcome::Passed
 }
 
-/// An access to 0xCFC..0xCFF becomes one to the register that 0xCF8 names, each time.
-pub fn access_folds() -> Outcome {
+/// Each access to 0xCFC..0xCFF becomes an access to the register in 0xCF8.
+pub fn config_access_folds() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER);
     for (access, expected) in [
@@ -128,8 +131,9 @@ pub fn access_folds() -> Outcome {
     Outcome::Passed
 }
 
-/// Without the enable bit reads are all ones, writes are dropped, and the device model does not hear of it.
-pub fn disabled_is_all_ones() -> Outcome {
+/// If the enable bit is clear, reads return all ones, writes are dropped, and the device model gets
+/// no request.
+pub fn config_disabled_is_all_ones() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER & !ENABLE);
     for (access, expected) in [
@@ -142,8 +146,9 @@ pub fn disabled_is_all_ones() -> Outcome {
     Outcome::Passed
 }
 
-/// A narrow access to 0xCF8 is not for the address register (A10): it goes to the device model.
-pub fn narrow_address_passes() -> Outcome {
+/// A narrow access to 0xCF8 does not refer to the address register (A10), and is left to the device
+/// model.
+pub fn config_narrow_address_passes() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER);
     for access in [write(ADDRESS, Width::One, 0xff), read(ADDRESS, Width::Two)] {
@@ -154,9 +159,9 @@ pub fn narrow_address_passes() -> Outcome {
     Outcome::Passed
 }
 
-/// Which bits of the address are which: neither the two lowest nor those between the enable bit and the extended
-/// register are a part of anything, and the fields are as wide as they can be.
-pub fn address_has_low_bits() -> Outcome {
+/// The two lowest bits of the address, and the bits between the enable bit and the extended
+/// register, are ignored. All other fields have their full width.
+pub fn config_address_has_low_bits() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let widest = Target::PciConfig {
         bus: 0xff,
@@ -173,16 +178,16 @@ pub fn address_has_low_bits() -> Outcome {
         latch(&vm, address);
         let asked = seen(&vm, read(data(0), Width::Four));
         assert_eq!(asked, (expected, Width::Four, None), "{address:#x}");
-        // It is read back as it was written.
+        // It is read back unchanged.
         let latched = vm.ask(read(ADDRESS, Width::Four));
         assert_eq!(latched, Answer::Driver(Some(address)));
     }
     Outcome::Passed
 }
 
-/// What is next to the two ports, or only looks like them, goes to the device model as it is: chipsets have reset control
-/// at 0xCF9.
-pub fn neighbours_pass() -> Outcome {
+/// Accesses next to the two ports, or similar to accesses to them, are left to the device model
+/// unchanged: chipsets have the reset control register at 0xCF9.
+pub fn config_neighbours_pass() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER);
     let port = Target::Port;
@@ -198,7 +203,7 @@ pub fn neighbours_pass() -> Outcome {
         write(data(3), Width::Two, 0xbeef),
         read(data(4), Width::Four),
         read(data(4), Width::One),
-        // Memory at the same addresses.
+        // Memory with the same addresses.
         write(Target::Memory(0xcf8), Width::Four, 0),
         read(Target::Memory(0xcf8), Width::Four),
         write(Target::Memory(0xcfc), Width::Four, 0x55),
@@ -213,7 +218,7 @@ pub fn neighbours_pass() -> Outcome {
 }
 
 /// Each VM has its own address register.
-pub fn two_vms_apart() -> Outcome {
+pub fn config_of_two_vms_apart() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (first, second) = (
         need!(ScriptedVm::on(masks[0])),
@@ -226,9 +231,9 @@ pub fn two_vms_apart() -> Outcome {
     Outcome::Passed
 }
 
-/// Requests of type PCICFG that come from the hypervisor, which may make them: the device model gets them as they are,
-/// whatever address is latched.
-pub fn requests_pass() -> Outcome {
+/// PCICFG requests from the hypervisor, which may make them, are left to the device model
+/// unchanged, with any contents of the address register.
+pub fn config_requests_pass() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, ENABLE | 0xff_ff00);
     for access in [
@@ -243,8 +248,8 @@ pub fn requests_pass() -> Outcome {
     Outcome::Passed
 }
 
-/// The same requests when nobody will answer them any more: reads are all ones.
-pub fn requests_abandoned() -> Outcome {
+/// PCICFG requests that the device model cannot complete any more: reads return all ones.
+pub fn config_requests_abandoned() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
     let plain = |number| assert_eq!(vm.device.plain(number), Ok(()));
@@ -263,7 +268,7 @@ pub fn requests_abandoned() -> Outcome {
             for end in [&clear as &dyn Fn(), &destroy] {
                 let trace = Trace::start(&vm.probe);
                 assert_eq!(vm.probe.raise(request), 0);
-                until("the device model has the request", || slot.is_ours());
+                until("the request is left to the device model", || slot.is_ours());
                 end();
                 let answered = vm.answered(&trace, &request);
                 assert_eq!(answered, expected, "{access:?}");

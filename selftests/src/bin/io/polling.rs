@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A VM whose hypervisor polls for completion: it is never notified.
+//! A VM whose hypervisor polls for completion is never notified.
 
 use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
 use acrn_selftests::{
@@ -16,13 +16,13 @@ use acrn_selftests::{
 };
 use mini_acrn_channel::kind;
 
-/// ACRN's flag of a VM (`GUEST_FLAG_IO_COMPLETION_POLLING`).
+/// ACRN's flag for such a VM (`GUEST_FLAG_IO_COMPLETION_POLLING`).
 const POLLING: u64 = 1 << 2;
 const ANSWER: u64 = 0x0123_4567_89ab_cdef;
 const DOORBELL: u16 = 0x600;
 
-/// What the device model answers, what an eventfd takes and what the driver answers by itself.
-pub fn never_notified() -> Outcome {
+/// Requests that are completed by the device model, by an ioeventfd and by the driver itself.
+pub fn polling_is_never_notified() -> Outcome {
     const ROUNDS: usize = 30;
     let probe = need!(Probe::open());
     let round = [
@@ -30,7 +30,7 @@ pub fn never_notified() -> Outcome {
         write(Target::Port(DOORBELL), Width::Four, 1),
         read(Target::Port(0x510), Width::Four),
         write(Target::Port(0xcf8), Width::Four, 0),
-        // ACRN's own answer: the address is disabled.
+        // ACRN completes this access itself: the address is disabled.
         read(Target::Port(0xcfc), Width::Four),
     ];
     let guest = Guest::with_flags(need!(cpus::pick(1)), POLLING);
@@ -61,7 +61,7 @@ pub fn never_notified() -> Outcome {
         let stored: u64 = guest.memory.read(program::RESULTS as usize + 8 * index);
         assert_eq!(stored, expected[index % 3], "answer {index}");
     }
-    // And the word that it is done.
+    // One more request reports that the guest is done.
     let requests = (round.len() - 1) * ROUNDS + 1;
     assert_eq!(trace.events(kind::REQUEST_PENDING).len(), requests);
     assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);

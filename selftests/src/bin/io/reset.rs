@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RESET_VM, after which nothing of the guest's requests is left; and which leaves all of them if it fails.
+//! RESET_VM discards the guest's requests, and keeps all of them if it fails.
 
 use std::sync::Arc;
 
@@ -27,12 +27,12 @@ use nix::errno::Errno;
 const PORT: Target = Target::Port(0x510);
 const CONFIG_ADDRESS: Target = Target::Port(0xcf8);
 
-/// EAX after the read.
+/// Returns EAX after the read.
 fn stored(guest: &Guest) -> u32 {
     guest.memory.read(program::RESULTS as usize)
 }
 
-/// PAUSE_VM, RESET_VM, and vCPU 0 starts with `program`.
+/// Makes PAUSE_VM and RESET_VM, and starts vCPU 0 with `program`.
 fn restart(guest: &Guest, program: &[u8]) {
     guest.vm.pause().expect("PAUSE_VM");
     guest.vm.reset().expect("RESET_VM");
@@ -40,9 +40,10 @@ fn restart(guest: &Guest, program: &[u8]) {
     guest.vm.start().expect("START_VM");
 }
 
-/// A request in flight, which nobody cleared before: it is not the device model's any more, whose word would meet
-/// the next one (A13). Nor does the device model wake up for it.
-pub fn drops_request() -> Outcome {
+/// A request in flight that was not cleared before: it does not belong to the device model any
+/// more, whose notification would complete the next request (A13). It does not wake the device
+/// model either.
+pub fn reset_drops_request() -> Outcome {
     let probe = need!(Probe::open());
     let program = program::long_mode(&[read(PORT, Width::Four)]);
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program);
@@ -74,9 +75,9 @@ pub fn drops_request() -> Outcome {
     Outcome::Passed
 }
 
-/// The address register of PCI configuration space is that of a machine that was switched on. ACRN answers reads of
-/// the port itself, so that the accesses are made up.
-pub fn clears_config_address() -> Outcome {
+/// The address register of PCI configuration space is cleared. ACRN completes reads of the port
+/// itself, so the accesses are scripted.
+pub fn reset_clears_config_address() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let latch = write(CONFIG_ADDRESS, Width::Four, 0x8005_1a40);
     assert_eq!(vm.ask(latch), Answer::Driver(None));
@@ -88,15 +89,15 @@ pub fn clears_config_address() -> Outcome {
     Outcome::Passed
 }
 
-/// A request in flight when the hypervisor refuses: it is still the device model's.
-pub fn refused() -> Outcome {
+/// A request in flight stays with the device model if the hypervisor refuses.
+pub fn reset_refused() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
     let access = read(PORT, Width::Four);
     let trace = Trace::start(&vm.probe);
     for _ in 0..3 {
         assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
-        until("the device model has the request", || slot.is_ours());
+        until("the request is left to the device model", || slot.is_ours());
         vm.probe.push_fault(fault(RESET_VM, -5));
         let reset = vm.device.plain(ACRN_IOCTL_RESET_VM);
         assert_eq!(reset, Err(Errno::EIO));
@@ -108,8 +109,8 @@ pub fn refused() -> Outcome {
     Outcome::Passed
 }
 
-/// The address register of PCI configuration space when the hypervisor refuses: the guest goes on with what it wrote.
-pub fn refused_keeps_config_address() -> Outcome {
+/// The address register of PCI configuration space is kept if the hypervisor refuses.
+pub fn reset_refused_keeps_config_address() -> Outcome {
     const ADDRESS: u64 = 0x8005_1a40;
     let vm = need!(ScriptedVm::new());
     let latch = write(CONFIG_ADDRESS, Width::Four, ADDRESS);
@@ -124,8 +125,8 @@ pub fn refused_keeps_config_address() -> Outcome {
     Outcome::Passed
 }
 
-/// Requests of several vCPUs in flight: none is the device model's any more (A13).
-pub fn of_several_vcpus() -> Outcome {
+/// Requests of several vCPUs in flight do not belong to the device model any more (A13).
+pub fn reset_of_several_vcpus() -> Outcome {
     const VCPUS: u16 = 3;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
     for _ in 0..2 {
@@ -133,13 +134,13 @@ pub fn of_several_vcpus() -> Outcome {
             let request = request(vm.vmid, vcpu, read(PORT, Width::Four));
             assert_eq!(vm.probe.raise(request), 0);
             let slot = vm.page.slot(vcpu.into()).expect("a slot");
-            until("the device model has the request", || slot.is_ours());
+            until("the request is left to the device model", || slot.is_ours());
         }
         let trace = Trace::start(&vm.probe);
         for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
             assert_eq!(vm.device.plain(request), Ok(()));
         }
-        // Before the late answers, each of which would take a request that is left.
+        // This precedes the late notifications, each of which would take a remaining request.
         let waiter = Waiter::start(&vm.device);
         for vcpu in 0..VCPUS.into() {
             assert_eq!(vm.finish(vcpu), Err(Errno::EINVAL), "vCPU {vcpu}");

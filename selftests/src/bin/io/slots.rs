@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Single slots of the request page, raised by script: what is told to the hypervisor, and how often.
+//! Scripted requests in single slots: the number of notifications to the hypervisor.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -25,7 +25,7 @@ const PENDING: u32 = ACRN_IOREQ_STATE_PENDING;
 const PROCESSING: u32 = ACRN_IOREQ_STATE_PROCESSING;
 const COMPLETE: u32 = ACRN_IOREQ_STATE_COMPLETE;
 
-/// A write of 4 bytes to a port, as a vCPU of `vmid` would ask for it.
+/// Returns a write of 4 bytes to a port by a vCPU of `vmid`.
 fn request(vmid: u16, vcpu: u16) -> RaiseRequest {
     let mut request = RaiseRequest::new_zeroed();
     request.vmid = vmid;
@@ -47,7 +47,7 @@ const COMPLETION_POLLING: usize = 4;
 const KERNEL_HANDLED: usize = 132;
 const PROCESSED: usize = 136;
 
-/// A VM that does not run: its requests are made by script.
+/// A VM that does not run: its requests are scripted.
 struct SlotFixture {
     probe: Probe,
     guest: Guest,
@@ -72,7 +72,7 @@ impl SlotFixture {
         self.guest.page.slot(vcpu).expect("a slot").state()
     }
 
-    /// NOTIFY_REQUEST_FINISH hypercalls since `trace` began.
+    /// Returns the vCPUs of all NOTIFY_REQUEST_FINISH hypercalls since `trace` began.
     fn notified(&self, trace: &Trace<'_>) -> Vec<u64> {
         let calls = trace.calls(NOTIFY_REQUEST_FINISH);
         calls.iter().map(|record| record.p2).collect()
@@ -95,14 +95,14 @@ pub fn notify_twice() -> Outcome {
         .attach_ioreq_client()
         .expect("ATTACH_IOREQ_CLIENT");
     assert_eq!(fixture.state(0), PROCESSING);
-    fixture.notify(0).expect("the first");
+    fixture.notify(0).expect("the first NOTIFY_REQUEST_FINISH");
     assert_eq!(fixture.notify(0), Err(libc::EINVAL));
     assert_eq!(fixture.notified(&trace), [0]);
     trace.assert_sane();
     Outcome::Passed
 }
 
-/// A slot that nobody asked for cannot be finished (A13).
+/// NOTIFY_REQUEST_FINISH for a slot without a request is refused (A13).
 pub fn notify_free_slot() -> Outcome {
     let fixture = need!(SlotFixture::new(2));
     let trace = Trace::start(&fixture.probe);
@@ -113,7 +113,8 @@ pub fn notify_free_slot() -> Outcome {
     Outcome::Passed
 }
 
-/// vCPUs that the VM does not have, also those whose low 16 bits name one (A13).
+/// NOTIFY_REQUEST_FINISH is refused for vCPUs that the VM does not have, even if their low 16 bits
+/// denote an existing one (A13).
 pub fn notify_unknown_vcpu() -> Outcome {
     let fixture = need!(SlotFixture::new(2));
     let trace = Trace::start(&fixture.probe);
@@ -127,12 +128,15 @@ pub fn notify_unknown_vcpu() -> Outcome {
     }
     assert_eq!(fixture.state(0), PROCESSING);
     assert_eq!(fixture.notified(&trace), []);
-    fixture.notify(0).expect("the right one");
+    fixture
+        .notify(0)
+        .expect("NOTIFY_REQUEST_FINISH for the vCPU");
     assert_eq!(fixture.notified(&trace), [0]);
     Outcome::Passed
 }
 
-/// A device model that shuts down may be late: harmless, and nothing is passed on.
+/// NOTIFY_REQUEST_FINISH after the client is destroyed, which may happen when a device model shuts
+/// down, has no effect.
 pub fn notify_without_client() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     fixture.raise(request(fixture.vm().vmid(), 0));
@@ -167,7 +171,7 @@ pub fn completion_polling() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model may make the slot COMPLETE by itself, and notify then.
+/// A device model may make the slot COMPLETE itself before it notifies.
 pub fn completed_by_device_model() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let trace = Trace::start(&fixture.probe);
@@ -187,10 +191,10 @@ pub fn completed_by_device_model() -> Outcome {
     Outcome::Passed
 }
 
-/// Of a VM with as many vCPUs as there are slots, the last one is served.
+/// The last slot is served if the VM has as many vCPUs as there are slots.
 pub fn last_slot() -> Outcome {
     let probe = need!(Probe::open());
-    // mini-ACRN has not that many CPUs: it makes one, and says otherwise.
+    // mini-ACRN does not have that many CPUs: it creates one vCPU, and reports 16.
     probe.push_fault(Fault {
         after: 1,
         patch: 1,
@@ -199,7 +203,7 @@ pub fn last_slot() -> Outcome {
     });
     let fixture = need!(SlotFixture::new(1));
     assert_eq!(fixture.vm().vcpu_count(), 16);
-    // Nor does it know who is notified.
+    // Nor can it wake that vCPU.
     probe.push_fault(Fault {
         after: 1,
         ..fault(NOTIFY_REQUEST_FINISH, 0)
@@ -218,7 +222,7 @@ pub fn last_slot() -> Outcome {
     Outcome::Passed
 }
 
-/// An upcall with nothing behind it wakes nobody.
+/// An upcall without a request wakes no thread.
 pub fn spurious_upcall() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let trace = Trace::start(&fixture.probe);
@@ -256,7 +260,8 @@ pub fn repeated_upcall() -> Outcome {
     Outcome::Passed
 }
 
-/// Upcalls coalesce: a request whose own upcall was lost is found by the next one, of another VM too.
+/// Upcalls coalesce: a request whose own upcall was lost is found by the next one, even one for
+/// another VM.
 pub fn silent_request_found_later() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[2, 1]));
@@ -282,7 +287,7 @@ pub fn silent_request_found_later() -> Outcome {
     Outcome::Passed
 }
 
-/// Slots that the VM has no vCPUs for, and states and types that there are not, touch nobody (R11).
+/// Slots without a vCPU, and invalid states and types, have no effect on others (R11).
 pub fn hostile_page() -> Outcome {
     let probe = need!(Probe::open());
     let (device, page, vmid) = create_raw(need!(cpus::pick(1)));
@@ -301,13 +306,13 @@ pub fn hostile_page() -> Outcome {
         assert_eq!(probe.raise(odd), 0);
         assert_eq!(page.slot(0).expect("slot 0").state(), state);
     }
-    // Nothing of this is a request: whoever waits goes on waiting.
+    // None of these is a request, so a waiting thread goes on waiting.
     let waiter = Waiter::start(&device);
     thread::sleep(Duration::from_millis(100));
     assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
     assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
 
-    // A type that there is not goes to the device model, which knows what to do.
+    // A request with an unknown type is left to the device model.
     let mut strange = request(vmid, 0);
     strange.force = 1;
     set(&mut strange, 0, 99);
@@ -326,7 +331,7 @@ pub fn hostile_page() -> Outcome {
     Outcome::Passed
 }
 
-/// A slot that says that the kernel handled it, from whenever: the device model, which goes by that, gets the request.
+/// The driver clears an old `kernel_handled` in the slot: the device model relies on it.
 pub fn kernel_handled_is_cleared() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let mut handled = request(fixture.vm().vmid(), 0);
@@ -345,7 +350,7 @@ pub fn kernel_handled_is_cleared() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model that scribbles on the state of a request has nothing to finish, and is told so (R11).
+/// If a device model overwrites the state of a request, its NOTIFY_REQUEST_FINISH is refused (R11).
 pub fn scribbled_slot_is_refused() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let slot = fixture.guest.page.slot(0).expect("slot 0");
@@ -364,7 +369,7 @@ pub fn scribbled_slot_is_refused() -> Outcome {
         assert_eq!(slot.state(), state);
         assert_eq!(fixture.notified(&trace), []);
     }
-    // The next one is served as ever.
+    // The next request is served normally.
     slot.set_state(ACRN_IOREQ_STATE_FREE);
     let trace = Trace::start(&fixture.probe);
     fixture.raise(request(fixture.vm().vmid(), 0));
@@ -377,8 +382,8 @@ pub fn scribbled_slot_is_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH that names another VM, or has the reserved field set, does not finish the request that is open
-/// (A13).
+/// NOTIFY_REQUEST_FINISH with the id of another VM or a reserved field that is not zero does not
+/// complete the open request (A13).
 pub fn notify_names_the_vm() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -419,8 +424,8 @@ pub fn notify_names_the_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model that made the slot COMPLETE by itself, and is stopped before it notifies: the driver notifies the
-/// vCPU, which sleeps until then, once.
+/// A device model makes the slot COMPLETE and is stopped before it notifies. The driver notifies
+/// the vCPU, which sleeps until then, once.
 pub fn completed_then_abandoned() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let device = Device::sharing(fixture.vm());

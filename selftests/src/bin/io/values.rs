@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Values arrive, and answers reach guest registers.
+//! Written values arrive, and read values reach guest registers.
 
 use std::thread;
 
@@ -29,7 +29,7 @@ fn all_widths(target: Target, widths: &[Width]) -> Vec<Access> {
     accesses.collect()
 }
 
-/// Panics unless `asked` is what `accesses` do.
+/// Panics unless the requests `asked` correspond to `accesses`.
 fn assert_asked(asked: &[Request], accesses: &[Access]) {
     assert_eq!(asked.len(), accesses.len(), "requests: {asked:#x?}");
     for (request, access) in asked.iter().zip(accesses) {
@@ -46,7 +46,7 @@ fn assert_asked(asked: &[Request], accesses: &[Access]) {
     }
 }
 
-/// Panics unless the registers that a guest stored from `results` on are right.
+/// Panics unless the guest stored the correct registers from `results` on.
 fn assert_stored(guest: &Guest, results: u64, accesses: &[Access], operand: Operand) {
     let reads = accesses.iter().filter(|access| access.value.is_none());
     for (index, access) in reads.enumerate() {
@@ -80,7 +80,7 @@ pub fn mmio_of_each_width() -> Outcome {
     check_long_mode(&all_widths(ADDRESS, &WIDTHS))
 }
 
-/// OUT and IN before any page table.
+/// OUT and IN in real mode.
 pub fn port_io_in_real_mode() -> Outcome {
     let accesses = all_widths(PORT, &PORT_WIDTHS);
     let guest = Guest::new(need!(cpus::pick(1)));
@@ -93,7 +93,7 @@ pub fn port_io_in_real_mode() -> Outcome {
     Outcome::Passed
 }
 
-/// Four vCPUs make requests at once: no answer gets mixed up.
+/// Four vCPUs make requests concurrently, and each gets its own values.
 pub fn two_vms_two_vcpus_each() -> Outcome {
     let masks = need!(cpus::pick_many(&[2, 2]));
     let probe = Probe::open();
@@ -132,7 +132,7 @@ pub fn two_vms_two_vcpus_each() -> Outcome {
     Outcome::Passed
 }
 
-/// One notification for each request, and none is lost.
+/// There is one notification for each request, and no request is lost.
 pub fn many_requests_in_a_row() -> Outcome {
     const COUNT: u64 = 500;
     let probe = Probe::open();
