@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How requests that the driver answers by itself end: what the vCPU is told, and that nobody else is.
+//! Completion of requests by the driver itself: the vCPU is notified, and the device model is not
+//! involved.
 
 use std::{thread, time::Duration};
 
@@ -20,7 +21,7 @@ use mini_acrn_channel::kind;
 
 use crate::range::{ADDRESS, PORT, assigned, range};
 
-/// One request, one notification, of the right vCPU.
+/// Each request leads to one notification of the right vCPU.
 pub fn one_notification_each() -> Outcome {
     let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
     let event = assigned(&vm.device, range(PORT, 4));
@@ -42,7 +43,7 @@ pub fn one_notification_each() -> Outcome {
         .map(|round| (u64::from(vm.vmid), round % 2, 0))
         .collect();
     assert_eq!(told, expected);
-    // Nothing else was asked of the hypervisor.
+    // The driver made no other hypercalls.
     let others = trace.events(kind::HYPERCALL);
     assert_eq!(others.len(), notified.len(), "hypercalls");
     assert_eq!(event.take(), 13);
@@ -68,7 +69,7 @@ pub fn completion_polling() -> Outcome {
     Outcome::Passed
 }
 
-/// Who waits in ATTACH_IOREQ_CLIENT is not woken for them.
+/// A thread in ATTACH_IOREQ_CLIENT is not woken for requests that the driver completes.
 pub fn device_model_sleeps() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(PORT, 4));
@@ -80,7 +81,7 @@ pub fn device_model_sleeps() -> Outcome {
     thread::sleep(Duration::from_millis(50));
     assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
     assert_eq!(event.take(), 10);
-    // It is for what it has to do.
+    // It is woken for the device model's requests.
     let unassigned = request(vm.vmid, 0, read(ADDRESS, Width::Four));
     assert_eq!(vm.probe.raise(unassigned), 0);
     assert_eq!(waiter.result(), Ok(()));
@@ -88,7 +89,7 @@ pub fn device_model_sleeps() -> Outcome {
     Outcome::Passed
 }
 
-/// They need no device model.
+/// The driver completes requests without an ioreq client.
 pub fn without_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let event = assigned(&vm.device, range(PORT, 4));
@@ -98,7 +99,7 @@ pub fn without_client() -> Outcome {
     Outcome::Passed
 }
 
-/// While one vCPU waits for the device model, the writes of another are answered.
+/// Writes of one vCPU are completed while another vCPU waits for the device model.
 pub fn beside_the_device_model() -> Outcome {
     let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
     let event = assigned(&vm.device, range(PORT, 4));
@@ -115,7 +116,7 @@ pub fn beside_the_device_model() -> Outcome {
     Outcome::Passed
 }
 
-/// While the request of one vCPU waits for a client, the writes of the next are answered (A11).
+/// Writes of one vCPU are completed while the request of another one waits for a client (A11).
 pub fn behind_a_request_without_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(2))));
     let event = assigned(&vm.device, range(PORT, 4));
@@ -131,7 +132,7 @@ pub fn behind_a_request_without_client() -> Outcome {
     Outcome::Passed
 }
 
-/// A write that waits for a client when an ioeventfd for it comes, or one goes: it is looked at again.
+/// A write that waits for a client is examined again when an ioeventfd is assigned.
 pub fn assigned_while_pending() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let access = request(vm.vmid, 0, write(PORT, Width::Four, 0));
@@ -141,7 +142,7 @@ pub fn assigned_while_pending() -> Outcome {
     let other = assigned(&vm.device, range(ADDRESS, 4));
     assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
     let event = assigned(&vm.device, range(PORT, 4));
-    assert_eq!(event.take(), 1, "the write waits");
+    assert_eq!(event.take(), 1, "signals of the waiting write");
     assert_eq!(vm.answered(&trace, &access), None);
     assert_eq!(other.take(), 0);
     Outcome::Passed

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Arguments that make no sense. The hypervisor has no part in any of this.
+//! Invalid arguments. No case involves the hypervisor.
 
 use std::{
     fs::File,
@@ -24,12 +24,12 @@ use crate::range::{ADDRESS, ASYNC, PORT, assign, assigned, deassign, ioeventfd, 
 
 const DEASSIGN: u32 = ACRN_IOEVENTFD_FLAG_DEASSIGN;
 
-/// Panics unless the VM still has no range at [`PORT`].
+/// Panics if the VM has a range at [`PORT`].
 fn assert_nothing_assigned(vm: &ScriptedVm) {
     assert_eq!(vm.ask(write(PORT, Width::One, 0)), Answer::DeviceModel);
 }
 
-/// Before CREATE_VM and after DESTROY_VM.
+/// IOEVENTFD before CREATE_VM and after DESTROY_VM.
 pub fn without_vm() -> Outcome {
     let event = Eventfd::new();
     let device = need!(Device::open());
@@ -43,7 +43,7 @@ pub fn without_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// Flags that there are not (A18).
+/// Unknown flags are refused (A18).
 pub fn unknown_flags() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -61,7 +61,7 @@ pub fn unknown_flags() -> Outcome {
     Outcome::Passed
 }
 
-/// acrn-dm sets a flag of ACRN's own kernel blindly: as if it were not there.
+/// acrn-dm sets a flag of ACRN's own kernel in all requests. It is ignored.
 pub fn async_flag_is_ignored() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -80,7 +80,7 @@ pub fn async_flag_is_ignored() -> Outcome {
     Outcome::Passed
 }
 
-/// The reserved field.
+/// A reserved field that is not zero is refused.
 pub fn reserved_field() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(ADDRESS, 4));
@@ -100,7 +100,7 @@ pub fn reserved_field() -> Outcome {
     Outcome::Passed
 }
 
-/// Lengths that no access has.
+/// Invalid lengths are refused.
 pub fn lengths() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -112,7 +112,7 @@ pub fn lengths() -> Outcome {
     Outcome::Passed
 }
 
-/// Ranges that go beyond the last address, and one that ends there.
+/// Ranges beyond the last address are refused, and one that ends there is accepted.
 pub fn wrapping_ranges() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -134,7 +134,7 @@ pub fn wrapping_ranges() -> Outcome {
     Outcome::Passed
 }
 
-/// Descriptors that are not open, or not of an eventfd.
+/// Descriptors that are not open, or not of an eventfd, are refused.
 pub fn descriptors() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let other = File::open("/dev/null").expect("/dev/null");

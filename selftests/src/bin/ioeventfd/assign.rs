@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be assigned at once, and what DEASSIGN takes away.
+//! Ranges that can be assigned together, and ranges that DEASSIGN removes.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -15,12 +15,12 @@ use nix::errno::Errno;
 
 use crate::range::{ADDRESS, PORT, Range, WIDTHS, assign, assigned, deassign, ioeventfd, range};
 
-/// Whether writes of 4 bytes to `target` are still the driver's; `value` is written.
+/// Returns whether the driver takes a write of `value` with 4 bytes to `target`.
 fn is_taken(vm: &ScriptedVm, target: Target, value: u64) -> bool {
     vm.ask(write(target, Width::Four, value)) != Answer::DeviceModel
 }
 
-/// The same eventfd twice for what may be the same write. The lengths do not matter.
+/// The same eventfd cannot be assigned twice for the same write, regardless of the lengths.
 pub fn same_again() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let assign = |event, range| assign(&vm.device, event, range);
@@ -34,12 +34,12 @@ pub fn same_again() -> Outcome {
         assert_eq!(assign(&one, range(PORT, len)), Err(Errno::EEXIST));
         assert_eq!(assign(&one, range(PORT, len).with(1)), Err(Errno::EEXIST));
     }
-    // By another descriptor it is still the same eventfd.
+    // Another descriptor still refers to the same eventfd.
     let duplicate = any.duplicate();
     assert_eq!(assign(&duplicate, range(PORT, 4)), Err(Errno::EEXIST));
 
     assign(&any, range(ADDRESS, 4)).expect("another address");
-    assign(&any, range(Target::Memory(0x510), 4)).expect("no port");
+    assign(&any, range(Target::Memory(0x510), 4)).expect("memory with the port's number");
     assign(&any, range(Target::Port(0x511), 4)).expect("another port");
     assign(&one, range(PORT, 4).with(2)).expect("another value");
     assert!(is_taken(&vm, PORT, 3));
@@ -47,7 +47,7 @@ pub fn same_again() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN takes exactly what it names, if that is there, not the first range of the eventfd (A16).
+/// DEASSIGN removes exactly the given range if it exists, not the eventfd's first range (A16).
 pub fn deassign_is_exact() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -72,7 +72,7 @@ pub fn deassign_is_exact() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN with a value takes the range with that value (A16).
+/// DEASSIGN with a value removes the range with that value (A16).
 pub fn deassign_by_data() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -88,7 +88,8 @@ pub fn deassign_by_data() -> Outcome {
     Outcome::Passed
 }
 
-/// Values of 64 bits whose low halves agree are two, and DEASSIGN takes the one that it names (A16).
+/// Values of 64 bits with the same low half are different, and DEASSIGN removes the given one
+/// (A16).
 pub fn deassign_by_high_half() -> Outcome {
     const LOW: u64 = 0x0102_0304;
     let vm = need!(ScriptedVm::new());
@@ -108,7 +109,7 @@ pub fn deassign_by_high_half() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN without a value takes a range with one as well, the oldest first.
+/// DEASSIGN without a value removes ranges with a value as well, the oldest first.
 pub fn deassign_without_data() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -125,7 +126,7 @@ pub fn deassign_without_data() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN of length 0 takes the eventfd's oldest range, wherever that is.
+/// DEASSIGN with a length of 0 removes the eventfd's oldest range, at any address.
 pub fn deassign_by_descriptor() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let other = assigned(&vm.device, range(Target::Port(0x530), 4));
@@ -148,8 +149,8 @@ pub fn deassign_by_descriptor() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN of what the eventfd does not have takes its oldest range: acrn-dm computes the address from a BAR, which
-/// may have moved.
+/// DEASSIGN of a range that the eventfd does not have removes its oldest range: acrn-dm computes
+/// the address from a BAR, which may have moved.
 pub fn deassign_inexact() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let other = assigned(&vm.device, range(Target::Port(0x530), 4));
@@ -187,7 +188,7 @@ pub fn deassign_inexact() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN for an eventfd that has no range is no error: acrn-dm does it twice when vhost ends.
+/// DEASSIGN for an eventfd without a range succeeds: acrn-dm does it twice when vhost ends.
 pub fn deassign_of_nothing() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(PORT, 4));
@@ -204,7 +205,7 @@ pub fn deassign_of_nothing() -> Outcome {
     Outcome::Passed
 }
 
-/// One of two eventfds at a place goes: the other one stays.
+/// Removing one of two eventfds with the same range keeps the other.
 pub fn deassign_one_of_two() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let gone = assigned(&vm.device, range(PORT, 4));
@@ -217,7 +218,8 @@ pub fn deassign_one_of_two() -> Outcome {
     Outcome::Passed
 }
 
-/// The longest of several ranges at a place goes: what only it covered is the device model's again.
+/// Removing the longest of several ranges at an address leaves accesses that only it covered to the
+/// device model.
 pub fn deassign_longest() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let events = WIDTHS.map(|width| assigned(&vm.device, range(ADDRESS, width as u32)));
@@ -231,7 +233,7 @@ pub fn deassign_longest() -> Outcome {
     Outcome::Passed
 }
 
-/// Over and over: nothing of a range is left when it is gone.
+/// Nothing is left of a removed range, however often this is repeated.
 pub fn again_and_again() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -247,11 +249,11 @@ pub fn again_and_again() -> Outcome {
     Outcome::Passed
 }
 
-/// Many ranges at once: each write signals the right one.
+/// With many ranges, each write signals the right eventfd.
 pub fn many_ranges() -> Outcome {
     const RANGES: usize = 256;
     let vm = need!(ScriptedVm::new());
-    // Ports and addresses in turns, four values at each place, in no particular order.
+    // Ports and addresses alternate, with four values at each, in mixed order.
     let ranges = (0..RANGES).map(|index| {
         let index = (index * 101 % RANGES) as u64;
         let (place, value) = (index / 4, index % 4);
@@ -271,7 +273,7 @@ pub fn many_ranges() -> Outcome {
         assert_eq!(signals, expected, "{range:x?}");
     }
     assert!(!is_taken(&vm, Target::Port(0xffc), 0));
-    // By the descriptor alone, every other one.
+    // Removes every other eventfd by its descriptor alone.
     for (_, event) in ranges.iter().step_by(2) {
         let mut argument = range(PORT, 0).argument(event);
         argument.flags = ACRN_IOEVENTFD_FLAG_DEASSIGN;
@@ -284,7 +286,8 @@ pub fn many_ranges() -> Outcome {
     Outcome::Passed
 }
 
-/// More than a VM may have: the upcall's work is bounded, which upstream's is not.
+/// More ranges than a VM may have are refused, so the upcall's work is bounded. Upstream's driver
+/// has no limit.
 pub fn too_many_ranges() -> Outcome {
     const MOST: u64 = 1024;
     let vm = need!(ScriptedVm::new());
@@ -303,12 +306,12 @@ pub fn too_many_ranges() -> Outcome {
     Outcome::Passed
 }
 
-/// More at one place than one write may signal.
+/// More ranges at one address than one write may signal are refused.
 pub fn too_many_at_a_place() -> Outcome {
     const MOST: u64 = 64;
     let vm = need!(ScriptedVm::new());
     let events: Vec<_> = (0..=MOST).map(|_| Eventfd::new()).collect();
-    // Half of them for any value, half for one each.
+    // Half of them match any value, and half match one value each.
     let place = |index: u64| match index % 2 {
         0 => range(PORT, 4),
         _ => range(PORT, 4).with(index),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How long ranges last, and that eventfds are released when they end. What is left of VMs is for the harness
-//! to find out.
+//! Lifetime of ranges, and release of eventfds at their end. The harness checks that VMs leave
+//! nothing behind.
 
 use std::{sync::mpsc, thread};
 
@@ -30,7 +30,7 @@ const CHATTER: IoEvent = IoEvent {
     datamatch: None,
 };
 
-/// Ten eventfds with two ranges each.
+/// Assigns two ranges to each of ten eventfds.
 fn fill(vm: &ScriptedVm) -> Vec<Eventfd> {
     let events = (0..10).map(|_| assigned(&vm.device, range(PORT, 4)));
     let events: Vec<_> = events.collect();
@@ -49,7 +49,7 @@ fn destroy(vm: &ScriptedVm) {
     vm.device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
 }
 
-/// DESTROY_VM lets go of the eventfds.
+/// DESTROY_VM releases the eventfds.
 pub fn destroy_releases() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let users = module_users();
@@ -63,19 +63,19 @@ pub fn destroy_releases() -> Outcome {
     Outcome::Passed
 }
 
-/// So does close, of a VM that is destroyed and of one that is not (A1).
+/// Close releases the eventfds, of a VM that is destroyed and of one that is not (A1).
 pub fn close_releases() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let ids = ids(&fill(&vm));
     let Some(device) = std::sync::Arc::into_inner(vm.device) else {
-        panic!("nobody else has the device");
+        panic!("the device is still shared");
     };
     device.close();
     until_released(&ids);
     Outcome::Passed
 }
 
-/// So does DEASSIGN, and until then a closed eventfd is signalled into the void.
+/// DEASSIGN releases the eventfd. Until then, signals to a closed eventfd have no effect.
 pub fn deassign_releases() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(PORT, 4));
@@ -99,7 +99,7 @@ pub fn deassign_releases() -> Outcome {
     Outcome::Passed
 }
 
-/// A descriptor that user space closed may be another eventfd's by now, which is a stranger (A16).
+/// A descriptor that user space closed may refer to an unrelated eventfd by now (A16).
 pub fn reused_descriptor() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let first = assigned(&vm.device, range(PORT, 4));
@@ -113,7 +113,7 @@ pub fn reused_descriptor() -> Outcome {
     Outcome::Passed
 }
 
-/// RESET_VM keeps them.
+/// RESET_VM keeps the ranges.
 pub fn reset_keeps() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(PORT, 4));
@@ -123,7 +123,7 @@ pub fn reset_keeps() -> Outcome {
             ACRN_IOCTL_CLEAR_VM_IOREQ,
             ACRN_IOCTL_RESET_VM,
         ] {
-            vm.device.plain(request).expect("a reset");
+            vm.device.plain(request).expect("a command of a reset");
         }
         assert_eq!(vm.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
         assert_eq!(event.take(), 1);
@@ -131,7 +131,7 @@ pub fn reset_keeps() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_IOREQ_CLIENT keeps them.
+/// DESTROY_IOREQ_CLIENT keeps the ranges.
 pub fn client_goes() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(PORT, 4));
@@ -143,7 +143,7 @@ pub fn client_goes() -> Outcome {
     Outcome::Passed
 }
 
-/// The next VM of a file has none (A2).
+/// The next VM of a file has no ranges (A2).
 pub fn next_vm_has_none() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let mut vm = need!(ScriptedVm::on(cpus));
@@ -160,16 +160,16 @@ pub fn next_vm_has_none() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM of one VM while the upcall is under way, at another one's write: the upcall walks over all VMs, so that
-/// DESTROY_VM must not return before it has ended. Which came first is in the trace.
+/// DESTROY_VM of one VM while the upcall handles another VM's write. The upcall walks over all VMs,
+/// so DESTROY_VM must not return before it has ended. The trace shows the order.
 pub fn destroy_waits_for_upcall() -> Outcome {
-    const UNDER_WAY_MS: u16 = 1500;
+    const IN_FLIGHT_MS: u16 = 1500;
     let masks = need!(cpus::pick_many(&[1, 1]));
     let writer = need!(ScriptedVm::on(masks[0]));
     let other = need!(ScriptedVm::on(masks[1]));
     let event = assigned(&writer.device, range(PORT, 4));
     other.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    // The upcall is CPU 0's, which stands still in it.
+    // The upcall occupies CPU 0.
     need!(cpus::stay_on(1));
     let (sender, word) = mpsc::channel();
     let (device, vmid) = (other.device.clone(), other.vmid);
@@ -177,16 +177,16 @@ pub fn destroy_waits_for_upcall() -> Outcome {
     let destroyer = thread::spawn(move || {
         word.recv().expect("a word");
         let destroyed = device.plain(ACRN_IOCTL_DESTROY_VM);
-        // There is no such VM any more: this is nothing but a mark.
+        // The VM does not exist any more, so this hypercall only marks a position in the trace.
         marker.call(PAUSE_VM, vmid.into(), 0);
         destroyed
     });
     let probe = &writer.probe;
     let trace = Trace::start(probe);
-    probe.hold_for(NOTIFY_REQUEST_FINISH, writer.vmid, UNDER_WAY_MS);
+    probe.hold_for(NOTIFY_REQUEST_FINISH, writer.vmid, IN_FLIGHT_MS);
     let access = write(PORT, Width::Four, 0);
     assert_eq!(probe.raise(request(writer.vmid, 0, access)), 0);
-    until("the upcall is under way, or over", || {
+    until("the upcall is in progress, or over", || {
         probe.is_held() || !trace.calls(NOTIFY_REQUEST_FINISH).is_empty()
     });
     sender.send(()).expect("the thread waits");
@@ -231,10 +231,10 @@ pub fn close_while_writing() -> Outcome {
     guest.close();
     assert_eq!(before.leaks(), [""; 0]);
     event.take();
-    // The upcalls that came before have been served when this one is.
+    // Once this upcall is served, earlier upcalls have been served, too.
     let vm = need!(ScriptedVm::new());
     assert_eq!(vm.ask(read(PORT, Width::Four)), Answer::DeviceModel);
-    assert_eq!(event.take(), 0, "signals of a VM that is gone");
+    assert_eq!(event.take(), 0, "signals of a closed VM");
     drop(event);
     until_released(&[id]);
     Outcome::Passed

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guests that run, and write where eventfds are.
+//! Guests that run and write to addresses with ioeventfds.
 
 use std::{thread, time::Duration};
 
@@ -43,7 +43,7 @@ fn assigned(guest: &Guest, range: &IoEvent) -> Eventfd {
     event
 }
 
-/// OUT, IN and MOV of each width: writes signal, reads give 0.
+/// OUT, IN and MOV of each width: writes signal, and reads return 0.
 pub fn each_instruction() -> Outcome {
     let ports = [Width::One, Width::Two, Width::Four].map(|width| (PORT, width));
     let addresses = WIDTHS.map(|width| (ADDRESS, width));
@@ -68,10 +68,10 @@ pub fn each_instruction() -> Outcome {
         assert_eq!(stored, expected, "after {access:?}");
     }
     if let Some(trace) = trace {
-        // And the word that it is done.
+        // One more request reports that the guest is done.
         let requests = accesses.len() + 1;
         assert_eq!(trace.events(kind::REQUEST_PENDING).len(), requests);
-        // The vCPU takes the last answer in its own time.
+        // The vCPU may take the last value later.
         until("all answers are taken", || {
             trace.events(kind::REQUEST_CONSUMED).len() == requests
         });
@@ -81,7 +81,7 @@ pub fn each_instruction() -> Outcome {
     Outcome::Passed
 }
 
-/// Writes for eventfds and for the device model in turns stay in order.
+/// Writes that alternately signal an eventfd and go to the device model stay in order.
 pub fn in_turns() -> Outcome {
     const TURNS: u64 = 50;
     let accesses: Vec<Access> = (0..TURNS)
@@ -110,7 +110,7 @@ pub fn in_turns() -> Outcome {
     Outcome::Passed
 }
 
-/// Two vCPUs at once, at one eventfd and at two: no signal is lost.
+/// Two vCPUs write concurrently to one eventfd and to two others: no signal is lost.
 pub fn two_vcpus() -> Outcome {
     const COUNT: usize = 100;
     let own = |port| write(Target::Port(port), Width::Two, 0);
@@ -131,7 +131,8 @@ pub fn two_vcpus() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN while the guest writes: from then on all writes are the device model's, and none is lost.
+/// DEASSIGN while the guest writes: all later writes are left to the device model, and none is
+/// lost.
 pub fn deassign_while_writing() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(0x510));
     let event = assigned(&guest, &port(0x510));
@@ -160,7 +161,7 @@ pub fn deassign_while_writing() -> Outcome {
     Outcome::Passed
 }
 
-/// A guest that waits for the device model when its write becomes an eventfd's: the device model answers.
+/// The device model completes a write that it already has when an eventfd is assigned for it.
 pub fn assign_while_waiting() -> Outcome {
     let accesses = [write(PORT, Width::Four, 1), write(PORT, Width::Four, 2)];
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));

@@ -12,19 +12,19 @@ use nix::errno::Errno;
 pub const PORT: Target = Target::Port(0x510);
 pub const ADDRESS: Target = Target::Memory(0xd000_0040);
 pub const WIDTHS: [Width; 4] = [Width::One, Width::Two, Width::Four, Width::Eight];
-/// A hint of ACRN's own kernel. It means nothing to other drivers, and acrn-dm gives it to all.
+/// A flag of ACRN's own kernel, which acrn-dm sets in all requests. Other drivers ignore it.
 pub const ASYNC: u32 = 0x08;
 
-/// What is assigned to an eventfd.
+/// A range with an ioeventfd.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
     pub target: Target,
     pub len: u32,
-    /// Only a write of this; of anything without.
+    /// The value that a write must have, or `None` for any value.
     pub data: Option<u64>,
 }
 
-/// Any write of up to `len` bytes.
+/// Returns a range for writes of up to `len` bytes.
 pub const fn range(target: Target, len: u32) -> Range {
     Range {
         target,
@@ -34,7 +34,7 @@ pub const fn range(target: Target, len: u32) -> Range {
 }
 
 impl Range {
-    /// Only if `data` is written.
+    /// Restricts the range to writes of `data`.
     pub const fn with(self, data: u64) -> Self {
         Self {
             data: Some(data),
@@ -42,7 +42,7 @@ impl Range {
         }
     }
 
-    /// The argument that assigns it.
+    /// Returns the argument that assigns the range.
     pub fn argument(self, event: &impl AsRawFd) -> acrn_ioeventfd {
         let (addr, pio) = match self.target {
             Target::Port(port) => (port.into(), ACRN_IOEVENTFD_FLAG_PIO),
@@ -60,24 +60,24 @@ impl Range {
     }
 }
 
-/// IOEVENTFD.
+/// Makes IOEVENTFD.
 pub fn ioeventfd(device: &Device, mut argument: acrn_ioeventfd) -> Result<(), Errno> {
     device.with(ACRN_IOCTL_IOEVENTFD, &mut argument)
 }
 
-/// IOEVENTFD that assigns.
+/// Makes IOEVENTFD to assign a range.
 pub fn assign(device: &Device, event: &Eventfd, range: Range) -> Result<(), Errno> {
     ioeventfd(device, range.argument(event))
 }
 
-/// IOEVENTFD that deassigns; of any range if `len` is 0.
+/// Makes IOEVENTFD to deassign a range, or any range if `len` is 0.
 pub fn deassign(device: &Device, event: &Eventfd, range: Range) -> Result<(), Errno> {
     let mut argument = range.argument(event);
     argument.flags |= ACRN_IOEVENTFD_FLAG_DEASSIGN;
     ioeventfd(device, argument)
 }
 
-/// A new eventfd for a range.
+/// Creates an eventfd and assigns a range to it.
 pub fn assigned(device: &Device, range: Range) -> Eventfd {
     let event = Eventfd::new();
     assign(device, &event, range).expect("IOEVENTFD");

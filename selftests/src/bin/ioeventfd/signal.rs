@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which accesses signal what, and which are left to the device model.
+//! Accesses that signal an eventfd, and accesses that are left to the device model.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -25,7 +25,8 @@ fn beyond(target: Target, offset: u64) -> Target {
     }
 }
 
-/// A range of each length, and from its start accesses of each width: wider ones are not inside.
+/// Accesses of each width to the start of a range of each length. Wider accesses are not inside the
+/// range.
 pub fn each_length_and_width() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for len in WIDTHS {
@@ -53,7 +54,8 @@ pub fn each_length_and_width() -> Outcome {
     Outcome::Passed
 }
 
-/// What is inside a range, but not at its start, is swallowed; what is partly inside is not.
+/// An access inside a range, but not at its start, is completed without a signal. An access that is
+/// partly inside is left to the device model.
 pub fn inside_and_partly_inside() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
@@ -73,14 +75,14 @@ pub fn inside_and_partly_inside() -> Outcome {
         }
         assert_eq!(event.take(), 0);
     }
-    // Begins before the range.
+    // The access begins before the range.
     let before = Target::Port(0x50e);
     let answer = vm.ask(write(before, Width::Four, 0));
     assert_eq!(answer, Answer::DeviceModel);
     Outcome::Passed
 }
 
-/// Ranges that overlap: each has its own start.
+/// Overlapping ranges with different starts.
 pub fn overlapping_ranges() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let long = assigned(&vm.device, range(ADDRESS, 8));
@@ -98,13 +100,13 @@ pub fn overlapping_ranges() -> Outcome {
         let seen = (long.take(), short.take());
         assert_eq!(seen, signals, "{width:?} at {offset}");
     }
-    // Inside neither, though inside both together.
+    // The access is inside neither range, though inside their union.
     let partly = vm.ask(write(beyond(ADDRESS, 2), Width::Eight, 0));
     assert_eq!(partly, Answer::DeviceModel);
     Outcome::Passed
 }
 
-/// A range inside another one: what it does not cover is still the other's.
+/// A range inside another one: the rest of the outer range still takes accesses.
 pub fn range_inside_another() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let long = assigned(&vm.device, range(ADDRESS, 8));
@@ -121,13 +123,14 @@ pub fn range_inside_another() -> Outcome {
         assert_eq!(vm.ask(read(at, width)), ZERO, "at {offset}");
         assert_eq!((long.take(), short.take()), signals, "at {offset}");
     }
-    // Wider than the short one, and inside the long one.
+    // The access is wider than the inner range, and inside the outer one.
     let answer = vm.ask(write(beyond(ADDRESS, 2), Width::Four, 0));
     assert_eq!((answer, short.take()), (WRITTEN, 0));
     Outcome::Passed
 }
 
-/// Ranges that overlap in a part: an access inside the second one is taken, though it goes beyond the first.
+/// Partly overlapping ranges: an access inside the second one is taken, though it extends beyond
+/// the first.
 pub fn partly_overlapping_ranges() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let first = assigned(&vm.device, range(ADDRESS, 4));
@@ -146,7 +149,7 @@ pub fn partly_overlapping_ranges() -> Outcome {
     Outcome::Passed
 }
 
-/// A port and an address of the same number.
+/// A port and an address with the same number are different.
 pub fn port_is_no_address() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let port = assigned(&vm.device, range(PORT, 4));
@@ -161,7 +164,7 @@ pub fn port_is_no_address() -> Outcome {
     Outcome::Passed
 }
 
-/// Only writes of the right value signal; others are swallowed.
+/// Only writes of the right value signal. Others are completed without a signal.
 pub fn data_match() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
@@ -183,7 +186,7 @@ pub fn data_match() -> Outcome {
     Outcome::Passed
 }
 
-/// Data of 64 bits: all of them count.
+/// All bits of a 64-bit value count.
 pub fn data_of_64_bits() -> Outcome {
     const DATA: u64 = 0x8182_8384_0102_0304;
     let vm = need!(ScriptedVm::new());
@@ -205,7 +208,7 @@ pub fn data_of_64_bits() -> Outcome {
     Outcome::Passed
 }
 
-/// Without the flag the data mean nothing.
+/// The value is ignored without the flag.
 pub fn data_without_flag() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -217,7 +220,8 @@ pub fn data_without_flag() -> Outcome {
     Outcome::Passed
 }
 
-/// Bits beyond the width of the access do not count, neither in the data nor in the slot (A16).
+/// Bits beyond the width of the access are ignored, both in the range's value and in the slot
+/// (A16).
 pub fn data_match_is_masked() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
@@ -235,7 +239,7 @@ pub fn data_match_is_masked() -> Outcome {
             assert_eq!(event.take(), 0, "{width:?}");
         }
     }
-    // An access narrower than the range.
+    // The access is narrower than the range.
     let narrow = Target::Memory(0xd000_1000);
     let event = assigned(&vm.device, range(narrow, 8).with(0x1234_5678));
     assert_eq!(vm.ask(write(narrow, Width::Two, 0x5678)), WRITTEN);
@@ -245,8 +249,8 @@ pub fn data_match_is_masked() -> Outcome {
     Outcome::Passed
 }
 
-/// A narrow write to a wide range for which many values are registered: each whose low bytes agree is signalled,
-/// wherever it is in their order.
+/// A narrow write to a wide range with many values signals each eventfd whose value has the same
+/// low bytes, in any order.
 pub fn narrow_write_to_many_values() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let values = [0x0101, 0x0205, 0x0301, 0x0405, 0x0505];
@@ -268,7 +272,7 @@ pub fn narrow_write_to_many_values() -> Outcome {
     Outcome::Passed
 }
 
-/// Several eventfds at one place: each is signalled (A16).
+/// Several eventfds with the same range are all signalled (A16).
 pub fn each_of_several() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
@@ -282,7 +286,7 @@ pub fn each_of_several() -> Outcome {
     Outcome::Passed
 }
 
-/// Several eventfds at one place, some for any value, of different lengths (A16).
+/// Several ranges at one address, some for any value, with different lengths (A16).
 pub fn each_that_matches() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let events = [
@@ -308,7 +312,7 @@ pub fn each_that_matches() -> Outcome {
     Outcome::Passed
 }
 
-/// One eventfd for several values at one place.
+/// One eventfd for several values at one address.
 pub fn one_for_several_values() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -322,7 +326,7 @@ pub fn one_for_several_values() -> Outcome {
     Outcome::Passed
 }
 
-/// Signals add up until somebody reads them; a counter that is full does not stop the guest.
+/// Signals accumulate until the eventfd is read. A full counter does not stop the guest.
 pub fn counter() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(PORT, 4));
@@ -340,7 +344,7 @@ pub fn counter() -> Outcome {
     Outcome::Passed
 }
 
-/// Every vCPU's writes signal.
+/// The writes of each vCPU signal.
 pub fn every_vcpu() -> Outcome {
     let vm = need!(ScriptedVm::on(need!(cpus::pick(3))));
     let event = assigned(&vm.device, range(PORT, 4));
@@ -352,7 +356,7 @@ pub fn every_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// Each VM has its own ranges, and may share an eventfd.
+/// Each VM has its own ranges, and VMs may share an eventfd.
 pub fn two_vms() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let first = need!(ScriptedVm::on(masks[0]));
@@ -373,7 +377,7 @@ pub fn two_vms() -> Outcome {
     Outcome::Passed
 }
 
-/// The ports of PCI configuration stay what they are, and a wide range may reach them.
+/// The ports of PCI configuration take precedence, though a range may cover them.
 pub fn pci_ports() -> Outcome {
     const ENABLE: u64 = 1 << 31;
     let vm = need!(ScriptedVm::new());
@@ -396,14 +400,15 @@ pub fn pci_ports() -> Outcome {
     Outcome::Passed
 }
 
-/// Sizes that no access has, as a device model could write them into its page: nothing breaks (R11).
+/// Invalid sizes, as a device model could write them into its request page, have no effect on
+/// others (R11).
 pub fn hostile_size() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(ADDRESS, 8));
     for size in [0, 3, 7, 9, 16, 1 << 32, u64::MAX - 7, u64::MAX] {
         for offset in [0, 1, 7] {
             let access = write(beyond(ADDRESS, offset), Width::Eight, 0);
-            // Who answers is open, but somebody does.
+            // Any handler may complete the request.
             vm.raise(sized(request(vm.vmid, 0, access), size));
         }
     }
