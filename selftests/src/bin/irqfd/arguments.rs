@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Arguments that make no sense. The hypervisor hears nothing of them.
+//! Invalid arguments. None of them reaches the hypervisor.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ use nix::{
 
 use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd};
 
-/// Before CREATE_VM and after DESTROY_VM.
+/// IRQFD before CREATE_VM and after DESTROY_VM.
 pub fn without_vm() -> Outcome {
     let event = Eventfd::new();
     let device = need!(Device::open());
@@ -33,7 +33,7 @@ pub fn without_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// Flags that there are not (A18).
+/// Unknown flags are refused (A18).
 pub fn unknown_flags() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
@@ -51,7 +51,7 @@ pub fn unknown_flags() -> Outcome {
     Outcome::Passed
 }
 
-/// Descriptors that are not open, or not of an eventfd.
+/// Descriptors that are not open, or not of an eventfd, are refused.
 pub fn descriptors() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
@@ -79,7 +79,7 @@ pub fn descriptors() -> Outcome {
     Outcome::Passed
 }
 
-/// An eventfd has one MSI in a VM, whatever descriptor names it.
+/// An eventfd has one MSI in a VM, even if it is given by different descriptors.
 pub fn same_again() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -90,17 +90,17 @@ pub fn same_again() -> Outcome {
             assert_eq!(refused, Err(Errno::EBUSY));
         }
     }
-    // The first one did not notice.
+    // The first assignment is unaffected.
     let trace = Trace::start(&fixture.probe);
     event.signal();
     assert_eq!(injected(&trace), [(fixture.vmid.into(), APIC, 0x31)]);
     Outcome::Passed
 }
 
-/// Most irqfds of a VM.
+/// Maximum number of irqfds of a VM.
 const MOST: usize = 1024;
 
-/// Those that were closed do not count.
+/// Closed eventfds do not count towards the limit.
 pub fn too_many_but_closed() -> Outcome {
     let files = 2 * MOST as u64;
     setrlimit(Resource::RLIMIT_NOFILE, files, files).expect("RLIMIT_NOFILE");
@@ -116,7 +116,8 @@ pub fn too_many_but_closed() -> Outcome {
     Outcome::Passed
 }
 
-/// Two threads that assign the same eventfd at once: one of them succeeds, and a signal is one interrupt.
+/// If two threads assign the same eventfd concurrently, one of them succeeds, and a signal is one
+/// interrupt.
 pub fn by_two_threads() -> Outcome {
     const ROUNDS: usize = 300;
     let fixture = need!(MappingFixture::new());
@@ -141,7 +142,8 @@ pub fn by_two_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// More than a VM may have: the kernel's memory for them is bounded, which upstream's is not.
+/// More irqfds than a VM may have are refused, so the kernel's memory for them is bounded.
+/// Upstream's driver has no limit.
 pub fn too_many() -> Outcome {
     let files = 2 * MOST as u64;
     setrlimit(Resource::RLIMIT_NOFILE, files, files).expect("RLIMIT_NOFILE");
@@ -151,7 +153,7 @@ pub fn too_many() -> Outcome {
     let refused = assign(&fixture.device, &last, 0x45);
     assert_eq!(refused, Err(Errno::ENOSPC));
     last.signal();
-    assert_eq!(last.take(), 1, "it was taken all the same");
+    assert_eq!(last.take(), 1, "signals of an eventfd that was refused");
     deassign(&fixture.device, &events[MOST / 2]).expect("DEASSIGN");
     assign(&fixture.device, &last, 0x45).expect("IRQFD");
     let trace = Trace::start(&fixture.probe);

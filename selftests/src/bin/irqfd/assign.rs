@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IRQFD requests, and what becomes of them.
+//! IRQFD requests and the resulting hypercalls.
 
 use std::os::fd::AsRawFd;
 
@@ -13,10 +13,10 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::ACRN_IOCTL_IRQFD, *};
 use nix::errno::Errno;
 
-/// MSI address of the vCPU with APIC id 0.
+/// MSI address of the vCPU with APIC ID 0.
 pub const APIC: u64 = 0xfee0_0000;
 
-/// The argument that assigns an MSI to an eventfd.
+/// Returns the argument that assigns an MSI to an eventfd.
 pub fn argument(event: &impl AsRawFd, msi_addr: u64, msi_data: u64) -> acrn_irqfd {
     acrn_irqfd {
         fd: event.as_raw_fd(),
@@ -25,31 +25,31 @@ pub fn argument(event: &impl AsRawFd, msi_addr: u64, msi_data: u64) -> acrn_irqf
     }
 }
 
-/// IRQFD.
+/// Makes IRQFD.
 pub fn irqfd(device: &Device, mut argument: acrn_irqfd) -> Result<(), Errno> {
     device.with(ACRN_IOCTL_IRQFD, &mut argument)
 }
 
-/// IRQFD that assigns vector `vector` of vCPU 0.
+/// Makes IRQFD to assign vector `vector` of vCPU 0.
 pub fn assign(device: &Device, event: &Eventfd, vector: u8) -> Result<(), Errno> {
     irqfd(device, argument(event, APIC, vector.into()))
 }
 
-/// IRQFD that deassigns.
+/// Makes IRQFD to deassign an eventfd.
 pub fn deassign(device: &Device, event: &Eventfd) -> Result<(), Errno> {
     let mut argument = argument(event, 0, 0);
     argument.flags = ACRN_IRQFD_FLAG_DEASSIGN;
     irqfd(device, argument)
 }
 
-/// A new eventfd for a vector.
+/// Creates an eventfd and assigns a vector to it.
 pub fn assigned(device: &Device, vector: u8) -> Eventfd {
     let event = Eventfd::new();
     assign(device, &event, vector).expect("IRQFD");
     event
 }
 
-/// The MSIs that the hypervisor was told to inject, and into which VMs.
+/// Returns the VM, the address and the data of each MSI that the hypervisor was told to inject.
 pub fn injected(trace: &Trace<'_>) -> Vec<(u64, u64, u64)> {
     let calls = trace.calls(INJECT_MSI);
     let told = calls.iter().map(|record| {

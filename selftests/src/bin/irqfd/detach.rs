@@ -19,7 +19,7 @@ use nix::errno::Errno;
 
 use crate::assign::{APIC, assign, assigned, deassign, injected};
 
-/// After DEASSIGN a write is only a write: no interrupt, and the event stays on the counter.
+/// After DEASSIGN a write raises no interrupt, and the event stays on the counter.
 pub fn deassign_stops() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -32,7 +32,8 @@ pub fn deassign_stops() -> Outcome {
     Outcome::Passed
 }
 
-/// Upstream takes it for no error, and so do device models.
+/// DEASSIGN of an eventfd that is not assigned succeeds, as with upstream's driver. Device models
+/// rely on it.
 pub fn deassign_unknown() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -46,7 +47,7 @@ pub fn deassign_unknown() -> Outcome {
     Outcome::Passed
 }
 
-/// Another descriptor of the eventfd will do.
+/// DEASSIGN accepts another descriptor of the eventfd.
 pub fn deassign_by_duplicate() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -57,7 +58,7 @@ pub fn deassign_by_duplicate() -> Outcome {
     Outcome::Passed
 }
 
-/// Another MSI for the same eventfd, which is how a device model changes one.
+/// Assigning another MSI to the same eventfd, which is how a device model changes it.
 pub fn assign_again() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
@@ -76,7 +77,7 @@ pub fn assign_again() -> Outcome {
     Outcome::Passed
 }
 
-/// An eventfd that is closed and that a VM's write still signals: no interrupt any more.
+/// An eventfd that is closed, but still signalled by a VM's writes, raises no interrupt any more.
 pub fn closed_but_signalled() -> Outcome {
     const PORT: u16 = 0x520;
     let vm = need!(ScriptedVm::new());
@@ -102,7 +103,7 @@ pub fn closed_but_signalled() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN lets go of the eventfd.
+/// DEASSIGN releases the eventfd.
 pub fn deassign_releases() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let events: Vec<_> = (0..10).map(|_| assigned(&fixture.device, 0x31)).collect();
@@ -114,7 +115,7 @@ pub fn deassign_releases() -> Outcome {
     Outcome::Passed
 }
 
-/// The last descriptor of an eventfd is closed: it is detached, and its number may be another's.
+/// Closing the last descriptor of an eventfd detaches it. Its number may be reused for another one.
 pub fn closed_detaches() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let mut ids = Vec::new();
@@ -122,13 +123,13 @@ pub fn closed_detaches() -> Outcome {
     for round in 0..20u8 {
         ids.push(event.id());
         let fresh = Eventfd::new();
-        // Closes the old one and takes its number.
+        // Closes the old eventfd and takes its number.
         event = fresh.duplicate_onto(event);
         drop(fresh);
         assert_eq!(
             deassign(&fixture.device, &event),
             Ok(()),
-            "not assigned yet"
+            "DEASSIGN of an eventfd that is not assigned yet"
         );
         let vector = 0x40 + round;
         assert_eq!(assign(&fixture.device, &event, vector), Ok(()));
@@ -145,14 +146,14 @@ pub fn closed_detaches() -> Outcome {
     Outcome::Passed
 }
 
-/// An eventfd that was closed is let go of while the VM goes on, at the latest when the next one comes.
+/// A closed eventfd is released while the VM goes on, at the latest with the next assignment.
 pub fn closed_is_released() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let events: Vec<_> = (0..10).map(|_| assigned(&fixture.device, 0x31)).collect();
     let ids: Vec<_> = events.iter().map(Eventfd::id).collect();
     drop(events);
     let next = assigned(&fixture.device, 0x31);
-    // If they are let go of at once, the next one has got the id of one of them.
+    // If they are released at once, the next eventfd has the ID of one of them.
     let ids: Vec<_> = ids.into_iter().filter(|id| *id != next.id()).collect();
     until_released(&ids);
     let trace = Trace::start(&fixture.probe);
@@ -161,7 +162,7 @@ pub fn closed_is_released() -> Outcome {
     Outcome::Passed
 }
 
-/// The same if it is a DEASSIGN that comes next, of another one.
+/// A closed eventfd is released by the next DEASSIGN, of another eventfd.
 pub fn closed_is_released_by_deassign() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let stays = assigned(&fixture.device, 0x31);
@@ -177,7 +178,7 @@ pub fn closed_is_released_by_deassign() -> Outcome {
     Outcome::Passed
 }
 
-/// As long as any descriptor is left, the eventfd is assigned.
+/// An eventfd stays assigned while it has any open descriptor.
 pub fn closed_but_not_last() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);

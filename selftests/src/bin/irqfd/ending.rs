@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VMs that end while eventfds are assigned: what is written then reaches nobody, and nothing is left.
+//! VMs that end while eventfds are assigned: later writes raise no interrupt, and nothing is left
+//! behind.
 
 use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -27,7 +28,7 @@ use nix::errno::Errno;
 
 use crate::assign::{APIC, assign, assigned, deassign, injected};
 
-/// Where the victim finds the descriptor of an eventfd.
+/// Environment variable with the descriptor of the victim's eventfd.
 const DESCRIPTOR: &str = "ACRN_SELFTEST_EVENTFD";
 
 /// After DESTROY_VM no interrupt is sent, and the eventfds are released.
@@ -50,11 +51,11 @@ pub fn destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM that the hypervisor refuses leaves them as they were.
+/// A refused DESTROY_VM leaves the eventfds assigned.
 pub fn destroy_refused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
-    // It is not paused.
+    // The VM is not paused.
     let refused = fixture.device.plain(ACRN_IOCTL_DESTROY_VM);
     assert_eq!(refused, Err(Errno::EPERM));
     let trace = Trace::start(&fixture.probe);
@@ -64,8 +65,8 @@ pub fn destroy_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// PAUSE_VM and DESTROY_VM of a VM that is paused, which the hypervisor refuses: it stands still as before, and gets
-/// no interrupt.
+/// PAUSE_VM and DESTROY_VM of a paused VM, which the hypervisor refuses: the VM stays paused, and
+/// gets no interrupt.
 pub fn refused_while_paused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -78,7 +79,7 @@ pub fn refused_while_paused() -> Outcome {
         assert_eq!(fixture.device.plain(command), Err(Errno::EIO));
         let trace = Trace::start(&fixture.probe);
         event.signal();
-        assert_eq!(event.take(), 0, "the event was not taken");
+        assert_eq!(event.take(), 0, "events that were not taken");
         assert_eq!(trace.ids(), [], "after {command:#x}");
     }
     fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
@@ -89,8 +90,8 @@ pub fn refused_while_paused() -> Outcome {
     Outcome::Passed
 }
 
-/// An irqfd that is assigned, with an event in it, while PAUSE_VM or DESTROY_VM is under way: when that fails the
-/// interrupt is sent.
+/// An irqfd with an event is assigned while PAUSE_VM or DESTROY_VM is in progress. If that command
+/// fails, the interrupt is sent.
 pub fn assigned_while_stopping() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let device = Arc::new(fixture.device);
@@ -113,19 +114,19 @@ pub fn assigned_while_stopping() -> Outcome {
         });
         assert_eq!(held.release(), Err(Errno::EIO));
         let event = assigner.result();
-        assert_eq!(event.take(), 0, "the event was not taken");
+        assert_eq!(event.take(), 0, "events that were not taken");
         assert_eq!(injected(&trace).len(), 1, "after {command:#x}");
         deassign(&device, &event).expect("DEASSIGN");
     }
     Outcome::Passed
 }
 
-/// RESET_VM keeps them.
+/// RESET_VM keeps the eventfds assigned.
 pub fn reset_keeps() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
     for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
-        fixture.device.plain(request).expect("a reset");
+        fixture.device.plain(request).expect("a command of a reset");
     }
     let trace = Trace::start(&fixture.probe);
     event.signal();
@@ -133,7 +134,7 @@ pub fn reset_keeps() -> Outcome {
     Outcome::Passed
 }
 
-/// Close without DESTROY_VM, of a guest that runs (A1).
+/// Close without DESTROY_VM while the guest runs (A1).
 pub fn close_running() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();
@@ -157,7 +158,7 @@ pub fn close_running() -> Outcome {
     Outcome::Passed
 }
 
-/// A process with a VM that has an eventfd of ours.
+/// Starts a process with a VM that shares an eventfd with this process.
 fn start_victim(event: &Eventfd) -> Result<Child, String> {
     let inherited = event.inheritable();
     let number = inherited.as_raw_fd().to_string();
@@ -166,7 +167,7 @@ fn start_victim(event: &Eventfd) -> Result<Child, String> {
     harness::start(victim)
 }
 
-/// SIGKILL of a device model whose eventfd others have as well, and go on signalling (A1).
+/// SIGKILL of a device model whose eventfd other processes go on signalling (A1).
 pub fn killed() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();
@@ -190,7 +191,7 @@ pub fn killed() -> Outcome {
 /// The process that [`killed`] kills.
 pub fn victim() -> Outcome {
     let number = std::env::var(DESCRIPTOR).ok().and_then(|n| n.parse().ok());
-    // SAFETY: our parent put the number of a descriptor there that is for nobody else.
+    // SAFETY: The parent passes the number of a descriptor that has no other user.
     let event = unsafe { OwnedFd::from_raw_fd(number.expect("a descriptor")) };
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     guest

@@ -46,18 +46,18 @@ fn each_vector(rest: Rest) -> Outcome {
     Outcome::Passed
 }
 
-/// To a guest that waits in HLT.
+/// Interrupts to a guest that waits in HLT.
 pub fn to_halted_guest() -> Outcome {
     each_vector(Rest::Halt)
 }
 
-/// To a guest that does not leave by itself.
+/// Interrupts to a guest that does not leave by itself.
 pub fn to_spinning_guest() -> Outcome {
     each_vector(Rest::Spin)
 }
 
-/// What was signalled before the eventfd was assigned.
-pub fn signalled_before() -> Outcome {
+/// An eventfd that was signalled before it was assigned.
+pub fn signalled_before_to_guest() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[0];
     let event = Eventfd::new();
@@ -70,7 +70,7 @@ pub fn signalled_before() -> Outcome {
     Outcome::Passed
 }
 
-/// Each VM gets its own, and an eventfd may be that of both.
+/// Each VM gets its own interrupts, and two VMs may share an eventfd.
 pub fn two_guests() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let first = InterruptGuest::start(masks[0], Rest::Halt);
@@ -94,7 +94,7 @@ pub fn two_guests() -> Outcome {
     Outcome::Passed
 }
 
-/// Threads with an eventfd each.
+/// Several threads with an eventfd each.
 pub fn from_several_threads() -> Outcome {
     const COUNT: u64 = 50;
     let guest = &InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
@@ -112,8 +112,8 @@ pub fn from_several_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// Threads that write to one eventfd as fast as they can. Interrupts of one vector may fall together on
-/// their way, but each write sends one, and after the last write one comes.
+/// Several threads write to one eventfd as fast as possible. Interrupts of one vector may coalesce,
+/// but each write sends one, and one arrives after the last write.
 pub fn one_event_of_several_threads() -> Outcome {
     const THREADS: usize = 4;
     const COUNT: usize = 200;
@@ -129,7 +129,7 @@ pub fn one_event_of_several_threads() -> Outcome {
             }
         });
         assert_eq!(trace.calls(INJECT_MSI).len(), THREADS * COUNT);
-        // What is under way arrives, and then nothing comes by itself.
+        // Interrupts that are in flight arrive, and no others follow.
         thread::sleep(Duration::from_millis(200));
         let count = guest.count(vector);
         event.signal();
@@ -138,7 +138,7 @@ pub fn one_event_of_several_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// An eventfd that is read by somebody else meanwhile: no interrupt depends on who is first.
+/// Another thread reads the eventfd meanwhile: no interrupt depends on the order.
 pub fn with_another_reader() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[0];
@@ -159,8 +159,8 @@ pub fn with_another_reader() -> Outcome {
     Outcome::Passed
 }
 
-/// One eventfd for a port and an interrupt, of two VMs: what the one writes interrupts the other, and no
-/// process has a part in it.
+/// One eventfd for a port of one VM and an interrupt of another: a write interrupts the other VM,
+/// without any process being involved.
 pub fn doorbell_to_another_vm() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -188,7 +188,7 @@ pub fn doorbell_to_another_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// The same with one VM, which interrupts itself.
+/// A doorbell by which a VM interrupts itself.
 pub fn doorbell_to_itself() -> Outcome {
     let probe = need!(Probe::open());
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);

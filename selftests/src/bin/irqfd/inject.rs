@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the hypervisor is told when an eventfd is signalled.
+//! The hypercall for a signalled eventfd.
 
 use acrn_selftests::{
     cpus,
@@ -19,7 +19,7 @@ use nix::errno::Errno;
 
 use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd};
 
-/// Address and data as they are; the write returns when the interrupt is sent.
+/// Address and data are passed on unchanged. The write returns when the interrupt is sent.
 pub fn exact_bytes() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let vm = u64::from(fixture.vmid);
@@ -27,7 +27,7 @@ pub fn exact_bytes() -> Outcome {
         (APIC, 0x41),
         (APIC | 0xffff_ffff_000f_fffc, 0x1ef),
         (APIC, 0x8765_4321_0000_c155),
-        // No local APIC's: it is the hypervisor who says no.
+        // These are no addresses of a local APIC. The hypervisor refuses them, not the driver.
         (0, 0),
         (u64::MAX, u64::MAX),
     ] {
@@ -41,7 +41,7 @@ pub fn exact_bytes() -> Outcome {
     Outcome::Passed
 }
 
-/// One interrupt for each write, however much is written.
+/// There is one interrupt for each write, for any value.
 pub fn one_for_each_write() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -53,7 +53,8 @@ pub fn one_for_each_write() -> Outcome {
     Outcome::Passed
 }
 
-/// The driver takes the event: nobody finds it on the counter afterwards. Upstream's leaves it there.
+/// The driver takes the event, so that it is not on the counter afterwards. Upstream's driver
+/// leaves it there.
 pub fn event_is_taken() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -61,7 +62,7 @@ pub fn event_is_taken() -> Outcome {
         event.signal();
         assert_eq!(event.take(), 0);
     }
-    // So that no writer ever finds the counter full.
+    // So a writer never finds the counter full.
     for _ in 0..3 {
         assert_eq!(event.add(u64::MAX - 1), Ok(()));
     }
@@ -69,7 +70,7 @@ pub fn event_is_taken() -> Outcome {
     Outcome::Passed
 }
 
-/// What was signalled before is injected at once, as one interrupt.
+/// Earlier signals are injected at once, as one interrupt.
 pub fn signalled_before() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
@@ -84,14 +85,14 @@ pub fn signalled_before() -> Outcome {
     Outcome::Passed
 }
 
-/// And taken. Upstream's driver leaves it there.
+/// Earlier signals are taken. Upstream's driver leaves them on the counter.
 pub fn signalled_before_is_taken() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
     event.signal();
     assign(&fixture.device, &event, 0x45).expect("IRQFD");
     assert_eq!(event.take(), 0);
-    // What is taken is not injected again by the next one who assigns.
+    // An event that was taken is not injected again by the next assignment.
     deassign(&fixture.device, &event).expect("DEASSIGN");
     let trace = Trace::start(&fixture.probe);
     assign(&fixture.device, &event, 0x45).expect("IRQFD");
@@ -99,7 +100,7 @@ pub fn signalled_before_is_taken() -> Outcome {
     Outcome::Passed
 }
 
-/// Who waits to write to a counter that is full goes on when it is taken.
+/// A thread that waits to write to a full counter goes on when the driver takes the event.
 pub fn writer_goes_on() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
@@ -107,13 +108,13 @@ pub fn writer_goes_on() -> Outcome {
     event.block();
     let writer = event.duplicate();
     let writer = SleepingCommand::start_or_finish(move || writer.signal());
-    assert!(writer.waits(), "the counter was not full");
+    assert!(writer.waits(), "the write to a full counter returned");
     assign(&fixture.device, &event, 0x45).expect("IRQFD");
     writer.result();
     Outcome::Passed
 }
 
-/// Nothing was signalled, nothing is injected.
+/// Nothing is injected before a signal.
 pub fn silent_until_signalled() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
@@ -145,7 +146,7 @@ pub fn many() -> Outcome {
     Outcome::Passed
 }
 
-/// Two VMs with an eventfd each, and one that both have.
+/// Two VMs with an eventfd each, and one that they share.
 pub fn two_vms() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -168,7 +169,7 @@ pub fn two_vms() -> Outcome {
     told.sort_by_key(|(_, _, data)| *data);
     assert_eq!(told, [(first_id, APIC, 0x41), (second_id, APIC, 0x42)]);
 
-    // One of them may leave.
+    // One VM may deassign the shared one.
     deassign(&first, &shared).expect("DEASSIGN");
     let trace = Trace::start(&probe);
     shared.signal();
@@ -176,7 +177,7 @@ pub fn two_vms() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor refuses: the next interrupt is not the worse for it.
+/// A refusal by the hypervisor does not affect the next interrupt.
 pub fn refused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -200,7 +201,7 @@ pub fn refused() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor refuses what was signalled before: the eventfd is assigned all the same.
+/// The eventfd is assigned even if the hypervisor refuses the interrupt for an earlier signal.
 pub fn refused_at_once() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! eventfds from which each read takes one (`EFD_SEMAPHORE`).
+//! eventfds from which each read takes 1 (`EFD_SEMAPHORE`).
 
 use acrn_selftests::{
     eventfd::Eventfd, harness::Outcome, hypercall::INJECT_MSI, mapping_fixture::MappingFixture,
@@ -9,8 +9,8 @@ use acrn_selftests::{
 
 use crate::assign::{APIC, assign, injected};
 
-/// One interrupt for each write, and none by itself, whatever stays on the counter.
-pub fn one_for_each_write() -> Outcome {
+/// There is one interrupt for each write, and none by itself, for any value of the counter.
+pub fn semaphore() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::semaphore();
     assign(&fixture.device, &event, 0x31).expect("IRQFD");
@@ -18,15 +18,15 @@ pub fn one_for_each_write() -> Outcome {
     for (written, count) in (1..).zip([1, 1, 7, 1, 1 << 32]) {
         event.add(count).expect("write to an eventfd");
         assert_eq!(trace.calls(INJECT_MSI).len(), written);
-        // A read wakes those who poll for room.
+        // A read wakes pollers that wait for POLLOUT.
         event.take();
         assert_eq!(trace.calls(INJECT_MSI).len(), written, "after a read");
     }
     Outcome::Passed
 }
 
-/// What was signalled before is injected at once, as one interrupt.
-pub fn signalled_before() -> Outcome {
+/// Earlier signals are injected at once, as one interrupt.
+pub fn semaphore_signalled_before() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::semaphore();
     event.add(5).expect("write to an eventfd");
