@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Clients that come and go, and threads that wait on them.
+//! Clients that are created and destroyed, and threads that wait on them.
 
 use std::{
     sync::{
@@ -36,8 +36,8 @@ fn with_client() -> Result<(Arc<Device>, RequestPage), String> {
     Ok((Arc::new(device), page))
 }
 
-/// A VM has one client.
-pub fn create_twice() -> Outcome {
+/// A VM has at most one client.
+pub fn create_client_twice() -> Outcome {
     let (device, _page) = need!(with_client());
     assert_eq!(
         device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT),
@@ -46,7 +46,7 @@ pub fn create_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// Nothing to wait for.
+/// ATTACH_IOREQ_CLIENT fails without a client.
 pub fn attach_without_client() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     assert_eq!(
@@ -56,8 +56,8 @@ pub fn attach_without_client() -> Outcome {
     Outcome::Passed
 }
 
-/// Destroying what is not there is no error: a device model does it when it cleans up.
-pub fn destroy_twice() -> Outcome {
+/// Destroying a client that does not exist succeeds: device models do it when they clean up.
+pub fn destroy_client_twice() -> Outcome {
     let (device, _page) = need!(with_client());
     for _ in 0..3 {
         assert_eq!(device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT), Ok(()));
@@ -69,8 +69,8 @@ pub fn destroy_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model's normal shutdown (R1).
-pub fn destroy_ends_attach() -> Outcome {
+/// Destroying the client ends ATTACH_IOREQ_CLIENT, as in a device model's normal shutdown (R1).
+pub fn destroy_client_ends_attach() -> Outcome {
     let (device, _page) = need!(with_client());
     for _ in 0..5 {
         let waiters = [Waiter::start(&device), Waiter::start(&device)];
@@ -87,7 +87,7 @@ pub fn destroy_ends_attach() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model that is in a hurry.
+/// Destroying the VM ends ATTACH_IOREQ_CLIENT, if a device model does not destroy the client first.
 pub fn destroy_vm_ends_attach() -> Outcome {
     let (device, _page) = need!(with_client());
     let waiter = Waiter::start(&device);
@@ -98,22 +98,22 @@ pub fn destroy_vm_ends_attach() -> Outcome {
     Outcome::Passed
 }
 
-/// How many signals were handled.
+/// Number of handled signals.
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn count(_: libc::c_int) {
     HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Counts SIGUSR1.
+/// Installs a handler that counts SIGUSR1.
 fn handle_signals(flags: SaFlags) {
     let action = SigAction::new(SigHandler::Handler(count), flags, SigSet::empty());
-    // SAFETY: the handler only adds to a number.
+    // SAFETY: The handler only increments a number.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
 }
 
-/// A signal that is handled ends the wait, which is no error, whether the handler asks for a restart or not:
-/// acrn-dm wakes its thread so, and looks what it is wanted for.
+/// A handled signal ends ATTACH_IOREQ_CLIENT successfully, with SA_RESTART or without: acrn-dm
+/// wakes its thread that way.
 pub fn signal_ends_attach() -> Outcome {
     let (device, _page) = need!(with_client());
     for (handled, flags) in [SaFlags::empty(), SaFlags::SA_RESTART]
@@ -129,7 +129,7 @@ pub fn signal_ends_attach() -> Outcome {
     Outcome::Passed
 }
 
-/// What comes after the signal is served as ever: requests, and the end of the client.
+/// After the signal, requests and the end of the client are handled normally.
 pub fn signal_then_request() -> Outcome {
     handle_signals(SaFlags::SA_RESTART);
     let vm = need!(ScriptedVm::new());
@@ -150,8 +150,8 @@ pub fn signal_then_request() -> Outcome {
     Outcome::Passed
 }
 
-/// Threads that attach against one that destroys and creates (R1, R2).
-pub fn come_and_go() -> Outcome {
+/// Threads that attach race with threads that destroy and create the client (R1, R2).
+pub fn clients_come_and_go() -> Outcome {
     let (device, _page) = need!(with_client());
     let contest = &Race::of(2);
     let destroy = || {
@@ -183,8 +183,8 @@ pub fn come_and_go() -> Outcome {
         for thread in creating {
             thread.join().expect("a thread");
         }
-        // Whoever waits at the end is sent away: nobody creates any more.
-        until("nobody waits", || {
+        // Threads that still wait are sent away here, because no thread creates a client any more.
+        until("no thread waits", || {
             destroy();
             attaching.iter().all(|thread| thread.is_finished())
         });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DESTROY_VM that is still under way, and may fail: what comes meanwhile waits for its result. So does what comes
-//! while START_VM is under way, and RESET_VM that fails.
+//! DESTROY_VM in progress, which may fail: concurrent operations wait for its result. So do
+//! operations during START_VM, and during a RESET_VM that fails.
 
 use std::{os::fd::AsRawFd, sync::Arc};
 
@@ -34,17 +34,17 @@ use crate::reused_id::give_eventfds;
 
 const READ: Access = read(Target::Port(0x510), Width::Four);
 const CONFIG_ADDRESS: Access = write(Target::Port(0xcf8), Width::Four, 0x8000_0000);
-/// Where memory is set meanwhile: nothing else is there.
+/// Guest address at which memory is set meanwhile. There is no other memory.
 const PLACE: u64 = 4 << 20;
 
-/// How DESTROY_VM ends.
+/// The result of DESTROY_VM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
-    /// The VM is not paused: the hypervisor refuses.
+    /// The hypervisor refuses because the VM is not paused.
     NotPaused,
-    /// It is paused, and the hypervisor refuses.
+    /// The hypervisor refuses although the VM is paused.
     Refused,
-    /// The VM is gone.
+    /// The VM is destroyed.
     Done,
 }
 
@@ -74,19 +74,21 @@ impl End {
     }
 }
 
-/// Panics unless a request of a VM that is behind all others on the driver's list is dispatched: by then each upcall
-/// before has seen those.
+/// Waits until a request of the last VM on the driver's list is dispatched: by then each earlier
+/// upcall has scanned all other VMs.
 fn dispatch(last: &ScriptedVm) {
     let slot = last.page.slot(0).expect("slot 0");
     assert_eq!(last.probe.raise(request(last.vmid, 0, READ)), 0);
     until("the other VM's request is dispatched", || slot.is_ours());
     assert_eq!(last.finish(0), Ok(()));
-    until("it is taken", || slot.state() == ACRN_IOREQ_STATE_FREE);
+    until("the request is taken", || {
+        slot.state() == ACRN_IOREQ_STATE_FREE
+    });
 }
 
-/// Requests stay where they are, those for the driver as well as those for the device model. They are looked at again
-/// if the VM goes on.
-pub fn requests() -> Outcome {
+/// Requests for the driver and for the device model wait. They are examined again if the VM goes
+/// on.
+pub fn requests_during_destroy() -> Outcome {
     let masks = need!(cpus::pick_many(&[2, 1]));
     for end in ENDS {
         let vm = need!(ScriptedVm::on(masks[0]));
@@ -109,14 +111,17 @@ pub fn requests() -> Outcome {
                 assert_eq!(
                     slot.state(),
                     ACRN_IOREQ_STATE_PENDING,
-                    "of a VM that is gone"
+                    "slot of a destroyed VM"
                 );
             }
         } else {
-            assert!(slots[0].is_ours(), "{end:?}: not looked at again");
+            assert!(
+                slots[0].is_ours(),
+                "{end:?}: the request was not examined again"
+            );
             assert_ne!(slots[1].state(), ACRN_IOREQ_STATE_PENDING, "{end:?}");
             assert_eq!(vm.finish(0), Ok(()));
-            // The hypervisor hears of both, unless they are a paused VM's.
+            // The hypervisor is notified of both, unless the VM is paused.
             let calls = trace.calls(NOTIFY_REQUEST_FINISH);
             let told = calls.iter().filter(|call| call.p1 == vm.vmid.into());
             let expected = if end == End::NotPaused { 2 } else { 0 };
@@ -139,7 +144,7 @@ fn set_line(device: &Device) -> Result<(), Errno> {
     device.ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(4 | 2 << 32))
 }
 
-/// Gives a VM an irqfd.
+/// Assigns an irqfd to a VM.
 fn irqfd(device: &Device) -> Eventfd {
     let event = Eventfd::new();
     let mut irqfd = acrn_irqfd {
@@ -154,8 +159,8 @@ fn irqfd(device: &Device) -> Eventfd {
     event
 }
 
-/// Nothing interrupts the VM. If it goes on, and is not paused, the interrupts are sent then.
-pub fn interrupts() -> Outcome {
+/// Interrupts are not sent meanwhile. They are sent afterwards if the VM goes on and is not paused.
+pub fn interrupts_during_destroy() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = need!(Probe::open());
     for end in ENDS {
@@ -183,14 +188,14 @@ pub fn interrupts() -> Outcome {
         let told = [INJECT_MSI, SET_IRQLINE].map(|id| trace.calls(id).len());
         assert_eq!(told, [sent.0, sent.1], "{end:?}");
         if end != End::Done {
-            assert_eq!(event.take(), 0, "{end:?}: the event was not taken");
+            assert_eq!(event.take(), 0, "{end:?}: events that were not taken");
         }
     }
     Outcome::Passed
 }
 
-/// Commands wait, and are for the VM if it goes on, and for nothing if it does not.
-pub fn commands() -> Outcome {
+/// Commands wait. They affect the VM if it goes on, and have no effect otherwise.
+pub fn commands_during_destroy() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = need!(Probe::open());
     for end in ENDS {
@@ -228,9 +233,10 @@ pub fn commands() -> Outcome {
     Outcome::Passed
 }
 
-/// Close, of a VM that the hypervisor destroys, and of one that it keeps: by then nothing rings and nothing interrupts.
-/// What is asked meanwhile stays where it is, and if the VM goes on it is as if no device were there.
-pub fn close() -> Outcome {
+/// Close of a VM that the hypervisor destroys, and of one that it keeps. Eventfds are released
+/// before DESTROY_VM. Requests made meanwhile wait, and if the VM goes on they end as if there were
+/// no device.
+pub fn close_under_way() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     for refused in [false, true] {
         let vm = need!(ScriptedVm::on(masks[0]));
@@ -241,7 +247,7 @@ pub fn close() -> Outcome {
             last.probe.refuse(DESTROY_VM, vm.vmid);
         }
         let Some(device) = Arc::into_inner(vm.device) else {
-            panic!("nobody else has the device");
+            panic!("the device is still shared");
         };
         let trace = Trace::start(&last.probe);
         let held = HeldHypercall::start(&last.probe, DESTROY_VM, vm.vmid, move || device.close());
@@ -250,25 +256,25 @@ pub fn close() -> Outcome {
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
         for event in &events {
             event.signal();
-            assert_eq!(event.take(), 1, "the driver took the event");
+            assert_eq!(event.take(), 1, "events that the driver did not take");
         }
         assert_eq!(trace.calls(INJECT_MSI).len(), 0);
         drop(events);
         until_released(&ids);
         held.release();
         if refused {
-            // mini-ACRN takes back what is COMPLETE.
+            // mini-ACRN takes COMPLETE requests.
             let state = slot.state();
             let ended = [ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE].contains(&state);
             assert!(ended, "the request of an orphan is in state {state}");
             let told = trace.calls(NOTIFY_REQUEST_FINISH);
             let told = told.iter().filter(|call| call.p1 == vm.vmid.into());
-            assert_eq!(told.count(), 0, "of a paused VM");
+            assert_eq!(told.count(), 0, "notifications of a paused VM");
         } else {
             assert_eq!(
                 slot.state(),
                 ACRN_IOREQ_STATE_PENDING,
-                "of a VM that is gone"
+                "slot of a destroyed VM"
             );
         }
         drop(last);
@@ -278,8 +284,9 @@ pub fn close() -> Outcome {
     Outcome::Passed
 }
 
-/// A guest that is about to run may reach what is taken away from it: that stays pinned until it is paused.
-pub fn memory_during_start() -> Outcome {
+/// A guest that is about to run may access memory that is unset, so its pages stay pinned until the
+/// guest is paused.
+pub fn memory_goes_during_start() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     let device = Arc::new(Device::sharing(&guest.vm));
@@ -297,16 +304,16 @@ pub fn memory_during_start() -> Outcome {
     device
         .with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment)
         .expect("UNSET_MEMSEG");
-    assert_eq!(pins(), before, "START_VM is under way");
+    assert_eq!(pins(), before, "pinned pages during START_VM");
     assert_eq!(held.release(), Ok(()), "START_VM");
     guest.serve(1, |_, _| 0);
-    assert_eq!(pins(), before, "the guest runs");
+    assert_eq!(pins(), before, "pinned pages while the guest runs");
     guest.vm.pause().expect("PAUSE_VM");
-    assert_eq!(pins(), before - 4, "it is paused");
+    assert_eq!(pins(), before - 4, "pinned pages of the paused VM");
     Outcome::Passed
 }
 
-/// RESET_VM that the hypervisor refuses leaves the VM paused: nothing interrupts it.
+/// A RESET_VM that the hypervisor refuses leaves the VM paused, so no interrupt is sent.
 pub fn interrupts_after_refused_reset() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = irqfd(&vm.device);
@@ -317,12 +324,16 @@ pub fn interrupts_after_refused_reset() -> Outcome {
         let reset = vm.device.plain(ACRN_IOCTL_RESET_VM);
         assert_eq!(reset, Err(Errno::EIO));
         event.signal();
-        assert_eq!(event.take(), 0, "the event was not taken");
+        assert_eq!(event.take(), 0, "events that were not taken");
         assert_eq!(inject(&vm.device), Ok(()));
         assert_eq!(set_line(&vm.device), Ok(()));
     }
     for id in [INJECT_MSI, SET_IRQLINE] {
-        assert_eq!(trace.calls(id).len(), 0, "{id:#x} of a paused VM");
+        assert_eq!(
+            trace.calls(id).len(),
+            0,
+            "hypercalls {id:#x} for a paused VM"
+        );
     }
     vm.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
     event.signal();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CREATE_VM, and everything that can go wrong with it.
+//! CREATE_VM and its failures.
 
 use std::{sync::Barrier, thread};
 
@@ -20,17 +20,17 @@ use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 use zerocopy::IntoBytes;
 
-/// An error of the hypervisor that no driver makes up.
+/// An error of the hypervisor that no driver generates itself.
 const REFUSAL: i64 = -5;
-/// That of the upcall, which no other VM gets.
+/// The CPU of the upcall, which no User VM gets.
 const CPU_OF_SERVICE_VM: u64 = 1 << 0;
 
 fn page() -> RequestPage {
     RequestPage::new().expect("a request page")
 }
 
-/// The second CREATE_VM on a file is refused, and the first VM does not notice (A3).
-pub fn twice() -> Outcome {
+/// A second CREATE_VM on a file is refused, without any effect on the first VM (A3).
+pub fn create_twice() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (device, _page, vmid) = create_raw(masks[0]);
     let probe = Probe::open();
@@ -44,14 +44,14 @@ pub fn twice() -> Outcome {
     }
     device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
-        .expect("the VM is there");
+        .expect("CREATE_IOREQ_CLIENT for the first VM");
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
     Outcome::Passed
 }
 
-/// Of several threads that create at once, one wins.
-pub fn from_two_threads() -> Outcome {
+/// Of several threads that create a VM concurrently, one succeeds.
+pub fn create_from_two_threads() -> Outcome {
     const THREADS: usize = 4;
     let cpus = need!(cpus::pick(1));
     for _ in 0..10 {
@@ -86,8 +86,8 @@ pub fn from_two_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor's id and number of vCPUs are written back, and nothing else.
-pub fn tells_vmid_and_vcpus() -> Outcome {
+/// The hypervisor's id and number of vCPUs are written back, and the rest is unchanged.
+pub fn create_tells_vmid_and_vcpus() -> Outcome {
     let cpus = need!(cpus::pick(2));
     let device = need!(Device::open());
     let page = page();
@@ -109,8 +109,8 @@ pub fn tells_vmid_and_vcpus() -> Outcome {
     Outcome::Passed
 }
 
-/// The result cannot be written: no VM stays behind (A4).
-pub fn read_only_argument() -> Outcome {
+/// If the result cannot be written, no VM is left (A4).
+pub fn create_read_only_argument() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
     let page = page();
@@ -124,12 +124,13 @@ pub fn read_only_argument() -> Outcome {
     if let Ok(probe) = Probe::open() {
         assert_eq!(probe.vms().len(), 0);
     }
-    // The file has its place again.
+    // The file can have a VM again.
     device.create(&page, cpus).expect("CREATE_VM");
     Outcome::Passed
 }
 
-/// Runs CREATE_VM under a scripted fault, which must fail, leave nothing, and work when repeated.
+/// Makes CREATE_VM under a scripted fault. It must fail, leave nothing behind, and succeed when
+/// repeated.
 fn create_under(fault: Fault, expected: Errno) -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -143,19 +144,20 @@ fn create_under(fault: Fault, expected: Errno) -> Outcome {
     assert_eq!(
         device.plain(ACRN_IOCTL_START_VM),
         Err(Errno::EINVAL),
-        "there is no VM"
+        "START_VM without a VM"
     );
     device.create(&page, cpus).expect("CREATE_VM afterwards");
     Outcome::Passed
 }
 
-/// The hypervisor refuses. As upstream's, the driver says EINVAL whatever the reason.
-pub fn refused() -> Outcome {
+/// The hypervisor refuses. Like upstream's driver, the driver returns EINVAL for any reason.
+pub fn create_refused() -> Outcome {
     create_under(fault(hypercall::CREATE_VM, REFUSAL), Errno::EINVAL)
 }
 
-/// The hypervisor reports success, but there is no VM (A14). It does so by itself for a CPU that is taken.
-pub fn refused_without_error() -> Outcome {
+/// The hypervisor reports success, but there is no VM (A14). It does so itself for a CPU that is in
+/// use.
+pub fn create_refused_without_error() -> Outcome {
     let probe = need!(Probe::open());
     let device = need!(Device::open());
     let page = page();
@@ -171,8 +173,8 @@ pub fn refused_without_error() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor claims more vCPUs than the request page has slots (A14).
-pub fn with_17_vcpus() -> Outcome {
+/// The hypervisor reports more vCPUs than the request page has slots (A14).
+pub fn create_with_17_vcpus() -> Outcome {
     let too_many = Fault {
         after: 1,
         patch: 1,
@@ -182,13 +184,13 @@ pub fn with_17_vcpus() -> Outcome {
     create_under(too_many, Errno::EINVAL)
 }
 
-/// The hypervisor does not take the request page.
-pub fn request_page_refused() -> Outcome {
+/// The hypervisor refuses the request page.
+pub fn create_request_page_refused() -> Outcome {
     create_under(fault(hypercall::SET_IOREQ_BUFFER, REFUSAL), Errno::EINVAL)
 }
 
-/// Request pages that there are not.
-pub fn without_request_page() -> Outcome {
+/// Invalid request pages are refused.
+pub fn create_without_request_page() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
     let good = page();
@@ -219,8 +221,8 @@ pub fn without_request_page() -> Outcome {
     Outcome::Passed
 }
 
-/// On a file that has a VM the argument does not matter.
-pub fn twice_reads_nothing() -> Outcome {
+/// On a file that has a VM, the argument is not read.
+pub fn create_twice_reads_nothing() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     for argument in [Argument::NULL, Argument::KERNEL] {
         let refused = device.ioctl(ACRN_IOCTL_CREATE_VM, argument);

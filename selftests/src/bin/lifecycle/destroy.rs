@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DESTROY_VM, refused and not, and what is given back when.
+//! DESTROY_VM, refused and successful, and the release of resources.
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -18,7 +18,7 @@ use mini_acrn_channel::vm_state;
 use nix::errno::Errno;
 
 /// A file may have one VM after the other (A2).
-pub fn then_create() -> Outcome {
+pub fn destroy_then_create() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
     let page = RequestPage::new().expect("a request page");
@@ -33,18 +33,18 @@ pub fn then_create() -> Outcome {
             assert_eq!(probe.vms().len(), 0);
         }
     }
-    // The last one is left to close.
+    // Close destroys the last VM.
     device.create(&page, cpus).expect("CREATE_VM");
     device.close();
     Outcome::Passed
 }
 
-/// The hypervisor destroys paused VMs only; a refusal changes nothing.
-pub fn needs_pause() -> Outcome {
+/// The hypervisor only destroys paused VMs. A refusal has no effect.
+pub fn destroy_needs_pause() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     guest.vm.start().expect("START_VM");
     assert_eq!(destroy(&guest), Err(Errno::EPERM));
-    // The VM goes on as if nothing had happened.
+    // The VM goes on.
     guest.serve(1, |_, _| 0);
     guest.vm.pause().expect("PAUSE_VM");
     assert_eq!(destroy(&guest), Ok(()));
@@ -56,8 +56,8 @@ fn destroy(guest: &Guest) -> Result<(), Errno> {
     device.plain(ACRN_IOCTL_DESTROY_VM)
 }
 
-/// A refusal of the hypervisor's is passed on, and the VM can still be destroyed later.
-pub fn refused() -> Outcome {
+/// A refusal by the hypervisor is passed on, and the VM can be destroyed later.
+pub fn destroy_refused() -> Outcome {
     let probe = need!(Probe::open());
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
@@ -66,15 +66,15 @@ pub fn refused() -> Outcome {
     assert!(probe.vm(vmid).is_some());
     device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
-        .expect("the VM is there");
+        .expect("CREATE_IOREQ_CLIENT after a refused DESTROY_VM");
     device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
     assert_eq!(probe.vms().len(), 0);
     Outcome::Passed
 }
 
-/// At close there is nobody to tell. The VM keeps its memory, which the hypervisor may still write to, and
-/// goes at the next opportunity (A1).
-pub fn refused_at_close() -> Outcome {
+/// A refusal at close cannot be reported. The VM keeps its memory, which the hypervisor may still
+/// write to, and is destroyed at the next opportunity (A1).
+pub fn destroy_refused_at_close() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = leaks::pinned_pages().expect("/proc/vmstat");
@@ -99,7 +99,7 @@ pub fn refused_at_close() -> Outcome {
         "pins of a VM that is still there"
     );
 
-    // The next VM is the opportunity.
+    // The creation of the next VM is that opportunity.
     let trace = Trace::start(&probe);
     let (_device, _page, _) = create_raw(masks[1]);
     assert_eq!(trace.calls(hypercall::DESTROY_VM).len(), 1);
@@ -112,8 +112,8 @@ pub fn refused_at_close() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM, not close, gives memory back.
-pub fn gives_memory_back() -> Outcome {
+/// DESTROY_VM, not close, releases memory.
+pub fn destroy_gives_memory_back() -> Outcome {
     let before = leaks::pinned_pages().expect("/proc/vmstat");
     let guest = Guest::new(need!(cpus::pick(1)));
     assert_ne!(leaks::pinned_pages(), Some(before));

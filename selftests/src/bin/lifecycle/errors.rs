@@ -24,7 +24,7 @@ const ERRORS: [Errno; 5] = [
     Errno::EBUSY,
 ];
 
-/// The next hypercall `id` for the VM fails with `errno`, and does nothing.
+/// Makes the next hypercall `id` for the VM fail with `errno`, without any effect.
 fn fail_next(vm: &ScriptedVm, id: u32, errno: Errno) {
     vm.probe.push_fault(Fault {
         vmid: vm.vmid,
@@ -32,8 +32,8 @@ fn fail_next(vm: &ScriptedVm, id: u32, errno: Errno) {
     });
 }
 
-/// Any error of the hypervisor, whatever the command; and none once it has none.
-pub fn of_commands() -> Outcome {
+/// Any error of the hypervisor is passed on, for each command.
+pub fn errors_passed_on() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let mut registers = acrn_vcpu_regs::default();
     registers.vcpu_regs.cr0 = 0x30;
@@ -57,8 +57,8 @@ pub fn of_commands() -> Outcome {
     Outcome::Passed
 }
 
-/// The same of NOTIFY_REQUEST_FINISH. The request is finished all the same.
-pub fn of_notify() -> Outcome {
+/// Errors of NOTIFY_REQUEST_FINISH are passed on. The request is completed all the same.
+pub fn notify_errors_passed_on() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
     let access = write(Target::Port(0x510), Width::One, 0);
@@ -66,7 +66,7 @@ pub fn of_notify() -> Outcome {
         let trace = Trace::start(&vm.probe);
         fail_next(&vm, hypercall::NOTIFY_REQUEST_FINISH, errno);
         assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
-        until("the device model has the request", || slot.is_ours());
+        until("the request is left to the device model", || slot.is_ours());
         assert_eq!(vm.finish(0), Err(errno));
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
         assert_eq!(trace.calls(hypercall::NOTIFY_REQUEST_FINISH).len(), 1);
@@ -75,7 +75,7 @@ pub fn of_notify() -> Outcome {
     Outcome::Passed
 }
 
-/// Results that are no errno: ACRN's are 32 bits wide, and an errno is small.
+/// Results out of the range of errno: those of ACRN are 32 bits wide, and an errno is small.
 pub fn results_of_any_size() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let pause = |result: i64| {

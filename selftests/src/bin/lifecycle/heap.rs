@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's memory, of which a VM that is gone has nothing.
+//! Kernel memory: a destroyed VM leaves nothing behind.
 
 use std::os::fd::AsRawFd;
 
@@ -16,7 +16,7 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 
 const ROUNDS: usize = 100;
-/// Kinds of which a round has at least one.
+/// Kinds of objects of which a VM of [`round`] has at least one.
 const KINDS: [&str; 12] = [
     "files",
     "vms",
@@ -32,7 +32,7 @@ const KINDS: [&str; 12] = [
     "buffers",
 ];
 
-/// A VM with memory of two kinds, a client, an ioeventfd and an irqfd comes and goes.
+/// Creates a VM with two kinds of memory, a client, an ioeventfd and an irqfd, and destroys it.
 fn round(memory: &GuestMemory) -> Result<(), String> {
     let before = Objects::count()?;
     let fixture = MappingFixture::new()?;
@@ -70,14 +70,14 @@ fn round(memory: &GuestMemory) -> Result<(), String> {
 }
 
 /// A hundred VMs leave no object of any kind behind.
-pub fn does_not_grow() -> Outcome {
+pub fn heap_does_not_grow() -> Outcome {
     let memory = scattered(64);
     assert_eq!(memory.len(), 64 * PAGE);
     let before = need!(Objects::count());
     for _ in 0..ROUNDS {
         need!(round(&memory));
         let after = need!(Objects::count());
-        assert_eq!(before.growth(&after), [""; 0], "left behind");
+        assert_eq!(before.growth(&after), [""; 0], "objects left behind");
     }
     Outcome::Passed
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the hypervisor is told, byte by byte.
+//! The parameters of hypercalls, byte by byte.
 
 use std::mem::offset_of;
 
@@ -24,7 +24,7 @@ use acrn_uapi::{ioctl::*, *};
 use mini_acrn_channel::{RaiseRequest, kind};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// CREATE_VM: all bytes, also those that the hypervisor is to fill in.
+/// CREATE_VM passes all bytes on, including those that the hypervisor fills in.
 pub fn creation_arrives() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -53,7 +53,7 @@ pub fn creation_arrives() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_IOREQ_BUFFER: the page that user space gave.
+/// SET_IOREQ_BUFFER passes the page of user space on.
 pub fn request_page_arrives() -> Outcome {
     let probe = need!(Probe::open());
     let trace = Trace::start(&probe);
@@ -63,7 +63,7 @@ pub fn request_page_arrives() -> Outcome {
     assert_eq!((calls[0].p1, calls[0].data_len), (vmid.into(), 8));
     let told: u64 = parameter(&calls[0]);
     assert_eq!(told, probe.vm(vmid).expect("the VM").request_page);
-    // What the hypervisor writes there is what user space sees.
+    // The hypervisor's writes to the page are visible to user space.
     for vcpu in [0, 15] {
         let port = 0x510 + vcpu;
         let silent = RaiseRequest {
@@ -72,13 +72,13 @@ pub fn request_page_arrives() -> Outcome {
         };
         assert_eq!(probe.raise(silent), 0);
         let slot = page.slot(vcpu.into()).expect("a slot");
-        let seen = slot.request().expect("a request that makes sense");
+        let seen = slot.request().expect("a valid request");
         assert_eq!(seen.target, Target::Port(port));
     }
     Outcome::Passed
 }
 
-/// Commands without an argument are for the VM of their file, and each is one hypercall.
+/// Commands without an argument refer to the VM of their file, and each makes one hypercall.
 pub fn commands_name_the_vm() -> Outcome {
     const COMMANDS: [(u32, u32); 7] = [
         (ACRN_IOCTL_START_VM, hypercall::START_VM),
@@ -106,7 +106,7 @@ pub fn commands_name_the_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// Bytes for SET_VCPU_REGS with zeros where they must be.
+/// Returns bytes for SET_VCPU_REGS with zeros in reserved fields.
 fn registers(round: usize) -> Vec<u8> {
     let mut bytes = pattern(size_of::<acrn_vcpu_regs>(), round);
     let at = offset_of!(acrn_vcpu_regs, vcpu_regs);
@@ -124,7 +124,7 @@ fn registers(round: usize) -> Vec<u8> {
     bytes
 }
 
-/// SET_VCPU_REGS: all bytes.
+/// SET_VCPU_REGS passes all bytes on.
 pub fn registers_arrive() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
@@ -132,7 +132,7 @@ pub fn registers_arrive() -> Outcome {
         let bytes = registers(round);
         memory.write_bytes(0, &bytes);
         let trace = Trace::start(&fixture.probe);
-        // Whether it makes sense to the hypervisor is not the question.
+        // The result does not matter: the registers may be invalid.
         let argument = Argument::At(&memory, 0);
         let _ = fixture.device.ioctl(ACRN_IOCTL_SET_VCPU_REGS, argument);
         let calls = trace.calls(hypercall::SET_VCPU_REGS);

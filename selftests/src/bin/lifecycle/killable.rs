@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A process that waits for another one's command on the same file can be killed meanwhile.
+//! A process that waits for another process's command on the same file can be killed.
 
 use std::{
     env, fs,
@@ -29,12 +29,12 @@ use acrn_selftests::{
 };
 use acrn_uapi::ioctl::*;
 
-/// Where the process that waits finds the descriptor, and the number of the command.
+/// Environment variables with the victim's descriptor, and the number of its command.
 const DESCRIPTOR: &str = "ACRN_SELFTEST_DESCRIPTOR";
 const COMMAND: &str = "ACRN_SELFTEST_COMMAND";
 
-/// Another process makes `command`, which must wait for one that is under way, unless `may_pass`. Then it is
-/// killed, and must end.
+/// Makes `command` in another process, which must wait for a command in progress, unless
+/// `may_pass`. Then kills the process, which must end.
 fn dies_while_waiting(device: &Device, command: u32, may_pass: bool) -> Result<(), String> {
     let inherited = nix::unistd::dup(device).expect("dup");
     let mut victim = harness::helper("waiting_victim");
@@ -44,7 +44,7 @@ fn dies_while_waiting(device: &Device, command: u32, may_pass: bool) -> Result<(
     let stat = format!("/proc/{}/stat", victim.id());
     let waits = || {
         let stat = fs::read_to_string(&stat).expect("stat of the victim");
-        // Of the first thread: the name is in parentheses, the state comes next.
+        // State of the first thread. It follows the name, which is in parentheses.
         let rest = stat.rsplit(") ").next();
         rest.is_some_and(|rest| rest.starts_with('D'))
     };
@@ -67,8 +67,8 @@ fn dies_while_waiting(device: &Device, command: u32, may_pass: bool) -> Result<(
     Ok(())
 }
 
-/// What is under way is SET_MEMSEG, which waits for pages of its process.
-pub fn behind_memory() -> Outcome {
+/// The command in progress is SET_MEMSEG, which waits for pages of its process.
+pub fn killed_behind_memory() -> Outcome {
     let missing = need!(UserfaultMemory::new(PAGE));
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
@@ -92,8 +92,8 @@ pub fn behind_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// What is under way is RESET_VM, which the hypervisor has not carried out.
-pub fn behind_reset() -> Outcome {
+/// The command in progress is RESET_VM, which the hypervisor has not carried out.
+pub fn killed_behind_reset() -> Outcome {
     let probe = need!(Probe::open());
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
@@ -116,11 +116,11 @@ pub fn behind_reset() -> Outcome {
 }
 
 /// The process that is killed.
-pub fn victim() -> Outcome {
+pub fn waiting_victim() -> Outcome {
     let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
     let descriptor = number(DESCRIPTOR).expect("a descriptor");
     let command = number(COMMAND).expect("a command");
-    // SAFETY: our parent has it open, and so have we.
+    // SAFETY: The parent has the descriptor open, and this process has inherited it.
     let file = unsafe { BorrowedFd::borrow_raw(descriptor as i32) };
     let device = Device::sharing(&file);
     let memory = GuestMemory::anonymous(PAGE);
@@ -130,7 +130,7 @@ pub fn victim() -> Outcome {
         ACRN_IOCTL_SET_MEMSEG | ACRN_IOCTL_UNSET_MEMSEG => device.with(command, &mut segment),
         _ => device.ioctl(command, Argument::NULL),
     };
-    // It did not have to wait.
+    // The command did not have to wait.
     eprintln!("{command:#x}: {done:?}");
     Outcome::Passed
 }

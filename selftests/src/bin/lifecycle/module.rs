@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module goes while something of it is left.
+//! The module is unloaded while its objects still exist.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
 use mini_acrn_channel::vm_state;
 use nix::errno::Errno;
 
-/// A VM that the hypervisor would not destroy when its file was closed: it goes with the module, which gives its
-/// memory back (A1).
+/// A VM that the hypervisor refused to destroy when its file was closed is destroyed when the
+/// module is unloaded, which releases its memory (A1).
 pub fn unload_with_orphan() -> Outcome {
     let path = need!(module::path());
     let probe = need!(Probe::open());
@@ -50,9 +50,9 @@ pub fn unload_with_orphan() -> Outcome {
     Outcome::Passed
 }
 
-/// An upcall for a VM that was not destroyed is under way when the module goes, which waits for its end.
+/// Unloading the module waits for an upcall in progress for an orphaned VM.
 pub fn unload_beside_upcall() -> Outcome {
-    const UNDER_WAY_MS: u16 = 1500;
+    const IN_FLIGHT_MS: u16 = 1500;
     let path = need!(module::path());
     let ScriptedVm {
         probe,
@@ -60,35 +60,40 @@ pub fn unload_beside_upcall() -> Outcome {
         page: _page,
         vmid,
     } = need!(ScriptedVm::new());
-    // The upcall is CPU 0's, which stands still in it.
+    // The upcall occupies CPU 0.
     need!(cpus::stay_on(1 - cpus::UPCALLS));
-    // One that is paused is not notified.
+    // A paused VM would not be notified.
     for id in [PAUSE_VM, DESTROY_VM] {
         probe.refuse(id, vmid);
     }
-    Arc::into_inner(device).expect("nobody else has it").close();
+    Arc::into_inner(device)
+        .expect("a device that is not shared")
+        .close();
     let trace = Trace::start(&probe);
-    probe.hold_for(NOTIFY_REQUEST_FINISH, vmid, UNDER_WAY_MS);
+    probe.hold_for(NOTIFY_REQUEST_FINISH, vmid, IN_FLIGHT_MS);
     let access = write(Target::Port(0xcf8), Width::Four, 0);
     assert_eq!(probe.raise(request(vmid, 0, access)), 0);
-    until("the upcall is under way, or over", || {
+    until("the upcall is in progress, or over", || {
         probe.is_held() || !trace.calls(NOTIFY_REQUEST_FINISH).is_empty()
     });
     module::unload();
-    // A mark in the trace, and nothing else.
+    // This hypercall only marks a position in the trace.
     probe.call(START_VM, u64::MAX, 0);
     let ids = trace.ids();
     let at = |id| ids.iter().position(|known| *known == id);
     let [upcall, unloaded] = [NOTIFY_REQUEST_FINISH, START_VM].map(at);
-    assert!(upcall < unloaded, "the module went before the upcall's end");
+    assert!(
+        upcall < unloaded,
+        "the module was unloaded before the upcall's end"
+    );
     module::load(&path);
     assert_eq!(probe.vms().len(), 0, "VMs");
     Outcome::Passed
 }
 
-/// While a file is open the module stays: when a guest waits for an answer, during DESTROY_VM, and after one that was
-/// refused.
-pub fn stays_while_guest_lives() -> Outcome {
+/// The module stays loaded while a file is open: while a guest waits for the completion of a
+/// request, during DESTROY_VM, and after a refused one.
+pub fn module_stays() -> Outcome {
     need!(module::path());
     let probe = need!(Probe::open());
     let assert_stays = |when: &str| {
@@ -108,7 +113,7 @@ pub fn stays_while_guest_lives() -> Outcome {
     let held = HeldHypercall::start(&probe, DESTROY_VM, guest.vm.vmid(), move || {
         destroyer.plain(ACRN_IOCTL_DESTROY_VM)
     });
-    assert_stays("DESTROY_VM is under way");
+    assert_stays("DESTROY_VM is in progress");
     assert_eq!(held.release(), Err(Errno::EIO));
     assert_stays("DESTROY_VM was refused");
     assert!(probe.vm(guest.vm.vmid()).is_some());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is allowed in which state, and what the hypervisor is told of it.
+//! The commands that each state allows, and the resulting hypercalls.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -16,7 +16,7 @@ use acrn_selftests::{
 use acrn_uapi::{acrn_vcpu_regs, ioctl, ioctl::*};
 use nix::errno::Errno;
 
-/// Everything that needs a VM.
+/// Returns all commands that need a VM.
 fn commands_on_a_vm() -> impl Iterator<Item = (u32, &'static str)> {
     let all = ioctl::ALL.iter().copied();
     all.filter(|(request, _)| *request != ACRN_IOCTL_CREATE_VM)
@@ -24,13 +24,13 @@ fn commands_on_a_vm() -> impl Iterator<Item = (u32, &'static str)> {
 
 fn assert_all_refused(device: &Device) {
     for (request, name) in commands_on_a_vm() {
-        // Whether the argument makes sense is not the question yet.
+        // The argument is not checked yet, so it does not matter.
         let refused = device.ioctl(request, Argument::NULL);
         assert_eq!(refused, Err(Errno::EINVAL), "{name}");
     }
 }
 
-/// No VM: nothing is done and nothing reaches the hypervisor.
+/// Without a VM all commands fail, and make no hypercall.
 pub fn before_create() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -41,7 +41,7 @@ pub fn before_create() -> Outcome {
     Outcome::Passed
 }
 
-/// The VM is gone: the same.
+/// After DESTROY_VM all commands fail, and make no hypercall.
 pub fn after_destroy() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
@@ -59,13 +59,13 @@ fn errno<T>(result: acrn_ioctls::Result<T>) -> Result<T, i32> {
     result.map_err(|error| error.errno())
 }
 
-/// A guest that is at its port and stays there until it is served.
+/// Creates a guest that waits for the completion of a port read.
 fn at_its_port(cpus: u64) -> Guest {
     let access = [read(Target::Port(0x510), Width::One)];
     Guest::long_mode(cpus, &program::long_mode(&access))
 }
 
-/// The hypervisor's answer is passed on.
+/// The hypervisor's error is passed on.
 pub fn start_twice() -> Outcome {
     let guest = at_its_port(need!(cpus::pick(1)));
     guest.vm.start().expect("START_VM");
@@ -74,7 +74,7 @@ pub fn start_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// Registers cannot be set under a running vCPU.
+/// Registers of a running vCPU cannot be set.
 pub fn registers_while_running() -> Outcome {
     let guest = at_its_port(need!(cpus::pick(1)));
     guest.vm.start().expect("START_VM");
@@ -109,7 +109,7 @@ pub fn reset_needs_pause() -> Outcome {
     Outcome::Passed
 }
 
-/// What a device model does when its guest reboots, a request in flight included.
+/// The sequence of a device model when its guest reboots, including a request in flight.
 pub fn reset_and_start_again() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -119,7 +119,7 @@ pub fn reset_and_start_again() -> Outcome {
     let stored = || guest.memory.read::<u32>(program::RESULTS as usize);
     guest.vm.start().expect("START_VM");
     for round in 1..=3 {
-        // The request is not answered, and the vCPU starts from its beginning.
+        // The request is not completed, and the vCPU starts from the beginning.
         guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
         guest.vm.pause().expect("PAUSE_VM");
         guest.vm.clear_vm_ioreq().expect("CLEAR_VM_IOREQ");
@@ -130,7 +130,7 @@ pub fn reset_and_start_again() -> Outcome {
         let asked = guest.serve(1, |_, _| round.into());
         assert_eq!(asked.len(), 1, "requests of round {round}");
         assert_eq!(stored(), round);
-        // And once more from where it halts.
+        // Another reset while the vCPU halts.
         guest.vm.pause().expect("PAUSE_VM");
         guest.vm.reset().expect("RESET_VM");
         guest.load_long_mode(&program::long_mode(&access));
@@ -143,7 +143,7 @@ pub fn reset_and_start_again() -> Outcome {
     Outcome::Passed
 }
 
-/// Numbers that are no command, or not of this driver, or of another size.
+/// Numbers that are unknown, of another driver, or of another size.
 pub fn unknown_command() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     let probe = Probe::open();

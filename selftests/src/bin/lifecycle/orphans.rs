@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VMs that the hypervisor will not destroy when their file is closed, while their guests do something. They keep
-//! their memory and nothing else, and are tried again whenever a VM is made.
+//! VMs that the hypervisor refuses to destroy when their file is closed, and whose guests are
+//! active. They keep only their memory, and the driver tries again to destroy them whenever a VM is
+//! created.
 
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
@@ -28,15 +29,15 @@ use mini_acrn_channel::{kind, vm_state};
 
 use crate::reused_id::{DOORBELL, PINS, give_eventfds, pinned};
 
-/// How often the hypervisor was told `id` of a VM.
+/// Returns the number of hypercalls `id` for a VM.
 fn told(trace: &Trace<'_>, id: u32, vmid: u16) -> usize {
     let calls = trace.calls(id);
     let of_vm = calls.iter().filter(|call| call.p1 == vmid.into());
     of_vm.count()
 }
 
-/// A VM without a file, whose guest runs on: the hypervisor refused to pause it, too. `events` are those that
-/// [`give_eventfds`] gave it.
+/// A VM without a file, whose guest runs on because the hypervisor refused to pause it, too.
+/// `events` come from [`give_eventfds`].
 struct Running {
     vmid: u16,
     events: [Eventfd; 2],
@@ -44,8 +45,8 @@ struct Running {
 }
 
 impl Running {
-    /// Its guest waits for an answer when its file is closed, is told that no device is there, and rings the
-    /// doorbell.
+    /// Creates the orphan. Its guest waits for the completion of a request when its file is closed,
+    /// reads all ones, and rings the doorbell.
     fn new(probe: &Probe, cpus: u64) -> Self {
         let accesses = [
             read(Target::Port(0x510), Width::Four),
@@ -56,7 +57,7 @@ impl Running {
         let vmid = guest.vm.vmid();
         guest.vm.start().expect("START_VM");
         let slot = guest.page.slot(0).expect("slot 0");
-        until("the guest asks", || slot.is_ours());
+        until("the guest makes a request", || slot.is_ours());
         let trace = Trace::start(probe);
         for id in [PAUSE_VM, DESTROY_VM] {
             probe.refuse(id, vmid);
@@ -76,9 +77,9 @@ impl Running {
     }
 }
 
-/// It is as if no device were there, nothing rings, and nothing interrupts it. The next VM is its end: it has to be
-/// paused for that.
-pub fn that_runs() -> Outcome {
+/// A running orphan sees no devices: its doorbell signals nothing, and no interrupt is sent to it.
+/// The creation of the next VM pauses and destroys it.
+pub fn orphan_that_runs() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = pinned(0);
@@ -86,7 +87,7 @@ pub fn that_runs() -> Outcome {
     let vmid = orphan.vmid;
     let state = probe.vm(vmid).expect("the orphan").state;
     assert_eq!(state, vm_state::RUNNING);
-    assert_eq!(pinned(before), PINS, "the guest uses them");
+    assert_eq!(pinned(before), PINS, "pinned pages of the running orphan");
     if let Some(status) = Status::of_vm(vmid) {
         assert_eq!(status.text("state"), "running");
         for key in ["clients", "ioeventfds", "irqfds"] {
@@ -94,10 +95,10 @@ pub fn that_runs() -> Outcome {
         }
     }
     let [irqfd, doorbell] = &orphan.events;
-    assert_eq!(doorbell.take(), 0, "the doorbell rang");
+    assert_eq!(doorbell.take(), 0, "signals of the doorbell");
     let trace = Trace::start(&probe);
     irqfd.signal();
-    assert_eq!(irqfd.take(), 1, "the driver took the event");
+    assert_eq!(irqfd.take(), 1, "events that the driver did not take");
     assert_eq!(trace.calls(INJECT_MSI).len(), 0);
     drop(orphan.events);
     until_released(&orphan.ids);
@@ -107,14 +108,18 @@ pub fn that_runs() -> Outcome {
     for id in [PAUSE_VM, DESTROY_VM] {
         assert_eq!(told(&trace, id, vmid), 1, "{id:#x}");
     }
-    // It may have the id of the orphan.
+    // The new VM may have the orphan's id.
     assert_eq!(probe.vms().len(), 1, "VMs");
-    assert_eq!(pinned(before), 1, "the page of the new VM");
+    assert_eq!(
+        pinned(before),
+        1,
+        "pinned pages, with the request page of the new VM"
+    );
     Outcome::Passed
 }
 
-/// The module goes, and with it the orphan, whose guest runs.
-pub fn that_runs_at_unload() -> Outcome {
+/// Unloading the module destroys an orphan whose guest runs.
+pub fn unload_with_running_orphan() -> Outcome {
     let path = need!(module::path());
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -127,7 +132,7 @@ pub fn that_runs_at_unload() -> Outcome {
     }
     assert_eq!(probe.vms().len(), 0, "VMs");
     assert_eq!(pinned(before), 0);
-    // Nothing of the module hangs on it.
+    // The eventfds do not refer to the module any more.
     for event in &orphan.events {
         event.signal();
     }
@@ -136,8 +141,8 @@ pub fn that_runs_at_unload() -> Outcome {
     Outcome::Passed
 }
 
-/// One that is paused has let go of its eventfds, and what it is made to ask stays where it is.
-pub fn that_is_paused() -> Outcome {
+/// A paused orphan has released its eventfds, and its scripted requests wait.
+pub fn orphan_that_is_paused() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = pinned(0);
@@ -153,24 +158,27 @@ pub fn that_is_paused() -> Outcome {
     let ring = request(vmid, 0, write(DOORBELL, Width::Four, 1));
     assert_eq!(probe.raise(ring), 0, "RAISE_REQUEST");
     irqfd.signal();
-    assert_eq!(irqfd.take(), 1, "the driver took the event");
-    // Another VM's request is served behind that one.
+    assert_eq!(irqfd.take(), 1, "events that the driver did not take");
+    // The request of another VM is served after that one.
     let (other, page, other_vmid) = create_bystander(&probe, masks[1], vmid);
     assert_eq!(probe.raise(request(other_vmid, 0, ring_of_other())), 0);
     let slot = page.slot(0).expect("slot 0");
     until("the other VM's request is dispatched", || slot.is_ours());
-    assert_eq!(doorbell.take(), 0, "the doorbell rang");
+    assert_eq!(doorbell.take(), 0, "signals of the doorbell");
     for id in [INJECT_MSI, NOTIFY_REQUEST_FINISH] {
         assert_eq!(told(&trace, id, vmid), 0, "{id:#x}");
     }
     drop(events);
     until_released(&ids);
-    assert!(probe.vm(vmid).is_some(), "it was refused twice");
+    assert!(
+        probe.vm(vmid).is_some(),
+        "the orphan does not exist any more"
+    );
     assert_eq!(pinned(before), PINS + 1);
     drop(other);
-    // The end of the other VM is not the opportunity, but the next one is.
+    // The end of the other VM is no opportunity to destroy the orphan, but the next creation is.
     let (_device, _page, _) = create_raw(masks[1]);
-    // It may have the id of the orphan.
+    // The new VM may have the orphan's id.
     assert_eq!(probe.vms().len(), 1, "VMs");
     assert_eq!(pinned(before), 1);
     Outcome::Passed
@@ -180,7 +188,7 @@ fn ring_of_other() -> program::Access {
     read(Target::Port(0x510), Width::One)
 }
 
-/// A VM with a client, which is made while the orphan `orphan` is refused once more.
+/// Creates a VM with a client, while the hypervisor refuses once more to destroy `orphan`.
 fn create_bystander(probe: &Probe, cpus: u64, orphan: u16) -> (Device, RequestPage, u16) {
     probe.refuse(DESTROY_VM, orphan);
     let (device, page, vmid) = create_raw(cpus);
@@ -190,8 +198,8 @@ fn create_bystander(probe: &Probe, cpus: u64, orphan: u16) -> (Device, RequestPa
     (device, page, vmid)
 }
 
-/// Two at a time. One that is refused again does not keep the other.
-pub fn two() -> Outcome {
+/// With two orphans, a refusal for one does not affect the other.
+pub fn orphans_two() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
     let before = pinned(0);
@@ -217,9 +225,16 @@ pub fn two() -> Outcome {
     for vmid in vmids {
         assert_eq!(told(&trace, DESTROY_VM, vmid), 1, "VM {vmid}");
     }
-    // The new one has the id of the second.
-    assert_eq!(probe.vms().len(), 2, "the first, and the new one");
-    assert!(probe.vm(vmids[0]).is_some(), "it was refused again");
+    // The new VM has the id of the second orphan.
+    assert_eq!(
+        probe.vms().len(),
+        2,
+        "VMs: the first orphan, and the new VM"
+    );
+    assert!(
+        probe.vm(vmids[0]).is_some(),
+        "the orphan does not exist any more"
+    );
     assert_eq!(pinned(before), PINS + 1);
     drop((device, page));
     let (_device, _page, _) = create_raw(masks[2]);
@@ -228,8 +243,8 @@ pub fn two() -> Outcome {
     Outcome::Passed
 }
 
-/// While an orphan is tried again, and refused again, other VMs are served.
-pub fn tried_beside_io() -> Outcome {
+/// Other VMs are served while the driver tries again to destroy an orphan.
+pub fn orphan_tried_beside_io() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
     let orphan = Guest::long_mode(masks[0], &program::greet_and_spin());
@@ -246,27 +261,30 @@ pub fn tried_beside_io() -> Outcome {
     other.vm.start().expect("START_VM of another VM");
     assert_eq!(other.serve(1, |_, _| 7).len(), accesses.len());
     assert_eq!(other.memory.read::<u32>(RESULTS as usize), 7);
-    // It waits behind the orphan.
+    // The command waits for the attempt to destroy the orphan.
     let ender = SleepingCommand::start_or_finish(move || drop(other));
     let created = held.release();
     ender.result();
-    assert!(probe.vm(vmid).is_some(), "it was refused again");
+    assert!(
+        probe.vm(vmid).is_some(),
+        "the orphan does not exist any more"
+    );
     drop(created);
     create_raw(cpus);
     assert_eq!(probe.vms().len(), 0, "VMs");
     Outcome::Passed
 }
 
-/// Memory of no pages, which a process maps: the kernel tells the driver when it does so no more. The error says why
-/// the test has to be skipped.
+/// Maps memory without pages. The kernel notifies the driver when the process unmaps it. The error
+/// says why the test must be skipped.
 pub fn watched(len: usize) -> Result<GuestMemory, String> {
     physical::map(NOWHERE, len)
 }
 
-/// Where a guest has such memory.
+/// Guest address of such memory.
 const WATCHED: u64 = 4 << 20;
 
-/// An orphan with such memory, which is still mapped here.
+/// Creates an orphan with such memory, which this process still maps.
 fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, GuestMemory), String> {
     let memory = watched(4 * PAGE)?;
     let guest = Guest::long_mode(cpus, &program::greet_and_spin());
@@ -281,12 +299,16 @@ fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, GuestMemory), S
     guest.serve(1, |_, _| 0);
     probe.refuse(DESTROY_VM, vmid);
     guest.close();
-    assert_eq!(probe.mapping(vmid, WATCHED).mapped, 1, "of the orphan");
+    assert_eq!(
+        probe.mapping(vmid, WATCHED).mapped,
+        1,
+        "mapping of the orphan"
+    );
     Ok((vmid, memory))
 }
 
-/// The process that had the VM unmaps memory that is not pinned: an orphan loses it, too.
-pub fn loses_memory() -> Outcome {
+/// An orphan, too, loses memory that is not pinned when the process unmaps it.
+pub fn orphan_loses_memory() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (vmid, memory) = need!(with_watched_memory(&probe, masks[0]));
@@ -301,8 +323,9 @@ pub fn loses_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// The same while the orphan is tried again, which is refused or not.
-pub fn loses_memory_while_tried() -> Outcome {
+/// An orphan loses such memory while the driver tries again to destroy it, whether the hypervisor
+/// refuses or not.
+pub fn orphan_loses_memory_while_tried() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     for refused in [true, false] {
@@ -317,7 +340,11 @@ pub fn loses_memory_while_tried() -> Outcome {
         unmapper.result();
         assert_eq!(probe.vm(vmid).is_some(), refused, "the orphan");
         if refused {
-            assert_eq!(probe.mapping(vmid, WATCHED).mapped, 0, "of the orphan");
+            assert_eq!(
+                probe.mapping(vmid, WATCHED).mapped,
+                0,
+                "mapping of the orphan"
+            );
         }
         drop(created);
         create_raw(cpus);

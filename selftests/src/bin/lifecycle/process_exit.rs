@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ways in which the process of a device model ends. What is left then is for the harness to find out; where
-//! a test goes on, it looks by itself.
+//! Ways in which the process of a device model ends. The harness checks that nothing is left
+//! behind; tests that go on afterwards check it themselves.
 
 use std::{os::unix::process::ExitStatusExt, sync::Arc, thread, time::Duration};
 
@@ -22,7 +22,8 @@ use acrn_selftests::{
 use acrn_uapi::ioctl::*;
 use mini_acrn_channel::ANY_VM;
 
-/// Runs `end`, and checks that nothing is left, and that the hypervisor was told to pause and to destroy.
+/// Runs `end`, and checks that nothing is left behind, and that the driver paused and destroyed the
+/// VM.
 fn ends_well(end: impl FnOnce() -> Result<(), String>) -> Outcome {
     let before = Snapshot::take();
     let probe = Probe::open();
@@ -43,7 +44,7 @@ fn ends_well(end: impl FnOnce() -> Result<(), String>) -> Outcome {
     Outcome::Passed
 }
 
-/// A file that never had a VM.
+/// A file without a VM.
 pub fn close_empty() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -85,7 +86,7 @@ pub fn close_spinning() -> Outcome {
     })
 }
 
-/// A VM whose vCPU waits for an answer.
+/// A VM whose vCPU waits for the completion of a request.
 pub fn close_with_request() -> Outcome {
     ends_well(|| {
         let access = [read(Target::Port(0x510), Width::One)];
@@ -97,7 +98,7 @@ pub fn close_with_request() -> Outcome {
     })
 }
 
-/// A VM that a device model paused, but did not destroy.
+/// A VM that the device model has paused, but not destroyed.
 pub fn close_paused() -> Outcome {
     ends_well(|| {
         let guest = Guest::long_mode(cpus::pick(1)?, &program::greet_and_spin());
@@ -109,7 +110,7 @@ pub fn close_paused() -> Outcome {
     })
 }
 
-/// The VM lives as long as any descriptor of its file.
+/// A VM exists as long as any descriptor of its file.
 pub fn close_by_last_descriptor() -> Outcome {
     let probe = need!(Probe::open());
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
@@ -122,7 +123,7 @@ pub fn close_by_last_descriptor() -> Outcome {
     Outcome::Passed
 }
 
-/// The process ends while a thread of it waits for requests.
+/// The process ends while one of its threads waits for requests.
 pub fn exit_with_attached_thread() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     device
@@ -157,7 +158,7 @@ pub fn victim() -> Outcome {
     panic!("ATTACH_IOREQ_CLIENT: {ended:?}");
 }
 
-/// The module cannot go while a file is open.
+/// The module cannot be unloaded while a file is open.
 pub fn file_holds_module() -> Outcome {
     let Some(before) = leaks::module_users() else {
         acrn_selftests::skip!("the driver is not a module");
@@ -169,7 +170,7 @@ pub fn file_holds_module() -> Outcome {
     Outcome::Passed
 }
 
-/// PAUSE_VM fails at close, but the VM is paused: it is destroyed all the same.
+/// PAUSE_VM fails at close, but the VM is paused already, so it is destroyed.
 pub fn close_pause_refused() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();
@@ -183,8 +184,8 @@ pub fn close_pause_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// SIGKILL of a device model whose DESTROY_VM is under way: it ends when that has a result, and if it is refused,
-/// close tries again.
+/// SIGKILL of a device model whose DESTROY_VM is in progress. The process ends after the command,
+/// and if the hypervisor refuses, close tries again.
 pub fn killed_while_destroying() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();

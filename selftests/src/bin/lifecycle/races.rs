@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads of a device model that do not agree. What each command returns depends on who was first; that
-//! nothing is left and nothing breaks does not.
+//! Threads of a device model that race. The result of each command depends on their order. In any
+//! order, nothing breaks and nothing is left behind.
 
 use std::thread;
 
@@ -18,7 +18,8 @@ use acrn_selftests::{
 use acrn_uapi::{acrn_ioreq_notify, acrn_msi_entry, ioctl::*};
 use nix::errno::Errno;
 
-/// Runs `command` over and over; it may fail for want of a VM, or as the hypervisor sees fit, but not always.
+/// Repeats `command`. It may fail because there is no VM, or because the hypervisor refuses, but
+/// must succeed at least once.
 fn repeat(contest: &Race, name: &str, mut command: impl FnMut() -> Result<(), Errno>) {
     contest.repeat(name, || match command() {
         Ok(()) => true,
@@ -27,7 +28,7 @@ fn repeat(contest: &Race, name: &str, mut command: impl FnMut() -> Result<(), Er
     });
 }
 
-/// Everything at once on one file whose VM comes and goes (R3).
+/// All commands race on one file whose VM is created and destroyed (R3).
 pub fn everything_at_once() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = &need!(Device::open());
@@ -60,7 +61,8 @@ pub fn everything_at_once() -> Outcome {
         scope.spawn(move || {
             repeat(contest, "clients", || {
                 device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)?;
-                // There is nothing to finish: EINVAL is no reason to leave the client as it is.
+                // There is no request to complete. The resulting EINVAL does not prevent the next
+                // commands.
                 let _ = device.with(
                     ACRN_IOCTL_NOTIFY_REQUEST_FINISH,
                     &mut acrn_ioreq_notify::default(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A DESTROY_VM that fails though the VM is gone, as it may on ACRN. The next VM of that name gets the same id:
-//! then the driver knows.
+//! A DESTROY_VM that fails although the VM is destroyed, which can happen on ACRN. The next VM with
+//! that name gets the same id, which tells the driver.
 
 use std::{
     os::fd::{AsFd, AsRawFd},
@@ -32,7 +32,7 @@ const TIMED_OUT: i64 = -(libc::ETIMEDOUT as i64);
 /// Pages of a guest's memory, and its request page.
 pub const PINS: i64 = 1 + MEMORY as i64 / 4096;
 
-/// DESTROY_VM is carried out, and says that it was not.
+/// Makes DESTROY_VM return an error after it was carried out.
 fn lie(probe: &Probe, vmid: u16) {
     probe.push_fault(Fault {
         after: 1,
@@ -41,11 +41,12 @@ fn lie(probe: &Probe, vmid: u16) {
     });
 }
 
-/// Where a guest rings by an ioeventfd of 4 bytes.
+/// Guest address of an ioeventfd of 4 bytes.
 pub const DOORBELL: Target = Target::Memory(DOORBELL_ADDRESS);
 const DOORBELL_ADDRESS: u64 = 0xd000_0000;
 
-/// Gives a VM an irqfd and an ioeventfd, at [`DOORBELL`]. Both eventfds, and their ids.
+/// Assigns an irqfd and an ioeventfd, at [`DOORBELL`], to a VM. Returns both eventfds, and their
+/// IDs.
 pub fn give_eventfds(file: &impl AsFd) -> ([Eventfd; 2], [u32; 2]) {
     let events = [Eventfd::new(), Eventfd::new()];
     let device = Device::sharing(file);
@@ -71,7 +72,7 @@ pub fn give_eventfds(file: &impl AsFd) -> ([Eventfd; 2], [u32; 2]) {
     (events, ids)
 }
 
-/// A guest that runs and has them.
+/// Starts a guest with both.
 fn with_eventfds(cpus: u64) -> (Guest, [Eventfd; 2], [u32; 2]) {
     let guest = Guest::long_mode(cpus, &program::greet_and_spin());
     let (events, ids) = give_eventfds(&guest.vm);
@@ -80,15 +81,15 @@ fn with_eventfds(cpus: u64) -> (Guest, [Eventfd; 2], [u32; 2]) {
     (guest, events, ids)
 }
 
-/// Pages pinned since there were `before`.
+/// Returns the number of pages pinned in addition to `before`.
 pub fn pinned(before: i64) -> i64 {
     leaks::pinned_pages().expect("/proc/vmstat") - before
 }
 
-/// The next VM on the same CPUs, and so of the same name: it must get the id of the one that is gone, whose memory
-/// is given back then. `before` pages were pinned without either.
+/// Creates the next VM on the same CPUs, and thereby with the same name. It must get the id of the
+/// destroyed VM, whose memory is released then. `before` pages were pinned without either VM.
 fn successor(cpus: u64, vmid: u16, before: i64) -> Guest {
-    assert_eq!(pinned(before), PINS, "the older one may still use them");
+    assert_eq!(pinned(before), PINS, "pinned pages of the older VM");
     let guest = Guest::long_mode(cpus, &program::greet_and_spin());
     assert_eq!(guest.vm.vmid(), vmid, "id of the next VM of that name");
     guest.vm.start().expect("START_VM");
@@ -96,7 +97,7 @@ fn successor(cpus: u64, vmid: u16, before: i64) -> Guest {
     guest
 }
 
-/// Another VM comes: it must leave the successor alone.
+/// Panics if the creation of another VM affects the successor.
 fn assert_left_alone(probe: &Probe, successor: &Guest, cpus: u64) {
     let trace = Trace::start(probe);
     let (_device, _page, _) = create_raw(cpus);
@@ -107,16 +108,16 @@ fn assert_left_alone(probe: &Probe, successor: &Guest, cpus: u64) {
     assert_eq!(vm.state, mini_acrn_channel::vm_state::RUNNING);
 }
 
-/// Ends the successor as any VM.
+/// Destroys the successor.
 fn end(successor: Guest) {
     successor.vm.pause().expect("PAUSE_VM");
     let destroyed = Device::sharing(&successor.vm).plain(ACRN_IOCTL_DESTROY_VM);
     assert_eq!(destroyed, Ok(()));
 }
 
-/// The file of the VM that is gone is open. Once its id is another's it answers `ENODEV` to each command, and has
-/// nothing any more.
-pub fn of_open_file() -> Outcome {
+/// The file of the destroyed VM is open. Once another VM has its id, all commands on the file fail
+/// with `ENODEV`, and its resources are released.
+pub fn gone_of_open_file() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = leaks::pinned_pages().expect("/proc/vmstat");
@@ -128,7 +129,7 @@ pub fn of_open_file() -> Outcome {
     assert_eq!(device.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
     assert!(probe.vm(vmid).is_none());
     let successor = successor(masks[0], vmid, before);
-    // The file has the request page until it is closed.
+    // The file keeps the request page until it is closed.
     assert_eq!(pinned(before), PINS + 1);
     let trace = Trace::start(&probe);
     for (request, name) in ALL {
@@ -137,25 +138,25 @@ pub fn of_open_file() -> Outcome {
     }
     for event in &events {
         event.signal();
-        assert_eq!(event.take(), 1, "the driver took the event");
+        assert_eq!(event.take(), 1, "events that the driver did not take");
     }
     assert_eq!(trace.calls(INJECT_MSI).len(), 0);
-    assert_eq!(trace.ids(), [], "hypercalls for the VM that is gone");
+    assert_eq!(trace.ids(), [], "hypercalls for the destroyed VM");
     drop(events);
     until_released(&ids);
     assert_left_alone(&probe, &successor, masks[1]);
 
-    // Its close is not the successor's end.
+    // Closing the file does not destroy the successor.
     drop(device);
     older.close();
     assert!(probe.vm(vmid).is_some());
-    assert_eq!(pinned(before), PINS, "those of the successor alone");
+    assert_eq!(pinned(before), PINS, "pinned pages of the successor");
     end(successor);
     Outcome::Passed
 }
 
-/// The file is closed: the driver alone had the VM, and drops it.
-pub fn of_orphan() -> Outcome {
+/// The file is closed: only the driver has the VM, and drops it.
+pub fn gone_of_orphan() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = leaks::pinned_pages().expect("/proc/vmstat");
@@ -165,7 +166,7 @@ pub fn of_orphan() -> Outcome {
     older.close();
     assert!(probe.vm(vmid).is_none());
     let successor = successor(masks[0], vmid, before);
-    assert_eq!(pinned(before), PINS, "those of the successor alone");
+    assert_eq!(pinned(before), PINS, "pinned pages of the successor");
     drop(events);
     until_released(&ids);
     assert_left_alone(&probe, &successor, masks[1]);
@@ -173,8 +174,9 @@ pub fn of_orphan() -> Outcome {
     Outcome::Passed
 }
 
-/// The next VM of that name cannot be made, but it had the id: what the older one has is given back all the same.
-pub fn creation_fails() -> Outcome {
+/// The next VM with that name got the id, but its creation fails: the older VM's resources are
+/// released all the same.
+pub fn gone_and_creation_fails() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let before = pinned(0);
@@ -196,7 +198,7 @@ pub fn creation_fails() -> Outcome {
     let refused = other.create(&page, cpus).err();
     assert_eq!(refused, Some(Errno::EINVAL));
     assert_eq!(probe.vms().len(), 0, "VMs");
-    // The file has the request page until it is closed.
+    // The file keeps the request page until it is closed.
     assert_eq!(pinned(before), 1);
     assert_eq!(device.plain(ACRN_IOCTL_START_VM), Err(Errno::ENODEV));
     drop(events);
@@ -207,9 +209,9 @@ pub fn creation_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// Its id goes to another VM while a command for it waits for one that is under way: the command must not be the
-/// other VM's.
-pub fn while_command_waits() -> Outcome {
+/// Another VM gets the id while a command for the older VM waits for one in progress: the command
+/// must not affect the other VM.
+pub fn gone_while_command_waits() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let (older, _page, vmid) = create_raw(cpus);
@@ -230,7 +232,7 @@ pub fn while_command_waits() -> Outcome {
     });
     let sharing = older.clone();
     let starter = SleepingCommand::start(|| true, move || sharing.plain(ACRN_IOCTL_START_VM));
-    // That was under way before anybody could know: no matter what comes of it.
+    // This command began before the driver could know, so its result does not matter.
     let _ = held.release();
     assert_eq!(starter.result(), Err(Errno::ENODEV), "START_VM");
     let (_successor, _page, successor_vmid) = creator.result();

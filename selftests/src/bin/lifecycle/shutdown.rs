@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Device models of a Service VM that is about to reboot. The test-bed's init runs them, and its runner judges.
+//! Device models of a Service VM that is about to reboot. The test-bed's init runs them, and its
+//! runner checks the result.
 
 use std::{path::Path, thread};
 
@@ -24,11 +25,11 @@ use mini_acrn_channel::{ANY_VM, Fault};
 
 use crate::orphans::watched;
 
-const FOLDER: &str = "/sys/kernel/debug/acrn_hsm";
+const DIRECTORY: &str = "/sys/kernel/debug/acrn_hsm";
 
-/// A VM that outlives its file, and the module, which then comes again. Of the module that went nothing is left that
-/// the kernel could call: the process of the device model gives up memory that was watched, and debugfs shows
-/// nothing.
+/// A VM outlives its file and the module, which is then loaded again. The kernel must not be able
+/// to call the unloaded module: the process unmaps memory that had a notifier, and debugfs has no
+/// files.
 pub fn orphan_outlives_module() -> Outcome {
     let path = need!(module::path());
     let probe = need!(Probe::open());
@@ -47,29 +48,32 @@ pub fn orphan_outlives_module() -> Outcome {
         ..fault(DESTROY_VM, -1)
     });
     guest.close();
-    assert!(Path::new(FOLDER).join(format!("vm{vmid}")).exists());
+    assert!(Path::new(DIRECTORY).join(format!("vm{vmid}")).exists());
     module::unload();
-    assert!(!Path::new(FOLDER).exists(), "debugfs shows a VM");
+    assert!(
+        !Path::new(DIRECTORY).exists(),
+        "debugfs still has the driver's directory"
+    );
     drop(memory);
-    // Its memory is nobody else's.
+    // The VM's memory has no other user.
     let code = program::greet_and_spin();
     let seen = probe.read_guest(vmid, program::ENTRY, code.len());
     assert_eq!(seen, Some(code));
     module::load(&path);
-    assert!(probe.vm(vmid).is_some(), "the hypervisor keeps it");
+    assert!(probe.vm(vmid).is_some(), "the VM does not exist any more");
     harness::ready();
     Outcome::Passed
 }
 
-/// One VM is under way when the Service VM goes down, and is ended by the driver when it is made. Behind it, another
-/// one must not be made any more.
+/// The creation of one VM is in progress when the Service VM goes down, and the driver destroys the
+/// VM when it is created. A later VM must not be created any more.
 pub fn late_creators() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (first, second) = (masks[0], masks[1]);
     let held = HeldHypercall::start(&probe, CREATE_VM, ANY_VM, move || create(first));
     harness::ready();
-    // It waits for the first one, in the call of init's that reboots.
+    // The command waits for the first one, during init's reboot system call.
     until("init reboots", || waits_in_driver("1"));
     let _second = SleepingCommand::start(|| true, move || create(second));
     held.release();
@@ -78,7 +82,7 @@ pub fn late_creators() -> Outcome {
     }
 }
 
-/// CREATE_VM, which may fail. What it needs stays.
+/// Makes CREATE_VM, which may fail. Keeps the file and the request page.
 fn create(cpus: u64) {
     let page = RequestPage::new().expect("a request page");
     let device = Device::open().expect("the device");
