@@ -24,14 +24,14 @@ const DEVICE: &str = "/dev/acrn_hsm";
 const KERNEL: &str = "/guest/bzImage";
 const INITRAMFS: &str = "/guest/initramfs.cpio";
 const COMMAND_LINE: &str = "console=ttyS0 quiet testbed.job=guest";
-/// What init of the User VM says.
+/// The line that init of the User VM prints.
 const WORD: &str = "User VM: Linux ";
-/// What acrn-vmm says when the driver does not take an ioeventfd.
+/// The line that acrn-vmm prints when the driver refuses an ioeventfd.
 const NO_DOORBELL: &str = "acrn-vmm: no doorbell";
-/// How many lines of the console a failed test shows.
+/// Number of lines of the console that a failed test shows.
 const SHOWN: usize = 20;
 
-/// The device model as it runs. Killed on drop.
+/// A running device model, which is killed on drop.
 pub struct Machine {
     vmm: Child,
     keyboard: ChildStdin,
@@ -41,13 +41,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts acrn-vmm with `options`; `more` goes to the end of the kernel's command line. The error says why
-    /// the test has to be skipped.
+    /// Starts acrn-vmm with `options` and Linux. `more` is appended to the kernel's command line.
+    /// The error says why the test must be skipped.
     pub fn start(options: &[&str], more: &str, limit: Duration) -> Result<Self, String> {
         Self::start_with(options, &format!("{COMMAND_LINE} {more}"), limit)
     }
 
-    /// The same with this command line for the kernel and no other.
+    /// Starts acrn-vmm with `options` and Linux with this command line. The error says why the test
+    /// must be skipped.
     pub fn start_with(options: &[&str], line: &str, limit: Duration) -> Result<Self, String> {
         for file in [KERNEL, INITRAMFS] {
             if !Path::new(file).exists() {
@@ -58,7 +59,7 @@ impl Machine {
         Self::run(&[&linux[..], &[line.trim_end()], options].concat(), limit)
     }
 
-    /// Starts acrn-vmm with `options` and nothing else.
+    /// Starts acrn-vmm with `options` only. The error says why the test must be skipped.
     pub fn run(options: &[&str], limit: Duration) -> Result<Self, String> {
         for file in [VMM, DEVICE] {
             if !Path::new(file).exists() {
@@ -85,12 +86,12 @@ impl Machine {
         })
     }
 
-    /// Waits for the line in which init of the User VM says that it is up, and returns it.
+    /// Waits for the line in which init of the User VM reports that it runs, and returns it.
     pub fn wait_until_up(&mut self) -> String {
         self.wait_for(WORD)
     }
 
-    /// Waits for a line with `word` in it, and returns it.
+    /// Waits for a line that contains `word`, and returns it.
     pub fn wait_for(&mut self, word: &str) -> String {
         loop {
             match self.line() {
@@ -108,7 +109,7 @@ impl Machine {
         }
     }
 
-    /// How many files the device model has open.
+    /// Returns the number of open files of the device model.
     pub fn open_files(&self) -> usize {
         match fs::read_dir(format!("/proc/{}/fd", self.vmm.id())) {
             Ok(files) => files.count(),
@@ -116,7 +117,8 @@ impl Machine {
         }
     }
 
-    /// How many ioeventfds and irqfds the VM has, by the driver's word. Upstream's says nothing.
+    /// Returns the numbers of ioeventfds and irqfds that the driver reports for the VM. Upstream's
+    /// driver reports none.
     pub fn eventfds(&self) -> Option<(u64, u64)> {
         let process = format!("/proc/{}", self.vmm.id());
         let files = fs::read_dir(format!("{process}/fd")).expect("the device model's files");
@@ -136,7 +138,7 @@ impl Machine {
 
     /// Waits for the end of the device model.
     pub fn wait(&mut self) -> ExitStatus {
-        // It keeps its standard output open until it ends.
+        // The device model keeps its standard output open until it ends.
         while self.line() != Err(RecvTimeoutError::Disconnected) {
             if self.patience.is_over() {
                 self.fail("the device model does not end");
@@ -148,13 +150,14 @@ impl Machine {
         }
     }
 
-    /// Panics unless the device model ends, successfully, and with all eventfds that it wanted.
+    /// Panics unless the device model ends successfully, and got all the eventfds that it
+    /// requested.
     pub fn assert_ends_well(&mut self) {
         let status = self.wait();
         if !status.success() {
             self.fail(&status.to_string());
         }
-        // The guest gets along without its eventfds, only slower.
+        // The guest works without its eventfds, but more slowly.
         if self.console.iter().any(|line| line.contains(NO_DOORBELL)) {
             self.fail("an ioeventfd was refused");
         }
@@ -179,7 +182,7 @@ impl Machine {
     }
 }
 
-/// Sends each line, until the end.
+/// Sends each line to the channel, until the end.
 fn forward(output: impl Read + Send + 'static, sender: Sender<String>) {
     thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {

@@ -6,8 +6,8 @@ use std::{os::unix::process::ExitStatusExt, process::ExitCode, time::Duration};
 
 use acrn_selftests::{
     cpus,
-    harness::{self, Outcome, Test},
-    need,
+    harness::{self, Outcome},
+    need, tests,
 };
 use nix::sys::signal::Signal;
 
@@ -18,38 +18,38 @@ mod minimal_guest;
 mod resets;
 mod virtio;
 
-/// How long a boot may take. Emulated machines on loaded hosts are slow.
+/// Time limit of a boot. Emulated machines on loaded hosts are slow.
 const LIMIT: Duration = Duration::from_secs(120);
-/// How long a test may take: a boot, and what comes after it.
+/// Time limit of a test in seconds: a boot, and the steps after it.
 const TEST_LIMIT: u64 = LIMIT.as_secs() + 10;
-/// How many times as long the one may take in which Linux resets twenty times. Not every boot is a slow one.
+/// Factor for the limit of the test in which Linux resets twenty times. Not every boot is slow.
 const RESET_LIMITS: u32 = 8;
 
-/// Keeps the guest up.
+/// Keeps the guest running.
 const STAY: &str = "testbed.guest=stay";
-/// Keeps it up until it is told otherwise.
+/// Keeps the guest running until a command is typed.
 const INTERACTIVE: &str = "testbed.guest=interactive";
 
 fn main() -> ExitCode {
-    harness::main(&[
-        Test::new("triple_fault_ends", triple_fault_ends).within(TEST_LIMIT),
-        Test::new("boots_and_powers_off", boots_and_powers_off).within(TEST_LIMIT),
-        Test::new("driver_refuses_user_vm", driver_refuses_user_vm).within(TEST_LIMIT),
-        Test::new("boots_with_two_vcpus", boots_with_two_vcpus).within(TEST_LIMIT),
-        Test::new("boots_with_four_vcpus", boots_with_four_vcpus).within(TEST_LIMIT),
-        Test::new("boots_from_huge_pages", boots_from_huge_pages).within(TEST_LIMIT),
-        Test::new("ends_on_sigterm", ends_on_sigterm).within(TEST_LIMIT),
-        Test::new("disk_is_read_and_written", virtio::disk_is_read_and_written).within(TEST_LIMIT),
-        Test::new("two_disks", virtio::two_disks).within(TEST_LIMIT),
-        Test::new("virtio_console_echoes", virtio::virtio_console_echoes).within(TEST_LIMIT),
-        Test::new("kernel_on_virtio_console", virtio::kernel_on_virtio_console).within(TEST_LIMIT),
-        Test::new("two_vms_side_by_side", virtio::two_vms_side_by_side).within(2 * TEST_LIMIT),
-        Test::new("linux_resets", resets::linux_resets).within(RESET_LIMITS as u64 * TEST_LIMIT),
-        Test::new("twenty_resets", resets::twenty_resets).within(TEST_LIMIT),
-        Test::new("twenty_power_offs", resets::twenty_power_offs).within(TEST_LIMIT),
-        // Upstream's driver is not the same afterwards: these come last.
-        Test::new("killed_while_up", killed_while_up).within(TEST_LIMIT),
-        Test::new("killed_while_booting", killed_while_booting).within(TEST_LIMIT),
+    harness::main(&tests![
+        triple_fault_ends.within(TEST_LIMIT),
+        boots_and_powers_off.within(TEST_LIMIT),
+        driver_refuses_user_vm.within(TEST_LIMIT),
+        boots_with_two_vcpus.within(TEST_LIMIT),
+        boots_with_four_vcpus.within(TEST_LIMIT),
+        boots_from_huge_pages.within(TEST_LIMIT),
+        ends_on_sigterm.within(TEST_LIMIT),
+        virtio::disk_is_read_and_written.within(TEST_LIMIT),
+        virtio::two_disks.within(TEST_LIMIT),
+        virtio::virtio_console_echoes.within(TEST_LIMIT),
+        virtio::kernel_on_virtio_console.within(TEST_LIMIT),
+        virtio::two_vms_side_by_side.within(2 * TEST_LIMIT),
+        resets::linux_resets.within(RESET_LIMITS as u64 * TEST_LIMIT),
+        resets::twenty_resets.within(TEST_LIMIT),
+        resets::twenty_power_offs.within(TEST_LIMIT),
+        // These tests leave a damaged state in upstream's driver, so they come last.
+        killed_while_up.within(TEST_LIMIT),
+        killed_while_booting.within(TEST_LIMIT),
     ])
 }
 
@@ -61,8 +61,8 @@ fn boots(options: &[&str], cpus: &str) -> Outcome {
     Outcome::Passed
 }
 
-/// A guest that shuts down asks for power-off again and again, and that ends acrn-vmm. On the CPU that acrn-vmm
-/// chooses, and on one that it is given.
+/// A guest with a triple fault requests power-off repeatedly, which ends acrn-vmm. Runs on a CPU
+/// that acrn-vmm chooses, and on a given one.
 fn triple_fault_ends() -> Outcome {
     let cpus = format!("{:#x}", need!(cpus::pick(1)));
     for affinity in [None, Some(cpus.as_str())] {
@@ -75,7 +75,7 @@ fn boots_and_powers_off() -> Outcome {
     boots(&[], "1 CPU")
 }
 
-/// The guest's init tries to load the driver that runs here: only the Service VM may.
+/// The guest's init tries to load the driver that runs here, which only loads in the Service VM.
 fn driver_refuses_user_vm() -> Outcome {
     let mut machine = need!(Machine::start(&[], "", LIMIT));
     machine.wait_until_up();
@@ -84,7 +84,7 @@ fn driver_refuses_user_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// On CPUs that acrn-vmm chooses.
+/// acrn-vmm chooses the CPUs.
 fn boots_with_two_vcpus() -> Outcome {
     need!(cpus::pick(2));
     boots(&["--cpus", "2"], "2 CPU")
@@ -123,9 +123,9 @@ fn killed_while_up() -> Outcome {
     Outcome::Passed
 }
 
-/// In the middle of a lot of I/O.
+/// Kills the device model during intensive I/O.
 fn killed_while_booting() -> Outcome {
-    // Every line of the kernel's log is some hundred requests.
+    // Every line of the kernel's log makes some hundred requests.
     let mut machine = need!(Machine::start(&[], "loglevel=7", LIMIT));
     machine.wait_for("Linux version");
     machine.signal(Signal::SIGKILL);

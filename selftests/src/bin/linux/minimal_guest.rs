@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest that takes no time to boot: it sets its disk up, so that there are eventfds in the driver, waits for
-//! a key, and resets or powers off.
+//! A guest without boot time. It initialises its disk, so that there are eventfds in the driver,
+//! waits for a key, and resets or powers off.
 
 use std::{env, fs, process};
 
@@ -10,9 +10,9 @@ use iced_x86::{IcedError, code_asm::*};
 
 use crate::{LIMIT, machine::Machine, virtio::Image};
 
-/// What it says when its disk is set up.
+/// The line that the guest prints once its disk is initialised.
 const WORD: &str = "here I am";
-/// Where a flat binary is loaded.
+/// Load address of a flat binary.
 const FLAT: u64 = 0x7c00;
 
 const SERIAL: u32 = 0x3f8;
@@ -25,14 +25,15 @@ const RESET: u32 = 6;
 const CONFIG_ADDRESS: u32 = 0xcf8;
 const CONFIG_DATA: u32 = 0xcfc;
 
-/// In memory, which a reset leaves alone: a byte that counts, and a GDT behind its own address.
+/// Addresses in memory, which a reset does not change: a byte that counts, and a GDT after its own
+/// address.
 const COUNTER: u64 = 0x5000;
 const GDT_POINTER: u64 = 0x5010;
 const GDT: u64 = 0x5018;
 const IDT_POINTER: u64 = 0x5040;
-/// Data from address 0 on, all there is.
+/// A data segment that covers all addresses.
 const DATA: (u32, [u32; 2]) = (8, [0x0000_ffff, 0x00cf_9300]);
-/// Pages of 4 MiB: the first of memory, and the one with the disk's registers.
+/// Pages of 4 MiB: the first one of memory, and the one with the disk's registers.
 const PAGE_DIRECTORY: u64 = 0x8000;
 const LARGE_PAGE: u32 = 0x83;
 /// The disk's queue.
@@ -43,12 +44,12 @@ const USED: u64 = 0x6200;
 /// The disk is PCI device 1: its command register, and the control register of MSI-X.
 const COMMAND: (u32, u32) = (0x8000_0804, 6);
 const MSIX_CONTROL: (u32, u32) = (0x8000_0884, 1 << 31);
-/// Where its registers are.
+/// Address and offsets of the disk's registers.
 const BAR: u64 = 0xc000_0000;
 const STATUS: u64 = 0x14;
 const DOORBELL: u64 = 0x1000;
 const MSIX_TABLE: u64 = 0x2000;
-/// An MSI in a delivery mode that the hypervisor ignores.
+/// An MSI with a delivery mode that the hypervisor ignores.
 const MESSAGE: (u32, u32) = (0xfee0_0000, 2 << 8);
 
 const CR0_PROTECTION_AND_PAGING: u32 = 1 << 31 | 1;
@@ -57,12 +58,12 @@ const CR4_LARGE_PAGES: i32 = 1 << 4;
 /// A write to a register: offset, bytes, value.
 type Write = (u64, usize, u32);
 
-/// What a driver does, up to where the disk runs with a queue of 16 entries and an interrupt.
+/// The register writes of a driver until the disk runs with a queue of 16 entries and an interrupt.
 const SETUP: [Write; 14] = [
     (MSIX_TABLE, 4, MESSAGE.0),
     (MSIX_TABLE + 8, 4, MESSAGE.1),
     (MSIX_TABLE + 12, 4, 0),
-    // VIRTIO_F_VERSION_1, and nothing else.
+    // Only VIRTIO_F_VERSION_1.
     (0x08, 4, 1),
     (0x0c, 4, 1),
     (STATUS, 1, 0xb),
@@ -76,8 +77,8 @@ const SETUP: [Write; 14] = [
     (STATUS, 1, 0xf),
 ];
 
-/// Protected mode with paging, without which ACRN knows no instruction at a device register. The code goes on as it
-/// is, 16 bits wide.
+/// Enables protected mode with paging, without which ACRN supports no instruction at a device
+/// register. The code goes on with 16 bits.
 fn flat_addresses(code: &mut CodeAssembler) -> Result<(), IcedError> {
     code.xor(ax, ax)?;
     code.mov(ds, ax)?;
@@ -121,11 +122,11 @@ fn write(code: &mut CodeAssembler, (offset, bytes, value): Write) -> Result<(), 
     }
 }
 
-/// Sets the disk up with a request in its queue that asks for nothing: it is answered by an interrupt.
+/// Initialises the disk, with an empty request in its queue that is completed by an interrupt.
 fn set_disk_up(code: &mut CodeAssembler) -> Result<(), IcedError> {
     configure(code, COMMAND)?;
     configure(code, MSIX_CONTROL)?;
-    // One request, the one of descriptor 0.
+    // The queue has one request, with descriptor 0.
     code.mov(dword_ptr(AVAILABLE), 1u32 << 16)?;
     for access in SETUP {
         write(code, access)?;
@@ -153,7 +154,8 @@ fn wait_for_key(code: &mut CodeAssembler) -> Result<(), IcedError> {
     code.in_(al, dx)
 }
 
-/// Shuts down by a triple fault: an interrupt descriptor table without entries, and an invalid opcode.
+/// Returns a program that causes a triple fault: an interrupt descriptor table without entries, and
+/// an invalid opcode.
 fn triple_fault() -> Vec<u8> {
     let emit = |code: &mut CodeAssembler| -> Result<(), IcedError> {
         code.xor(ax, ax)?;
@@ -168,7 +170,7 @@ fn triple_fault() -> Vec<u8> {
     code.assemble(FLAT).expect("a program that assembles")
 }
 
-/// Comes up `times`, by a reset each but the first, and powers off.
+/// Returns a program that starts `times` times, each time but the first by a reset, and powers off.
 fn program(times: u8) -> Vec<u8> {
     let emit = |code: &mut CodeAssembler| -> Result<(), IcedError> {
         let mut off = code.create_label();
@@ -194,7 +196,7 @@ fn program(times: u8) -> Vec<u8> {
     code.assemble(FLAT).expect("a program that assembles")
 }
 
-/// Runs the guest, which comes up `times`. The error says why the test has to be skipped.
+/// Runs the guest, which starts `times` times. The error says why the test must be skipped.
 pub fn run(image: &Image, times: u8) -> Result<(), String> {
     let file = format!("{}.bin", image.path());
     fs::write(&file, program(times)).expect("a file for the guest");
@@ -204,7 +206,7 @@ pub fn run(image: &Image, times: u8) -> Result<(), String> {
         let mut files = Vec::new();
         for _ in 0..times {
             machine.wait_for(WORD);
-            // The interrupt is one by now, or soon.
+            // The interrupt is an irqfd by now, or soon.
             until("the VM has a doorbell and an interrupt", || {
                 machine.eventfds().is_none_or(|eventfds| eventfds == (1, 1))
             });
@@ -212,7 +214,7 @@ pub fn run(image: &Image, times: u8) -> Result<(), String> {
             machine.enter("");
         }
         machine.assert_ends_well();
-        // One is that of the thread which serves requests, and comes and goes with it.
+        // The thread that serves requests has one of the files while it exists.
         let most = files.iter().max().copied().unwrap_or(0);
         assert!(files.iter().all(|count| most - count <= 1), "{files:?}");
     });
@@ -220,8 +222,8 @@ pub fn run(image: &Image, times: u8) -> Result<(), String> {
     outcome
 }
 
-/// Runs a guest that shuts down, on these physical CPUs or on those that acrn-vmm chooses. The device model ends as at
-/// a power-off.
+/// Runs a guest with a triple fault, on these physical CPUs or on those that acrn-vmm chooses. The
+/// device model ends as for a power-off.
 pub fn run_to_triple_fault(affinity: Option<&str>) -> Result<(), String> {
     let file = env::temp_dir().join(format!("linux-{}-shutdown.bin", process::id()));
     fs::write(&file, triple_fault()).expect("a file for the guest");

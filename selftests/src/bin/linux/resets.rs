@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guests that reset and power off, again and again: nothing may pile up.
+//! Guests that reset and power off repeatedly, which must not accumulate resources.
 
 use acrn_selftests::{
     cpus, eventfd::Eventfd, harness::Outcome, need, objects::Objects, waiter::until,
@@ -8,16 +8,17 @@ use acrn_selftests::{
 
 use crate::{INTERACTIVE, LIMIT, RESET_LIMITS, machine::Machine, minimal_guest, virtio::Image};
 
-/// How often a guest resets.
+/// Number of resets of a guest.
 const RESETS: u8 = 20;
-/// How many VMs come and go.
+/// Number of VMs that are created and destroyed.
 const POWER_OFFS: u8 = 20;
-/// The lowest number that is free for an eventfd: it grows if eventfds are never given back.
+/// Returns the lowest free ID of an eventfd, which grows if eventfds are not released.
 fn free_number() -> u32 {
     Eventfd::new().id()
 }
 
-/// Waits until Linux is up and uses its devices; returns how many files the device model has open then.
+/// Waits until Linux runs and uses its devices. Returns the number of open files of the device
+/// model.
 fn wait_until_ready(machine: &mut Machine) -> usize {
     let line = machine.wait_until_up();
     assert!(line.contains("2 CPU"), "{line}");
@@ -32,7 +33,7 @@ fn wait_until_ready(machine: &mut Machine) -> usize {
     machine.open_files()
 }
 
-/// Linux with all its devices: doorbells and interrupts are assigned anew each time.
+/// Linux with all its devices: doorbells and interrupts are assigned anew after each reset.
 pub fn linux_resets() -> Outcome {
     need!(cpus::pick(2));
     let number = free_number();
@@ -48,29 +49,32 @@ pub fn linux_resets() -> Outcome {
         files.push(wait_until_ready(&mut machine));
     }
     if let Some(before) = objects {
-        // A request may be under way.
-        until("nothing more is left than after the first boot", || {
-            before
-                .growth(&Objects::count().expect("counted before"))
-                .is_empty()
-        });
+        // A request may be in flight.
+        until(
+            "there are no more objects than after the first boot",
+            || {
+                before
+                    .growth(&Objects::count().expect("the driver's counts"))
+                    .is_empty()
+            },
+        );
     }
     machine.enter("poweroff");
     machine.assert_ends_well();
     assert!(files.windows(2).all(|pair| pair[0] == pair[1]), "{files:?}");
     image.verify();
-    assert_eq!(free_number(), number, "eventfds are left");
+    assert_eq!(free_number(), number, "lowest free ID of an eventfd");
     Outcome::Passed
 }
 
-/// Runs a flat guest that comes up `times`, `runs` times.
+/// Runs a guest that starts `times` times, `runs` times.
 fn flat_guests(seed: u64, runs: u8, times: u8) -> Outcome {
     let number = free_number();
     let image = Image::new(seed);
     for _ in 0..runs {
         need!(minimal_guest::run(&image, times));
     }
-    assert_eq!(free_number(), number, "eventfds are left");
+    assert_eq!(free_number(), number, "lowest free ID of an eventfd");
     Outcome::Passed
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Virtio disks and the virtio console: doorbells that are ioeventfds, interrupts that are irqfds.
+//! Virtio disks and the virtio console: doorbells are ioeventfds, and interrupts are irqfds.
 
 use std::{env, fs, path::PathBuf, process};
 
@@ -9,10 +9,10 @@ use testbed_disk_image as disk_image;
 
 use crate::{INTERACTIVE, LIMIT, machine::Machine};
 
-/// Has init of the User VM use the virtio console.
+/// Makes init of the User VM use the virtio console.
 const ON_VIRTIO: &str = "testbed.console=hvc0";
 
-/// An image with the host's file, removed on drop.
+/// An image with the host's file, which is removed on drop.
 pub struct Image {
     path: PathBuf,
     seed: u64,
@@ -26,12 +26,12 @@ impl Image {
         Self { path, seed }
     }
 
-    /// For the command line of acrn-vmm.
+    /// Path for the command line of acrn-vmm.
     pub fn path(&self) -> &str {
         self.path.to_str().expect("a name in ASCII")
     }
 
-    /// Panics unless host and guest have written what they should have.
+    /// Panics unless the image has the expected contents from host and guest.
     pub fn verify(&self) {
         if let Err(error) = disk_image::verify(&self.path, self.seed) {
             panic!("{error}");
@@ -54,7 +54,7 @@ pub fn disk_is_read_and_written() -> Outcome {
     Outcome::Passed
 }
 
-/// The second one is read-only, and stays as it was to the last byte.
+/// The second disk is read-only, and must not change.
 pub fn two_disks() -> Outcome {
     let (first, second) = (Image::new(1), Image::new(2));
     let before = fs::read(second.path()).expect("the second image");
@@ -67,7 +67,7 @@ pub fn two_disks() -> Outcome {
     machine.assert_ends_well();
     first.verify();
     let after = fs::read(second.path()).expect("the second image");
-    assert!(before == after, "the read-only disk is another now");
+    assert!(before == after, "the read-only disk has changed");
     Outcome::Passed
 }
 
@@ -85,7 +85,7 @@ pub fn virtio_console_echoes() -> Outcome {
     Outcome::Passed
 }
 
-/// The kernel's own messages, and no serial port.
+/// The kernel's own messages, without a serial port.
 pub fn kernel_on_virtio_console() -> Outcome {
     let line = "console=hvc0 loglevel=7 testbed.job=guest";
     let mut machine = need!(Machine::start_with(&["--console", "virtio"], line, LIMIT));
@@ -95,7 +95,7 @@ pub fn kernel_on_virtio_console() -> Outcome {
     Outcome::Passed
 }
 
-/// Two VMs, two vCPUs each, with a disk and a console each.
+/// Two VMs with two vCPUs, a disk and a console each.
 pub fn two_vms_side_by_side() -> Outcome {
     let cpus = need!(cpus::pick_many(&[2, 2]));
     let images = [Image::new(3), Image::new(4)];
@@ -118,7 +118,7 @@ pub fn two_vms_side_by_side() -> Outcome {
         machine.wait_for("bytes read and written");
         machine.wait_for("User VM: type something");
     }
-    // Both are up at this moment.
+    // Both VMs run at this moment.
     for (machine, word) in machines.iter_mut().zip(["to the first", "to the second"]) {
         machine.enter(word);
         machine.wait_for(&format!("User VM: {word}"));
