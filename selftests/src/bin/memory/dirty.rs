@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the guest wrote is not lost when the driver lets go of the memory (A9).
+//! Data that the guest wrote is not lost when the driver unpins the memory (A9).
 
 use std::{fs::File, os::unix::fs::FileExt};
 
@@ -11,12 +11,12 @@ use acrn_selftests::{
     need, skip,
 };
 
-/// Numbers as `Documentation/admin-guide/mm/pagemap.rst` of the kernel has them.
+/// Bits defined in `Documentation/admin-guide/mm/pagemap.rst` of the kernel.
 const PRESENT: u64 = 1 << 63;
 const FRAME: u64 = (1 << 55) - 1;
 const DIRTY: u64 = 1 << 4;
 
-/// The kernel's tables of pages.
+/// Page tables and page flags as shown by the kernel.
 struct PageFlags {
     own: File,
     all: File,
@@ -31,7 +31,7 @@ impl PageFlags {
         })
     }
 
-    /// Which pages of `area` are dirty.
+    /// Returns which pages of `memory` are dirty.
     fn dirty(&self, memory: &GuestMemory) -> Vec<bool> {
         let entry = |file: &File, index: u64| {
             let mut bytes = [0; 8];
@@ -42,28 +42,29 @@ impl PageFlags {
         let pages = first..first + (memory.len() / PAGE) as u64;
         let dirty = pages.map(|page| {
             let own = entry(&self.own, page);
-            assert_ne!(own & PRESENT, 0, "a page that is not there");
+            assert_ne!(own & PRESENT, 0, "a page that is not present");
             entry(&self.all, own & FRAME) & DIRTY != 0
         });
         dirty.collect()
     }
 }
 
-/// The guest writes to pages unseen by the kernel: they are marked as dirty when they are unpinned.
+/// The guest writes to pages without the kernel's knowledge, so they must be marked as dirty when
+/// they are unpinned.
 ///
-/// There is no disk here from which a page could come back without what was written, so that the mark itself
-/// is looked at.
+/// The test examines the mark, because there is no disk here from which a page could be read back
+/// without the guest's data.
 pub fn pages_are_dirty() -> Outcome {
     let flags = need!(PageFlags::open());
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(16 * PAGE);
     memory.number_pages(1);
     if flags.dirty(&memory).contains(&true) {
-        skip!("this kernel has fresh pages dirty");
+        skip!("this kernel marks new pages as dirty");
     }
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     fixture.destroy();
     let dirty = flags.dirty(&memory);
-    assert!(!dirty.contains(&false), "not dirty: {dirty:?}");
+    assert!(!dirty.contains(&false), "pages that are dirty: {dirty:?}");
     Outcome::Passed
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of files, as device models give it to a guest: acrn-dm maps files of hugetlbfs, acrn-vmm a memfd.
+//! Memory of files, as device models give it to a guest: acrn-dm maps files of hugetlbfs, and
+//! acrn-vmm maps a memfd.
 //!
-//! Each test does the same with a file in small pages and with one in huge pages.
+//! Each test uses a file in small pages and a file in huge pages.
 
 use std::{
     fs::{File, OpenOptions},
@@ -30,12 +31,12 @@ use nix::{
 const LEN: usize = 4 * HUGE_PAGE;
 const PAGES: usize = LEN / PAGE;
 
-/// One of each kind; the error says why a test has to be skipped.
+/// Creates a file of each kind. The error says why the test must be skipped.
 fn files() -> Result<[File; 2], String> {
     Ok([small_file(LEN)?, huge_file(LEN)?])
 }
 
-/// A file of hugetlbfs that has no name any more; the error says why a test has to be skipped.
+/// Creates an unlinked file of hugetlbfs. The error says why the test must be skipped.
 fn hugetlbfs() -> Result<File, String> {
     let path = "/dev/hugepages/selftest";
     let mut options = OpenOptions::new();
@@ -56,14 +57,14 @@ fn punch(file: &File, offset: usize, len: usize) {
     fallocate(file, flags, offset as i64, len as i64).expect("fallocate");
 }
 
-/// The first number of a page of the guest.
+/// Returns the first word of a page of the guest.
 fn seen(fixture: &MappingFixture, page: usize) -> Option<u64> {
     let address = GUEST + (page * PAGE) as u64;
     let bytes = fixture.probe.read_guest(fixture.vmid, address, 8)?;
     Some(u64::from_le_bytes(bytes.try_into().expect("8 bytes")))
 }
 
-/// The guest writes to a page, behind its first number.
+/// Writes to a page as the guest would, after its first word.
 fn scribble(fixture: &MappingFixture, page: usize, value: u64) {
     let address = GUEST + (page * PAGE) as u64 + 8;
     fixture
@@ -71,8 +72,8 @@ fn scribble(fixture: &MappingFixture, page: usize, value: u64) {
         .write_guest(fixture.vmid, address, &value.to_le_bytes());
 }
 
-/// A file of hugetlbfs, as acrn-dm has it.
-pub fn of_hugetlbfs() -> Outcome {
+/// A file of hugetlbfs, as used by acrn-dm.
+pub fn file_of_hugetlbfs() -> Outcome {
     let file = need!(hugetlbfs());
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -83,8 +84,8 @@ pub fn of_hugetlbfs() -> Outcome {
     Outcome::Passed
 }
 
-/// Nobody has touched it yet. What the guest writes comes to the file.
-pub fn untouched() -> Outcome {
+/// A file without pages yet. The guest's writes reach the file.
+pub fn file_untouched() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -103,8 +104,9 @@ pub fn untouched() -> Outcome {
     Outcome::Passed
 }
 
-/// A private mapping: the guest shares the memory of the device model, and the file does not change.
-pub fn private() -> Outcome {
+/// A private mapping: the guest shares the memory of the device model, and the file does not
+/// change.
+pub fn file_private() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for (file, is_charged) in need!(files()).into_iter().zip([true, false]) {
         let shared = need!(GuestMemory::of_file(&file, LEN));
@@ -129,9 +131,9 @@ pub fn private() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory that a child shares for as long as neither writes: the guest's writes are its parent's, before and after
-/// the fork.
-pub fn private_and_forked() -> Outcome {
+/// A private mapping that a child shares until either process writes: the guest's writes reach the
+/// parent only, before and after the fork.
+pub fn file_private_and_forked() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::private_of_file(&file, LEN));
@@ -142,14 +144,15 @@ pub fn private_and_forked() -> Outcome {
             }
             let (mut answer, answering) = std::io::pipe().expect("a pipe");
             let (asked, mut asking) = std::io::pipe().expect("a pipe");
-            // SAFETY: the child reads a byte, then some memory, and writes what it found; it allocates nothing.
+            // SAFETY: The child reads a byte, then some memory, and writes a byte. It allocates
+            // nothing.
             let child = unsafe { libc::fork() };
             if child == 0 {
                 let _ = (&asked).read(&mut [0]);
                 let sum = [0, 513, PAGES - 1].map(|page| memory.read::<u64>(page * PAGE + 8));
                 let clean = sum == [0; 3];
                 let _ = (&answering).write(&[u8::from(clean)]);
-                // SAFETY: ends the process at once.
+                // SAFETY: This ends the process at once.
                 unsafe { libc::_exit(0) };
             }
             if !is_set_before {
@@ -163,9 +166,13 @@ pub fn private_and_forked() -> Outcome {
             }
             asking.write_all(&[1]).expect("the child");
             let mut clean = [0];
-            answer.read_exact(&mut clean).expect("the child's word");
-            assert_eq!(clean, [1], "the child sees what the guest wrote");
-            // SAFETY: a child of ours, which was not waited for.
+            answer.read_exact(&mut clean).expect("the child's result");
+            assert_eq!(
+                clean,
+                [1],
+                "whether the child does not see the guest's writes"
+            );
+            // SAFETY: This is a child of this process that was not waited for.
             unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
             for page in [0, 513, PAGES - 1] {
                 memory.write::<u64>(page * PAGE + 8, 0);
@@ -178,9 +185,9 @@ pub fn private_and_forked() -> Outcome {
     Outcome::Passed
 }
 
-/// Seals against other writers leave this mapping as it is. A seal against all of them has to wait until the guest has
-/// the memory no more.
-pub fn sealed_while_mapped() -> Outcome {
+/// Seals against future writers do not affect this mapping. A seal against all writers is refused
+/// until the guest loses the memory.
+pub fn file_sealed_while_mapped() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -200,8 +207,9 @@ pub fn sealed_while_mapped() -> Outcome {
     Outcome::Passed
 }
 
-/// A file that nobody may write to: no guest either. Of a private mapping it has copies.
-pub fn sealed() -> Outcome {
+/// A file with a seal against all writers: a shared mapping is refused for the guest, too. A
+/// private mapping provides copies.
+pub fn file_sealed() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         need!(GuestMemory::of_file(&file, LEN)).number_pages(0x5000);
@@ -222,8 +230,9 @@ pub fn sealed() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory that may only be read, all of it or the third huge page: refused, and nothing stays.
-pub fn read_only() -> Outcome {
+/// Memory of which all, or the third huge page, is read-only: it is refused, and nothing stays
+/// mapped or pinned.
+pub fn file_read_only() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let readable = need!(GuestMemory::of_file_read_only(&file, LEN));
@@ -247,8 +256,8 @@ pub fn read_only() -> Outcome {
     Outcome::Passed
 }
 
-/// A part, wherever it begins and ends; a part of the file is mapped; there is a hole.
-pub fn parts() -> Outcome {
+/// Parts with any start and end, a mapping of a part of the file, and a mapping with a hole.
+pub fn file_parts() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -292,8 +301,9 @@ pub fn parts() -> Outcome {
     Outcome::Passed
 }
 
-/// One segment of mappings of several files, out of order and twice: each page is where the device model has it.
-pub fn several() -> Outcome {
+/// One segment of mappings of several files, out of order and repeated: each page appears where the
+/// device model has it.
+pub fn files_in_one_segment() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let [small, huge] = need!(files());
     need!(GuestMemory::of_file(&small, LEN)).number_pages(0x7000);
@@ -329,9 +339,9 @@ pub fn several() -> Outcome {
     Outcome::Passed
 }
 
-/// A hole is punched into the file. Before SET_MEMSEG: there is new memory. After it: the guest keeps what it has, until
-/// it is set again.
-pub fn punched() -> Outcome {
+/// A hole is punched into the file. Before SET_MEMSEG, new memory appears there. After it, the
+/// guest keeps its pages until the memory is set again.
+pub fn file_punched() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -368,8 +378,9 @@ pub fn punched() -> Outcome {
     Outcome::Passed
 }
 
-/// The file is shorter than its mapping: what is beyond its end is no memory. Cut off later, the guest keeps it.
-pub fn truncated() -> Outcome {
+/// A file that is shorter than its mapping: memory beyond its end is refused. If the file is
+/// truncated later, the guest keeps the pages.
+pub fn file_truncated() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -401,12 +412,13 @@ pub fn truncated() -> Outcome {
     Outcome::Passed
 }
 
-/// A monitor of page faults has a say in what memory there is.
-pub fn missing() -> Outcome {
+/// Missing pages that userfaultfd provides.
+pub fn file_with_missing_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
-        // Enough, and of more than one page-table walk, before a page is missing.
+        // The pages before the missing one are so many that one page-table walk does not cover
+        // them.
         for offset in (0..3 * HUGE_PAGE).step_by(PAGE) {
             memory.write::<u64>(offset, offset as u64 + 1);
         }
@@ -430,8 +442,9 @@ pub fn missing() -> Outcome {
     Outcome::Passed
 }
 
-/// The descriptor, the mapping and the file's name are gone: the guest has the memory for as long as it is set.
-pub fn outlives_its_file() -> Outcome {
+/// The guest keeps the memory as long as it is set, even if the descriptor, the mapping and the
+/// file's name are gone.
+pub fn file_closed() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
@@ -439,7 +452,7 @@ pub fn outlives_its_file() -> Outcome {
         let segment = whole(&memory);
         fixture.set(segment).expect("SET_MEMSEG");
         drop((file, memory));
-        // Whoever gets new pages now must not get these.
+        // Other users of memory must not get these pages.
         let others = [GuestMemory::anonymous(LEN), need!(GuestMemory::huge(LEN))];
         others
             .iter()
@@ -454,8 +467,9 @@ pub fn outlives_its_file() -> Outcome {
     Outcome::Passed
 }
 
-/// Which pages are looked up one by one, and which are pinned with their folio: of a part, too.
-pub fn with_folio() -> Outcome {
+/// Pages that are looked up one by one, and pages that are pinned with their folio, including parts
+/// of folios.
+pub fn file_with_folio() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let events = need!(Tracepoints::on());
     let [small, huge] = need!(files());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of which the hypervisor has lost some, as when a guest moves the memory of a device over it.
+//! Memory of which the hypervisor has lost a part, as when a guest moves device memory over it.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
@@ -13,8 +13,8 @@ use acrn_selftests::{
 };
 use nix::errno::Errno;
 
-/// To take it away costs some hypercalls a hole, not one a page.
-pub fn few_hypercalls() -> Outcome {
+/// Unsetting such memory takes a few hypercalls for each hole, not one for each page.
+pub fn holes_cost_few_hypercalls() -> Outcome {
     const LEN: usize = 32 * HUGE_PAGE;
     const PAGES: usize = LEN / PAGE;
     let fixture = need!(MappingFixture::new());
@@ -43,7 +43,7 @@ pub fn few_hypercalls() -> Outcome {
     Outcome::Passed
 }
 
-/// It is all gone already.
+/// All of the memory is lost.
 pub fn all_lost() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
@@ -56,7 +56,8 @@ pub fn all_lost() -> Outcome {
     Outcome::Passed
 }
 
-/// More of it is gone than the driver looks for, page by page: it stays pinned until the VM ends.
+/// If more memory is lost than the driver searches for, page by page, it stays pinned until the VM
+/// is destroyed.
 pub fn too_much_lost() -> Outcome {
     const LEN: usize = 32 * HUGE_PAGE;
     let fixture = need!(MappingFixture::new());

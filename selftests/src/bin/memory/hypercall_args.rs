@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the hypervisor is told of memory, byte by byte.
+//! The parameters of SET_MEMORY_REGIONS, byte by byte.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -25,7 +25,7 @@ struct Regions {
     address: u64,
 }
 
-/// SET_MEMORY_REGIONS: it names the VM and counts the entries, and nothing else of it means anything.
+/// The header contains the VM and the number of entries. All other fields are zero.
 pub fn header() -> Outcome {
     let fixtures = [need!(MappingFixture::new()), need!(MappingFixture::new())];
     let small = GuestMemory::anonymous(PAGE);
@@ -55,7 +55,7 @@ pub fn header() -> Outcome {
     Outcome::Passed
 }
 
-/// An entry for RAM: cached whatever was asked for, with the access rights that were, and no other bits.
+/// An entry for RAM has write-back caching, the requested access rights, and no other bits.
 pub fn rights() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
@@ -68,7 +68,7 @@ pub fn rights() -> Outcome {
     ];
     let asked = (0..=ALL_RIGHTS).flat_map(|rights| others.map(|others| (rights, others)));
     for (index, (rights, others)) in asked.enumerate() {
-        // Upstream's driver cannot take memory away again.
+        // Upstream's driver cannot unset memory, so each segment has another address.
         let guest = GUEST + (2 * index * PAGE) as u64;
         let segment = acrn_vm_memmap {
             attr: rights | others,

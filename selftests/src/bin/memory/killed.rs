@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A process is killed in the middle of SET_MEMSEG or UNSET_MEMSEG. The VM belongs to another one as well, and goes
-//! on.
+//! A process is killed in the middle of SET_MEMSEG or UNSET_MEMSEG. The VM is shared with another
+//! process, and goes on.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -17,28 +17,28 @@ use acrn_uapi::{
     ioctl::{ACRN_IOCTL_SET_MEMSEG, ACRN_IOCTL_UNSET_MEMSEG},
 };
 
-/// Makes a request in another process, which is killed while the first SET_MEMORY_REGIONS of it is under way.
+/// Makes a request in another process, which is killed during the first SET_MEMORY_REGIONS.
 fn kill_in_the_middle(fixture: &MappingFixture, request: u32, mut segment: acrn_vm_memmap) {
     fixture.probe.hold(SET_MEMORY_REGIONS, fixture.vmid);
-    // SAFETY: the child makes a request and ends; it allocates nothing.
+    // SAFETY: The child makes a request and ends. It allocates nothing.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let _ = fixture.device.with(request, &mut segment);
-        // SAFETY: ends the process at once.
+        // SAFETY: This ends the process at once.
         unsafe { libc::_exit(0) };
     }
     until("the hypercall arrives", || fixture.probe.is_held());
-    // SAFETY: a child of ours, which was not waited for.
+    // SAFETY: This is a child of this process that was not waited for.
     assert_eq!(unsafe { libc::kill(child, libc::SIGKILL) }, 0);
     fixture.probe.release();
     let mut status = 0;
-    // SAFETY: waits for a child of ours, and writes to a number of ours.
+    // SAFETY: This waits for a child of this process, and writes to a local variable.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert!(libc::WIFSIGNALED(status), "it went on to its end");
+    assert!(libc::WIFSIGNALED(status), "the child was not killed");
 }
 
-/// SET_MEMSEG of more than one array of regions: what was mapped is taken away again.
-pub fn while_set() -> Outcome {
+/// SET_MEMSEG of more than one array of regions: regions that were mapped are unmapped again.
+pub fn killed_while_set() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered_shared(2500);
     let trace = Trace::start(&fixture.probe);
@@ -57,8 +57,8 @@ pub fn while_set() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG of many segments: some are gone, and the others are there.
-pub fn while_unset() -> Outcome {
+/// UNSET_MEMSEG of many segments: some are unmapped, and the others are still mapped.
+pub fn killed_while_unset() -> Outcome {
     const SEGMENTS: usize = 64;
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(SEGMENTS * PAGE);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of every kind is mapped as it is, all of it and nothing else.
+//! Memory of every kind is mapped completely, and nothing else is mapped.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
@@ -15,7 +15,7 @@ use acrn_selftests::mapping_fixture::{
     ALL_RIGHTS, GUEST, MappingFixture, assert_contiguous, check_mapping, ram, scattered, whole,
 };
 
-/// Anonymous memory in pages of 4 KiB; what the guest writes, the device model sees.
+/// Anonymous memory in pages of 4 KiB. The device model sees the guest's writes.
 pub fn small_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
@@ -32,7 +32,7 @@ pub fn small_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// RAM is cached, and has the access rights that were asked for.
+/// RAM has write-back caching and the requested access rights.
 pub fn attributes() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(2 * PAGE);
@@ -57,7 +57,7 @@ pub fn attributes() -> Outcome {
     Outcome::Passed
 }
 
-/// Transparent huge pages go to the hypervisor as a whole.
+/// A transparent huge page is one region.
 pub fn transparent_huge_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::transparent_huge(HUGE_PAGE));
@@ -68,7 +68,7 @@ pub fn transparent_huge_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// Of a huge page only the part that was named is mapped, wherever it begins (A6).
+/// Of a huge page only the given part is mapped, wherever it begins (A6).
 pub fn part_of_huge_page() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::transparent_huge(HUGE_PAGE));
@@ -120,7 +120,7 @@ pub fn part_of_hugetlb() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::huge(2 * HUGE_PAGE));
     memory.number_pages(0x6000);
-    // The last page of the first huge page and the first of the second.
+    // The last page of the first huge page and the first page of the second.
     let offset = HUGE_PAGE - PAGE;
     fixture
         .set(ram(GUEST, &memory, offset, 2 * PAGE))
@@ -140,7 +140,7 @@ pub fn shared_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory that nobody has touched yet is there for the guest.
+/// Memory without pages yet is mapped as well.
 pub fn untouched_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(16 * PAGE);
@@ -149,7 +149,7 @@ pub fn untouched_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// Pages that are nowhere near each other: more than one batch of them.
+/// Physically scattered pages, more than one batch.
 pub fn scattered_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(1500);
@@ -158,7 +158,7 @@ pub fn scattered_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// A hole in the mapping: refused, and nothing of it stays.
+/// A mapping with a hole is refused, and nothing stays mapped or pinned.
 pub fn hole() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for page in [0, 31, 63] {
@@ -186,7 +186,7 @@ pub fn outlives_its_mapping() -> Outcome {
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     memory.advise(MmapAdvise::MADV_DONTNEED);
     drop(memory);
-    // Whoever gets new pages now must not get these.
+    // Other users of memory must not get these pages.
     let other = GuestMemory::anonymous(256 * PAGE);
     other.number_pages(0xffff_0000);
     let seen = fixture
@@ -197,9 +197,9 @@ pub fn outlives_its_mapping() -> Outcome {
     Outcome::Passed
 }
 
-/// Device memory, uncached whatever was asked for, and taken away again.
+/// Device memory is uncached with any requested type, and can be unset.
 pub fn mmio() -> Outcome {
-    /// The HPET: there in every machine of QEMU's.
+    /// The HPET, which every machine of QEMU has.
     const DEVICE: u64 = 0xfed0_0000;
     let fixture = need!(MappingFixture::new());
     let segment = acrn_vm_memmap {

@@ -12,7 +12,7 @@ use acrn_selftests::{
 };
 
 const LEN: usize = 640 << 20;
-/// What the test wants to see free, in KiB.
+/// Amount of available memory that the test needs, in KiB.
 const NEEDED: usize = (LEN >> 10) * 3 / 2;
 
 fn available() -> Option<usize> {
@@ -23,7 +23,7 @@ fn available() -> Option<usize> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// 640 MiB of pages of 4 KiB in one segment: all there, and all given back.
+/// 640 MiB of pages of 4 KiB in one segment are all mapped, and all released.
 pub fn many_small_pages() -> Outcome {
     let available = available().unwrap_or(0);
     if available < NEEDED {
@@ -49,7 +49,7 @@ pub fn many_small_pages() -> Outcome {
     assert_eq!(
         fixture.pinned(),
         -1,
-        "all pins and that of the request page"
+        "pins, relative to the created VM with its request page"
     );
     Outcome::Passed
 }

@@ -23,8 +23,8 @@ use acrn_selftests::{
 };
 use acrn_uapi::ioctl::{ACRN_IOCTL_SET_MEMSEG, ACRN_IOCTL_UNSET_MEMSEG};
 
-/// VmLck goes up by what is pinned, and back down: with the segment, and with the VM.
-pub fn counted() -> Outcome {
+/// VmLck grows by the pinned memory, and shrinks again with the segment and with the VM.
+pub fn locked_memory_counted() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
     let before = locked();
@@ -35,12 +35,15 @@ pub fn counted() -> Outcome {
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     assert_eq!(locked() - before, 64 * 4);
     fixture.destroy();
-    assert!(locked() <= before, "still counted after DESTROY_VM");
+    assert!(
+        locked() <= before,
+        "memory is still charged after DESTROY_VM"
+    );
     Outcome::Passed
 }
 
-/// What fails is not counted.
-pub fn failure_not_counted() -> Outcome {
+/// Memory that could not be set is not counted.
+pub fn locked_memory_of_failure() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
     memory.unmap(63 * PAGE, PAGE);
@@ -51,8 +54,8 @@ pub fn failure_not_counted() -> Outcome {
     Outcome::Passed
 }
 
-/// RLIMIT_MEMLOCK holds for who lacks CAP_IPC_LOCK.
-pub fn limit_holds() -> Outcome {
+/// RLIMIT_MEMLOCK applies to processes without CAP_IPC_LOCK.
+pub fn locked_memory_limit() -> Outcome {
     const LIMIT: u64 = 256 << 10;
     let fixture = need!(MappingFixture::new());
     let large = GuestMemory::anonymous(LIMIT as usize + PAGE);
@@ -60,7 +63,8 @@ pub fn limit_holds() -> Outcome {
     let before = locked();
     setrlimit(Resource::RLIMIT_MEMLOCK, LIMIT, LIMIT).expect("setrlimit");
 
-    // SAFETY: only changes this process's credentials. To leave user 0 takes all capabilities away.
+    // SAFETY: This only changes this process's credentials. A user other than 0 has no
+    // capabilities.
     if unsafe { libc::seteuid(65534) } != 0 {
         skip!("cannot drop CAP_IPC_LOCK: {}", Errno::last());
     }
@@ -72,7 +76,7 @@ pub fn limit_holds() -> Outcome {
         .set(whole(&small))
         .expect("SET_MEMSEG within the limit");
 
-    // SAFETY: as above; this brings them back.
+    // SAFETY: As above. This restores them.
     assert_eq!(unsafe { libc::seteuid(0) }, 0);
     assert_eq!(locked() - before, 16 * 4);
     fixture
@@ -82,8 +86,8 @@ pub fn limit_holds() -> Outcome {
     Outcome::Passed
 }
 
-/// At the limit, what is there may be set again, and nothing else.
-pub fn same_again() -> Outcome {
+/// At the limit, the same segment may be set again, but no other.
+pub fn locked_memory_of_same() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let areas = [
         GuestMemory::anonymous(64 * PAGE),
@@ -94,7 +98,8 @@ pub fn same_again() -> Outcome {
     }
     let limit = (locked() << 10) + areas[0].len() as u64;
     setrlimit(Resource::RLIMIT_MEMLOCK, limit, limit).expect("setrlimit");
-    // SAFETY: only changes this process's credentials. To leave user 0 takes all capabilities away.
+    // SAFETY: This only changes this process's credentials. A user other than 0 has no
+    // capabilities.
     if unsafe { libc::seteuid(65534) } != 0 {
         skip!("cannot drop CAP_IPC_LOCK: {}", Errno::last());
     }
@@ -102,7 +107,7 @@ pub fn same_again() -> Outcome {
     let trace = Trace::start(&fixture.probe);
     let again = fixture.set(whole(&areas[0]));
     let other = fixture.set(whole(&areas[1]));
-    // SAFETY: as above; this brings them back.
+    // SAFETY: As above. This restores them.
     assert_eq!(unsafe { libc::seteuid(0) }, 0);
     assert_eq!((again, other), (Ok(()), Err(Errno::ENOMEM)));
     assert_eq!(trace.ids(), [], "hypercalls");
@@ -112,16 +117,17 @@ pub fn same_again() -> Outcome {
     Outcome::Passed
 }
 
-/// hugetlb memory is reserved for its user already: as much as there is of it, within a limit of 8 MiB and without
-/// CAP_IPC_LOCK. Other memory is held to the limit all the same.
-pub fn hugetlb() -> Outcome {
+/// hugetlb memory is reserved for its user already. All of it can be set with a limit of 8 MiB and
+/// without CAP_IPC_LOCK, but other memory is limited.
+pub fn locked_memory_of_hugetlb() -> Outcome {
     const LIMIT: u64 = 8 << 20;
     let fixture = need!(MappingFixture::new());
     let reserved = need!(GuestMemory::huge(16 * HUGE_PAGE));
     let large = GuestMemory::anonymous(LIMIT as usize + PAGE);
     let before = locked();
     setrlimit(Resource::RLIMIT_MEMLOCK, LIMIT, LIMIT).expect("setrlimit");
-    // SAFETY: only changes this process's credentials. To leave user 0 takes all capabilities away.
+    // SAFETY: This only changes this process's credentials. A user other than 0 has no
+    // capabilities.
     if unsafe { libc::seteuid(65534) } != 0 {
         skip!("cannot drop CAP_IPC_LOCK: {}", Errno::last());
     }
@@ -129,30 +135,35 @@ pub fn hugetlb() -> Outcome {
         .set(whole(&reserved))
         .expect("SET_MEMSEG of hugetlb memory");
     let set = fixture.set(ram(2 << 30, &large, 0, large.len()));
-    // SAFETY: as above; this brings them back.
+    // SAFETY: As above. This restores them.
     assert_eq!(unsafe { libc::seteuid(0) }, 0);
     assert_eq!(set, Err(Errno::ENOMEM));
     assert_eq!(locked(), before);
     assert_eq!(fixture.pinned(), (reserved.len() / PAGE) as i64);
-    // A part of it is not given back to the limit either.
+    // Unsetting a part of it does not reduce the locked memory either.
     fixture
         .unset(ram(GUEST, &reserved, 0, HUGE_PAGE + PAGE))
         .expect("UNSET_MEMSEG");
     assert_eq!(locked(), before);
     fixture.destroy();
-    assert_eq!(locked(), before - 4, "all but the request page");
+    assert_eq!(
+        locked(),
+        before - 4,
+        "locked memory without the request page"
+    );
     Outcome::Passed
 }
 
-/// One segment of small pages and hugetlb memory: the small ones are charged, also when parts go.
-pub fn mixed() -> Outcome {
+/// For one segment of small pages and hugetlb memory, the small pages are charged, even when parts
+/// are unset.
+pub fn locked_memory_of_mixed() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::with_hugetlb_in_the_middle());
     let small = (memory.len() - HUGE_PAGE) / PAGE;
     let before = locked();
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     assert_eq!(locked() - before, (small * 4) as u64);
-    // Its first page, and one inside of the huge one.
+    // The first page, and one inside the huge page.
     fixture
         .unset(ram(GUEST, &memory, 0, PAGE))
         .expect("UNSET_MEMSEG");
@@ -172,8 +183,8 @@ pub fn mixed() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM may have 4096 segments.
-pub fn segments() -> Outcome {
+/// A VM may have at most 4096 segments.
+pub fn segments_limit() -> Outcome {
     const SEGMENTS: usize = 4096;
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(4 * PAGE);
@@ -183,36 +194,38 @@ pub fn segments() -> Outcome {
         fixture.set(at(index)).expect("SET_MEMSEG");
     }
     assert_eq!(fixture.set(at(SEGMENTS)), Err(Errno::ENOSPC));
-    // That would make two of one.
+    // This would split a segment in two.
     let middle = ram(GUEST + PAGE as u64, &memory, PAGE, PAGE);
     assert_eq!(fixture.unset(middle), Err(Errno::ENOSPC));
     assert_eq!(fixture.pinned(), 3 * SEGMENTS as i64);
-    fixture.set(at(7)).expect("SET_MEMSEG of what is there");
+    fixture.set(at(7)).expect("SET_MEMSEG of the same segment");
     fixture.unset(at(0)).expect("UNSET_MEMSEG");
     fixture.set(at(SEGMENTS)).expect("SET_MEMSEG");
     fixture.destroy();
     Outcome::Passed
 }
 
-/// Memory of another process is charged to that process, and uncharged from it, also if we unset it.
-pub fn of_another_process() -> Outcome {
+/// Memory of another process is charged to that process, and uncharged from it even if this process
+/// unsets it.
+pub fn locked_memory_of_another_process() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
     let before = locked();
     let (mut said, saying) = std::io::pipe().expect("a pipe");
     let mut segment = whole(&memory);
-    // SAFETY: the child makes a request, writes a byte and waits to be killed; it allocates nothing.
+    // SAFETY: The child makes a request, writes a byte and waits to be killed. It allocates
+    // nothing.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let set = fixture.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
         let _ = (&saying).write(&[u8::from(set.is_ok())]);
         loop {
-            // SAFETY: waits for a signal.
+            // SAFETY: This waits for a signal.
             unsafe { libc::pause() };
         }
     }
     let mut word = [0];
-    said.read_exact(&mut word).expect("the child's word");
+    said.read_exact(&mut word).expect("the child's result");
     assert_eq!(word, [1], "SET_MEMSEG in the child");
     let child_name = child.to_string();
     assert_eq!((locked(), locked_by(&child_name)), (before, 64 * 4));
@@ -222,7 +235,7 @@ pub fn of_another_process() -> Outcome {
     assert_eq!((locked(), locked_by(&child_name)), (before, 48 * 4));
     fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
     assert_eq!((locked(), locked_by(&child_name)), (before, 0));
-    // SAFETY: a child of ours, which was not waited for; writes to nothing of ours.
+    // SAFETY: This is a child of this process that was not waited for. Nothing is written.
     unsafe {
         libc::kill(child, libc::SIGKILL);
         libc::waitpid(child, std::ptr::null_mut(), 0);
@@ -231,10 +244,10 @@ pub fn of_another_process() -> Outcome {
     Outcome::Passed
 }
 
-/// At the limit the driver looks whether the pages are there already, which may have to wait for pages of the process:
-/// other commands go on meanwhile.
+/// At the limit the driver checks whether the pages are set already, which may have to wait for
+/// pages of the process. Other commands proceed meanwhile.
 pub fn looked_at_without_a_lock() -> Outcome {
-    /// More than what is pinned at a time, so that the limit is found before a page is missing.
+    /// More than one batch of pages, so that the limit is reached before a page is missing.
     const PRESENT: usize = 600 * PAGE;
     let fixture = need!(MappingFixture::new());
     let small = GuestMemory::anonymous(PAGE);
@@ -248,8 +261,9 @@ pub fn looked_at_without_a_lock() -> Outcome {
     let file = Device::sharing(&fixture.device);
     let mut segment = whole(&large);
     let set = move || {
-        // SAFETY: only changes this thread's credentials: to leave user 0 takes all capabilities away. The C library
-        // would have to ask each thread, also one that waits for a page.
+        // SAFETY: This only changes this thread's credentials. A user other than 0 has no
+        // capabilities. The C library's function would wait for each thread, including one that
+        // waits for a page.
         let left = unsafe { libc::syscall(libc::SYS_setresuid, -1, 65534, -1) };
         assert_eq!(left, 0, "setresuid");
         file.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is taken away from a VM that may still reach it: a vCPU goes on with the translations that it has
-//! until it leaves the guest, and a passed-through device until it is de-assigned. Until then the pages stay pinned.
+//! Memory that is unset while the VM may still access it: a vCPU uses its translations until it
+//! leaves the guest, and a passed-through device until it is de-assigned. The pages stay pinned
+//! until then.
 
 use acrn_selftests::{
     counting_guest::{AT, CountingGuest},
@@ -18,8 +19,8 @@ use acrn_uapi::ioctl::ACRN_IOCTL_UNSET_MEMSEG;
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
-/// While the guest runs they stay; PAUSE_VM gives them back.
-pub fn until_pause() -> Outcome {
+/// Pages stay pinned while the guest runs. PAUSE_VM releases them.
+pub fn parked_until_pause() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(8 * PAGE)));
     counter.assert_pages(8, 0);
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -30,8 +31,8 @@ pub fn until_pause() -> Outcome {
     Outcome::Passed
 }
 
-/// The VM never ran, or is paused, or was reset: nothing waits.
-pub fn not_while_stopped() -> Outcome {
+/// Pages are unpinned at once if the VM never ran, is paused, or was reset.
+pub fn not_parked_while_stopped() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(8 * PAGE)));
     let round = || {
         counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -45,7 +46,7 @@ pub fn not_while_stopped() -> Outcome {
     round();
     counter.guest.vm.reset().expect("RESET_VM");
     round();
-    // And again while it runs.
+    // Pages are parked again while it runs.
     counter.guest.load_long_mode(&greet_and_count(AT));
     counter.start();
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -53,8 +54,8 @@ pub fn not_while_stopped() -> Outcome {
     Outcome::Passed
 }
 
-/// What was parked before the VM was paused does not go on waiting when it is reset and runs again.
-pub fn once() -> Outcome {
+/// Pages that were parked before a pause are not parked any more after a reset and a new start.
+pub fn parked_once() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(4 * PAGE)));
     for _ in 0..3 {
         counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -69,8 +70,8 @@ pub fn once() -> Outcome {
     Outcome::Passed
 }
 
-/// The file is closed: they go with the VM.
-pub fn until_close() -> Outcome {
+/// Closing the file releases parked pages with the VM.
+pub fn parked_until_close() -> Outcome {
     let CountingGuest {
         guest,
         device,
@@ -87,12 +88,12 @@ pub fn until_close() -> Outcome {
     drop(device);
     guest.close();
     assert_eq!(probe.vms().len(), 0, "VMs");
-    assert!(leaks::pinned_pages().expect("counted") < pins);
+    assert!(leaks::pinned_pages().expect("the kernel counts pins") < pins);
     Outcome::Passed
 }
 
-/// SET_MEMSEG fails half-way: what the guest could see for a moment waits as well.
-pub fn rolled_back() -> Outcome {
+/// SET_MEMSEG fails half-way: pages that the guest could access temporarily are parked as well.
+pub fn parked_after_roll_back() -> Outcome {
     const PAGES: usize = 16;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(PAGE)));
     let memory = scattered(PAGES);
@@ -111,8 +112,8 @@ pub fn rolled_back() -> Outcome {
     Outcome::Passed
 }
 
-/// Other memory is set over it, and a part is taken away.
-pub fn parts() -> Outcome {
+/// Other memory is set over a part, and another part is unset.
+pub fn parked_parts() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(8 * PAGE)));
     let other = GuestMemory::anonymous(4 * PAGE);
     other.number_pages(0x77);
@@ -130,23 +131,23 @@ pub fn parts() -> Outcome {
     Outcome::Passed
 }
 
-/// There is an end of it: the VM must be paused some time.
-pub fn not_without_end() -> Outcome {
-    const PIECES: usize = 16384;
+/// The number of parked pages is limited: the VM must be paused eventually.
+pub fn parked_not_without_end() -> Outcome {
+    const SEGMENTS: usize = 16384;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(PAGE)));
     let memory = GuestMemory::anonymous(PAGE);
     let segment = || ram(2 * AT, &memory, 0, PAGE);
-    for _ in 0..PIECES {
+    for _ in 0..SEGMENTS {
         counter.set(segment()).expect("SET_MEMSEG");
         counter.unset(segment()).expect("UNSET_MEMSEG");
     }
     assert_eq!(counter.unset(counter.segment()), Err(Errno::ENOSPC));
     assert_eq!(counter.set(segment()), Err(Errno::ENOSPC));
-    counter.assert_pages(1 + PIECES, PIECES);
+    counter.assert_pages(1 + SEGMENTS, SEGMENTS);
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(1, 0);
     counter.set(segment()).expect("SET_MEMSEG");
-    // It can begin again.
+    // Pages can be parked again.
     counter.guest.vm.reset().expect("RESET_VM");
     counter.guest.load_long_mode(&greet_and_count(AT));
     counter.start();

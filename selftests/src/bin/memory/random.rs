@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Segments over segments at random, against what there has to be.
+//! Random segments, checked against a model.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -12,23 +12,23 @@ use acrn_selftests::{
 use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap, acrn_vm_memmap__bindgen_ty_1};
 use nix::errno::Errno;
 
-/// Pages of the guest that change.
+/// Number of pages of the guest that change.
 const PAGES: usize = 48;
 const STEPS: usize = 600;
 /// The firmware's read-only memory, 64 KiB.
 const FIRMWARE: u64 = 0xf_0000;
 const FIRMWARE_PAGES: usize = 16;
 
-/// What a page of the guest has.
+/// The contents of a page of the guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Page {
     Nothing,
-    /// The page of that number of the first area or of the second one.
+    /// The page with the second number of the memory with the first number.
     Memory(usize, usize),
     Firmware(usize),
 }
 
-/// Numbers that are the same in each run (Knuth's constants).
+/// Pseudo-random numbers, which are the same in each run (Knuth's constants).
 struct Random(u64);
 
 impl Random {
@@ -99,8 +99,8 @@ fn check(
     );
 }
 
-/// RAM and the memory of a device are set and unset, in ranges that overlap as they like.
-pub fn segments() -> Outcome {
+/// RAM and device memory are set and unset in ranges that overlap arbitrarily.
+pub fn random_segments() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let areas = [GuestMemory::anonymous(PAGES * PAGE), scattered(PAGES + 2)];
     areas[0].number_pages(0x1_0000);
@@ -114,7 +114,7 @@ pub fn segments() -> Outcome {
         let guest = GUEST + (first * PAGE) as u64;
         match random.below(8) {
             0..=3 => {
-                // Often the same pages at the same place.
+                // Often the same pages at the same address.
                 let memory = random.below(2);
                 let from = if random.below(2) == 0 { first } else { 0 };
                 fixture

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Physical memory that user space may not give to a guest: that which the kernel uses as RAM, and all of it if the
+//! Physical memory that user space may not give to a guest: the kernel's RAM, and all of it if the
 //! kernel is locked down.
 
 use std::fs;
@@ -16,12 +16,13 @@ use acrn_selftests::{
 use acrn_uapi::acrn_vm_memmap;
 use nix::errno::Errno;
 
-/// The HPET: there in every machine of QEMU's.
+/// The HPET, which every machine of QEMU has.
 const DEVICE: u64 = 0xfed0_0000;
 /// The firmware's read-only memory.
 const FIRMWARE: u64 = 0xf_0000;
 
-/// First and last address of each range of System RAM. The error says why the test has to be skipped.
+/// Returns the first and the last address of each range of System RAM. The error says why the test
+/// must be skipped.
 fn system_ram() -> Result<Vec<(u64, u64)>, String> {
     let text =
         fs::read_to_string("/proc/iomem").map_err(|error| format!("/proc/iomem: {error}"))?;
@@ -51,8 +52,9 @@ fn assert_refused(fixture: &MappingFixture, source: u64, len: u64) {
     fixture.assert_nothing_left();
 }
 
-/// A page of this process, the first and the last of all RAM, and ranges of which some is RAM.
-pub fn ram_of_the_kernel() -> Outcome {
+/// A page of this process, the first and the last page of all RAM, and ranges that contain RAM are
+/// refused.
+pub fn mmio_of_kernel_ram() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = GuestMemory::anonymous(PAGE);
     page.number_pages(1);
@@ -72,8 +74,8 @@ pub fn ram_of_the_kernel() -> Outcome {
     Outcome::Passed
 }
 
-/// What is no RAM goes on: devices, and the firmware's memory.
-pub fn other_memory() -> Outcome {
+/// Physical memory that is not RAM is accepted: devices, and the firmware's memory.
+pub fn mmio_of_other_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for (guest, source) in [(GUEST, DEVICE), (2 * GUEST, FIRMWARE)] {
         let segment = acrn_vm_memmap {
@@ -88,8 +90,9 @@ pub fn other_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// With the kernel locked down nothing is given; what is there can be taken away, and RAM be given.
-pub fn locked_down() -> Outcome {
+/// If the kernel is locked down, no physical memory is accepted. Existing segments can be unset,
+/// and RAM can be set.
+pub fn mmio_locked_down() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let segment = fixture.device_memory(DEVICE);
     fixture.set(segment).expect("SET_MEMSEG");

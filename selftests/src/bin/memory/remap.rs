@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory is set where memory is, and taken away by whichever type, as acrn-dm does at each reset of a guest.
+//! Memory is set over other memory, and unset with either type, as acrn-dm does at each reset of a
+//! guest.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
@@ -14,13 +15,13 @@ use acrn_selftests::{
 use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB, acrn_vm_memmap};
 use nix::errno::Errno;
 
-/// A buffer is set as RAM, unset as MMIO and freed, again and again: nothing of it stays.
+/// A buffer is set as RAM, unset as MMIO and freed repeatedly: nothing is left behind.
 pub fn fresh_buffers() -> Outcome {
     const ROUNDS: usize = 1000;
     let fixture = need!(MappingFixture::new());
     let before = locked();
     for round in 0..ROUNDS {
-        // Some in small pages, which take long; the others are of a pool of 64.
+        // Some are in small pages, which take long. The others are from a pool of 64 huge pages.
         let memory = if round % 100 == 0 {
             GuestMemory::anonymous(HUGE_PAGE)
         } else {
@@ -39,7 +40,7 @@ pub fn fresh_buffers() -> Outcome {
     Outcome::Passed
 }
 
-/// The same segment is set 300 times: it is there once, and the hypervisor is told once.
+/// The same segment is set 300 times: it is mapped and pinned once, with one hypercall.
 pub fn same_segment() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(16 * PAGE);
@@ -56,10 +57,10 @@ pub fn same_segment() -> Outcome {
             16 * PAGE as u64
         );
     }
-    // A part of it is there as well.
+    // A part of it is mapped as well.
     let part = ram(GUEST + 4 * PAGE as u64, &memory, 4 * PAGE, 3 * PAGE);
     fixture.set(part).expect("SET_MEMSEG");
-    assert_eq!(trace.regions(), [], "the hypervisor was told");
+    assert_eq!(trace.regions(), [], "regions in hypercalls");
     fixture.assert_shows(GUEST, &memory, 0, memory.len());
     fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
     fixture.assert_nothing_left();
@@ -67,7 +68,7 @@ pub fn same_segment() -> Outcome {
     Outcome::Passed
 }
 
-/// The same pages with other rights: the guest has the new ones.
+/// If the same pages are set with other rights, the new rights apply.
 pub fn other_rights() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(4 * PAGE);
@@ -89,8 +90,8 @@ pub fn other_rights() -> Outcome {
     Outcome::Passed
 }
 
-/// Other pages over a segment, all of it, a part, and more than it: the guest sees the new ones, and the old
-/// ones are given back.
+/// Other pages are set over all of a segment, over a part, and over more than it: the guest sees
+/// the new pages, and the old ones are unpinned.
 pub fn other_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let old = GuestMemory::anonymous(16 * PAGE);
@@ -98,7 +99,7 @@ pub fn other_pages() -> Outcome {
     let new = GuestMemory::anonymous(24 * PAGE);
     new.number_pages(0x2000);
     let page = PAGE as u64;
-    // First page and number of pages, of 16.
+    // First page and number of pages, relative to 16 pages.
     for (first, pages) in [
         (0_i64, 16),
         (4, 3),
@@ -145,7 +146,7 @@ pub fn other_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// A part is taken away, by either type, and the rest stays: mapped, pinned and counted.
+/// A part is unset with either type, and the rest stays mapped, pinned and charged.
 pub fn part() -> Outcome {
     const PAGES: usize = 16;
     let fixture = need!(MappingFixture::new());
@@ -178,8 +179,8 @@ pub fn part() -> Outcome {
     Outcome::Passed
 }
 
-/// A part of memory in transparent huge pages and of hugetlb memory: what a segment has is split inside of a
-/// contiguous piece.
+/// A part of memory in transparent huge pages and of hugetlb memory: the segment is split inside a
+/// run.
 pub fn part_of_huge_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for memory in [
@@ -210,9 +211,9 @@ pub fn part_of_huge_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// The memory of a device is set over RAM, RAM over that, and each is taken away by the other's type.
+/// Device memory is set over RAM, and RAM over that, and each is unset with the other's type.
 pub fn devices_and_memory() -> Outcome {
-    /// The HPET: there in every machine of QEMU's.
+    /// The HPET, which every machine of QEMU has.
     const DEVICE: u64 = 0xfed0_0000;
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(4 * PAGE);
@@ -242,7 +243,7 @@ pub fn devices_and_memory() -> Outcome {
         .unset(as_mmio(whole(&memory)))
         .expect("UNSET_MEMSEG");
     fixture.assert_nothing_left();
-    // What was not set by the driver is the hypervisor's affair.
+    // Memory that the driver has not set is left to the hypervisor.
     let trace = Trace::start(&fixture.probe);
     assert_eq!(fixture.unset(as_mmio(whole(&memory))), Err(Errno::EINVAL));
     assert_eq!(trace.ids().len(), 1, "hypercalls");
@@ -252,8 +253,9 @@ pub fn devices_and_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// If the hypervisor refuses the new memory, neither is there; if it keeps the old one, that stays.
-pub fn refused() -> Outcome {
+/// If the hypervisor refuses the new memory, neither is mapped. If it refuses to delete the old
+/// memory, that stays.
+pub fn other_pages_refused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let old = GuestMemory::anonymous(4 * PAGE);
     old.number_pages(0x900);
@@ -276,7 +278,7 @@ pub fn refused() -> Outcome {
     Outcome::Passed
 }
 
-/// All rights are the same as all rights and bits that mean nothing.
+/// Unknown attribute bits do not make a segment different.
 pub fn same_but_for_bits() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
@@ -295,7 +297,7 @@ pub fn same_but_for_bits() -> Outcome {
     Outcome::Passed
 }
 
-/// A longer segment of the same pages over shorter ones: all of it is there afterwards.
+/// A longer segment of the same pages over shorter ones: all of it is mapped afterwards.
 pub fn same_but_longer() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(8 * PAGE);
@@ -320,7 +322,7 @@ pub fn same_but_longer() -> Outcome {
     Outcome::Passed
 }
 
-/// The same pages at two places: each is taken away by itself, in either order.
+/// The same pages at two guest addresses are unset separately, in either order.
 pub fn same_pages_twice() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(4 * PAGE);
@@ -348,7 +350,7 @@ pub fn same_pages_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// Of the memory of a device a page is taken away: what is behind it is still known for what it is.
+/// A page of device memory is unset: the driver still knows the rest.
 pub fn part_of_a_device() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = PAGE as u64;
@@ -367,9 +369,11 @@ pub fn part_of_a_device() -> Outcome {
     let trace = Trace::start(&fixture.probe);
     fixture
         .set(device(2, 2, 2))
-        .expect("SET_MEMSEG of the same");
+        .expect("SET_MEMSEG of the same memory");
     assert_eq!(trace.ids(), [], "hypercalls");
-    fixture.set(device(2, 0, 2)).expect("SET_MEMSEG of another");
+    fixture
+        .set(device(2, 0, 2))
+        .expect("SET_MEMSEG of other memory");
     assert_eq!([0, 1, 2, 3].map(shows), [Some(0), None, Some(0), Some(1)]);
     fixture.destroy();
     Outcome::Passed

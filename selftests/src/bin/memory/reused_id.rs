@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of a VM that the hypervisor destroyed though it returned an error, and whose id another VM has.
+//! Memory of a VM that the hypervisor destroyed although it returned an error, and whose id another
+//! VM has.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -17,8 +18,8 @@ use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
-/// Its pins are given back, and what is asked of it is not done to the other VM.
-pub fn replaced() -> Outcome {
+/// The old VM's pages are unpinned, and commands on its file do not affect the other VM.
+pub fn of_replaced_vm() -> Outcome {
     let old = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(8 * PAGE);
     memory.number_pages(0x100);
@@ -30,12 +31,16 @@ pub fn replaced() -> Outcome {
     });
     let destroyed = old.device.plain(ACRN_IOCTL_DESTROY_VM);
     assert_eq!(destroyed, Err(Errno::ETIMEDOUT));
-    assert_eq!(old.pinned(), 8, "nothing proves that it is gone");
+    assert_eq!(
+        old.pinned(),
+        8,
+        "pinned pages before the VM is known to be destroyed"
+    );
 
-    let before = leaks::pinned_pages().expect("counted before");
+    let before = leaks::pinned_pages().expect("the kernel counts pins");
     let new = need!(MappingFixture::new());
     assert_eq!(new.vmid, old.vmid);
-    // The new VM's request page came, and the old one's memory went.
+    // The new VM's request page is pinned, and the old VM's memory is unpinned.
     assert_eq!(leaks::pinned_pages(), Some(before - 8 + 1));
     let status = Status::of(&old.device);
     assert_eq!(status.text("state"), "ended");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What fails while the guest runs, also what is to undo a failure: what the guest still has stays pinned, what it may
-//! still reach is parked, and it goes on.
+//! Failures while the guest runs, including failures of a roll-back. Pages that are still mapped
+//! stay pinned, pages that the guest may still access are parked, and the guest goes on.
 
 use acrn_selftests::{
     counting_guest::{AT, CountingGuest},
@@ -20,7 +20,7 @@ use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_SET_MEMSEG};
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
-/// Pages of the guest that it counts in.
+/// Number of pages that hold the guest's counter.
 const OWN: usize = 8;
 
 fn assert_mapped(counter: &CountingGuest, pages: usize) {
@@ -31,8 +31,9 @@ fn assert_told(counter: &CountingGuest, pages: usize) {
     assert_eq!(counter.told_bytes(), (pages * PAGE) as u64, "mapped_bytes");
 }
 
-/// The hypervisor fails in the middle of SET_MEMSEG, and does not take back what it mapped.
-pub fn roll_back_refused() -> Outcome {
+/// The hypervisor fails in the middle of SET_MEMSEG, and refuses to unmap the regions that it
+/// mapped.
+pub fn running_roll_back_refused() -> Outcome {
     const PAGES: usize = 16;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let memory = scattered(PAGES);
@@ -47,11 +48,12 @@ pub fn roll_back_refused() -> Outcome {
     assert_mapped(&counter, OWN + 5);
     assert_told(&counter, OWN + PAGES);
     counter.assert_pages(OWN + PAGES, 0);
-    // What the guest writes there arrives, and nobody else has the page.
+    // The guest's writes arrive there, and the pages have no other user.
     let vmid = counter.guest.vm.vmid();
     counter.probe.write_guest(vmid, 2 * AT, &[0x5a]);
     assert_eq!(memory.read::<u8>(0), 0x5a);
-    // Set again it is there as a whole. The pins of the first time go when the guest is paused.
+    // If the segment is set again, all of it is mapped. The earlier pins are released when the
+    // guest is paused.
     counter.set(segment).expect("SET_MEMSEG");
     assert_mapped(&counter, OWN + PAGES);
     assert_told(&counter, OWN + PAGES);
@@ -66,8 +68,8 @@ pub fn roll_back_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// A later batch fails, what that mapped is taken back, but not the batches before it.
-pub fn first_batch_stays() -> Outcome {
+/// A later batch fails. Its regions are unmapped, but the earlier batches stay mapped.
+pub fn running_first_batch_stays() -> Outcome {
     const PAGES: usize = 1200;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let memory = scattered(PAGES);
@@ -87,7 +89,7 @@ pub fn first_batch_stays() -> Outcome {
     let mapped = counter.mapped_bytes() / PAGE as u64;
     assert!(
         mapped > OWN as u64 + 3,
-        "{mapped} pages: the script did not work"
+        "{mapped} pages are mapped: the scripted faults did not take effect"
     );
     counter.assert_pages(OWN + 2 * PAGES, PAGES);
     counter.unset(segment).expect("UNSET_MEMSEG");
@@ -99,9 +101,9 @@ pub fn first_batch_stays() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG of memory with a hole goes on page by page, and then one page is refused: all of it stays pinned, and
-/// the guest goes on in it.
-pub fn unset_fails_page_wise() -> Outcome {
+/// UNSET_MEMSEG of memory with a hole goes on page by page, and one page is refused: all pages stay
+/// pinned, and the guest goes on.
+pub fn running_unset_fails_page_wise() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     need!(lose(
         &counter.probe,
@@ -109,7 +111,8 @@ pub fn unset_fails_page_wise() -> Outcome {
         AT + PAGE as u64,
         PAGE as u64
     ));
-    // 8 pages, 4 and 2 of them miss one. The first by itself would be deleted.
+    // Deleting 8, 4 and 2 pages fails because one is missing. Then the first page alone would be
+    // deleted.
     counter.probe.fail_regions(counter.vmid(), 3, 0, 1, -1);
     assert_eq!(counter.unset(counter.segment()), Err(Errno::EPERM));
     counter.probe.clear_faults();
@@ -126,13 +129,14 @@ pub fn unset_fails_page_wise() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor fails with a part of a run mapped: that part goes as well.
+/// The hypervisor fails with a part of a run mapped: that part is unmapped as well.
 pub fn roll_back_of_a_part() -> Outcome {
     const PAGES: usize = 8;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let memory = need!(GuestMemory::transparent_huge(HUGE_PAGE));
     let vmid = counter.guest.vm.vmid();
-    // It maps all of the run. Behind its back some goes again, before the roll-back.
+    // The hypervisor maps all of the run. A part of it is deleted without the driver's knowledge
+    // before the roll-back.
     counter.probe.push_fault(Fault {
         vmid,
         after: 1,
@@ -155,8 +159,8 @@ pub fn roll_back_of_a_part() -> Outcome {
     Outcome::Passed
 }
 
-/// START_VM fails, but the guest runs: what is taken away from it waits as from one that was started.
-pub fn after_failed_start() -> Outcome {
+/// START_VM fails, but the guest runs: unset pages are parked as for a started VM.
+pub fn running_after_failed_start() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(OWN * PAGE)));
     counter.memory.write::<u64>(0, 0);
     counter.probe.push_fault(Fault {
@@ -175,8 +179,8 @@ pub fn after_failed_start() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM is refused, and the guest goes on: it can get memory, and have it taken away.
-pub fn after_refused_destroy() -> Outcome {
+/// DESTROY_VM is refused, and the guest goes on: memory can still be set and unset.
+pub fn running_after_refused_destroy() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let destroyed = counter.device.plain(ACRN_IOCTL_DESTROY_VM);
     assert_eq!(destroyed, Err(Errno::EPERM));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that was taken away is reached all the same, by vCPUs and devices that have old translations: nothing else
-//! may get it meanwhile.
+//! vCPUs and devices with old translations access unset memory, which must not be used for other
+//! purposes meanwhile.
 
 use std::{
     thread::{self, JoinHandle},
@@ -28,7 +28,7 @@ use acrn_uapi::{
 };
 use nix::errno::Errno;
 
-/// A PCI device, by its own address.
+/// Physical address of a PCI device.
 const PHYS_BDF: u16 = 0x00b8;
 
 fn pci_device() -> acrn_pcidev {
@@ -51,8 +51,9 @@ fn deassign(counter: &CountingGuest) {
     device(counter, ACRN_IOCTL_DEASSIGN_PCIDEV).expect("DEASSIGN_PCIDEV");
 }
 
-/// A vCPU that does not leave the guest goes on writing: to a page that is still pinned, and to none of ours.
-pub fn vcpu() -> Outcome {
+/// A vCPU that does not leave the guest goes on writing to a page that is still pinned, and to no
+/// other memory.
+pub fn stale_vcpu() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(4 * PAGE)));
     counter.probe.hold_kicks(true);
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -61,7 +62,7 @@ pub fn vcpu() -> Outcome {
         until("the guest counts", || counter.memory.read::<u64>(0) > count);
     }
     counter.assert_pages(4, 4);
-    // Whoever gets memory now does not get that page, though this process gives it up.
+    // Other users of memory do not get that page, though this process unmaps it.
     counter.memory.unmap(0, 4 * PAGE);
     let others = GuestMemory::anonymous(512 * PAGE);
     for offset in (0..others.len()).step_by(8) {
@@ -71,15 +72,18 @@ pub fn vcpu() -> Outcome {
     let written = (0..others.len())
         .step_by(8)
         .find(|offset| others.read::<u64>(*offset) != 0x5a5a);
-    assert_eq!(written, None, "the guest wrote to other memory");
+    assert_eq!(
+        written, None,
+        "offset of other memory that the guest wrote to"
+    );
     counter.assert_pages(4, 4);
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(0, 0);
     Outcome::Passed
 }
 
-/// A device goes on with its translations until it is de-assigned, whether the VM runs or not.
-pub fn of_a_device() -> Outcome {
+/// A device uses its translations until it is de-assigned, whether the VM runs or not.
+pub fn stale_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.memory.number_pages(0);
     assign(&counter);
@@ -102,8 +106,8 @@ pub fn of_a_device() -> Outcome {
     Outcome::Passed
 }
 
-/// With a device and a guest that runs both must be over.
-pub fn of_both() -> Outcome {
+/// With a device and a running guest, pages are parked until both are stopped.
+pub fn stale_vcpu_and_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     assign(&counter);
     counter.start();
@@ -116,8 +120,8 @@ pub fn of_both() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM of a VM that still has the device ends it as well.
-pub fn until_destroy() -> Outcome {
+/// DESTROY_VM of a VM that still has the device releases the pages as well.
+pub fn stale_device_until_destroy() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.memory.number_pages(0);
     assign(&counter);
@@ -127,20 +131,20 @@ pub fn until_destroy() -> Outcome {
     counter.guest.vm.pause().expect("PAUSE_VM");
     assert!(dma());
     counter.assert_pages(2, 2);
-    let before = leaks::pinned_pages().expect("counted before");
+    let before = leaks::pinned_pages().expect("the kernel counts pins");
     counter
         .device
         .plain(ACRN_IOCTL_DESTROY_VM)
         .expect("DESTROY_VM");
     assert!(!dma());
-    // With the guest's memory and its request page.
+    // This includes the guest's memory and its request page.
     let others = (counter.guest.memory.len() / PAGE + 1) as i64;
     assert_eq!(leaks::pinned_pages(), Some(before - 2 - others));
     Outcome::Passed
 }
 
-/// A device that the hypervisor does not give is none, and one that was given before stays.
-pub fn of_no_device() -> Outcome {
+/// A device that the hypervisor refuses does not count, and one that was assigned before does.
+pub fn stale_no_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.probe.push_fault(fault(ASSIGN_PCIDEV, -22));
     let refused = device(&counter, ACRN_IOCTL_ASSIGN_PCIDEV);
@@ -159,7 +163,7 @@ pub fn of_no_device() -> Outcome {
     Outcome::Passed
 }
 
-/// A thread whose UNSET_MEMSEG waits in the hypervisor.
+/// Starts a thread whose UNSET_MEMSEG waits in the hypervisor.
 fn held_unset(counter: &CountingGuest) -> JoinHandle<Result<(), Errno>> {
     let probe = &counter.probe;
     probe.hold(SET_MEMORY_REGIONS, counter.guest.vm.vmid());
@@ -170,8 +174,8 @@ fn held_unset(counter: &CountingGuest) -> JoinHandle<Result<(), Errno>> {
     unset
 }
 
-/// START_VM while UNSET_MEMSEG is under way: the guest may have seen the memory.
-pub fn started_meanwhile() -> Outcome {
+/// START_VM during UNSET_MEMSEG: the guest may have accessed the memory.
+pub fn started_while_unset() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     let unset = held_unset(&counter);
     let probe = &counter.probe;
@@ -185,8 +189,8 @@ pub fn started_meanwhile() -> Outcome {
     Outcome::Passed
 }
 
-/// PAUSE_VM while UNSET_MEMSEG is under way: no vCPU goes on.
-pub fn paused_meanwhile() -> Outcome {
+/// PAUSE_VM during UNSET_MEMSEG: no vCPU goes on.
+pub fn paused_while_unset() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(2 * PAGE)));
     let unset = held_unset(&counter);
     let probe = &counter.probe;
@@ -198,8 +202,9 @@ pub fn paused_meanwhile() -> Outcome {
     Outcome::Passed
 }
 
-/// ASSIGN_PCIDEV is under way: the device may have translations already, and what is taken away waits.
-pub fn assigned_meanwhile() -> Outcome {
+/// UNSET_MEMSEG during ASSIGN_PCIDEV: the device may have translations already, so the pages are
+/// parked.
+pub fn unset_while_assigned() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     let file = Device::sharing(&counter.guest.vm);
     let assign = move || file.with(ACRN_IOCTL_ASSIGN_PCIDEV, &mut pci_device());

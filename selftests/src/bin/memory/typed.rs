@@ -13,17 +13,17 @@ use acrn_selftests::{
     trace::{Region, Trace},
 };
 
-/// Device memory comes and goes, with the attributes that were asked for.
-pub fn mmio() -> Outcome {
+/// Device memory is set and unset, with the requested attributes.
+pub fn mmio_by_acrn_ioctls() -> Outcome {
     const USER: u64 = 0xd000_0000;
-    /// The HPET: there in every machine of QEMU's.
+    /// The HPET, which every machine of QEMU has.
     const DEVICE: u64 = 0xfed0_0000;
     const LEN: u64 = PAGE as u64;
     let probe = need!(Probe::open());
     let guest = Guest::without_client(need!(cpus::pick(1)));
     let trace = Trace::start(&probe);
     let attributes = MemoryAttributes::DEVICE;
-    // SAFETY: the guest does not run, and the Service VM would not mind.
+    // SAFETY: The guest does not run, and its accesses would not harm the Service VM.
     unsafe { guest.vm.set_mmio(USER, DEVICE, LEN, attributes) }.expect("SET_MEMSEG");
     assert_eq!(probe.mapping(guest.vm.vmid(), USER).service_vm_pa, DEVICE);
     guest
@@ -46,8 +46,8 @@ pub fn mmio() -> Outcome {
     Outcome::Passed
 }
 
-/// RAM goes (A17).
-pub fn unset() -> Outcome {
+/// RAM is unset (A17).
+pub fn unset_by_acrn_ioctls() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::without_client(need!(cpus::pick(1)));
     let mapped = || probe.vm(guest.vm.vmid()).map(|vm| vm.mapped_bytes);

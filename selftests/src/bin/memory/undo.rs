@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory is given back: by UNSET_MEMSEG, and when something fails on the way.
+//! Memory is released by UNSET_MEMSEG, and after a failure.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use acrn_selftests::mapping_fixture::{GUEST, MappingFixture, as_mmio, ram, scattered, whole};
 
-/// UNSET_MEMSEG takes RAM away from the guest and unpins it (A17).
+/// UNSET_MEMSEG unmaps RAM from the guest and unpins it (A17).
 pub fn unset_ram() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(32 * PAGE);
@@ -29,7 +29,7 @@ pub fn unset_ram() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG of where nothing was set changes nothing.
+/// UNSET_MEMSEG of a range without memory has no effect.
 pub fn unset_of_something_else() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(32 * PAGE);
@@ -58,7 +58,7 @@ pub fn unset_of_something_else() -> Outcome {
     Outcome::Passed
 }
 
-/// A segment of which a part went with another one: what is left of it is taken away (A5).
+/// A segment of which a part was unset as another segment: UNSET_MEMSEG unsets the rest (A5).
 pub fn unset_with_hole() -> Outcome {
     const PAGES: usize = 8;
     let fixture = need!(MappingFixture::new());
@@ -75,7 +75,7 @@ pub fn unset_with_hole() -> Outcome {
     Outcome::Passed
 }
 
-/// More segments than upstream has slots for, taken away out of order (A17).
+/// More segments than upstream's driver has room for, unset out of order (A17).
 pub fn many_segments() -> Outcome {
     const SEGMENTS: usize = 300;
     let fixture = need!(MappingFixture::new());
@@ -94,7 +94,8 @@ pub fn many_segments() -> Outcome {
     Outcome::Passed
 }
 
-/// A batch that fails at any entry: its error is passed on, and nothing stays mapped or pinned (A5).
+/// A batch that fails at any entry: the error is passed on, and nothing stays mapped or pinned
+/// (A5).
 pub fn batch_fails() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(64);
@@ -115,7 +116,7 @@ pub fn batch_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// The same in the second batch of a large segment, with the first already mapped (A5).
+/// The second batch of a large segment fails, with the first one already mapped (A5).
 pub fn later_batch_fails() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(1200);
@@ -140,7 +141,8 @@ pub fn later_batch_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// If the hypervisor does not even take back what it mapped, the pages stay pinned until the VM is gone.
+/// If the hypervisor refuses the roll-back as well, the pages stay pinned until the VM is
+/// destroyed.
 pub fn roll_back_fails() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(16);
@@ -148,8 +150,11 @@ pub fn roll_back_fails() -> Outcome {
     fixture.fail_regions(0, 0, u32::MAX, -1);
     assert_eq!(fixture.set(whole(&memory)), Err(Errno::EINVAL));
     fixture.probe.clear_faults();
-    assert!(fixture.mapped_bytes() > 0, "the script did not work");
-    assert_eq!(fixture.pinned(), 16, "pages of the guest were given back");
+    assert!(
+        fixture.mapped_bytes() > 0,
+        "the scripted faults did not take effect"
+    );
+    assert_eq!(fixture.pinned(), 16, "pinned pages of the guest");
     let before = fixture.pinned();
     fixture.destroy();
     // The request page was pinned before the count began.
@@ -157,7 +162,8 @@ pub fn roll_back_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// What the hypervisor did not take back is not taken for what was set: the same segment again is there as a whole.
+/// Memory that is left after a failed roll-back does not count as set: if the same segment is set
+/// again, all of it is mapped.
 pub fn set_after_failed_roll_back() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(16);
@@ -174,14 +180,14 @@ pub fn set_after_failed_roll_back() -> Outcome {
     Outcome::Passed
 }
 
-/// The same after an UNSET_MEMSEG that failed when some was gone: here at the second of the parts that a hole makes.
+/// The same after an UNSET_MEMSEG that failed half-way, here at the second part beside a hole.
 pub fn set_after_failed_unset() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(8 * PAGE);
     memory.number_pages(0x480);
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     need!(fixture.lose(GUEST + 5 * PAGE as u64, PAGE as u64));
-    // All of it is refused, then the first half is deleted, and the rest fails.
+    // Deleting all of it fails, then the first half is deleted, and the rest fails.
     fixture.fail_regions(2, 0, 1, -1);
     assert_eq!(fixture.unset(whole(&memory)), Err(Errno::EPERM));
     fixture.probe.clear_faults();
@@ -194,7 +200,7 @@ pub fn set_after_failed_unset() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG that the hypervisor refuses changes nothing.
+/// UNSET_MEMSEG that the hypervisor refuses has no effect.
 pub fn unset_fails() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(8 * PAGE);
@@ -210,7 +216,7 @@ pub fn unset_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM gives everything back.
+/// DESTROY_VM unpins everything.
 pub fn destroy_unpins() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(40);
@@ -223,12 +229,13 @@ pub fn destroy_unpins() -> Outcome {
     assert_eq!(
         fixture.pinned(),
         -1,
-        "all pins and that of the request page"
+        "pins, relative to the created VM with its request page"
     );
     Outcome::Passed
 }
 
-/// Nor is a part of it, when the rest was taken away.
+/// A part that is left after a failed roll-back does not count as set either, when the rest was
+/// unset.
 pub fn part_of_failed_roll_back() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(16);
