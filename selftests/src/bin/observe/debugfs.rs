@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/sys/kernel/debug/acrn_hsm/`: a folder for each VM, which comes and goes with it. Upstream has none.
+//! `/sys/kernel/debug/acrn_hsm/`: a directory for each VM, as long as the VM exists. Upstream's
+//! driver has none.
 
 use std::{
     fs::{self, File},
@@ -27,15 +28,15 @@ use acrn_uapi::ioctl::*;
 use nix::errno::Errno;
 
 const DEBUGFS: &str = "/sys/kernel/debug";
-const FOLDER: &str = "/sys/kernel/debug/acrn_hsm";
+const DIRECTORY: &str = "/sys/kernel/debug/acrn_hsm";
 
 fn directory(vmid: u16) -> PathBuf {
-    Path::new(FOLDER).join(format!("vm{vmid}"))
+    Path::new(DIRECTORY).join(format!("vm{vmid}"))
 }
 
-/// How many VMs have a folder.
+/// Returns the number of directories of VMs.
 fn directories() -> usize {
-    let entries = fs::read_dir(FOLDER).expect(FOLDER).flatten();
+    let entries = fs::read_dir(DIRECTORY).expect(DIRECTORY).flatten();
     entries.filter(|entry| entry.path().is_dir()).count()
 }
 
@@ -47,8 +48,9 @@ macro_rules! need_debugfs {
     };
 }
 
-/// There is a folder for each VM, with what fdinfo tells as well; it ends with the VM or with its file.
-pub fn comes_and_goes() -> Outcome {
+/// Each VM has a directory with the contents of fdinfo, until the VM is destroyed or its file is
+/// closed.
+pub fn debugfs_comes_and_goes() -> Outcome {
     need_debugfs!();
     assert_eq!(directories(), 0, "before");
     for _ in 0..4 {
@@ -73,8 +75,8 @@ pub fn comes_and_goes() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM that is not made leaves no folder.
-pub fn none_of_failed_vm() -> Outcome {
+/// A VM whose creation fails leaves no directory.
+pub fn debugfs_none_of_failed_vm() -> Outcome {
     need_debugfs!();
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -86,8 +88,8 @@ pub fn none_of_failed_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM that the hypervisor refuses to destroy is still there, and so is its folder.
-pub fn stays_after_refused_destroy() -> Outcome {
+/// A VM that the hypervisor refuses to destroy keeps its directory.
+pub fn debugfs_stays_after_refused_destroy() -> Outcome {
     need_debugfs!();
     let fixture = need!(MappingFixture::new());
     let status = directory(fixture.vmid).join("status");
@@ -108,8 +110,8 @@ pub fn stays_after_refused_destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// Who has the file open when the VM goes reads nothing of it, and holds nothing up but the module.
-pub fn open_while_vm_goes() -> Outcome {
+/// An open file of a destroyed VM returns an error when read, and only keeps the module loaded.
+pub fn debugfs_open_while_vm_goes() -> Outcome {
     need_debugfs!();
     let fixture = need!(MappingFixture::new());
     let users = module_users();
@@ -125,8 +127,8 @@ pub fn open_while_vm_goes() -> Outcome {
     Outcome::Passed
 }
 
-/// VMs that come and go beside each other, whose numbers one takes over from the other.
-pub fn neighbours() -> Outcome {
+/// VMs that are created and destroyed concurrently, and reuse each other's ids.
+pub fn debugfs_neighbours() -> Outcome {
     const ROUNDS: usize = 100;
     need_debugfs!();
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
@@ -138,7 +140,7 @@ pub fn neighbours() -> Outcome {
                 let page = RequestPage::new().expect("a request page");
                 for round in 0..ROUNDS {
                     let mut vm = creation(&page, cpus);
-                    // By a name that it had before a VM would get its old number.
+                    // A VM with an earlier name would get its earlier id.
                     vm.uuid[15] = round as u8;
                     device
                         .with(ACRN_IOCTL_CREATE_VM, &mut vm)
@@ -148,7 +150,7 @@ pub fn neighbours() -> Outcome {
                     let text = fs::read_to_string(status).expect("status");
                     assert_eq!(Status::parse(&text).number("vmid"), u64::from(vm.vmid));
                     for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_DESTROY_VM] {
-                        device.plain(request).expect("the end of a VM");
+                        device.plain(request).expect("PAUSE_VM or DESTROY_VM");
                     }
                 }
             });
@@ -158,7 +160,7 @@ pub fn neighbours() -> Outcome {
     Outcome::Passed
 }
 
-/// Nobody but root may open the device, or look at a VM.
+/// Only root may open the device, or read the status of a VM.
 pub fn file_modes() -> Outcome {
     let mode = |path: &Path| {
         let file = fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

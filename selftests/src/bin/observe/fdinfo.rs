@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/PID/fdinfo/FD` of the device. Upstream's driver tells nothing there.
+//! `/proc/PID/fdinfo/FD` of the device. Upstream's driver adds nothing there.
 
 use std::os::fd::AsRawFd;
 
@@ -21,21 +21,21 @@ use acrn_selftests::{
 };
 use acrn_uapi::{ioctl::*, *};
 
-/// A file without a VM says so, before and after it had one.
-pub fn empty_file() -> Outcome {
+/// A file without a VM is reported as such, before and after it has one.
+pub fn fdinfo_empty_file() -> Outcome {
     let device = need!(Device::open());
     let status = Status::of(&device);
     assert_eq!(status.text("state"), "empty");
     assert!(!status.has("vmid"), "{status:?}");
     let fixture = need!(MappingFixture::new());
-    assert_eq!(Status::of(&device), status, "of another file");
+    assert_eq!(Status::of(&device), status, "status of another file");
     fixture.destroy();
     assert_eq!(Status::of(&fixture.device).text("state"), "empty");
     Outcome::Passed
 }
 
-/// Who the VM is and what it has, as it changes.
-pub fn numbers() -> Outcome {
+/// The id and the resources of a VM, as they change.
+pub fn fdinfo_numbers() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let number = |key| Status::of(&fixture.device).number(key);
     assert_eq!(number("vmid"), u64::from(fixture.vmid));
@@ -97,19 +97,19 @@ pub fn numbers() -> Outcome {
     Outcome::Passed
 }
 
-/// The states of a VM's life, and how many requests it made, by who took them.
-pub fn states_and_requests() -> Outcome {
+/// The states of a VM, and the numbers of its requests by handler.
+pub fn fdinfo_states_and_requests() -> Outcome {
     const PORT: u16 = 0x510;
     const NOTIFY_PORT: u16 = 0x520;
     let port = Target::Port;
     let accesses = [
-        // The address register of PCI configuration space: the driver's own.
+        // The driver handles the address register of PCI configuration space itself.
         write(port(0xcf8), Width::Four, 0x8000_1000),
         write(port(0xcf8), Width::Four, 0x8000_0000),
-        // The device model's: a configuration register, a port.
+        // The device model handles a configuration register and a port.
         read(port(0xcfc), Width::Four),
         read(port(PORT), Width::One),
-        // An eventfd's.
+        // An eventfd handles these.
         write(port(NOTIFY_PORT), Width::Two, 1),
         write(port(NOTIFY_PORT), Width::Two, 2),
         write(port(NOTIFY_PORT), Width::Two, 3),
@@ -136,7 +136,7 @@ pub fn states_and_requests() -> Outcome {
     let status = Status::of(&device);
     let requests = ["device_model", "ioeventfd", "pci_config"]
         .map(|taker| status.number(&format!("requests_{taker}")));
-    // With the guest's word that it is done.
+    // This includes the request that reports that the guest is done.
     assert_eq!(requests, [3, 3, 2]);
     guest.vm.pause().expect("PAUSE_VM");
     assert_state("paused");
@@ -148,8 +148,8 @@ pub fn states_and_requests() -> Outcome {
     Outcome::Passed
 }
 
-/// A START_VM that the hypervisor refuses does not make the VM run.
-pub fn refused_start() -> Outcome {
+/// A START_VM that the hypervisor refuses does not change the state.
+pub fn fdinfo_refused_start() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture.probe.push_fault(fault(START_VM, -1));
     assert!(fixture.device.plain(ACRN_IOCTL_START_VM).is_err());
@@ -158,8 +158,8 @@ pub fn refused_start() -> Outcome {
     Outcome::Passed
 }
 
-/// Nor do other refusals change the state: of a guest that runs, and of one that is paused.
-pub fn refused_commands() -> Outcome {
+/// Other refused commands do not change the state of a running guest or a paused one either.
+pub fn fdinfo_refused_commands() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     let device = Device::sharing(&guest.vm);

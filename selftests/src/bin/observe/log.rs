@@ -21,16 +21,17 @@ use acrn_uapi::{acrn_msi_entry, acrn_ptdev_irq, ioctl::*};
 use mini_acrn_channel::RaiseRequest;
 use zerocopy::FromZeros;
 
-/// Mistakes of each kind.
+/// Number of mistakes of each kind.
 const MANY: u32 = 300;
-/// Lines that the driver may write one after the other: the kernel's default is 10 in 5 seconds, and two times five
-/// seconds may meet.
+/// Number of lines that the driver may write in succession: the kernel's default is 10 in 5
+/// seconds, and two such periods may be adjacent.
 const FEW: usize = 20;
-/// More than these in so short a time are a flood. By the kernel's clock, so that it does not matter how long the
-/// mistakes take; and less than 5 seconds, as the limit goes by ticks.
+/// More lines than that in so short a time are a flood. It is measured by the kernel's clock, so
+/// the duration of the mistakes does not matter. It is less than 5 seconds, because the limit
+/// counts ticks.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// Panics if the driver wrote too much at a time.
+/// Panics if the driver wrote too many lines at a time.
 fn assert_few(lines: &[Line]) {
     for lines in lines.windows(FEW + 1) {
         let took = lines[FEW].time.saturating_sub(lines[0].time);
@@ -39,7 +40,7 @@ fn assert_few(lines: &[Line]) {
 }
 
 /// Commands that fail on a VM.
-pub fn failed_commands() -> Outcome {
+pub fn log_of_failed_commands() -> Outcome {
     let mut log = need!(KernelLog::start());
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
@@ -70,8 +71,8 @@ pub fn failed_commands() -> Outcome {
     Outcome::Passed
 }
 
-/// CREATE_VM that fails: by the hypervisor's word, and for want of a request page.
-pub fn failed_creation() -> Outcome {
+/// CREATE_VM fails because the hypervisor refuses, and because there is no request page.
+pub fn log_of_failed_creation() -> Outcome {
     let mut log = need!(KernelLog::start());
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -92,26 +93,26 @@ pub fn failed_creation() -> Outcome {
     Outcome::Passed
 }
 
-/// A read of a byte from port 0x510 by vCPU 0, put into its slot again and again.
+/// Returns a read of a byte from port 0x510 by vCPU 0, which is written to its slot repeatedly.
 fn request(vmid: u16) -> RaiseRequest {
     let mut request = RaiseRequest::new_zeroed();
     request.vmid = vmid;
-    // In the state that the slot says: 0, PENDING.
+    // The slot's state is in its bytes: 0, PENDING.
     request.force = 1;
     request.slot[72..74].copy_from_slice(&0x510u16.to_le_bytes());
     request.slot[80] = 1;
     request
 }
 
-/// Requests that nobody serves: the log says whose they are, now and then (A11).
-pub fn requests_without_client() -> Outcome {
+/// Requests that are not served: the log occasionally names their VM (A11).
+pub fn log_of_requests_without_client() -> Outcome {
     let mut log = need!(KernelLog::start());
     let fixture = need!(MappingFixture::new());
     let vm = format!("VM {}:", fixture.vmid);
     let mut lines = Vec::new();
     let mut raised = 0;
     // Other tests may have used up the lines that the driver may write in five seconds.
-    until("the log tells of the VM", || {
+    until("the log names the VM", || {
         assert_eq!(fixture.probe.raise(request(fixture.vmid)), 0);
         raised += 1;
         lines.extend(log.stamped_lines());
@@ -123,8 +124,8 @@ pub fn requests_without_client() -> Outcome {
     Outcome::Passed
 }
 
-/// VMs that the hypervisor does not let go of at once.
-pub fn refused_ends() -> Outcome {
+/// VMs that the hypervisor does not destroy at once.
+pub fn log_of_refused_ends() -> Outcome {
     let mut log = need!(KernelLog::start());
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -135,7 +136,7 @@ pub fn refused_ends() -> Outcome {
         probe.push_fault(fault(hypercall::DESTROY_VM, -1));
         cleanup::unregister(&device);
         drop(device);
-        // The next CREATE_VM, even one that fails, ends what was left.
+        // The next CREATE_VM destroys the orphan even if it fails.
         let device = need!(Device::open());
         probe.push_fault(fault(hypercall::CREATE_VM, -1));
         assert!(device.create(&page, cpus).is_err());

@@ -19,8 +19,9 @@ use acrn_uapi::{ioctl::*, *};
 const PORT: u16 = 0x520;
 const ADDRESS: u64 = 0xd000_0040;
 
-/// Each request and each MSI shows, with whose it is and what became of it; nothing shows when they are off.
-pub fn requests_and_interrupts() -> Outcome {
+/// Each request and each MSI is recorded with its VM and its handler. Nothing is recorded while the
+/// tracepoints are disabled.
+pub fn trace_of_requests_and_interrupts() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
     let fd = event.as_raw_fd();
@@ -64,12 +65,16 @@ pub fn requests_and_interrupts() -> Outcome {
     );
 
     vm.ask(memory);
-    assert_eq!(events.seen(), seen, "while they are off");
+    assert_eq!(
+        events.seen(),
+        seen,
+        "events while the tracepoints are disabled"
+    );
     Outcome::Passed
 }
 
-/// What a vCPU other than the first reads and writes.
-pub fn of_other_vcpus() -> Outcome {
+/// Reads and writes by a vCPU other than the first.
+pub fn trace_of_other_vcpus() -> Outcome {
     let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
     let vmid = vm.vmid;
     let events = need!(Tracepoints::on());
@@ -94,8 +99,8 @@ pub fn of_other_vcpus() -> Outcome {
     Outcome::Passed
 }
 
-/// What a paused VM does not get does not show.
-pub fn of_dropped_interrupts() -> Outcome {
+/// Interrupts that a paused VM does not get are not recorded.
+pub fn trace_of_dropped_interrupts() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
     let mut irq = acrn_irqfd {
@@ -107,7 +112,7 @@ pub fn of_dropped_interrupts() -> Outcome {
     vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let events = need!(Tracepoints::on());
     event.signal();
-    assert_eq!(event.take(), 0, "the event was not taken");
+    assert_eq!(event.take(), 0, "events that were not taken");
     assert_eq!(events.seen(), [""; 0]);
     Outcome::Passed
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Looking at a VM does not wait for its commands.
+//! Reading the status of a VM does not wait for its commands.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ use acrn_uapi::{ioctl::*, *};
 use mini_acrn_channel::ANY_VM;
 use nix::errno::Errno;
 
-/// What is told of a VM by fdinfo. It must be told at once.
+/// Reads the status of a VM from fdinfo, which must not block.
 fn look(device: &Device) -> Status {
     let path = format!("/proc/self/fdinfo/{}", device.as_fd().as_raw_fd());
     let reader = thread::spawn(move || fs::read_to_string(path).expect("fdinfo"));
@@ -39,10 +39,10 @@ fn look(device: &Device) -> Status {
     Status::parse(&reader.join().expect("a reader"))
 }
 
-/// The same by debugfs, where that is there.
+/// Reads the status of a VM from debugfs, if it is mounted, which must not block.
 fn look_from_outside(vmid: u16) {
     let path = format!("/sys/kernel/debug/acrn_hsm/vm{vmid}/status");
-    // The VM may be about to go: then there is nothing to be read, but at once.
+    // The VM may be about to be destroyed. Then there is nothing to read.
     let reader = thread::spawn(move || fs::read_to_string(path).ok());
     until("the status is read", || reader.is_finished());
 }
@@ -60,8 +60,8 @@ fn ask_for_states(device: &Device, vmid: u16) -> Result<(), Errno> {
     device.with(ACRN_IOCTL_PM_GET_CPU_STATE, &mut words)
 }
 
-/// Commands that the hypervisor has not carried out yet, in an order in which a VM can have them.
-pub fn while_held() -> Outcome {
+/// Commands that the hypervisor has not carried out yet, in a valid order.
+pub fn look_while_held() -> Outcome {
     let commands: [(u32, Command); 6] = [
         (SET_MEMORY_REGIONS, set_memory),
         (PM_GET_CPU_STATE, ask_for_states),
@@ -94,8 +94,8 @@ pub fn while_held() -> Outcome {
     Outcome::Passed
 }
 
-/// CREATE_VM of another file that is not done yet, and of this one.
-pub fn while_created() -> Outcome {
+/// CREATE_VM in progress on another file, and on the same file.
+pub fn look_while_created() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (device, _page, vmid) = create_raw(masks[0]);
@@ -104,7 +104,7 @@ pub fn while_created() -> Outcome {
     let held = HeldHypercall::start(&probe, CREATE_VM, ANY_VM, move || {
         let page = RequestPage::new().expect("a request page");
         let created = sharing.create(&page, masks[1]);
-        // The page must live as long as the VM.
+        // The request page must live as long as the VM.
         created.map(|_| page)
     });
     assert_eq!(look(&device).number("vmid"), u64::from(vmid));
@@ -114,8 +114,8 @@ pub fn while_created() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMSEG of pages that do not come.
-pub fn while_memory_waits() -> Outcome {
+/// SET_MEMSEG that waits for missing pages.
+pub fn look_while_memory_waits() -> Outcome {
     let missing = need!(UserfaultMemory::new(16 * PAGE));
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     let device = Arc::new(device);
@@ -127,7 +127,7 @@ pub fn while_memory_waits() -> Outcome {
     assert_eq!(status.number("vmid"), u64::from(vmid));
     assert_eq!(status.number("mapped_bytes"), 0);
     look_from_outside(vmid);
-    // The same by another file.
+    // The status of another file.
     let other = need!(Device::open());
     assert_eq!(look(&other).text("state"), "empty");
     let _memory = missing.provide();
@@ -136,7 +136,7 @@ pub fn while_memory_waits() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM is created while another one's CREATE_VM waits for its request page.
+/// A VM is created while the CREATE_VM of another one waits for its request page.
 pub fn create_beside_one_that_waits() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let missing = need!(UserfaultMemory::new(PAGE));
