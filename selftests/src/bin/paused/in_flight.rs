@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PAUSE_VM that is still under way, and may fail: what is answered meanwhile is told to the hypervisor if the VM
-//! goes on, once, and not if it stands still.
+//! PAUSE_VM in progress, which may fail. The hypervisor is notified once of requests that are
+//! completed meanwhile if the VM goes on, and not if it is paused.
 
 use std::{
     os::fd::AsRawFd,
@@ -33,7 +33,7 @@ const READ: acrn_selftests::program::Access = read(Target::Port(0x510), Width::F
 const APIC: u64 = 0xfee0_0000;
 const VCPUS: u16 = 2;
 
-/// A VM whose vCPUs each wait for an answer, and an eventfd that interrupts it.
+/// A VM whose vCPUs each wait for the completion of a request, and an eventfd that interrupts it.
 struct Bystanders {
     vm: ScriptedVm,
     event: Eventfd,
@@ -57,17 +57,17 @@ impl Bystanders {
         Ok(bystanders)
     }
 
-    /// Each vCPU makes a request.
+    /// Raises a request of each vCPU.
     fn raise(&self) {
         for vcpu in 0..VCPUS {
             let request = request(self.vm.vmid, vcpu, READ);
             assert_eq!(self.vm.probe.raise(request), 0, "RAISE_REQUEST");
             let slot = self.vm.page.slot(vcpu.into()).expect("a slot");
-            until("the device model has it", || slot.is_ours());
+            until("the request is left to the device model", || slot.is_ours());
         }
     }
 
-    /// PAUSE_VM, held in the hypervisor while `act` runs; if `fails`, it fails then.
+    /// Holds PAUSE_VM in the hypervisor while `act` runs. If `fails`, it fails afterwards.
     fn pause_while(&self, fails: bool, act: impl FnOnce()) {
         let vmid = self.vm.vmid;
         if fails {
@@ -91,7 +91,8 @@ impl Bystanders {
         calls
     }
 
-    /// Plays `answer` during PAUSE_VM; `answered` vCPUs are told of it if that fails, and none if it does not.
+    /// Calls `answer` during PAUSE_VM. `answered` vCPUs are notified if PAUSE_VM fails, and none if
+    /// it succeeds.
     fn play(&self, answer: impl Fn(&Device), answered: u64) {
         for fails in [true, true, false] {
             let trace = Trace::start(&self.vm.probe);
@@ -102,11 +103,11 @@ impl Bystanders {
                     assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE, "vCPU {vcpu}");
                 }
                 let told = self.calls(&trace, NOTIFY_REQUEST_FINISH);
-                assert_eq!(told, [], "while PAUSE_VM is under way");
+                assert_eq!(told, [], "notified vCPUs during PAUSE_VM");
             });
             let told = self.calls(&trace, NOTIFY_REQUEST_FINISH);
             let owed: Vec<_> = (0..answered).filter(|_| fails).collect();
-            assert_eq!(told, owed, "vCPUs told, PAUSE_VM fails: {fails}");
+            assert_eq!(told, owed, "notified vCPUs, PAUSE_VM fails: {fails}");
             trace.assert_sane();
             if !fails {
                 self.vm.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
@@ -122,7 +123,7 @@ impl Bystanders {
         }
     }
 
-    /// Answers the requests that are left of a round: those of vCPUs from `answered` on.
+    /// Completes the remaining requests of a round: those of vCPUs from `answered` on.
     fn finish_rest(&self, answered: u64) {
         for vcpu in answered as u32..VCPUS.into() {
             let slot = self.vm.page.slot(vcpu).expect("a slot");
@@ -133,17 +134,17 @@ impl Bystanders {
     }
 }
 
-/// NOTIFY_REQUEST_FINISH.
-pub fn notify() -> Outcome {
+/// NOTIFY_REQUEST_FINISH during PAUSE_VM.
+pub fn notify_under_way() -> Outcome {
     let bystanders = need!(Bystanders::new());
     bystanders.play(|_| assert_eq!(bystanders.vm.finish(0), Ok(())), 1);
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH that is on its way to the hypervisor when PAUSE_VM begins: it arrives before that, or not at
-/// all.
+/// A NOTIFY_REQUEST_FINISH hypercall that is in progress when PAUSE_VM begins is made before
+/// PAUSE_VM, or not at all.
 pub fn notify_on_its_way() -> Outcome {
-    /// Longer than PAUSE_VM needs to begin. If it must wait, as it should, this is what it waits.
+    /// Longer than PAUSE_VM needs to begin. A correct PAUSE_VM waits for this time.
     const PATIENCE_MS: u16 = 1500;
     need!(cpus::stay_on(cpus::UPCALLS));
     let bystanders = need!(Bystanders::new());
@@ -152,15 +153,15 @@ pub fn notify_on_its_way() -> Outcome {
     let go = AtomicBool::new(false);
     thread::scope(|scope| {
         let notifier = scope.spawn(|| {
-            // The other CPU: this one stands still there, with interrupts off.
+            // Another CPU: the hypercall occupies this one, with interrupts disabled.
             cpus::stay_on(1 - cpus::UPCALLS).expect("another CPU");
-            until("it is time", || go.load(Ordering::Acquire));
+            until("the hypercall is to be held", || go.load(Ordering::Acquire));
             vm.finish(0)
         });
         vm.probe
             .hold_for(NOTIFY_REQUEST_FINISH, vm.vmid, PATIENCE_MS);
         go.store(true, Ordering::Release);
-        until("NOTIFY_REQUEST_FINISH is on its way", || {
+        until("NOTIFY_REQUEST_FINISH is in progress", || {
             vm.probe.is_held() || notifier.is_finished()
         });
         let paused = vm.device.plain(ACRN_IOCTL_PAUSE_VM);
@@ -174,8 +175,8 @@ pub fn notify_on_its_way() -> Outcome {
     Outcome::Passed
 }
 
-/// CLEAR_VM_IOREQ.
-pub fn clear() -> Outcome {
+/// CLEAR_VM_IOREQ during PAUSE_VM.
+pub fn clear_under_way() -> Outcome {
     let bystanders = need!(Bystanders::new());
     let clear = |device: &Device| {
         assert_eq!(device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
@@ -184,8 +185,8 @@ pub fn clear() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_IOREQ_CLIENT.
-pub fn destroy_client() -> Outcome {
+/// DESTROY_IOREQ_CLIENT during PAUSE_VM.
+pub fn destroy_client_under_way() -> Outcome {
     let bystanders = need!(Bystanders::new());
     let destroy = |device: &Device| {
         assert_eq!(device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT), Ok(()));
@@ -194,8 +195,8 @@ pub fn destroy_client() -> Outcome {
     Outcome::Passed
 }
 
-/// What the upcall completes by itself.
-pub fn upcall() -> Outcome {
+/// The upcall completes a request during PAUSE_VM.
+pub fn upcall_under_way() -> Outcome {
     let bystanders = need!(Bystanders::new());
     let vm = &bystanders.vm;
     for vcpu in 0..VCPUS {
@@ -207,7 +208,7 @@ pub fn upcall() -> Outcome {
         let trace = Trace::start(&vm.probe);
         bystanders.pause_while(fails, || {
             assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
-            until("the driver has answered", || {
+            until("the driver completes the request", || {
                 slot.state() == ACRN_IOREQ_STATE_COMPLETE
             });
         });
@@ -217,8 +218,9 @@ pub fn upcall() -> Outcome {
     Outcome::Passed
 }
 
-/// An irqfd: its event is taken, and the interrupt is sent if the VM goes on.
-pub fn irqfd() -> Outcome {
+/// An irqfd is signalled during PAUSE_VM: its event is taken, and the interrupt is sent if the VM
+/// goes on.
+pub fn irqfd_under_way() -> Outcome {
     let bystanders = need!(Bystanders::new());
     for fails in [true, false] {
         let trace = Trace::start(&bystanders.vm.probe);
@@ -226,15 +228,15 @@ pub fn irqfd() -> Outcome {
             bystanders.event.signal();
             assert_eq!(trace.calls(INJECT_MSI).len(), 0);
         });
-        assert_eq!(bystanders.event.take(), 0, "the event was not taken");
+        assert_eq!(bystanders.event.take(), 0, "events that were not taken");
         let sent = trace.calls(INJECT_MSI).len();
         assert_eq!(sent, usize::from(fails), "PAUSE_VM fails: {fails}");
     }
     Outcome::Passed
 }
 
-/// INJECT_MSI and SET_IRQLINE, which may wait for the end of PAUSE_VM.
-pub fn interrupts() -> Outcome {
+/// INJECT_MSI and SET_IRQLINE during PAUSE_VM, for whose end they may wait.
+pub fn interrupts_under_way() -> Outcome {
     let bystanders = need!(Bystanders::new());
     for fails in [true, false] {
         let trace = Trace::start(&bystanders.vm.probe);
@@ -244,7 +246,7 @@ pub fn interrupts() -> Outcome {
             threads.push(thread::spawn(move || inject(&device)));
             let device = bystanders.vm.device.clone();
             threads.push(thread::spawn(move || set_line(&device)));
-            // By then they are where they wait, if they do.
+            // If they wait, they do so by then.
             thread::sleep(std::time::Duration::from_millis(50));
         });
         for thread in threads {

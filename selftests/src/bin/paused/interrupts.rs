@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts for a paused VM: they are checked and not sent, for they would wake a vCPU that halts. RESET_VM
-//! would have forgotten them.
+//! Interrupts for a paused VM are checked but not sent, because they would wake a halted vCPU.
+//! RESET_VM would discard them in any case.
 
 use acrn_selftests::{
     cpus,
@@ -21,7 +21,7 @@ use std::os::fd::AsRawFd;
 
 const APIC: u64 = 0xfee0_0000;
 const RISING_PULSE: u64 = 2;
-/// GSIs of a User VM on ACRN.
+/// Number of GSIs of a User VM on ACRN.
 const GSIS: u64 = 48;
 
 fn inject(device: &Device, msi_addr: u64) -> Result<(), Errno> {
@@ -37,17 +37,18 @@ fn set_line(device: &Device, gsi: u64, operation: u64) -> Result<(), Errno> {
     device.ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(line))
 }
 
-/// Interrupts that the hypervisor was told of.
+/// Returns the number of interrupts in hypercalls.
 fn sent(trace: &Trace<'_>) -> usize {
     trace.calls(INJECT_MSI).len() + trace.calls(SET_IRQLINE).len()
 }
 
-/// INJECT_MSI: 0 for an address of a local APIC, `EPERM` as the hypervisor has it for others.
+/// INJECT_MSI succeeds for an address of a local APIC, and fails with `EPERM` for others, as in the
+/// hypervisor.
 pub fn inject_msi() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let good = [APIC, APIC | 0xf_fffc, APIC | 1 << 12];
     let bad = [0, 0xfed0_0000, 0xfef0_0000, APIC << 32, 0x1000];
-    // The same answers as from a VM that is not paused.
+    // The results are the same as for a VM that is not paused.
     for paused in [false, true] {
         if paused {
             fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
@@ -76,7 +77,7 @@ pub fn inject_msi() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_IRQLINE: 0 for each operation on a line that there is, `EPERM` for others.
+/// SET_IRQLINE succeeds for each operation on an existing line, and fails with `EPERM` for others.
 pub fn set_irqline() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
@@ -99,8 +100,8 @@ pub fn set_irqline() -> Outcome {
     Outcome::Passed
 }
 
-/// An irqfd takes its event, so that no writer finds the counter full, and sends nothing; also one that is
-/// assigned, with an event in it, only now.
+/// An irqfd takes its event, so that no writer finds the counter full, and sends nothing. So does
+/// one with an event that is assigned while the VM is paused.
 pub fn irqfd() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let assign = |event: &Eventfd| {
@@ -121,14 +122,14 @@ pub fn irqfd() -> Outcome {
     let trace = Trace::start(&fixture.probe);
     for _ in 0..3 {
         before.signal();
-        assert_eq!(before.take(), 0, "the event was not taken");
+        assert_eq!(before.take(), 0, "events that were not taken");
     }
     late.signal();
     assign(&late);
-    assert_eq!(late.take(), 0, "the event was not taken");
+    assert_eq!(late.take(), 0, "events that were not taken");
     assert_eq!(sent(&trace), 0);
     fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
-    // What came while it was paused is forgotten.
+    // Interrupts from the time of the pause are discarded.
     assert_eq!(sent(&trace), 0, "at RESET_VM");
     before.signal();
     late.signal();
@@ -137,7 +138,7 @@ pub fn irqfd() -> Outcome {
     Outcome::Passed
 }
 
-/// A guest that halts does not wake up for interrupts while it is paused; it does after a reset.
+/// Interrupts do not wake a halted guest while it is paused, but do so after a reset.
 pub fn halted_guest() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = Probe::open().ok();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest that waits at a port, of which it can be seen whether it runs.
+//! A guest that waits at a port, and shows whether it runs.
 
 use std::ops::Deref;
 
@@ -10,7 +10,7 @@ use acrn_selftests::{
     program::{self, RESULTS, read},
 };
 
-/// The guest. Once it is paused its memory must not change.
+/// The guest. Its memory must not change while it is paused.
 pub struct PortGuest {
     guest: Guest,
 }
@@ -23,16 +23,16 @@ impl Deref for PortGuest {
     }
 }
 
-/// What the word holds that the guest writes when it was answered.
+/// Contents of the word that the guest writes after its request is completed.
 const UNWRITTEN: u64 = 0x5a5a_a5a5_5a5a_a5a5;
 
 impl PortGuest {
-    /// A program that reads a port.
+    /// Returns a program that reads a port.
     pub fn program() -> Vec<u8> {
         program::long_mode(&[read(Target::Port(0x510), Width::Four)])
     }
 
-    /// Starts a guest, and returns when it waits at its port.
+    /// Starts a guest, and waits until it waits at its port.
     pub fn new(cpus: u64, program: Vec<u8>) -> Self {
         let guest = Guest::long_mode(cpus, &program);
         guest.memory.write::<u64>(RESULTS as usize, UNWRITTEN);
@@ -41,26 +41,29 @@ impl PortGuest {
         Self { guest }
     }
 
-    /// PAUSE_VM.
+    /// Makes PAUSE_VM.
     pub fn pause(&self) {
         self.guest.vm.pause().expect("PAUSE_VM");
     }
 
-    /// Panics if the guest has run since it came to its port.
+    /// Panics if the guest has run since it reached its port.
     pub fn assert_asleep(&self) {
-        // What it does it does at once; this is longer.
+        // Longer than the guest needs to run.
         std::thread::sleep(std::time::Duration::from_millis(20));
         let written = self.guest.memory.read::<u64>(RESULTS as usize);
-        assert_eq!(written, UNWRITTEN, "the paused guest ran");
+        assert_eq!(
+            written, UNWRITTEN,
+            "word that a paused guest must not write"
+        );
     }
 
-    /// Starts it from its beginning, after RESET_VM.
+    /// Starts the guest anew after RESET_VM.
     pub fn start_again(&self, program: Vec<u8>) {
         self.guest.load_long_mode(&program);
         self.guest.vm.start().expect("START_VM");
     }
 
-    /// Closes the file. What is left is for the driver to clean up.
+    /// Closes the file and leaves the VM to the driver.
     pub fn close(self) {
         self.guest.close();
     }

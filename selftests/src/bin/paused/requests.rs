@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that are answered while the VM is paused: in memory, and not a word of it to the hypervisor.
+//! Requests that are completed while the VM is paused: in memory, and without a notification.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -30,8 +30,8 @@ fn notified(trace: &Trace<'_>) -> usize {
     trace.calls(NOTIFY_REQUEST_FINISH).len()
 }
 
-/// A guest that waits at a port is paused. `finish` answers it: it must not run on. It ends, or is reset and
-/// serves.
+/// Pauses a guest that waits at a port, and calls `finish` to complete the request: the guest must
+/// not run on. It is destroyed, or reset and served.
 fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
     let cpus = need!(cpus::pick(1));
     for reset in [true, false] {
@@ -48,7 +48,7 @@ fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
         }
         if reset {
             guest.vm.reset().expect("RESET_VM");
-            // DESTROY_IOREQ_CLIENT took it.
+            // DESTROY_IOREQ_CLIENT has destroyed the client.
             let created = guest.vm.create_ioreq_client();
             let created = created.map_err(|error| error.errno());
             assert!(matches!(created, Ok(()) | Err(libc::EEXIST)), "{created:?}");
@@ -64,7 +64,7 @@ fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH.
+/// NOTIFY_REQUEST_FINISH of a paused VM.
 pub fn notify() -> Outcome {
     answered_by(|guest| {
         guest
@@ -74,17 +74,17 @@ pub fn notify() -> Outcome {
     })
 }
 
-/// CLEAR_VM_IOREQ.
+/// CLEAR_VM_IOREQ of a paused VM.
 pub fn clear() -> Outcome {
     answered_by(|guest| Device::sharing(&guest.vm).plain(ACRN_IOCTL_CLEAR_VM_IOREQ))
 }
 
-/// DESTROY_IOREQ_CLIENT.
+/// DESTROY_IOREQ_CLIENT of a paused VM.
 pub fn destroy_client() -> Outcome {
     answered_by(|guest| Device::sharing(&guest.vm).plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT))
 }
 
-/// Close: PAUSE_VM and DESTROY_VM, and nothing between them.
+/// Close makes PAUSE_VM and DESTROY_VM, and no hypercall between them.
 pub fn close() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -102,7 +102,7 @@ pub fn close() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM that the hypervisor will not destroy when its file is closed stays paused.
+/// A VM that the hypervisor refuses to destroy when its file is closed stays paused.
 pub fn close_refused() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -113,26 +113,26 @@ pub fn close_refused() -> Outcome {
     guest.close();
     assert_eq!(notified(&trace), 0);
     assert!(probe.vm(vmid).is_some());
-    // It goes before the next one comes.
+    // It is destroyed when the next VM is created.
     drop(need!(ScriptedVm::new()));
     assert_eq!(probe.vms().len(), 0);
     Outcome::Passed
 }
 
-/// Raises a request of a vCPU of a paused VM, which the driver answers by itself.
+/// Raises a request of a vCPU of a paused VM that the driver completes itself.
 fn completed_in_upcall(vm: &ScriptedVm, access: Access) {
     let trace = Trace::start(&vm.probe);
     assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
     let slot = vm.page.slot(0).expect("slot 0");
-    // mini-ACRN, when it is asked anything, takes back what is COMPLETE.
-    until("the driver has answered", || {
+    // mini-ACRN takes COMPLETE requests whenever it is called.
+    until("the driver completes the request", || {
         slot.state() == ACRN_IOREQ_STATE_COMPLETE
     });
     assert_eq!(notified(&trace), 0, "NOTIFY_REQUEST_FINISH of a paused VM");
 }
 
-/// What the upcall completes: a write that signals an eventfd, and the address register of PCI configuration
-/// space. After RESET_VM the hypervisor is told again.
+/// Requests that the upcall completes: a write that signals an eventfd, and the address register of
+/// PCI configuration space. After RESET_VM the hypervisor is notified again.
 pub fn upcall() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -165,23 +165,28 @@ pub fn upcall() -> Outcome {
     Outcome::Passed
 }
 
-/// A request that comes while the VM is paused is the device model's as any other.
+/// A request that is raised while the VM is paused is left to the device model like any other.
 pub fn comes_late() -> Outcome {
     let vm = need!(ScriptedVm::new());
     vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let trace = Trace::start(&vm.probe);
     let slot = vm.page.slot(0).expect("slot 0");
     assert_eq!(vm.probe.raise(request(vm.vmid, 0, READ)), 0);
-    until("the device model has it", || slot.is_ours());
+    until("the request is left to the device model", || slot.is_ours());
     assert_eq!(vm.device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT), Ok(()));
     assert_eq!(vm.finish(0), Ok(()));
     assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
     assert_eq!(notified(&trace), 0);
-    assert_eq!(vm.finish(0), Err(Errno::EINVAL), "it is finished");
+    assert_eq!(
+        vm.finish(0),
+        Err(Errno::EINVAL),
+        "NOTIFY_REQUEST_FINISH of a completed request"
+    );
     Outcome::Passed
 }
 
-/// What fails while the VM is paused leaves it paused: a second PAUSE_VM, RESET_VM, START_VM, DESTROY_VM.
+/// Commands that fail while the VM is paused leave it paused: a second PAUSE_VM, RESET_VM,
+/// START_VM, DESTROY_VM.
 pub fn failed_commands() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
@@ -197,7 +202,7 @@ pub fn failed_commands() -> Outcome {
         let failed = vm.device.plain(command);
         assert_eq!(failed, Err(Errno::EIO), "{command:#x}");
         assert_eq!(vm.probe.raise(request(vm.vmid, 0, READ)), 0);
-        until("the device model has it", || slot.is_ours());
+        until("the request is left to the device model", || slot.is_ours());
         assert_eq!(vm.finish(0), Ok(()), "after {command:#x}");
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
         assert_eq!(notified(&trace), 0, "after {command:#x}");
