@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Something else happens while a command is under way, at a moment that the test chooses.
+//! Events during a command, at a moment that the test chooses.
 //!
-//! SET_MEMSEG over memory of a process whose address space changes waits for the end of that change: after it has
-//! looked what the new memory is, and before the hypervisor is told.
+//! SET_MEMSEG over memory of a process whose address space changes waits for the end of that
+//! change: after it has examined the new memory, and before it makes the hypercall.
 
 use std::thread;
 
@@ -34,11 +34,12 @@ use crate::{
     physical::{NOWHERE, map},
 };
 
-/// Where the memory is that SET_MEMSEG replaces, and that of the process that is busy.
+/// Address of the memory that SET_MEMSEG replaces, and of the memory of the busy process.
 const OLD: u64 = NOWHERE + 0x100_0000;
 const THEIRS: u64 = NOWHERE + 0x200_0000;
 
-/// SET_MEMSEG of `segment` on a thread of its own, which waits for `busy` when it has taken the old memory away.
+/// Makes SET_MEMSEG of `segment` on a thread of its own. It waits for [`Busy`] after it has unset
+/// the old memory.
 fn set(fixture: &MappingFixture, segment: acrn_vm_memmap) -> SleepingCommand<Result<(), Errno>> {
     let trace = Trace::start(&fixture.probe);
     let file = Device::sharing(&fixture.device);
@@ -49,7 +50,7 @@ fn set(fixture: &MappingFixture, segment: acrn_vm_memmap) -> SleepingCommand<Res
     )
 }
 
-/// The new memory is unmapped after SET_MEMSEG has looked at it: the guest does not get it.
+/// If the new memory is unmapped after SET_MEMSEG has examined it, the guest does not get it.
 pub fn unmapped_while_set() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let (old, theirs) = (need!(map(OLD, PAGE)), need!(map(THEIRS, PAGE)));
@@ -68,7 +69,7 @@ pub fn unmapped_while_set() -> Outcome {
     Outcome::Passed
 }
 
-/// Other memory is mapped there after SET_MEMSEG has looked: the guest gets that.
+/// If other memory is mapped there after SET_MEMSEG has examined it, the guest gets that memory.
 pub fn replaced_while_set() -> Outcome {
     const OTHER: u64 = NOWHERE + 0x300_0000;
     let fixture = need!(MappingFixture::new());
@@ -87,7 +88,8 @@ pub fn replaced_while_set() -> Outcome {
     Outcome::Passed
 }
 
-/// The VM turns out to be gone, and another one gets its id, while SET_MEMSEG is under way: the other VM gets nothing.
+/// If the VM turns out to be destroyed during SET_MEMSEG, and another one gets its id, the other VM
+/// gets no memory.
 pub fn vm_replaced_while_set() -> Outcome {
     let (old, theirs) = (need!(map(OLD, PAGE)), need!(map(THEIRS, PAGE)));
     let (new, pinned) = (need!(map(NOWHERE, PAGE)), GuestMemory::anonymous(PAGE));
@@ -102,11 +104,11 @@ pub fn vm_replaced_while_set() -> Outcome {
         });
         let destroyed = fixture.device.plain(ACRN_IOCTL_DESTROY_VM);
         assert_eq!(destroyed, Err(Errno::ETIMEDOUT));
-        // The hypervisor has no such VM, but seems to take the old memory away.
+        // The hypervisor has no such VM, but seems to unmap the old memory.
         fixture.probe.push_fault(fault(SET_MEMORY_REGIONS, 0));
         let set = set(&fixture, whole(memory));
         let next = thread::spawn(MappingFixture::new);
-        until("the VM is known to be gone", || {
+        until("the driver knows that the VM is destroyed", || {
             Status::of(&fixture.device).text("state") == "ended"
         });
         busy.end(&fixture.probe);
@@ -119,7 +121,7 @@ pub fn vm_replaced_while_set() -> Outcome {
     Outcome::Passed
 }
 
-/// A process unmaps memory while DESTROY_VM is under way: it waits, and then the hypervisor hears nothing of it.
+/// A process that unmaps memory during DESTROY_VM waits, and then makes no hypercall.
 pub fn unmapped_while_destroyed() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 2 * PAGE));
@@ -138,8 +140,8 @@ pub fn unmapped_while_destroyed() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory of a process whose address space changes is taken away: what it is charged with goes when that is over, and
-/// other commands for the VM do not wait for it.
+/// Memory of a process whose address space changes is unset: it is uncharged when the change is
+/// over, and other commands for the VM do not wait for that.
 pub fn unpinned_without_a_lock() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let (theirs, memory, other) = (
@@ -149,7 +151,7 @@ pub fn unpinned_without_a_lock() -> Outcome {
     );
     let before = locked();
     let busy = need!(Busy::start(&[(&fixture.device, whole(&memory))], &theirs));
-    assert_eq!(fixture.pinned(), 4 + 1, "with a request page");
+    assert_eq!(fixture.pinned(), 4 + 1, "pinned pages, with a request page");
     let trace = Trace::start(&fixture.probe);
     let file = Device::sharing(&fixture.device);
     let mut segment = whole(&memory);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Another process, which gives VMs memory of its own and unmaps some of it when it is told to.
+//! Another process, which gives its own memory to VMs and unmaps some of it on request.
 
 use std::io::{PipeWriter, Read, Write};
 
@@ -21,11 +21,13 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Starts it. It makes `segments`, of its copies of our areas, and gets to unmap `area`.
+    /// Starts the process. It sets `segments`, of its copies of this process's memory, and unmaps
+    /// `memory` later.
     pub fn start(segments: &[(&Device, acrn_vm_memmap)], memory: &GuestMemory) -> Self {
         let (mut said, saying) = std::io::pipe().expect("a pipe");
         let (mut told, word) = std::io::pipe().expect("a pipe");
-        // SAFETY: the child makes requests, says so, waits for a word, unmaps memory and ends; it allocates nothing.
+        // SAFETY: The child makes requests, writes a byte, reads a byte, unmaps memory and ends. It
+        // allocates nothing.
         let child = unsafe { libc::fork() };
         if child == 0 {
             let set = |(device, segment): &(&Device, acrn_vm_memmap)| {
@@ -34,49 +36,49 @@ impl Owner {
             let set = segments.iter().all(|segment| set(segment).is_ok());
             let _ = (&saying).write(&[u8::from(set)]);
             let _ = told.read(&mut [0]);
-            // SAFETY: a mapping of the child's, to which nobody holds a reference.
+            // SAFETY: This is a mapping of the child, to which there is no reference.
             unsafe { libc::munmap(memory.address() as *mut _, memory.len()) };
-            // SAFETY: ends the process at once.
+            // SAFETY: This ends the process at once.
             unsafe { libc::_exit(0) };
         }
         drop(saying);
         let mut done = [0];
-        said.read_exact(&mut done).expect("the child's word");
+        said.read_exact(&mut done).expect("the child's result");
         assert_eq!(done, [1], "SET_MEMSEG in the child");
         Self { child, word }
     }
 
-    /// Has it unmap the area now.
+    /// Makes the process unmap the memory.
     pub fn unmap(&mut self) {
-        self.word.write_all(&[1]).expect("the child listens");
+        self.word.write_all(&[1]).expect("the child");
     }
 
-    /// Whether it waits in the kernel, deaf to signals, or has ended.
+    /// Returns whether the process waits in the kernel without receiving signals, or has ended.
     pub fn waits_or_is_gone(&self) -> bool {
         matches!(state(&self.child.to_string()), Some('D' | 'Z'))
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub fn join(self) {
         drop(self.word);
         let mut status = 0;
-        // SAFETY: waits for a child of ours, and writes to a number of ours.
+        // SAFETY: This waits for a child of this process, and writes to a local variable.
         let ended = unsafe { libc::waitpid(self.child, &mut status, 0) };
         assert_eq!((ended, status), (self.child, 0));
     }
 }
 
-/// A process whose address space changes for as long as this lives: it unmaps memory of a VM of its own, and the
-/// hypercall for that is held. A command that stops watching memory of that process waits for the end of it, and so
-/// does one that changes its address space.
+/// A process whose address space changes as long as this value lives: it unmaps memory of a VM of
+/// its own, and the hypercall for that is held. A command that removes a notifier for memory of
+/// that process waits for the end of the change, and so does one that changes its address space.
 pub struct Busy {
     owner: Owner,
     other: MappingFixture,
 }
 
 impl Busy {
-    /// The process has made `segments` before. `theirs` is unused memory that cannot be pinned. The error says why the
-    /// test has to be skipped.
+    /// Starts the process, which has set `segments` by then. `theirs` is unused memory that cannot
+    /// be pinned. The error says why the test must be skipped.
     pub fn start(
         segments: &[(&Device, acrn_vm_memmap)],
         theirs: &GuestMemory,
@@ -91,7 +93,7 @@ impl Busy {
         Ok(Self { owner, other })
     }
 
-    /// Ends it.
+    /// Ends the change and the process.
     pub fn end(self, probe: &Probe) {
         probe.release();
         self.owner.join();

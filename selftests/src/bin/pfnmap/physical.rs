@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A VM with memory that the kernel has no pages for.
+//! A VM with memory without kernel pages.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -10,16 +10,16 @@ use acrn_selftests::{
 
 pub use acrn_selftests::physical::{FIRMWARE, HPET, NOWHERE, map};
 
-/// A VM that has all of an area of [`NOWHERE`] at [`GUEST`].
+/// A VM with all of a mapping of [`NOWHERE`] at [`GUEST`].
 pub struct Mapped {
     /// The VM.
     pub fixture: MappingFixture,
-    /// The area.
+    /// The mapping.
     pub memory: GuestMemory,
 }
 
 impl Mapped {
-    /// The error says why the test has to be skipped.
+    /// Creates the VM. The error says why the test must be skipped.
     pub fn new(pages: usize) -> Result<Self, String> {
         let fixture = MappingFixture::new()?;
         let memory = map(NOWHERE, pages * PAGE)?;
@@ -29,17 +29,20 @@ impl Mapped {
     }
 }
 
-/// Panics unless the guest has lost `pages` pages from [`GUEST`] on, and the hypervisor was told so since
-/// `trace` began.
+/// Panics unless the guest has lost `pages` pages from [`GUEST`] on, by a hypercall since `trace`
+/// began.
 pub fn assert_taken_away(fixture: &MappingFixture, trace: &Trace<'_>, pages: usize) {
     let deleted = |region: &Region| region.operation == Region::DELETE;
-    assert!(trace.regions().iter().any(deleted), "nothing was deleted");
+    assert!(
+        trace.regions().iter().any(deleted),
+        "the hypervisor deleted no region"
+    );
     for page in 0..pages {
         assert_absent(fixture, page);
     }
 }
 
-/// Panics if the guest has page `page` of its area.
+/// Panics if page `page` of the memory is mapped into the guest.
 pub fn assert_absent(fixture: &MappingFixture, page: usize) {
     let address = GUEST + (page * PAGE) as u64;
     let query = fixture.probe.mapping(fixture.vmid, address);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SET_MEMSEG of such memory: what is mapped, and what is refused.
+//! SET_MEMSEG of memory without kernel pages: mappings and refusals.
 
 use std::fs;
 
@@ -18,7 +18,8 @@ use nix::errno::Errno;
 
 use crate::physical::{FIRMWARE, HPET, NOWHERE, map};
 
-/// All of it, as it lies in physical memory, cached; and nothing is pinned.
+/// All of it is mapped as it lies in physical memory, with write-back caching, and nothing is
+/// pinned.
 pub fn whole_area() -> Outcome {
     const PAGES: usize = 16;
     let fixture = need!(MappingFixture::new());
@@ -42,7 +43,7 @@ pub fn whole_area() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG takes it away, and then it can be set again (A17).
+/// UNSET_MEMSEG unmaps it, and then it can be set again (A17).
 pub fn unset() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 4 * PAGE));
@@ -64,7 +65,7 @@ pub fn device_registers() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(HPET, PAGE));
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
-    // Capabilities and id, which never change.
+    // Capabilities and ID, which never change.
     let seen = fixture.probe.read_guest(fixture.vmid, GUEST, 8);
     assert_eq!(
         seen.as_deref(),
@@ -74,7 +75,7 @@ pub fn device_registers() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory that the kernel has pages for, but never gives to anybody.
+/// Memory with pages that the kernel never allocates.
 pub fn reserved_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(FIRMWARE, 2 * PAGE));
@@ -85,7 +86,7 @@ pub fn reserved_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// Some pages from the middle.
+/// A part from the middle.
 pub fn part_of_area() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 16 * PAGE));
@@ -100,7 +101,7 @@ pub fn part_of_area() -> Outcome {
     Outcome::Passed
 }
 
-/// Panics unless `segment` is refused with `error`, and the hypervisor is told nothing.
+/// Panics unless `segment` is refused with `error` without a hypercall.
 fn assert_refused(fixture: &MappingFixture, segment: acrn_vm_memmap, error: Errno) {
     let trace = Trace::start(&fixture.probe);
     let refused = fixture.set(segment);
@@ -109,7 +110,7 @@ fn assert_refused(fixture: &MappingFixture, segment: acrn_vm_memmap, error: Errn
     fixture.assert_nothing_left();
 }
 
-/// More than there is: behind it is nothing, or something else.
+/// A range beyond the end of the mapping, where there is nothing or other memory, is refused.
 pub fn beyond_its_end() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 4 * PAGE));
@@ -122,7 +123,7 @@ pub fn beyond_its_end() -> Outcome {
     for len in [5 * PAGE, 64 * PAGE, 1 << 30] {
         assert_refused(&fixture, longer(len), Errno::EINVAL);
     }
-    // Its last page becomes one of anonymous memory.
+    // The last page becomes one of anonymous memory.
     memory.move_page(3 * PAGE, &other, 0);
     assert_refused(&fixture, longer(4 * PAGE), Errno::EINVAL);
     fixture.set(longer(3 * PAGE)).expect("SET_MEMSEG");
@@ -130,7 +131,7 @@ pub fn beyond_its_end() -> Outcome {
     Outcome::Passed
 }
 
-/// Anonymous memory first, then such memory: what cannot be pinned is refused.
+/// Anonymous memory followed by such memory is refused, because it cannot be pinned.
 pub fn mixed_with_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(2 * PAGE);
@@ -141,19 +142,19 @@ pub fn mixed_with_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// One area, whose pages are not one behind the other in physical memory.
+/// A mapping whose pages are not physically contiguous is refused.
 pub fn not_contiguous() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 4 * PAGE));
     let elsewhere = need!(map(NOWHERE + 0x100_0000, PAGE));
     memory.move_page(2 * PAGE, &elsewhere, 0);
-    // The kernel has three areas now, and says so in its way.
+    // The kernel has split the mapping into three, so the error is different.
     assert_refused(&fixture, whole(&memory), Errno::EINVAL);
     fixture.destroy();
     Outcome::Passed
 }
 
-/// Lengths whose number of pages is small, or negative, in 32 bits; or that go around (A7).
+/// Lengths that are small or negative numbers of pages in 32 bits, or that wrap (A7), are refused.
 pub fn truncating_lengths() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 4 * PAGE));
@@ -178,7 +179,7 @@ pub fn truncating_lengths() -> Outcome {
     Outcome::Passed
 }
 
-/// What the process may not write, the guest does not get to write.
+/// The guest gets no write access to memory that the process cannot write.
 pub fn read_only() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 2 * PAGE));
@@ -195,21 +196,26 @@ pub fn read_only() -> Outcome {
     Outcome::Passed
 }
 
-/// The kernel's ordinary memory through `/dev/mem`: its pages may be freed and given to others.
+/// The kernel's ordinary memory through `/dev/mem` is refused, because its pages may be freed and
+/// reused.
 pub fn counted_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = GuestMemory::anonymous(PAGE);
     page.number_pages(0x1234);
     let memory = need!(map(need!(page.physical_address()), PAGE));
-    assert_eq!(memory.read::<u64>(0), 0x1234, "the same page");
+    assert_eq!(
+        memory.read::<u64>(0),
+        0x1234,
+        "word of the page through /dev/mem"
+    );
     assert_refused(&fixture, whole(&memory), Errno::EFAULT);
     fixture.destroy();
     Outcome::Passed
 }
 
-/// The same behind memory that is none of the kernel's.
+/// Such memory is refused even after memory that does not belong to the kernel.
 pub fn counted_memory_behind() -> Outcome {
-    /// `Documentation/admin-guide/mm/pagemap.rst` of the kernel: no such page; and one that is reserved.
+    /// `Documentation/admin-guide/mm/pagemap.rst` of the kernel: no page, or a reserved one.
     const UNCOUNTED: u64 = 1 << 20 | 1 << 32;
     let fixture = need!(MappingFixture::new());
     let flags = need!(fs::read("/proc/kpageflags").map_err(|error| error.to_string()));
@@ -234,7 +240,7 @@ pub fn counted_memory_behind() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor refuses: its word is passed on, and nothing is left to be taken away.
+/// A refusal by the hypervisor is passed on, and no notifier is left.
 pub fn refused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 2 * PAGE));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The process gives such memory up, and the guest must not have it any longer (R12).
+//! When the process unmaps memory without kernel pages, the guest must lose it (R12).
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ use nix::errno::Errno;
 
 use crate::physical::{Mapped, NOWHERE, assert_absent, assert_taken_away, map};
 
-/// `munmap`: the hypervisor was told when it returns.
+/// `munmap` of all memory: the hypercall is made before it returns.
 pub fn unmapped() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(8));
     let trace = Trace::start(&fixture.probe);
@@ -37,20 +37,20 @@ pub fn unmapped() -> Outcome {
     Outcome::Passed
 }
 
-/// Only some of it is unmapped, or becomes something else.
+/// A part is unmapped or replaced.
 pub fn partly_unmapped() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(8));
     let trace = Trace::start(&fixture.probe);
     memory.unmap(2 * PAGE, PAGE);
     assert_absent(&fixture, 2);
-    assert!(!trace.regions().is_empty(), "the hypervisor was not told");
+    assert!(!trace.regions().is_empty(), "there was no hypercall");
     drop(memory);
     assert_taken_away(&fixture, &trace, 8);
     fixture.destroy();
     Outcome::Passed
 }
 
-/// A part was taken away by command before: the rest goes all the same.
+/// A part was unset by a command before: the rest is unmapped all the same.
 pub fn with_hole() -> Outcome {
     const PAGES: usize = 8;
     for page in [0, 3, PAGES - 1] {
@@ -68,7 +68,7 @@ pub fn with_hole() -> Outcome {
     Outcome::Passed
 }
 
-/// It is set twice, and goes once.
+/// Memory that is set twice is unmapped once.
 pub fn set_twice() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
@@ -80,20 +80,20 @@ pub fn set_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// It moves to another address, which the driver knows nothing of.
+/// The memory moves to another address, which the driver does not know.
 pub fn moved() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(1));
     let trace = Trace::start(&fixture.probe);
     let other = GuestMemory::anonymous(PAGE);
     other.move_page(0, &memory, 0);
     assert_taken_away(&fixture, &trace, 1);
-    // It can be set from there.
+    // It can be set from the new address.
     fixture.set(whole(&other)).expect("SET_MEMSEG");
     fixture.destroy();
     Outcome::Passed
 }
 
-/// It becomes read-only for the process, and so it must for the guest, if that keeps it.
+/// The memory becomes read-only for the process, and must not stay writable for the guest.
 pub fn protected() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(2));
     memory.protect();
@@ -105,7 +105,7 @@ pub fn protected() -> Outcome {
     Outcome::Passed
 }
 
-/// What was unmapped makes room: another area at the same place of the guest.
+/// Unmapped memory makes room for other memory at the same guest address.
 pub fn replaced() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(2));
     drop(memory);
@@ -120,7 +120,7 @@ pub fn replaced() -> Outcome {
     Outcome::Passed
 }
 
-/// Each area by itself.
+/// Each mapping is unmapped separately.
 pub fn one_of_many() -> Outcome {
     const AREAS: u64 = 40;
     let fixture = need!(MappingFixture::new());
@@ -143,18 +143,18 @@ pub fn one_of_many() -> Outcome {
     Outcome::Passed
 }
 
-/// Another process with the same area comes and goes: the guest keeps what it has.
+/// Another process with the same mapping starts and ends: the guest keeps its memory.
 pub fn kept_after_fork() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let trace = Trace::start(&fixture.probe);
-    // SAFETY: the child does nothing but end.
+    // SAFETY: The child only ends.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: ends the process at once.
+        // SAFETY: This ends the process at once.
         unsafe { libc::_exit(0) };
     }
     let mut status = 0;
-    // SAFETY: waits for a child of ours, and writes to a number of ours.
+    // SAFETY: This waits for a child of this process, and writes to a local variable.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert_eq!(status, 0);
     assert_eq!(trace.ids(), [], "hypercalls");
@@ -163,7 +163,7 @@ pub fn kept_after_fork() -> Outcome {
     Outcome::Passed
 }
 
-/// The VM is gone first: nothing is asked of the hypervisor afterwards, where another VM may have its number.
+/// If the VM is destroyed first, `munmap` makes no hypercall, because another VM may have its id.
 pub fn after_the_vm() -> Outcome {
     for close in [false, true] {
         let Mapped { fixture, memory } = need!(Mapped::new(4));
@@ -171,7 +171,7 @@ pub fn after_the_vm() -> Outcome {
         if close {
             drop(fixture);
         }
-        // Another VM with the same number, which has memory at the same place.
+        // Another VM with the same id, which has memory at the same address.
         let next = need!(MappingFixture::new());
         let ordinary = GuestMemory::anonymous(4 * PAGE);
         next.set(whole(&ordinary)).expect("SET_MEMSEG");
@@ -184,7 +184,7 @@ pub fn after_the_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// Taken away by command first: `munmap` says nothing more.
+/// After UNSET_MEMSEG, `munmap` makes no hypercall.
 pub fn after_unset() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
@@ -195,7 +195,8 @@ pub fn after_unset() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor does not let go: it was asked, `munmap` ends all the same, and so does the VM.
+/// If the hypervisor refuses to delete the memory, `munmap` returns all the same, and the VM can be
+/// destroyed.
 pub fn hypervisor_refuses() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let len = memory.len() as u64;
@@ -207,11 +208,14 @@ pub fn hypervisor_refuses() -> Outcome {
     assert_eq!(results, [-5]);
     assert_eq!(fixture.mapped_bytes(), len);
     fixture.destroy();
-    assert!(fixture.probe.vm(fixture.vmid).is_none(), "the VM is left");
+    assert!(
+        fixture.probe.vm(fixture.vmid).is_none(),
+        "the VM still exists"
+    );
     Outcome::Passed
 }
 
-/// It does not let go once: UNSET_MEMSEG takes the memory away afterwards.
+/// If the hypervisor refuses once, UNSET_MEMSEG unmaps the memory afterwards.
 pub fn refused_once() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let segment = whole(&memory);
@@ -230,14 +234,14 @@ fn assert_told(fixture: &MappingFixture, pages: usize) {
     assert_eq!(told, (pages * PAGE) as u64, "mapped_bytes");
 }
 
-/// It counts while the guest has it, and not when it was refused.
+/// The memory counts as mapped while the guest has it, and not if it was refused.
 pub fn counted() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(8));
     assert_told(&fixture, 8);
     let part = ram(GUEST + 2 * PAGE as u64, &memory, 2 * PAGE, 3 * PAGE);
     fixture.unset(part).expect("UNSET_MEMSEG");
     assert_told(&fixture, 5);
-    // Where some of it is unmapped, all of it goes.
+    // If a part is unmapped, all of the segment is unmapped.
     memory.unmap(0, PAGE);
     assert_told(&fixture, 0);
     drop(memory);
@@ -256,7 +260,7 @@ pub fn counted() -> Outcome {
     Outcome::Passed
 }
 
-/// Ordinary memory is set where a part of it was: that stays when the rest is unmapped.
+/// Ordinary memory is set over a part, and stays when the rest is unmapped.
 pub fn hole_filled() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let ordinary = GuestMemory::anonymous(PAGE);
@@ -272,7 +276,7 @@ pub fn hole_filled() -> Outcome {
     Outcome::Passed
 }
 
-/// The process clears its soft-dirty bits, which changes no mapping: the guest keeps what it has.
+/// The process clears its soft-dirty bits, which changes no mapping: the guest keeps its memory.
 pub fn soft_dirty() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let trace = Trace::start(&fixture.probe);
@@ -283,7 +287,7 @@ pub fn soft_dirty() -> Outcome {
     Outcome::Passed
 }
 
-/// `segments` segments of a page each, of memory that was unmapped then.
+/// Sets `segments` segments of a page each, and unmaps their memory.
 fn lost_segments(fixture: &MappingFixture, segments: usize) -> Result<(), String> {
     let memory = map(NOWHERE, segments * PAGE)?;
     for page in 0..segments {
@@ -297,10 +301,10 @@ fn lost_segments(fixture: &MappingFixture, segments: usize) -> Result<(), String
     Ok(())
 }
 
-/// Segments that a VM may have.
+/// Maximum number of segments of a VM.
 const SEGMENTS: usize = 4096;
 
-/// As many segments as a VM may have are lost: they make room.
+/// If all segments of a VM have lost their memory, there is room for new ones.
 pub fn lost_segments_make_room() -> Outcome {
     let fixture = need!(MappingFixture::new());
     need!(lost_segments(&fixture, SEGMENTS));
@@ -315,7 +319,7 @@ pub fn lost_segments_make_room() -> Outcome {
     Outcome::Passed
 }
 
-/// They make room for the second part of one that is split, too.
+/// They also make room for the second part of a segment that is split.
 pub fn split_among_lost_segments() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let ordinary = GuestMemory::anonymous(3 * PAGE);
@@ -336,7 +340,8 @@ pub fn split_among_lost_segments() -> Outcome {
     Outcome::Passed
 }
 
-/// A process that has the file by inheritance gives the VM memory of its own, and ends. The VM goes on, without.
+/// A process that has inherited the file sets its own memory, and ends. The VM goes on without that
+/// memory.
 pub fn process_ends() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
@@ -345,25 +350,25 @@ pub fn process_ends() -> Outcome {
     let memory = need!(map(NOWHERE, 2 * PAGE));
     let mut segment = whole(&memory);
     segment.user_vm_pa = GUEST;
-    // SAFETY: the child makes a request, writes a byte and ends; it allocates nothing.
+    // SAFETY: The child makes a request, writes a byte and ends. It allocates nothing.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let set = fixture.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
         let _ = (&writer).write(&[u8::from(set.is_ok())]);
-        // When the parent has looked, the process, and its address space, end.
+        // When the parent has checked the mapping, the process, and its address space, end.
         drop(look);
         let _ = (&looked).read(&mut [0]);
-        // SAFETY: ends the process at once.
+        // SAFETY: This ends the process at once.
         unsafe { libc::_exit(0) };
     }
     drop(writer);
     let mut word = [0];
-    std::io::Read::read_exact(&mut pipe, &mut word).expect("the child's word");
+    std::io::Read::read_exact(&mut pipe, &mut word).expect("the child's result");
     assert_eq!(word, [1], "SET_MEMSEG in the child");
     assert_eq!(fixture.mapped_bytes(), 2 * PAGE as u64);
     drop(look);
     let mut status = 0;
-    // SAFETY: waits for a child of ours, and writes to a number of ours.
+    // SAFETY: This waits for a child of this process, and writes to a local variable.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert_taken_away(&fixture, &trace, 2);
     fixture.destroy();
@@ -385,10 +390,14 @@ pub fn victim() -> Outcome {
     let mapped = need!(Mapped::new(4));
     harness::ready();
     thread::sleep(Duration::from_secs(30));
-    panic!("still there, with {} bytes", mapped.fixture.mapped_bytes());
+    panic!(
+        "the process was not killed, {} bytes are mapped",
+        mapped.fixture.mapped_bytes()
+    );
 }
 
-/// One thread unmaps and maps again while another sets the segment: in the end the guest has nothing.
+/// One thread unmaps and maps memory repeatedly while another sets the segment: in the end nothing
+/// is mapped into the guest.
 pub fn races_with_set() -> Outcome {
     const TIME: Duration = Duration::from_secs(2);
     let fixture = need!(MappingFixture::new());
@@ -400,7 +409,7 @@ pub fn races_with_set() -> Outcome {
             .map_err(|error| format!("/dev/mem: {error}"))
     );
     let place = GuestMemory::anonymous(PAGE);
-    // No page at all, so that nothing of it can be pinned.
+    // There is no page, so that nothing can be pinned.
     place.unmap(0, PAGE);
     let segment = whole(&place);
     let over = &AtomicBool::new(false);
@@ -430,7 +439,7 @@ pub fn races_with_set() -> Outcome {
         over.store(true, Ordering::Relaxed);
     });
     println!("set {set:?} times, refused {refused:?} times");
-    assert_eq!(fixture.mapped_bytes(), 0, "bytes are still mapped");
+    assert_eq!(fixture.mapped_bytes(), 0, "bytes that are still mapped");
     fixture.destroy();
     Outcome::Passed
 }
