@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! sysfs `remove_cpu`: gives a CPU of the Service VM to the hypervisor.
+//! sysfs `remove_cpu` gives a CPU of the Service VM to the hypervisor.
 //!
-//! A CPU that was given away never comes back. So each test that gives one away takes one that the Service VM's kernel
-//! has not started yet: mini-ACRN shows it all CPUs of the machine.
+//! Such a CPU never comes back. So each test that removes one uses a CPU that the Service VM's
+//! kernel has not started yet: mini-ACRN shows it all CPUs of the machine.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -27,14 +27,14 @@ use nix::errno::Errno;
 
 const ATTRIBUTE: &str = "/sys/devices/virtual/misc/acrn_hsm/remove_cpu";
 const CPUS: &str = "/sys/devices/system/cpu";
-/// A CPU that runs, and that no test gives away.
+/// An online CPU that no test removes.
 const CPU: usize = 1;
 
 fn cpu_file(cpu: usize, name: &str) -> PathBuf {
     PathBuf::from(format!("{CPUS}/cpu{cpu}/{name}"))
 }
 
-/// What a write to a file of sysfs says.
+/// Writes to a file of sysfs. Returns the result.
 fn put(path: impl Into<PathBuf>, text: &str) -> Result<(), Errno> {
     let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
     let open = OpenOptions::new().write(true).open(path.into());
@@ -52,7 +52,7 @@ fn is_online(cpu: usize) -> bool {
     fs::read_to_string(cpu_file(cpu, "online")).is_ok_and(|text| text.trim() == "1")
 }
 
-/// The last CPU that there may be.
+/// Returns the last possible CPU.
 fn last_cpu() -> usize {
     let possible = fs::read_to_string(format!("{CPUS}/possible")).expect("possible CPUs");
     let last = possible.trim().rsplit('-').next();
@@ -60,7 +60,7 @@ fn last_cpu() -> usize {
         .expect("a list of CPUs")
 }
 
-/// A CPU of the Service VM, and who has it.
+/// A CPU of the Service VM, and the probe that shows its owner.
 struct Subject {
     probe: Probe,
     cpu: usize,
@@ -68,7 +68,7 @@ struct Subject {
 }
 
 impl Subject {
-    /// The CPU that stays.
+    /// Returns the CPU that is not removed.
     fn staying() -> Result<Self, String> {
         if !is_online(CPU) {
             return Err(format!("the Service VM has no CPU {CPU}"));
@@ -76,8 +76,8 @@ impl Subject {
         Self::new(CPU)
     }
 
-    /// The `number`th CPU from the last one down, which the kernel has not started. Each test has its own: what was
-    /// given away is not there for another.
+    /// Returns the `number`th CPU from the last one down, which the kernel has not started. Each
+    /// test needs its own, because removed CPUs do not come back.
     fn not_started(number: usize) -> Result<Self, String> {
         let cpu = last_cpu().checked_sub(number).filter(|cpu| *cpu > CPU);
         let cpu = cpu.ok_or("the machine has too few CPUs")?;
@@ -87,12 +87,12 @@ impl Subject {
         Self::new(cpu)
     }
 
-    /// The same, just started.
+    /// Returns such a CPU after starting it.
     fn started(number: usize) -> Result<Self, String> {
         let subject = Self::not_started(number)?;
         subject.start().map_err(|error| {
             let cpu = subject.cpu;
-            format!("CPU {cpu} does not start, it was given away before: {error}")
+            format!("CPU {cpu} does not start, it was removed before: {error}")
         })?;
         assert!(!subject.is_free());
         Ok(subject)
@@ -106,7 +106,7 @@ impl Subject {
         })
     }
 
-    /// What the kernel says when it is to start the CPU.
+    /// Makes the kernel start the CPU. Returns the result.
     fn start(&self) -> Result<(), Errno> {
         put(cpu_file(self.cpu, "online"), "1")
     }
@@ -115,22 +115,23 @@ impl Subject {
         is_online(self.cpu)
     }
 
-    /// Local APICs that the hypervisor was told to take.
+    /// Returns the local APICs that the hypervisor was told to take.
     fn told(&self, trace: &Trace<'_>) -> Vec<u64> {
         let calls = trace.calls(SERVICE_VM_OFFLINE_CPU);
         calls.iter().map(|call| call.p1).collect()
     }
 
-    /// Whether User VMs may have the CPU.
+    /// Returns whether User VMs may have the CPU.
     fn is_free(&self) -> bool {
         self.probe.free_cpus() & 1 << self.cpu != 0
     }
 
-    /// Panics unless the CPU is gone for good: not the Service VM's, which cannot start it, and free for User VMs.
+    /// Panics unless the CPU is removed permanently: the Service VM cannot start it, and User VMs
+    /// may have it.
     fn assert_gone(&self) {
         assert!(!self.is_online());
         assert!(self.is_free());
-        assert_eq!(self.start(), Err(Errno::EIO), "the CPU starts");
+        assert_eq!(self.start(), Err(Errno::EIO), "starting a removed CPU");
         assert!(!self.is_online());
         assert!(self.is_free());
     }
@@ -138,7 +139,7 @@ impl Subject {
 
 impl Drop for Subject {
     fn drop(&mut self) {
-        // Also after a failed test there must be CPUs for User VMs.
+        // User VMs need CPUs even after a failed test.
         if self.cpu != CPU && self.is_online() {
             let _ = put(cpu_file(self.cpu, "online"), "0");
             self.probe.call(SERVICE_VM_OFFLINE_CPU, self.lapic, 0);
@@ -146,17 +147,18 @@ impl Drop for Subject {
     }
 }
 
-/// Root may write, nobody may read. It belongs to the device, so that it is there as soon as the device is;
-/// that it is before the first uevent cannot be seen from here.
-pub fn is_there() -> Outcome {
+/// Root may write to the file, which cannot be read. The attribute belongs to the device, so it
+/// exists as soon as the device does. Whether it exists before the first uevent cannot be checked
+/// here.
+pub fn remove_cpu_is_there() -> Outcome {
     let attribute = fs::metadata(ATTRIBUTE).expect(ATTRIBUTE);
     assert_eq!(attribute.permissions().mode() & 0o7777, 0o200);
-    assert_eq!(attribute.len(), 4096, "an attribute of sysfs");
+    assert_eq!(attribute.len(), 4096, "size of a sysfs attribute");
     Outcome::Passed
 }
 
-/// What names no CPU that could go. Nothing happens.
-pub fn bad_writes() -> Outcome {
+/// Invalid CPU numbers are refused without any effect.
+pub fn remove_cpu_bad_writes() -> Outcome {
     let fixture = need!(Subject::staying());
     let trace = Trace::start(&fixture.probe);
     for text in [
@@ -170,7 +172,7 @@ pub fn bad_writes() -> Outcome {
         // The boot CPU.
         "0".to_owned(),
         "0\n".to_owned(),
-        // Beyond the last one.
+        // Beyond the last CPU.
         (last_cpu() + 1).to_string(),
         "255".to_owned(),
         "65537".to_owned(),
@@ -181,7 +183,7 @@ pub fn bad_writes() -> Outcome {
     ] {
         assert_eq!(remove(&text), Err(Errno::EINVAL), "{text:?}");
     }
-    // A write of nothing never gets to the driver.
+    // An empty write never reaches the driver.
     assert_eq!(remove(""), Ok(()));
     assert_eq!(trace.ids(), [], "hypercalls");
     assert!(fixture.is_online());
@@ -189,7 +191,7 @@ pub fn bad_writes() -> Outcome {
 }
 
 /// A long write is refused as well.
-pub fn long_write() -> Outcome {
+pub fn remove_cpu_long_write() -> Outcome {
     let fixture = need!(Subject::staying());
     let trace = Trace::start(&fixture.probe);
     let text = format!("1{}", "0".repeat(3000));
@@ -199,8 +201,8 @@ pub fn long_write() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor refuses: the CPU is back, and its word is passed on.
-pub fn refused() -> Outcome {
+/// If the hypervisor refuses, the CPU is online again, and the error is passed on.
+pub fn remove_cpu_refused() -> Outcome {
     let fixture = need!(Subject::staying());
     for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOTTY] {
         let result = -i64::from(errno as i32);
@@ -210,14 +212,14 @@ pub fn refused() -> Outcome {
         let trace = Trace::start(&fixture.probe);
         assert_eq!(remove("1"), Err(errno));
         assert_eq!(fixture.told(&trace), [fixture.lapic]);
-        assert!(fixture.is_online(), "the CPU is not back");
+        assert!(fixture.is_online(), "the CPU is not online again");
         assert!(!fixture.is_free());
     }
     Outcome::Passed
 }
 
-/// While the hypervisor is told, nobody can bring the CPU back: Linux would run on what is given away.
-pub fn under_way() -> Outcome {
+/// During the hypercall the CPU cannot be started: Linux would run on a CPU that it has given away.
+pub fn remove_cpu_under_way() -> Outcome {
     let fixture = need!(Subject::staying());
     fixture.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
     let held = HeldHypercall::start(&fixture.probe, SERVICE_VM_OFFLINE_CPU, ANY_VM, || {
@@ -228,17 +230,17 @@ pub fn under_way() -> Outcome {
     assert_eq!(held.release(), Err(Errno::EPERM));
     assert_eq!(started, Err(Errno::EBUSY));
     assert!(!is_online);
-    assert!(fixture.is_online(), "the CPU is not back");
+    assert!(fixture.is_online(), "the CPU is not online again");
     Outcome::Passed
 }
 
-/// As launch scripts do it: offline first, then the number. What is offline could come back before that, and cannot
-/// after it.
-pub fn after_offline() -> Outcome {
+/// The sequence of launch scripts: offline first, then `remove_cpu`. The CPU can come back before
+/// that, but not afterwards.
+pub fn remove_cpu_after_offline() -> Outcome {
     let subject = need!(Subject::started(0));
     let file = || cpu_file(subject.cpu, "online");
     for text in ["0", "1", "0"] {
-        put(file(), text).expect("the CPU goes and comes");
+        put(file(), text).expect("offline and online");
         assert!(!subject.is_free());
     }
     let trace = Trace::start(&subject.probe);
@@ -248,8 +250,8 @@ pub fn after_offline() -> Outcome {
     Outcome::Passed
 }
 
-/// The number alone: the driver takes the CPU offline.
-pub fn from_online() -> Outcome {
+/// `remove_cpu` alone: the driver takes the CPU offline.
+pub fn remove_cpu_from_online() -> Outcome {
     for (number, prefix) in [(1, ""), (2, "0x")] {
         let subject = need!(Subject::started(number));
         let trace = Trace::start(&subject.probe);
@@ -260,7 +262,7 @@ pub fn from_online() -> Outcome {
     Outcome::Passed
 }
 
-/// A CPU that the kernel knows of and has not started.
+/// A CPU that the kernel knows and has not started.
 pub fn not_started() -> Outcome {
     let subject = need!(Subject::not_started(3));
     assert!(subject.is_free());
@@ -271,7 +273,7 @@ pub fn not_started() -> Outcome {
     Outcome::Passed
 }
 
-/// A state of CPU hotplug that can be made to fail on the way down.
+/// Returns a state of CPU hotplug that can be made to fail while a CPU goes offline.
 fn fallible_state() -> Option<String> {
     let states = fs::read_to_string(format!("{CPUS}/hotplug/states")).ok()?;
     let line = states
@@ -280,8 +282,8 @@ fn fallible_state() -> Option<String> {
     Some(line.split(':').next()?.trim().to_owned())
 }
 
-/// Linux cannot do without the CPU: the hypervisor must not get it (A18).
-pub fn offline_fails() -> Outcome {
+/// If Linux cannot take the CPU offline, the hypervisor must not get it (A18).
+pub fn remove_cpu_offline_fails() -> Outcome {
     let fixture = need!(Subject::staying());
     let Some(state) = fallible_state() else {
         skip!("no state of CPU hotplug that could fail");
@@ -289,11 +291,11 @@ pub fn offline_fails() -> Outcome {
     if let Err(error) = put(cpu_file(CPU, "hotplug/fail"), &state) {
         skip!("no fault injection for CPU hotplug: {error}");
     }
-    // Upstream's driver would go on, and lose a CPU that runs.
+    // Upstream's driver would go on, and lose a CPU that is online.
     fixture.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
     let trace = Trace::start(&fixture.probe);
     let refused = remove("1");
-    // No longer, should it not have failed.
+    // Disables the fault if it has not been used.
     put(cpu_file(CPU, "hotplug/fail"), "-1").expect("hotplug/fail");
     assert_eq!(refused, Err(Errno::EAGAIN));
     assert_eq!(trace.ids(), [], "hypercalls");
@@ -302,7 +304,7 @@ pub fn offline_fails() -> Outcome {
 }
 
 /// The file cannot be read even by root.
-pub fn cannot_be_read() -> Outcome {
+pub fn remove_cpu_cannot_be_read() -> Outcome {
     let read = File::open(ATTRIBUTE).and_then(io::read_to_string);
     assert!(read.is_err(), "{read:?}");
     Outcome::Passed

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PM_GET_CPU_STATE: a command in, its answer out in the same place.
+//! PM_GET_CPU_STATE: the result replaces the command in memory.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -19,23 +19,23 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::ACRN_IOCTL_PM_GET_CPU_STATE, *};
 use nix::errno::Errno;
 
-/// What is behind the answer.
+/// Contents of the memory after the result.
 const FILLER: u64 = 0xa5a5_5a5a_a5a5_5a5a;
-/// Bytes of the longest answer, and some more.
+/// More bytes than the longest result has.
 const SHOWN: usize = 64;
 
-/// A command for vCPU 0.
+/// Returns a command for vCPU 0.
 fn command(vmid: u16, kind: u32, number: u8) -> u64 {
     u64::from(kind) | u64::from(number) << 8 | u64::from(vmid) << 24
 }
 
-/// Asks at `offset` of `area`, where the command is written first.
+/// Makes the request with a command that is stored at `offset` of `memory`.
 fn ask_at(device: &Device, memory: &GuestMemory, offset: usize, command: u64) -> Result<(), Errno> {
     memory.write::<u64>(offset, command);
     device.ioctl(ACRN_IOCTL_PM_GET_CPU_STATE, Argument::At(memory, offset))
 }
 
-/// Asks; the words in the place of the command and behind it.
+/// Makes the request. Returns the words at the command and after it.
 fn ask(device: &Device, command: u64) -> Result<[u64; SHOWN / 8], Errno> {
     let memory = GuestMemory::anonymous(PAGE);
     for offset in (0..SHOWN).step_by(8) {
@@ -45,7 +45,7 @@ fn ask(device: &Device, command: u64) -> Result<[u64; SHOWN / 8], Errno> {
     Ok(std::array::from_fn(|index| memory.read(8 * index)))
 }
 
-/// Panics unless the answer has `words` words.
+/// Panics unless the result has `words` words.
 fn assert_length(answer: &[u64], words: usize) {
     assert_ne!(answer[words - 1], FILLER, "{answer:#x?}");
     assert!(
@@ -54,7 +54,8 @@ fn assert_length(answer: &[u64], words: usize) {
     );
 }
 
-/// A count is a whole word, of which the hypervisor writes a byte. mini-ACRN has two states of each kind.
+/// A count is a whole word, of which the hypervisor writes a byte. mini-ACRN has two states of each
+/// kind.
 pub fn counts() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for kind in [ACRN_PMCMD_GET_CX_CNT, ACRN_PMCMD_GET_PX_CNT] {
@@ -66,14 +67,14 @@ pub fn counts() -> Outcome {
     Outcome::Passed
 }
 
-/// The data of a C-state are 32 bytes.
+/// The data of a C-state have 32 bytes.
 pub fn idle_states() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let ask = |number| {
         let command = command(fixture.vmid, ACRN_PMCMD_GET_CX_DATA, number);
         ask(&fixture.device, command)
     };
-    // As mini-ACRN has them: C1 by an instruction, C2 by port 0x414.
+    // C-states of mini-ACRN: C1 by an instruction, C2 by port 0x414.
     for (number, space, port, latency, power) in [(1, 0x7f, 0, 1, 1000), (2, 1, 0x414, 80, 500)] {
         let answer = ask(number).expect("CX_DATA");
         assert_length(&answer, 4);
@@ -91,14 +92,14 @@ pub fn idle_states() -> Outcome {
     Outcome::Passed
 }
 
-/// The data of a P-state are 48 bytes.
+/// The data of a P-state have 48 bytes.
 pub fn frequency_states() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let ask = |number| {
         let command = command(fixture.vmid, ACRN_PMCMD_GET_PX_DATA, number);
         ask(&fixture.device, command)
     };
-    // As mini-ACRN has them.
+    // P-states of mini-ACRN.
     for (number, state) in [
         (0, [2400, 15000, 10, 9, 0x1800, 0x18]),
         (1, [1200, 6000, 20, 19, 0xc00, 0xc]),
@@ -114,7 +115,7 @@ pub fn frequency_states() -> Outcome {
     Outcome::Passed
 }
 
-/// By the methods of acrn-ioctls.
+/// Power states by the methods of acrn-ioctls.
 pub fn by_acrn_ioctls() -> Outcome {
     let _probe = need!(Probe::open());
     let guest = Guest::without_client(need!(cpus::pick(1)));
@@ -132,11 +133,11 @@ pub fn by_acrn_ioctls() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor is asked what was asked, and its errors come back.
+/// The command is passed on unchanged, and the hypervisor's errors are passed back.
 pub fn errors_passed_on() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
-    // A state that there is not.
+    // An unknown state.
     let p_state = command(fixture.vmid, ACRN_PMCMD_GET_PX_DATA, 2);
     assert_eq!(ask(&fixture.device, p_state), Err(Errno::EPERM));
     // A vCPU that the VM does not have.
@@ -159,8 +160,8 @@ pub fn errors_passed_on() -> Outcome {
     Outcome::Passed
 }
 
-/// A success of the hypervisor's that writes nothing shows nothing of the kernel's memory. P-states have 48
-/// bytes.
+/// If the hypervisor reports success but writes nothing, the result does not show earlier contents
+/// of the kernel's memory. P-states have 48 bytes.
 pub fn answer_is_cleared() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for (kind, words) in [
@@ -181,7 +182,7 @@ pub fn answer_is_cleared() -> Outcome {
     Outcome::Passed
 }
 
-/// Room for the answer that is too small, or cannot be written.
+/// Memory for the result that is too small, or not writable.
 pub fn no_room_for_answer() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(2 * PAGE);
@@ -211,7 +212,7 @@ pub fn no_room_for_answer() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor's word for a VM that runs is passed on; it answers for one that is paused.
+/// The hypervisor's refusal for a running VM is passed on. For a paused VM it returns the data.
 pub fn state_matters() -> Outcome {
     let access = [read(Target::Port(0x510), Width::One)];
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&access));
@@ -230,7 +231,7 @@ pub fn state_matters() -> Outcome {
     Outcome::Passed
 }
 
-/// Commands that there are none of (A18).
+/// Unknown commands are refused (A18).
 pub fn unknown_commands() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
@@ -243,7 +244,7 @@ pub fn unknown_commands() -> Outcome {
     Outcome::Passed
 }
 
-/// A command that names another VM than the file's. Upstream asks the hypervisor about that one.
+/// A command with the id of another VM is refused. Upstream's driver passes it on.
 pub fn other_vm() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let other = need!(MappingFixture::new());
