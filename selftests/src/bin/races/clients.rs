@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Clients that come and go, with requests in flight.
+//! Clients that are created and destroyed, with requests in flight.
 
 use std::{
     sync::{
@@ -48,8 +48,8 @@ fn everywhere(device: &Device, command: u32) -> Vec<Result<(), Errno>> {
     })
 }
 
-/// Of threads that create a client at once one wins, and all may destroy it (R2).
-pub fn one_wins() -> Outcome {
+/// Of threads that create a client concurrently one succeeds, and all may destroy it (R2).
+pub fn one_client_wins() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     for _ in 0..100 {
         let mut created = everywhere(&device, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
@@ -64,8 +64,8 @@ pub fn one_wins() -> Outcome {
     Outcome::Passed
 }
 
-/// CLEAR_VM_IOREQ and DESTROY_IOREQ_CLIENT at once: each request ends once (R9, A12).
-pub fn clear_against_destroy() -> Outcome {
+/// CLEAR_VM_IOREQ races with DESTROY_IOREQ_CLIENT: each request is completed once (R9, A12).
+pub fn clear_against_destroy_client() -> Outcome {
     const VCPUS: u16 = 2;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
     let slots = || (0..u32::from(VCPUS)).filter_map(|vcpu| vm.page.slot(vcpu));
@@ -76,7 +76,7 @@ pub fn clear_against_destroy() -> Outcome {
             let access = read(Target::Port(PORT), Width::Four);
             assert_eq!(vm.probe.raise(request(vm.vmid, vcpu, access)), 0);
         }
-        until("the device model has the requests", || {
+        until("the requests are left to the device model", || {
             slots().all(|slot| slot.is_ours())
         });
         let results = at_once(
@@ -84,7 +84,7 @@ pub fn clear_against_destroy() -> Outcome {
             || vm.device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT),
         );
         assert_eq!(results, (Ok(()), Ok(())));
-        until("the requests are answered", || {
+        until("the requests are completed", || {
             slots().all(|slot| slot.state() == ACRN_IOREQ_STATE_FREE)
         });
         let mut notified: Vec<_> = trace
@@ -101,15 +101,15 @@ pub fn clear_against_destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// A thread that goes back to ATTACH_IOREQ_CLIENT at any moment round that of the guest's next request: it wakes up for
-/// it, though nothing else ever wakes it.
+/// A thread returns to ATTACH_IOREQ_CLIENT at any moment around the guest's next request, and must
+/// wake up for it, though nothing else ever wakes it.
 pub fn requests_against_attach() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
     guest.vm.start().expect("START_VM");
     let (served, end) = (AtomicUsize::new(0), end());
     thread::scope(|scope| {
         let server = scope.spawn(|| {
-            // Where upcalls land they come between any two instructions of the thread.
+            // On the CPU of upcalls, they may occur between any two instructions of the thread.
             cpus::stay_on(cpus::UPCALLS).expect("the CPU of upcalls");
             let mut pause = Duration::ZERO;
             while guest.vm.attach_ioreq_client().is_ok() {
@@ -143,8 +143,8 @@ pub fn requests_against_attach() -> Outcome {
     Outcome::Passed
 }
 
-/// Threads that run at the instant at which they are woken, before the one that destroys their client goes on: they have
-/// to see by then that it is gone.
+/// Threads that run at the instant at which they are woken, before the thread that destroys their
+/// client goes on: the client must be gone by then.
 pub fn waiters_come_first() -> Outcome {
     const CPU: usize = cpus::UPCALLS;
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
@@ -165,12 +165,13 @@ pub fn waiters_come_first() -> Outcome {
     Outcome::Passed
 }
 
-/// Serves whatever there is, until the client goes; how often that went well.
+/// Serves requests until the client is destroyed. Returns the number of requests that were
+/// completed.
 fn serve(guest: &Guest) -> usize {
     let mut served = 0;
     while guest.vm.attach_ioreq_client().is_ok() {
         for (vcpu, _) in guest.page.slots().filter(|(_, slot)| slot.is_ours()) {
-            // The request may have ended with the client just now.
+            // The request may have ended with the client.
             served += usize::from(guest.vm.notify_request_finish(vcpu).is_ok());
         }
     }
@@ -178,9 +179,9 @@ fn serve(guest: &Guest) -> usize {
     served
 }
 
-/// Threads that serve a guest, against one that takes their client away and makes another (R1, A12). The guest
-/// goes on all the while.
-pub fn under_load() -> Outcome {
+/// Threads that serve a guest race with one that destroys their client and creates another (R1,
+/// A12). The guest goes on all the time.
+pub fn clients_under_load() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
     guest.vm.start().expect("START_VM");
     let done = AtomicBool::new(false);
@@ -202,7 +203,7 @@ pub fn under_load() -> Outcome {
                 .destroy_ioreq_client()
                 .expect("DESTROY_IOREQ_CLIENT");
             guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
-            // So that requests are met in every state.
+            // The varying pause makes DESTROY_IOREQ_CLIENT meet requests in every state.
             pause = (pause + 1) % 5;
             thread::sleep(Duration::from_micros(100 * pause));
         }
@@ -213,7 +214,7 @@ pub fn under_load() -> Outcome {
             .expect("DESTROY_IOREQ_CLIENT");
         let served = servers.map(|server| server.join().expect("a thread"));
         println!("served {served:?}");
-        assert!(served.iter().sum::<usize>() > 0, "nothing was served");
+        assert!(served.iter().sum::<usize>() > 0, "no request was served");
     });
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
     let mut left = 20;
@@ -226,7 +227,7 @@ pub fn under_load() -> Outcome {
     );
     let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
     let first = values[0];
-    assert!(first > 20, "the guest made {first} requests only");
+    assert!(first > 20, "the guest made only {first} requests");
     assert!(values.into_iter().eq(first..first + 20));
     Outcome::Passed
 }

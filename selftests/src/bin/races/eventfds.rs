@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! eventfds that are assigned, signalled and closed while guests and VMs come and go.
+//! eventfds that are assigned, signalled and closed while guests and VMs start and end.
 
 use std::{
     os::fd::AsRawFd,
@@ -30,11 +30,11 @@ use nix::errno::Errno;
 
 use crate::{at_once, end};
 
-/// MSI address of the vCPU with APIC id 0.
+/// MSI address of the vCPU with APIC ID 0.
 const APIC: u64 = 0xfee0_0000;
 const PORT: u16 = 0x510;
 
-/// IRQFD with these flags, of a vector of vCPU 0.
+/// Makes IRQFD with these flags, for a vector of vCPU 0.
 fn irqfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> {
     let msi = acrn_msi_entry {
         msi_addr: APIC,
@@ -44,7 +44,7 @@ fn irqfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> {
     device.with(ACRN_IOCTL_IRQFD, &mut acrn_irqfd { fd, flags, msi })
 }
 
-/// IOEVENTFD with these flags, of [`PORT`].
+/// Makes IOEVENTFD with these flags, for [`PORT`].
 fn ioeventfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> {
     let mut argument = acrn_ioeventfd {
         fd: event.as_raw_fd() as u32,
@@ -56,8 +56,9 @@ fn ioeventfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> 
     device.with(ACRN_IOCTL_IOEVENTFD, &mut argument)
 }
 
-/// While a guest writes: each write signals or is the device model's, and none is lost. Upstream's driver loses
-/// those that it has taken, but not yet looked up, when the range goes.
+/// A range is assigned and deassigned while a guest writes: each write signals or is left to the
+/// device model, and none is lost. Upstream's driver loses writes that it has taken, but not yet
+/// looked up, when the range is deassigned.
 pub fn ioeventfd_comes_and_goes() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
     let doorbell = IoEvent {
@@ -90,15 +91,19 @@ pub fn ioeventfd_comes_and_goes() -> Outcome {
         guest.serve_until(|_, _| 0, |_, _| ended.load(Ordering::Relaxed))
     });
     let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
-    assert!(values.is_sorted_by(|one, next| one < next), "out of order");
-    let last = values.last().expect("the device model got something");
+    assert!(
+        values.is_sorted_by(|one, next| one < next),
+        "requests are out of order"
+    );
+    let last = values.last().expect("a request for the device model");
     let (signals, served) = (signals.into_inner() + event.take(), asked.len() as u64);
     println!("{signals} signals, {served} requests");
     assert_eq!(signals + served, last + 1);
     Outcome::Passed
 }
 
-/// While others signal: what comes while it is not assigned is injected when it is.
+/// An irqfd is assigned and deassigned while other threads signal it: events from the time without
+/// an assignment are injected at the next one.
 pub fn irqfd_comes_and_goes() -> Outcome {
     let receiver = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[1];
@@ -120,7 +125,7 @@ pub fn irqfd_comes_and_goes() -> Outcome {
             vm.deassign_irqfd(&event).expect("DEASSIGN");
         }
     });
-    until("there is an interrupt", || {
+    until("the guest counts an interrupt", || {
         assign();
         event.signal();
         vm.deassign_irqfd(&event).expect("DEASSIGN");
@@ -189,8 +194,8 @@ pub fn closed_against_destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// eventfds are signalled while their VM is destroyed: no interrupt is sent to a VM that is gone, whose id may
-/// be another's (R3).
+/// eventfds are signalled while their VM is destroyed: no interrupt is sent to the destroyed VM,
+/// whose id another VM may have (R3).
 pub fn signals_against_destroy() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -229,8 +234,8 @@ pub fn signals_against_destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// Everything that has to do with eventfds at once, on one file whose VM comes and goes (R3, R8, A2).
-pub fn against_vms() -> Outcome {
+/// All operations on eventfds race on one file whose VM is created and destroyed (R3, R8, A2).
+pub fn eventfds_against_vms() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = &need!(Device::open());
     let page = &RequestPage::new().expect("a request page");
@@ -239,8 +244,8 @@ pub fn against_vms() -> Outcome {
     let repeat = |name: &str, command: &mut dyn FnMut() -> Result<(), Errno>| {
         contest.repeat(name, || match command() {
             Ok(()) => true,
-            // No VM, or not paused, or another thread was first; or the VM has lasted long, and has all the
-            // ioeventfds that it can have.
+            // There is no VM, it is not paused, or another thread was first; or the VM has existed
+            // for long, and has the maximum number of ioeventfds.
             Err(Errno::EINVAL | Errno::EPERM | Errno::EEXIST | Errno::EBUSY | Errno::ENOSPC) => {
                 false
             }
@@ -270,7 +275,7 @@ pub fn against_vms() -> Outcome {
                     call(device, shared, flag)
                 });
             });
-            // These are closed while they are assigned.
+            // These eventfds are closed while they are assigned.
             scope.spawn(move || repeat(name, &mut || call(device, &Eventfd::new(), 0)));
         }
         scope.spawn(move || {
@@ -280,7 +285,7 @@ pub fn against_vms() -> Outcome {
             });
         });
     });
-    // The file is as good as new.
+    // The file is still usable.
     device.create(page, cpus).expect("CREATE_VM");
     assert_eq!(irqfd(device, shared, 0), Ok(()));
     assert_eq!(ioeventfd(device, shared, 0), Ok(()));

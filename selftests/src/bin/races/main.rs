@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads that do not agree, each test for some seconds. What single calls return depends on who was first;
-//! that nothing is lost, nothing breaks and nothing is left does not.
+//! Threads that race, each test for some seconds. The results of single calls depend on the order.
+//! In any order, nothing is lost, nothing breaks and nothing is left behind.
 //!
-//! Races of one command alone are with their programs: `lifecycle` (R1 to R3 without I/O), `io` (R6 and R11),
-//! `devices` (R10).
+//! Races of a single command are in other programs: `lifecycle` (R1 to R3 without I/O), `io` (R6
+//! and R11), `devices` (R10).
 
 use std::{process::ExitCode, sync::Barrier, thread};
 
-use acrn_selftests::{
-    harness::{self, Test},
-    race::end,
-};
+use acrn_selftests::{harness, race::end, tests};
 
 mod clients;
 mod eventfds;
@@ -38,32 +35,26 @@ fn at_once<A: Send, B: Send>(
 }
 
 fn main() -> ExitCode {
-    harness::main(&[
-        Test::new("upcalls_while_vms_come", upcalls::while_vms_come),
-        Test::new("upcalls_while_files_come", upcalls::while_files_come),
-        Test::new(
-            "ioeventfd_comes_and_goes",
-            eventfds::ioeventfd_comes_and_goes,
-        ),
-        Test::new("irqfd_comes_and_goes", eventfds::irqfd_comes_and_goes),
-        Test::new("closed_against_deassign", eventfds::closed_against_deassign),
-        Test::new("closed_against_destroy", eventfds::closed_against_destroy),
-        Test::new("signals_against_destroy", eventfds::signals_against_destroy),
-        Test::new("ends_beside_io", vms::ends_beside_io),
-        Test::new("refusals_beside_io", refusals::beside_io),
-        Test::new("held_refusals_beside_io", refusals::held_beside_io),
-        Test::new("requests_against_attach", clients::requests_against_attach),
-        Test::new("waiters_come_first", clients::waiters_come_first),
-        Test::new(
-            "clear_against_destroy_client",
-            clients::clear_against_destroy,
-        ),
-        Test::new("upcalls_while_module_comes", upcalls::while_module_comes),
-        // Upstream's driver has trouble with what follows: what comes after it may be its fault.
-        Test::new("eventfds_against_vms", eventfds::against_vms),
-        Test::new("clients_under_load", clients::under_load),
-        Test::new("memory_fails_beside_memory", memory::fails_beside_another),
-        Test::new("one_client_wins", clients::one_wins),
-        Test::new("vm_that_stays_beside_io", vms::stays_beside_io),
+    harness::main(&tests![
+        upcalls::upcalls_while_vms_come,
+        upcalls::upcalls_while_files_come,
+        eventfds::ioeventfd_comes_and_goes,
+        eventfds::irqfd_comes_and_goes,
+        eventfds::closed_against_deassign,
+        eventfds::closed_against_destroy,
+        eventfds::signals_against_destroy,
+        vms::ends_beside_io,
+        refusals::refusals_beside_io,
+        refusals::held_refusals_beside_io,
+        clients::requests_against_attach,
+        clients::waiters_come_first,
+        clients::clear_against_destroy_client,
+        upcalls::upcalls_while_module_comes,
+        // The tests from here on may break upstream's driver, and the tests after them.
+        eventfds::eventfds_against_vms,
+        clients::clients_under_load,
+        memory::memory_fails_beside_memory,
+        clients::one_client_wins,
+        vms::vm_that_stays_beside_io,
     ])
 }

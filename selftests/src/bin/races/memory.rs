@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two threads that map memory.
+//! Two threads that set memory.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -15,8 +15,8 @@ use nix::errno::Errno;
 
 use crate::at_once;
 
-/// Of two SET_MEMSEG at once one fails, and takes nothing of the other one with it (R5, A5).
-pub fn fails_beside_another() -> Outcome {
+/// One of two concurrent SET_MEMSEG fails, and does not affect the other (R5, A5).
+pub fn memory_fails_beside_memory() -> Outcome {
     const PAGES: usize = 24;
     let len = PAGES * PAGE;
     for round in 0..60 {
@@ -39,13 +39,17 @@ pub fn fails_beside_another() -> Outcome {
         let stays = usize::from(first.is_err());
         fixture.assert_shows(guests[stays], &areas[stays], 0, len);
         assert_eq!(fixture.pinned(), PAGES as i64, "round {round}");
-        // What failed can be repeated, and everything be given back.
+        // The failed command can be repeated, and everything is released.
         let repeated = 1 - stays;
         assert_eq!(set(repeated), Ok(()));
         assert_eq!(fixture.pinned(), 2 * PAGES as i64);
         fixture.probe.clear_faults();
         fixture.destroy();
-        assert_eq!(fixture.pinned(), -1, "the request page is unpinned as well");
+        assert_eq!(
+            fixture.pinned(),
+            -1,
+            "pins, relative to the created VM with its request page"
+        );
     }
     Outcome::Passed
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest whose vCPUs make requests all the time, while the hypervisor refuses to pause, to reset and to destroy it: no
-//! request is lost, none is answered twice, and each vCPU goes on.
+//! A guest whose vCPUs make requests all the time, while the hypervisor refuses to pause, reset and
+//! destroy it: no request is lost, none is completed twice, and each vCPU goes on.
 
 use std::{
     os::fd::AsRawFd,
@@ -32,18 +32,18 @@ use nix::errno::Errno;
 
 use crate::end;
 
-/// Where vCPU 0 makes its requests, and where vCPU 1.
+/// Ports of the requests of vCPU 0, and of vCPU 1.
 const PORT: u16 = 0x510;
 const BELL: u16 = 0x600;
 
-/// What there is to be refused.
+/// Commands that are refused.
 const COMMANDS: [(u32, u32); 3] = [
     (ACRN_IOCTL_PAUSE_VM, PAUSE_VM),
     (ACRN_IOCTL_RESET_VM, RESET_VM),
     (ACRN_IOCTL_DESTROY_VM, DESTROY_VM),
 ];
 
-/// The guest, and how many requests of each vCPU the device model has served.
+/// The guest, and the numbers of requests of each vCPU that the device model has served.
 struct Busy {
     probe: Probe,
     guest: Guest,
@@ -70,13 +70,13 @@ impl Busy {
         })
     }
 
-    /// Serves until the client goes. What vCPU 0 writes are the numbers from 0 on; those of vCPU 1 may have gaps, where the
-    /// eventfd took some.
+    /// Serves requests until the client is destroyed. vCPU 0 writes the numbers from 0 on. Those of
+    /// vCPU 1 may have gaps, because the eventfd took some.
     fn serve(&self) {
         let mut last = None;
         while self.guest.vm.attach_ioreq_client().is_ok() {
             for (vcpu, slot) in self.guest.page.slots().filter(|(_, slot)| slot.is_ours()) {
-                let request = slot.request().expect("a request that makes sense");
+                let request = slot.request().expect("a valid request");
                 let served = &self.served[vcpu as usize];
                 match request.target {
                     Target::Port(PORT) => {
@@ -97,7 +97,7 @@ impl Busy {
         }
     }
 
-    /// Of vCPU 1: how many of its requests were answered, as it sees it.
+    /// Returns how many of its requests vCPU 1 has seen completed.
     fn answered(&self) -> u64 {
         let answered: u32 = self.guest.memory.read(SECOND_RESULTS as usize);
         answered.into()
@@ -113,7 +113,7 @@ impl Busy {
         until("vCPU 1 goes on", || self.answered() > second + 5);
     }
 
-    /// IOEVENTFD for the port of vCPU 1.
+    /// Makes IOEVENTFD for the port of vCPU 1.
     fn ring(&self, flags: u32) {
         let mut argument = acrn_ioeventfd {
             fd: self.bell.as_raw_fd() as u32,
@@ -126,7 +126,7 @@ impl Busy {
         assert_eq!(rung, Ok(()), "IOEVENTFD");
     }
 
-    /// Plays `act` beside the thread that serves, over and over, and counts in the end.
+    /// Repeats `act` while another thread serves requests, and compares the counts in the end.
     fn play(&self, mut act: impl FnMut(usize)) {
         self.guest.vm.start().expect("START_VM");
         let end = end();
@@ -147,16 +147,17 @@ impl Busy {
         });
         let taken = self.served[1].load(Ordering::Relaxed) + self.bell.take();
         let answered = self.answered();
-        // The last one may have been taken while the VM was paused, and the one before it may not be counted yet.
+        // The last request may have been taken while the VM was paused, and the guest may not have
+        // counted the one before it yet.
         assert!(
             (answered..=answered + 1).contains(&taken),
-            "{taken} requests of vCPU 1 were taken, {answered} were answered"
+            "{taken} requests of vCPU 1 were taken, {answered} were completed"
         );
     }
 }
 
-/// Commands that are refused at once, and eventfds that come and go.
-pub fn beside_io() -> Outcome {
+/// Commands that are refused at once, while eventfds are assigned and deassigned.
+pub fn refusals_beside_io() -> Outcome {
     let busy = need!(Busy::new());
     busy.play(|round| {
         let (command, hypercall) = COMMANDS[round % COMMANDS.len()];
@@ -172,9 +173,9 @@ pub fn beside_io() -> Outcome {
     Outcome::Passed
 }
 
-/// Commands that the hypervisor takes its time for, and refuses then. Each vCPU has a request meanwhile that waits for
-/// the outcome.
-pub fn held_beside_io() -> Outcome {
+/// Commands that the hypervisor holds, and refuses afterwards. Meanwhile each vCPU has a request
+/// that waits for the result.
+pub fn held_refusals_beside_io() -> Outcome {
     let busy = need!(Busy::new());
     busy.play(|round| {
         let (command, hypercall) = COMMANDS[round % COMMANDS.len()];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Upcalls that come at any moment.
+//! Upcalls at any moment.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -24,10 +24,12 @@ use mini_acrn_channel::TRACE_CAPACITY;
 
 use crate::end;
 
-/// Upcalls beside one round, of whose other events mini-ACRN's trace is to keep all.
+/// Maximum number of upcalls in one round, so that mini-ACRN's trace keeps the round's other
+/// events.
 const UPCALLS: usize = TRACE_CAPACITY / 2;
 
-/// Runs `action` over and over for some time while upcalls come, and at the end it may see them through.
+/// Repeats `action` for some time while upcalls occur. Upcalls may still be in progress when it
+/// returns.
 fn beside_upcalls(mut action: impl FnMut()) -> Result<(), String> {
     let probe = Probe::open()?;
     let ended = AtomicBool::new(false);
@@ -63,8 +65,8 @@ fn beside_upcalls(mut action: impl FnMut()) -> Result<(), String> {
     Ok(())
 }
 
-/// While VMs are made, used and destroyed (R4).
-pub fn while_vms_come() -> Outcome {
+/// Upcalls while VMs are created, used and destroyed (R4).
+pub fn upcalls_while_vms_come() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let access = |port| write(Target::Port(port), Width::Four, 0);
     need!(beside_upcalls(|| {
@@ -89,8 +91,8 @@ pub fn while_vms_come() -> Outcome {
     Outcome::Passed
 }
 
-/// While the device is opened and closed.
-pub fn while_files_come() -> Outcome {
+/// Upcalls while the device is opened and closed.
+pub fn upcalls_while_files_come() -> Outcome {
     need!(Device::open());
     need!(beside_upcalls(|| {
         for _ in 0..10 {
@@ -100,8 +102,8 @@ pub fn while_files_come() -> Outcome {
     Outcome::Passed
 }
 
-/// While the module is loaded and unloaded (R7).
-pub fn while_module_comes() -> Outcome {
+/// Upcalls while the module is loaded and unloaded (R7).
+pub fn upcalls_while_module_comes() -> Outcome {
     let path = need!(module::path());
     need!(beside_upcalls(|| {
         module::unload();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What becomes of other VMs does not stop a VM's I/O.
+//! The end of other VMs does not stop a VM's I/O.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -25,7 +25,7 @@ use crate::end;
 
 const PORT: u16 = 0x510;
 
-/// Two other VMs end at once, over and over, with their requests in flight (R6).
+/// Two other VMs end at the same time, repeatedly, with their requests in flight (R6).
 pub fn ends_beside_io() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
     let guest = Guest::long_mode(masks[0], &program::chatter(PORT));
@@ -67,7 +67,10 @@ pub fn ends_beside_io() -> Outcome {
         guest.serve_until(|_, _| 0, |_, _| ended.load(Ordering::Relaxed))
     });
     let values = asked.iter().map(|(_, request)| request.value);
-    assert!(asked.len() > 1, "the other VMs left it no time");
+    assert!(
+        asked.len() > 1,
+        "the guest made too few requests beside the other VMs"
+    );
     assert!(
         values.eq(0..asked.len() as u64),
         "requests are out of order"
@@ -75,9 +78,8 @@ pub fn ends_beside_io() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM that the hypervisor would not destroy, with a request that nobody will answer, is in nobody's way
-/// (R13, A1).
-pub fn stays_beside_io() -> Outcome {
+/// An orphaned VM with a request that is not completed does not affect others (R13, A1).
+pub fn vm_that_stays_beside_io() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
     let before = need!(ScriptedVm::on(masks[0]));
     let stays = need!(ScriptedVm::on(masks[1]));
@@ -90,13 +92,13 @@ pub fn stays_beside_io() -> Outcome {
         ..fault(DESTROY_VM, -1)
     });
     let Some(device) = std::sync::Arc::into_inner(stays.device) else {
-        panic!("nobody else has the device");
+        panic!("the device is still shared");
     };
     device.close();
-    assert!(probe.vm(stays.vmid).is_some(), "it was to stay");
+    assert!(probe.vm(stays.vmid).is_some(), "the VM was destroyed");
     let after = need!(ScriptedVm::on(masks[2]));
     for _ in 0..20 {
-        // Whatever of it the hypervisor still raises.
+        // Requests of the orphan that the hypervisor still raises.
         probe.raise(request(stays.vmid, 0, read(Target::Port(PORT), Width::One)));
         for vm in [&before, &after] {
             let access = write(Target::Port(PORT), Width::Four, 0);
@@ -105,7 +107,7 @@ pub fn stays_beside_io() -> Outcome {
     }
     drop(after);
     probe.clear_faults();
-    // It goes when the next VM is made.
+    // The creation of the next VM destroys the orphan.
     let next = need!(ScriptedVm::on(masks[1]));
     assert_eq!(next.probe.vms().len(), 2);
     Outcome::Passed
