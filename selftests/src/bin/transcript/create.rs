@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CREATE_VM. After each case the VM that came of it is ended, if need be behind the driver's back.
+//! CREATE_VM. The VM of each case is destroyed afterwards, without the driver's knowledge if
+//! necessary.
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -18,7 +19,7 @@ use zerocopy::IntoBytes;
 
 use crate::script::{Bytes, Done, Script};
 
-/// The case on a file of its own.
+/// Cases, each on a file of its own.
 struct Cases<'a> {
     probe: &'a Probe,
     script: Script<'a>,
@@ -38,7 +39,7 @@ impl<'a> Cases<'a> {
 
     fn on_new_file(&self, run: impl FnOnce(&Device) -> Done) {
         let device = Device::open().expect("the device");
-        // Whether it says so or not, there may be a VM now.
+        // There may be a VM now, even if the command failed.
         cleanup::register(&device);
         let _ = run(&device);
         drop(device);
@@ -47,7 +48,7 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// With the usual argument, changed.
+    /// A case with changes to the usual argument.
     fn with(&self, case: &str, change: impl FnOnce(&mut acrn_vm_creation)) {
         let mut argument = creation(&self.page, self.cpus);
         change(&mut argument);
@@ -60,8 +61,8 @@ impl<'a> Cases<'a> {
     }
 }
 
-/// Arguments, good and bad.
-pub fn arguments() -> Outcome {
+/// Valid and invalid arguments.
+pub fn create_vm() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     cases.with("one_vcpu", |_| {});
@@ -80,8 +81,8 @@ pub fn arguments() -> Outcome {
     Outcome::Passed
 }
 
-/// Request pages that are none, and one that is not aligned.
-pub fn request_page() -> Outcome {
+/// Invalid request pages, and one that is not aligned.
+pub fn create_vm_request_page() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     let read_only = GuestMemory::anonymous(PAGE);
@@ -103,8 +104,8 @@ pub fn request_page() -> Outcome {
     Outcome::Passed
 }
 
-/// What the hypervisor may answer.
-pub fn hypervisor() -> Outcome {
+/// Results of the hypervisor.
+pub fn create_vm_hypervisor() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     let create = |result| fault(hypercall::CREATE_VM, result);
@@ -133,7 +134,7 @@ pub fn hypervisor() -> Outcome {
 }
 
 /// The result cannot be written back.
-pub fn read_only_argument() -> Outcome {
+pub fn create_vm_read_only() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
     let argument = Bytes::new(creation(&cases.page, cases.cpus).as_bytes());
@@ -146,7 +147,7 @@ pub fn read_only_argument() -> Outcome {
 }
 
 /// On a file that has a VM.
-pub fn twice() -> Outcome {
+pub fn create_vm_twice() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let script = Script::of(&probe, ACRN_IOCTL_CREATE_VM);
@@ -158,8 +159,8 @@ pub fn twice() -> Outcome {
     Outcome::Passed
 }
 
-/// On a file that had one.
-pub fn again() -> Outcome {
+/// On a file that had a VM.
+pub fn create_vm_again() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_CREATE_VM);
     let (device, page, _) = create_raw(need!(cpus::pick(1)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that give a device to a VM and take it back, and PM_GET_CPU_STATE.
+//! Commands that assign and de-assign devices, and PM_GET_CPU_STATE.
 
 use acrn_selftests::{
     device::{Argument, Device},
@@ -20,14 +20,14 @@ use crate::{
     script::{Bytes, Script},
 };
 
-/// A command that gives, the one that takes back, and what is given.
+/// A command that assigns a device, the one that de-assigns it, and the argument.
 struct Pair<'a> {
     gives: (u32, u32),
     takes: (u32, u32),
     good: &'a [u8],
-    /// Refused by the hypervisor.
+    /// An argument that the hypervisor refuses.
     bad: &'a [u8],
-    /// What has to be given first, and by what.
+    /// A device that must be assigned first, and the command for that.
     needs: Option<(u32, &'a [u8])>,
 }
 
@@ -72,7 +72,7 @@ impl Pair<'_> {
 }
 
 /// SET_PTDEV_INTR and RESET_PTDEV_INTR.
-pub fn lines() -> Outcome {
+pub fn ptdev_intr() -> Outcome {
     let good = acrn_ptdev_irq {
         type_: ACRN_PTDEV_IRQ_INTX,
         virt_bdf: 0x0010,
@@ -97,8 +97,8 @@ pub fn lines() -> Outcome {
     pair.transcribe()
 }
 
-/// What the hypervisor reads beyond the structure of an interrupt line.
-pub fn beyond_lines() -> Outcome {
+/// The bytes that the hypervisor reads beyond the structure of an interrupt line.
+pub fn ptdev_intr_beyond() -> Outcome {
     const ROUNDS: usize = 64;
     let fixture = need!(MappingFixture::new());
     for (request, hypercall) in [
@@ -109,7 +109,7 @@ pub fn beyond_lines() -> Outcome {
         let trace = Trace::start(&fixture.probe);
         for _ in 0..ROUNDS {
             dirty_the_heap();
-            // No such line: this is about what is read only.
+            // There is no such line, which does not matter here.
             let argument = Bytes::new(&[0xff; size_of::<acrn_ptdev_irq>()]);
             let refused = fixture.device.ioctl(request, argument.argument());
             assert!(refused.is_err());
@@ -124,7 +124,8 @@ pub fn beyond_lines() -> Outcome {
     Outcome::Passed
 }
 
-/// A `struct acrn_pcidev`, by its bytes: what is in its two bytes of padding is told as well.
+/// Returns the bytes of a `struct acrn_pcidev`, with two bytes of padding that are passed on as
+/// well.
 fn pci_device() -> [u8; size_of::<acrn_pcidev>()] {
     let mut bytes = [0; _];
     bytes[..4].copy_from_slice(&ACRN_PTDEV_QUIRK_ASSIGN.to_le_bytes());
@@ -136,7 +137,7 @@ fn pci_device() -> [u8; size_of::<acrn_pcidev>()] {
 }
 
 /// ASSIGN_PCIDEV and DEASSIGN_PCIDEV.
-pub fn pci() -> Outcome {
+pub fn pcidev() -> Outcome {
     let good = pci_device();
     let pair = Pair {
         gives: (ACRN_IOCTL_ASSIGN_PCIDEV, ASSIGN_PCIDEV),
@@ -149,7 +150,7 @@ pub fn pci() -> Outcome {
 }
 
 /// ASSIGN_MMIODEV and DEASSIGN_MMIODEV.
-pub fn mmio() -> Outcome {
+pub fn mmiodev() -> Outcome {
     let range = acrn_mmio_dev_res {
         user_vm_pa: 0xd000_0000,
         service_vm_pa: 0xfed4_0000,
@@ -176,9 +177,9 @@ pub fn mmio() -> Outcome {
 }
 
 /// CREATE_VDEV and DESTROY_VDEV.
-pub fn virtual_devices() -> Outcome {
+pub fn vdev() -> Outcome {
     let mut good = [0; size_of::<acrn_vdev>()];
-    // ivshmem by its PCI ids, in slot 3, with arguments.
+    // ivshmem by its PCI IDs, in slot 3, with arguments.
     good[..4].copy_from_slice(&0x1110_1af4_u32.to_le_bytes());
     good[8] = 0x18;
     good[64] = 0x5a;
@@ -194,11 +195,11 @@ pub fn virtual_devices() -> Outcome {
     pair.transcribe()
 }
 
-/// Bytes of the longest answer, and some more.
+/// More bytes than the longest result has.
 const ROOM: usize = 64;
 
 /// PM_GET_CPU_STATE.
-pub fn power() -> Outcome {
+pub fn pm_get_cpu_state() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_PM_GET_CPU_STATE);
     let command =

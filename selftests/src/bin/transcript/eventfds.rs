@@ -25,13 +25,13 @@ use crate::script::Script;
 const PORTS: u32 = acrn_uapi::ACRN_IOEVENTFD_FLAG_PIO;
 const MATCH: u32 = acrn_uapi::ACRN_IOEVENTFD_FLAG_DATAMATCH;
 const DEASSIGN: u32 = acrn_uapi::ACRN_IOEVENTFD_FLAG_DEASSIGN;
-/// Of ACRN's own kernel.
+/// A flag of ACRN's own kernel.
 const ASYNCIO: u32 = 0x08;
 const PORT: u64 = 0x510;
 
 fn range(event: &impl AsRawFd, flags: u32, addr: u64, len: u32, data: u64) -> acrn_ioeventfd {
     acrn_ioeventfd {
-        // Numbers of files are not negative.
+        // Descriptors are not negative.
         fd: event.as_raw_fd() as u32,
         flags,
         addr,
@@ -41,7 +41,7 @@ fn range(event: &impl AsRawFd, flags: u32, addr: u64, len: u32, data: u64) -> ac
     }
 }
 
-/// Files that are no eventfds.
+/// Returns descriptors that are not open, or not of an eventfd.
 fn wrong_files() -> [(&'static str, RawFd, Option<File>); 4] {
     let (pipe, _) = pipe().expect("pipe");
     let pipe = File::from(pipe);
@@ -55,7 +55,7 @@ fn wrong_files() -> [(&'static str, RawFd, Option<File>); 4] {
 }
 
 /// IOEVENTFD: arguments.
-pub fn ioeventfd_arguments() -> Outcome {
+pub fn ioeventfd() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IOEVENTFD);
     let event = Eventfd::new();
@@ -122,7 +122,7 @@ pub fn ioeventfd_arguments() -> Outcome {
     Outcome::Passed
 }
 
-/// IOEVENTFD: what conflicts, and what is meant when it is taken away.
+/// IOEVENTFD: conflicts, and the ranges that DEASSIGN removes.
 pub fn ioeventfd_conflicts() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IOEVENTFD);
@@ -161,7 +161,7 @@ pub fn ioeventfd_conflicts() -> Outcome {
     Outcome::Passed
 }
 
-/// IOEVENTFD: who answers an access, and what is signalled.
+/// IOEVENTFD: handlers of accesses, and signals.
 pub fn ioeventfd_signals() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_IOEVENTFD);
@@ -215,7 +215,7 @@ fn interrupt(fd: RawFd, flags: u32, vector: u64) -> acrn_irqfd {
 }
 
 /// IRQFD: arguments.
-pub fn irqfd_arguments() -> Outcome {
+pub fn irqfd() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IRQFD);
     let event = Eventfd::new();
@@ -249,7 +249,7 @@ pub fn irqfd_arguments() -> Outcome {
     Outcome::Passed
 }
 
-/// IRQFD: what signals come to.
+/// IRQFD: results of signals.
 pub fn irqfd_signals() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IRQFD);
@@ -267,7 +267,7 @@ pub fn irqfd_signals() -> Outcome {
             let added: Result<(), Errno> = event.add(value);
             (added, String::new())
         });
-        // Whether the counter is consumed is a case of its own.
+        // Whether the driver takes the event is a separate case.
         let _ = script.case(&format!("{case}_counter"), || {
             (Ok(()), format!("counter {}", event.take()))
         });

@@ -19,7 +19,7 @@ use crate::{
     script::{Bytes, Script},
 };
 
-/// An address that reaches vCPU 0.
+/// The MSI address of vCPU 0.
 const APIC: u64 = 0xfee0_0000;
 
 /// INJECT_MSI.
@@ -84,7 +84,7 @@ pub fn set_irqline() -> Outcome {
     Outcome::Passed
 }
 
-/// Calls VM_INTR_MONITOR with a page that holds `words` at its start, at `offset` of the page.
+/// Calls VM_INTR_MONITOR with an address at `offset` of a page that begins with `words`.
 fn monitor(script: &Script<'_>, case: &str, device: &Device, offset: usize, words: [u32; 2]) {
     let page = GuestMemory::anonymous(PAGE);
     page.write::<u32>(0, words[0]);
@@ -97,13 +97,14 @@ fn monitor(script: &Script<'_>, case: &str, device: &Device, offset: usize, word
     });
 }
 
-/// VM_INTR_MONITOR, whose argument is a page. A success of upstream's leaves a page pinned (A8).
-pub fn monitor_results() -> Outcome {
+/// VM_INTR_MONITOR, whose argument is a page. When it succeeds, upstream's driver leaves a page
+/// pinned (A8).
+pub fn vm_intr_monitor_results() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_VM_INTR_MONITOR);
     let get = |case, count| monitor(&script, case, &fixture.device, 0, [0, count]);
     get("get_nothing_yet", 48);
-    // Only what arrives is counted.
+    // Only interrupts that arrive are counted.
     let msi_addr = fixture.msi();
     let inject = |vector| {
         let mut msi = acrn_msi_entry {
@@ -125,7 +126,7 @@ pub fn monitor_results() -> Outcome {
 }
 
 /// VM_INTR_MONITOR that fails.
-pub fn monitor_failures() -> Outcome {
+pub fn vm_intr_monitor() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_VM_INTR_MONITOR);
     let device = &fixture.device;

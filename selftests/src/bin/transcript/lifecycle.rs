@@ -18,14 +18,14 @@ use acrn_selftests::{
 };
 use acrn_uapi::{acrn_vcpu_regs, ioctl::*};
 
-/// A guest that says it is there and then spins; what it says is left in its slot.
+/// Creates a guest that reports that it runs and then spins. Its report stays in its slot.
 fn spinning() -> Result<(Guest, Device), String> {
     let guest = Guest::long_mode(cpus::pick(1)?, &program::greet_and_spin());
     let device = Device::sharing(&guest.vm);
     Ok((guest, device))
 }
 
-/// What all four have in common.
+/// Cases that all four commands share.
 fn everywhere(probe: &Probe, request: u32, hypercall: u32) -> Outcome {
     let script = Script::of(probe, request);
     script.without_vm(&[]);
@@ -37,7 +37,7 @@ fn everywhere(probe: &Probe, request: u32, hypercall: u32) -> Outcome {
 }
 
 /// START_VM.
-pub fn start() -> Outcome {
+pub fn start_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_START_VM);
     let (_guest, device) = need!(spinning());
@@ -49,14 +49,15 @@ pub fn start() -> Outcome {
 }
 
 /// PAUSE_VM.
-pub fn pause() -> Outcome {
+pub fn pause_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_PAUSE_VM);
     let (guest, device) = need!(spinning());
     device.plain(ACRN_IOCTL_START_VM).expect("START_VM");
     let _ = script.plain("running", &device);
     let _ = script.plain("paused", &device);
-    // On the same CPU, so that mini-ACRN gives it the same id whatever ran before.
+    // The next VM is on the same CPU, so that mini-ACRN gives it the same id after any earlier
+    // test.
     drop((guest, device));
     let (created, _page, _) = create_raw(need!(cpus::pick(1)));
     let _ = script.plain("created", &created);
@@ -65,7 +66,7 @@ pub fn pause() -> Outcome {
 }
 
 /// RESET_VM.
-pub fn reset() -> Outcome {
+pub fn reset_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_RESET_VM);
     let (_guest, device) = need!(spinning());
@@ -79,7 +80,7 @@ pub fn reset() -> Outcome {
 }
 
 /// DESTROY_VM.
-pub fn destroy() -> Outcome {
+pub fn destroy_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_DESTROY_VM);
     let (_guest, device) = need!(spinning());
@@ -92,17 +93,17 @@ pub fn destroy() -> Outcome {
     everywhere(&probe, ACRN_IOCTL_DESTROY_VM, hypercall::DESTROY_VM)
 }
 
-/// A `struct acrn_vcpu_regs`, which has padding, by its bytes.
+/// The bytes of a `struct acrn_vcpu_regs`, which has padding.
 #[derive(Clone)]
 struct Registers([u8; size_of::<acrn_vcpu_regs>()]);
 
 impl Registers {
-    /// Those of vCPU 0 in real mode.
+    /// Registers of vCPU 0 in real mode.
     fn new() -> Self {
         Self([0; _]).with(offset_of!(acrn_vcpu_regs, vcpu_regs.cr0), &[0x30])
     }
 
-    /// With other bytes from `offset` on.
+    /// The same registers with other bytes from `offset` on.
     fn with(mut self, offset: usize, bytes: &[u8]) -> Self {
         self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
         self
@@ -110,7 +111,7 @@ impl Registers {
 }
 
 /// SET_VCPU_REGS.
-pub fn registers() -> Outcome {
+pub fn set_vcpu_regs() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_SET_VCPU_REGS);
     let good = Registers::new();
@@ -160,7 +161,7 @@ pub fn registers() -> Outcome {
     Outcome::Passed
 }
 
-/// A file is closed: whose VM is gone, and which never had one.
+/// Closing a file whose VM is destroyed, and one that never had a VM.
 pub fn close() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::called(&probe, 0, "CLOSE");
@@ -176,7 +177,7 @@ pub fn close() -> Outcome {
     Outcome::Passed
 }
 
-/// A file is closed whose VM is there.
+/// Closing a file with a VM.
 pub fn close_with_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::called(&probe, 0, "CLOSE");

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What each command does, case by case, in lines that `testbed-runner compare` reads: run on two drivers,
-//! they show where these differ. What is right or wrong is not judged here.
+//! The results of each command, case by case, in lines that `testbed-runner compare` reads. With
+//! two drivers, they show the differences. This program does not decide which results are right.
 
 use std::process::ExitCode;
 
-use acrn_selftests::harness::{self, Test};
+use acrn_selftests::{
+    harness::{self, Test},
+    tests,
+};
 
 mod create;
 mod devices;
@@ -18,48 +21,48 @@ mod requests;
 mod script;
 
 fn main() -> ExitCode {
-    let tests = [
-        Test::new("unknown", requests::unknown),
-        Test::new("create_vm", create::arguments),
-        Test::new("create_vm_request_page", create::request_page),
-        Test::new("destroy_vm", lifecycle::destroy),
-        Test::new("start_vm", lifecycle::start),
-        Test::new("pause_vm", lifecycle::pause),
-        Test::new("reset_vm", lifecycle::reset),
-        Test::new("set_vcpu_regs", lifecycle::registers),
-        Test::new("close", lifecycle::close),
-        Test::new("inject_msi", interrupts::inject_msi),
-        Test::new("set_irqline", interrupts::set_irqline),
-        Test::new("vm_intr_monitor", interrupts::monitor_failures),
-        Test::new("create_ioreq_client", requests::create_client),
-        Test::new("destroy_ioreq_client", requests::destroy_client),
-        Test::new("attach_ioreq_client", requests::attach_client),
-        Test::new("clear_vm_ioreq", requests::clear),
-        Test::new("notify_request_finish", requests::finish),
-        Test::new("notify_for_another_vm", requests::finish_other),
-        Test::new("set_memseg_ram", memory::set_ram),
-        Test::new("set_memseg_others", memory::set_others),
-        Test::new("unset_memseg", memory::unset),
-        Test::new("ptdev_intr", devices::lines),
-        Test::new("ptdev_intr_beyond", devices::beyond_lines),
-        Test::new("pcidev", devices::pci),
-        Test::new("mmiodev", devices::mmio),
-        Test::new("vdev", devices::virtual_devices),
-        Test::new("pm_get_cpu_state", devices::power),
-        Test::new("ioeventfd", eventfds::ioeventfd_arguments),
-        Test::new("ioeventfd_conflicts", eventfds::ioeventfd_conflicts),
-        Test::new("ioeventfd_signals", eventfds::ioeventfd_signals),
-        Test::new("irqfd", eventfds::irqfd_arguments),
-        Test::new("irqfd_signals", eventfds::irqfd_signals),
-        // Upstream's driver has trouble with what follows: what comes after it may be its fault.
-        Test::new("create_vm_hypervisor", create::hypervisor),
-        Test::new("vm_intr_monitor_results", interrupts::monitor_results),
-        Test::new("set_memseg_bad_ram", memory::set_bad_ram),
-        Test::new("notify_nothing", requests::finish_nothing),
-        Test::new("create_vm_read_only", create::read_only_argument),
-        Test::new("create_vm_again", create::again),
-        Test::new("create_vm_twice", create::twice),
-        Test::new("close_with_vm", lifecycle::close_with_vm),
+    let tests = tests![
+        requests::unknown,
+        create::create_vm,
+        create::create_vm_request_page,
+        lifecycle::destroy_vm,
+        lifecycle::start_vm,
+        lifecycle::pause_vm,
+        lifecycle::reset_vm,
+        lifecycle::set_vcpu_regs,
+        lifecycle::close,
+        interrupts::inject_msi,
+        interrupts::set_irqline,
+        interrupts::vm_intr_monitor,
+        requests::create_ioreq_client,
+        requests::destroy_ioreq_client,
+        requests::attach_ioreq_client,
+        requests::clear_vm_ioreq,
+        requests::finish.named("notify_request_finish"),
+        requests::notify_for_another_vm,
+        memory::set_memseg_ram,
+        memory::set_memseg_others,
+        memory::unset.named("unset_memseg"),
+        devices::ptdev_intr,
+        devices::ptdev_intr_beyond,
+        devices::pcidev,
+        devices::mmiodev,
+        devices::vdev,
+        devices::pm_get_cpu_state,
+        eventfds::ioeventfd,
+        eventfds::ioeventfd_conflicts,
+        eventfds::ioeventfd_signals,
+        eventfds::irqfd,
+        eventfds::irqfd_signals,
+        // The tests from here on may break upstream's driver, and the tests after them.
+        create::create_vm_hypervisor,
+        interrupts::vm_intr_monitor_results,
+        memory::set_memseg_bad_ram,
+        requests::notify_nothing,
+        create::create_vm_read_only,
+        create::create_vm_again,
+        create::create_vm_twice,
+        lifecycle::close_with_vm,
     ];
     harness::main(&tests.map(Test::telling))
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SET_MEMSEG and UNSET_MEMSEG. Each case has a VM of its own, so that none sees what another left.
+//! SET_MEMSEG and UNSET_MEMSEG. Each case has a VM of its own, so that cases do not affect each
+//! other.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
@@ -15,12 +16,12 @@ use mini_acrn_channel::Fault;
 
 use crate::script::Script;
 
-/// Memory of a device: that of the HPET, which has a page of registers.
+/// Device memory: the HPET, which has a page of registers.
 const DEVICE: u64 = 0xfed0_0000;
 const PAGE_LEN: u64 = PAGE as u64;
 const RWX: u32 = ACRN_MEM_ACCESS_RWX;
 
-/// A segment by its numbers.
+/// Returns a segment with these values.
 fn segment(kind: u32, guest: u64, source: u64, len: u64) -> acrn_vm_memmap {
     acrn_vm_memmap {
         type_: kind,
@@ -35,7 +36,7 @@ fn device(guest: u64, len: u64) -> acrn_vm_memmap {
     segment(ACRN_MEMMAP_MMIO, guest, DEVICE, len)
 }
 
-/// The same by its bytes.
+/// Returns the bytes of a segment of device memory.
 fn bytes(len: u64) -> Vec<u8> {
     let kind_and_attr = u64::from(ACRN_MEM_TYPE_WB | RWX) << 32 | u64::from(ACRN_MEMMAP_MMIO);
     [kind_and_attr, GUEST, DEVICE, len]
@@ -43,12 +44,12 @@ fn bytes(len: u64) -> Vec<u8> {
         .concat()
 }
 
-/// A case on a VM on which `before` was set.
+/// A case on a VM with the segments `before`.
 fn case(request: u32, case: &str, before: &[acrn_vm_memmap], segment: &acrn_vm_memmap) {
     under(request, case, before, segment, None);
 }
 
-/// The same under a scripted fault.
+/// The same with a scripted fault.
 fn under(
     request: u32,
     case: &str,
@@ -71,8 +72,8 @@ fn under(
     fixture.destroy();
 }
 
-/// SET_MEMSEG of RAM that is as it should be.
-pub fn set_ram() -> Outcome {
+/// SET_MEMSEG of valid RAM.
+pub fn set_memseg_ram() -> Outcome {
     let _probe = need!(Probe::open());
     let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
     let memory = GuestMemory::anonymous(16 * PAGE);
@@ -115,8 +116,8 @@ pub fn set_ram() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMSEG of RAM that makes no sense.
-pub fn set_bad_ram() -> Outcome {
+/// SET_MEMSEG of invalid RAM.
+pub fn set_memseg_bad_ram() -> Outcome {
     let _probe = need!(Probe::open());
     let memory = GuestMemory::anonymous(16 * PAGE);
     memory.number_pages(1);
@@ -149,8 +150,8 @@ pub fn set_bad_ram() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMSEG of devices, of no type, without arguments, and in states where it is not allowed.
-pub fn set_others() -> Outcome {
+/// SET_MEMSEG of devices, of unknown types, without arguments, and in states that do not allow it.
+pub fn set_memseg_others() -> Outcome {
     let _probe = need!(Probe::open());
     let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
     set("mmio", device(GUEST, PAGE_LEN));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hypercalls in words that are the same in every run: addresses are replaced by what lies there.
+//! Hypercalls in a form that is the same in every run: addresses are replaced by placeholders.
 
 use std::iter;
 
@@ -11,18 +11,20 @@ use acrn_selftests::{
 use mini_acrn_channel::{Record, kind};
 use nix::errno::Errno;
 
-/// What stands for an address of the Service VM's memory.
+/// The placeholder of an address in the Service VM's memory.
 const SOMEWHERE: &str = "PAGE";
-/// Where devices begin in the Service VM: sources from here on are told as they are.
+/// The lowest address of devices in the Service VM. Source addresses from here on are shown
+/// unchanged.
 const DEVICES: u64 = 0xc000_0000;
 
 /// `ioreq_buf` of CREATE_VM, which is an address of user space.
 const REQUEST_PAGE: std::ops::Range<usize> = 32..40;
-/// Bytes of `acrn_ptdev_irq`. What the hypervisor reads beyond has a case of its own.
+/// Bytes of `acrn_ptdev_irq`. The bytes that the hypervisor reads beyond it have a case of their
+/// own.
 const LINE_SIZE: usize = 20;
 
-/// All hypercalls among `records`, with their parameters and results. Calls of SET_MEMORY_REGIONS that follow
-/// each other and succeed are told as one.
+/// Returns all hypercalls among `records`, with their parameters and results. Successive calls of
+/// SET_MEMORY_REGIONS that succeed are merged.
 pub fn calls(records: &[Record]) -> String {
     let of_kind = |kind| records.iter().filter(move |record| record.kind == kind);
     let calls: Vec<_> = of_kind(kind::HYPERCALL).collect();
@@ -60,7 +62,7 @@ fn arguments(record: &Record, regions: &[&Record]) -> String {
     match record.id {
         CREATE_VM => {
             let mut data = data.to_vec();
-            // mini-ACRN's record is of how it was before the call.
+            // mini-ACRN records the parameter before the call.
             data[REQUEST_PAGE].fill(0);
             hex(&data)
         }
@@ -84,7 +86,7 @@ fn arguments(record: &Record, regions: &[&Record]) -> String {
     }
 }
 
-/// Entries that continue each other are told as one: how much lies together is chance.
+/// Merges adjacent entries, because physical contiguity is random.
 fn merged(records: &[&Record]) -> Vec<String> {
     let mut entries: Vec<(Region, i64)> = Vec::new();
     for record in records {
@@ -130,7 +132,7 @@ fn continues(last: &Region, next: &Region) -> bool {
         && last.user_vm_pa.checked_add(last.size) == Some(next.user_vm_pa)
 }
 
-/// The number of bytes, and those up to the last one that is not zero.
+/// Returns the number of bytes, and the bytes up to the last one that is not zero.
 pub fn hex(bytes: &[u8]) -> String {
     let used = bytes
         .iter()
@@ -142,7 +144,7 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Which bytes changed, and to what.
+/// Returns the bytes that changed, with their new values.
 pub fn changes(before: &[u8], after: &[u8]) -> String {
     let changed: Vec<usize> = (0..before.len())
         .filter(|&at| before[at] != after[at])

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands of who serves I/O requests.
+//! Commands that serve I/O requests.
 
 use std::{
     sync::Arc,
@@ -28,9 +28,9 @@ use zerocopy::IntoBytes;
 
 use crate::script::{Bytes, Done, Script};
 
-/// Long enough for a driver to look at a request, if it is going to.
+/// Long enough for a driver to examine a request, if it does.
 const A_WHILE: Duration = Duration::from_millis(300);
-/// Long enough to be sure that it is not going to, however slow the machine is.
+/// Long enough to be certain that it does not, however slow the machine is.
 const LONG_ENOUGH: Duration = Duration::from_secs(10);
 
 const READ: Access = read(Target::Port(0x510), Width::Four);
@@ -43,15 +43,16 @@ fn notify(vmid: u16, vcpu: u32) -> acrn_ioreq_notify {
     }
 }
 
-/// Raises a request of vCPU 0 and waits until it is the device model's.
+/// Raises a request of vCPU 0 and waits until it is left to the device model.
 fn raise(vm: &ScriptedVm, access: Access) {
     let request = request(vm.vmid, 0, access);
     assert_eq!(vm.probe.raise(request), 0, "RAISE_REQUEST");
     let slot = vm.page.slot(0).expect("a slot");
-    until("the request is the device model's", || slot.is_ours());
+    until("the request is left to the device model", || slot.is_ours());
 }
 
-/// The state of vCPU 0's slot, and what the vCPU got if it was answered.
+/// Returns the state of vCPU 0's slot, and the value that the vCPU got if the request was
+/// completed.
 fn answer(vm: &ScriptedVm, trace: &Trace<'_>) -> String {
     let state = vm.page.slot(0).expect("a slot").state();
     let consumed = trace.events(kind::REQUEST_CONSUMED);
@@ -62,7 +63,7 @@ fn answer(vm: &ScriptedVm, trace: &Trace<'_>) -> String {
     format!("slot {state}{}", value.collect::<String>())
 }
 
-/// Does something about the request of vCPU 0, and tells what came of the request.
+/// Acts on the request of vCPU 0, and shows the resulting state of the request.
 fn about_request(script: &Script<'_>, case: &str, vm: &ScriptedVm, act: impl FnOnce() -> Done) {
     let _ = script.case(case, || {
         let trace = Trace::start(&vm.probe);
@@ -72,7 +73,7 @@ fn about_request(script: &Script<'_>, case: &str, vm: &ScriptedVm, act: impl FnO
 }
 
 /// CREATE_IOREQ_CLIENT.
-pub fn create_client() -> Outcome {
+pub fn create_ioreq_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
     script.without_vm(&[]);
@@ -82,7 +83,7 @@ pub fn create_client() -> Outcome {
     vm.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
     let _ = script.plain("again", &vm.device);
     vm.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
-    // The request is there first.
+    // The request is raised first.
     let request = request(vm.vmid, 0, READ);
     assert_eq!(vm.probe.raise(request), 0, "RAISE_REQUEST");
     thread::sleep(A_WHILE);
@@ -103,7 +104,7 @@ pub fn create_client() -> Outcome {
 }
 
 /// DESTROY_IOREQ_CLIENT.
-pub fn destroy_client() -> Outcome {
+pub fn destroy_ioreq_client() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
     script.without_vm(&[]);
@@ -121,7 +122,7 @@ pub fn destroy_client() -> Outcome {
 extern "C" fn nothing(_: libc::c_int) {}
 
 /// ATTACH_IOREQ_CLIENT.
-pub fn attach_client() -> Outcome {
+pub fn attach_ioreq_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
     script.without_vm(&[]);
@@ -137,7 +138,7 @@ pub fn attach_client() -> Outcome {
         SaFlags::empty(),
         SigSet::empty(),
     );
-    // SAFETY: the handler does nothing.
+    // SAFETY: The handler does nothing.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
     let _ = script.case("signal", || {
         let waiter = Waiter::start(&vm.device);
@@ -152,7 +153,7 @@ pub fn attach_client() -> Outcome {
 }
 
 /// CLEAR_VM_IOREQ.
-pub fn clear() -> Outcome {
+pub fn clear_vm_ioreq() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_CLEAR_VM_IOREQ);
     script.without_vm(&[]);
@@ -200,9 +201,9 @@ pub fn finish() -> Outcome {
     let polled = polled(request(vm.vmid, 0, READ));
     assert_eq!(vm.probe.raise(polled), 0, "RAISE_REQUEST");
     let slot = vm.page.slot(0).expect("a slot");
-    until("the request is the device model's", || slot.is_ours());
+    until("the request is left to the device model", || slot.is_ours());
     about_request(&script, "polled_request", &vm, || finish(good));
-    // The hypervisor takes it back when it is asked.
+    // The hypervisor takes the request whenever it is called.
     vm.probe.vms();
     raise(&vm, READ);
     vm.probe
@@ -211,8 +212,8 @@ pub fn finish() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH that names another VM.
-pub fn finish_other() -> Outcome {
+/// NOTIFY_REQUEST_FINISH with the id of another VM.
+pub fn notify_for_another_vm() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
     raise(&vm, READ);
@@ -225,8 +226,8 @@ pub fn finish_other() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH for slots that hold no request of the device model's.
-pub fn finish_nothing() -> Outcome {
+/// NOTIFY_REQUEST_FINISH for slots without a request of the device model.
+pub fn notify_nothing() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
     let good = notify(vm.vmid, 0);
@@ -234,13 +235,13 @@ pub fn finish_nothing() -> Outcome {
     let _ = script.with("first", &vm.device, &good);
     let _ = script.with("twice", &vm.device, &good);
     let _ = script.with("free_slot", &vm.device, &good);
-    // Modulo 2^16 that is vCPU 0.
+    // Modulo 2^16 this is vCPU 0.
     let far = notify(vm.vmid, 0x1_0000);
     let _ = script.with("vcpu_0x10000", &vm.device, &far);
     Outcome::Passed
 }
 
-/// Numbers that are no command, or another size or direction of one.
+/// Numbers that are no command, or that differ from one in size or direction.
 pub fn unknown() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = |request| Script::called(&fixture.probe, request, "UNKNOWN");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cases of one command, each told in a line:
+//! Cases of one command, each in a line:
 //!
-//! `transcript: COMMAND.case | result | what else can be seen | hypercalls`
+//! `transcript: COMMAND.case | result | observations | hypercalls`
 
 use acrn_selftests::{
     device::{Argument, Device},
@@ -16,7 +16,7 @@ use zerocopy::{Immutable, IntoBytes};
 
 use crate::normal::{calls, changes};
 
-/// What came of a case.
+/// The result of a case.
 pub type Done = Result<(), Errno>;
 
 /// The cases of a command.
@@ -26,7 +26,7 @@ pub struct Script<'a> {
     name: &'static str,
 }
 
-/// Name of a request without what all have in common.
+/// Returns the name of a request without the common prefix.
 fn name(request: u32) -> &'static str {
     let known = ALL.iter().find(|(number, _)| *number == request);
     known.map_or("UNKNOWN", |(_, name)| {
@@ -34,14 +34,14 @@ fn name(request: u32) -> &'static str {
     })
 }
 
-/// The bytes of an argument. What comes behind them is no memory.
+/// The bytes of an argument, which are followed by inaccessible memory.
 pub struct Bytes {
     memory: GuestMemory,
     size: usize,
 }
 
 impl Bytes {
-    /// With these bytes.
+    /// Creates an argument with these bytes.
     pub fn new(bytes: &[u8]) -> Self {
         let memory = GuestMemory::anonymous(2 * PAGE);
         memory.unmap(PAGE, PAGE);
@@ -50,18 +50,18 @@ impl Bytes {
         Self { memory, size }
     }
 
-    /// Where they are.
+    /// Returns their address.
     pub fn argument(&self) -> Argument<'_> {
         Argument::At(&self.memory, PAGE - self.size)
     }
 
-    /// They are not to be written.
+    /// Makes the bytes read-only.
     pub fn protect(&self) {
         self.memory.protect();
         self.memory.unmap(PAGE, PAGE);
     }
 
-    /// As they are now.
+    /// Returns the current bytes.
     pub fn read(&self) -> Vec<u8> {
         let bytes = PAGE - self.size..PAGE;
         bytes.map(|at| self.memory.read::<u8>(at)).collect()
@@ -69,12 +69,12 @@ impl Bytes {
 }
 
 impl<'a> Script<'a> {
-    /// Those of `request`.
+    /// Creates the cases of `request`.
     pub fn of(probe: &'a Probe, request: u32) -> Self {
         Self::called(probe, request, name(request))
     }
 
-    /// Those of what is no command.
+    /// Creates the cases of a request with this name, which may be no command.
     pub fn called(probe: &'a Probe, request: u32, name: &'static str) -> Self {
         Self {
             probe,
@@ -83,7 +83,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Does something, and tells its result, what else can be seen, and what reached the hypervisor.
+    /// Calls `act`, and prints its result, its observations, and the hypercalls.
     pub fn case(&self, case: &str, act: impl FnOnce() -> (Done, String)) -> Done {
         let trace = Trace::start(self.probe);
         let (done, seen) = act();
@@ -109,19 +109,19 @@ impl<'a> Script<'a> {
         done
     }
 
-    /// The command with an argument of which nothing is written.
+    /// Makes the command with an argument that it does not write.
     pub fn call(&self, case: &str, device: &Device, argument: Argument<'_>) -> Done {
         self.case(case, || {
             (device.ioctl(self.request, argument), String::new())
         })
     }
 
-    /// The command without an argument.
+    /// Makes the command without an argument.
     pub fn plain(&self, case: &str, device: &Device) -> Done {
         self.call(case, device, Argument::NULL)
     }
 
-    /// The command with these bytes; what was written over them is told.
+    /// Makes the command with these bytes, and prints the bytes that it changed.
     pub fn bytes(&self, case: &str, device: &Device, bytes: &[u8]) -> Done {
         self.case(case, || {
             let argument = Bytes::new(bytes);
@@ -130,12 +130,12 @@ impl<'a> Script<'a> {
         })
     }
 
-    /// The command with a structure.
+    /// Makes the command with a structure.
     pub fn with<T: IntoBytes + Immutable>(&self, case: &str, device: &Device, value: &T) -> Done {
         self.bytes(case, device, value.as_bytes())
     }
 
-    /// Pointers to nothing, or to where not all of it is.
+    /// Pointers to inaccessible and partly inaccessible memory.
     pub fn bad_pointers(&self, device: &Device) {
         let memory = GuestMemory::anonymous(2 * PAGE);
         memory.unmap(PAGE, PAGE);
@@ -152,7 +152,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// What the hypervisor says to `hypercall` is passed on.
+    /// Errors of `hypercall`.
     pub fn refused(&self, device: &Device, hypercall: u32, argument: &[u8]) {
         for errno in [Errno::EIO, Errno::ENOTTY] {
             self.probe
@@ -161,7 +161,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// The command on a file that has no VM, and on one whose VM is gone.
+    /// The command on a file without a VM.
     pub fn without_vm(&self, argument: &[u8]) {
         if let Ok(device) = Device::open() {
             let _ = self.bytes("no_vm", &device, argument);
