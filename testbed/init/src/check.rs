@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
 //! Runs the programs in /selftests on a driver, and reports in KTAP on the second serial port: a
-//! subtest for each program, and one for the driver's own coming and going.
+//! subtest for each program, and tests for loading and unloading the driver.
 
 use std::{
     ffi::CString,
@@ -22,14 +22,15 @@ use crate::{
     command_line::CommandLine, kernel_log::KernelLog, kmemleak::Kmemleak, lockdep, modules,
 };
 
-/// Where KTAP goes.
+/// The device of the KTAP report.
 const REPORT: &str = "/dev/ttyS1";
-/// A program is killed when it has said nothing for so long.
+/// A program is killed if it has printed nothing for this time.
 const SILENCE: Duration = Duration::from_secs(180);
-/// Huge pages of 2 MiB for the programs.
+/// Number of huge pages of 2 MiB for the programs.
 const HUGE_PAGES: &str = "64";
 
-/// Runs all programs, or those that `testbed.only` names, in that order. `testbed.tests` may name some of the tests.
+/// Runs all programs, or those in `testbed.only`, in that order. `testbed.tests` restricts them to
+/// some tests.
 pub fn run(command_line: &CommandLine) -> io::Result<()> {
     let mut report = OpenOptions::new().write(true).open(REPORT)?;
     let mut log = KernelLog::open()?;
@@ -41,7 +42,7 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     let kmemleak = Kmemleak::new()?;
     let driver = command_line.driver();
     let loaded = match command_line.get("probe") {
-        // As on a real Service VM, of which nothing but the driver tells what the hypervisor does.
+        // On a real Service VM, only the driver shows the state of the hypervisor.
         Some("no") => Ok(()),
         _ => modules::insmod("/modules/acrn_probe.ko"),
     };
@@ -65,17 +66,17 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
 
     let mut failures = as_failures(unload());
     failures.extend(complaints(&mut log, kmemleak.as_ref())?);
-    failures.extend(lockdep::trouble());
+    failures.extend(lockdep::problem());
     conclude(&mut report, programs.len() + 2, "unload", failures)?;
     report.flush()
 }
 
-/// On a machine without ACRN: the driver must refuse to load.
+/// Checks that the driver refuses to load on a machine without ACRN.
 pub fn refuse(command_line: &CommandLine) -> io::Result<()> {
     let mut report = OpenOptions::new().write(true).open(REPORT)?;
     writeln!(report, "KTAP version 1\n1..1")?;
     let mut log = KernelLog::open()?;
-    // Those of the boot are not about the driver.
+    // Complaints during the boot are not about the driver.
     log.complaints();
     let mut failures = match modules::try_insmod(&command_line.driver(), c"") {
         Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Vec::new(),
@@ -86,16 +87,16 @@ pub fn refuse(command_line: &CommandLine) -> io::Result<()> {
     report.flush()
 }
 
-/// What the kernel has to complain of since the last call.
+/// Returns the kernel's complaints since the last call.
 fn complaints(log: &mut KernelLog, kmemleak: Option<&Kmemleak>) -> io::Result<Vec<String>> {
     let leaks = kmemleak.map(Kmemleak::leaks).transpose()?;
-    // A scan that finds something says so in the log.
+    // A scan that finds a leak also reports it in the log.
     let mut complaints = log.complaints();
     complaints.extend(leaks.into_iter().flatten());
     Ok(complaints)
 }
 
-/// Nothing may use the driver any more, and it goes and comes again.
+/// Unloads the driver, which must not be in use any more.
 fn unload() -> io::Result<()> {
     let users = modules::use_count("acrn")?;
     if users != 0 {
@@ -117,18 +118,18 @@ fn conclude(report: &mut File, number: usize, name: &str, failures: Vec<String>)
 }
 
 fn programs(only: Option<&str>) -> io::Result<Vec<PathBuf>> {
-    let folder = Path::new("/selftests");
+    let directory = Path::new("/selftests");
     if let Some(names) = only {
-        return Ok(names.split(',').map(|name| folder.join(name)).collect());
+        return Ok(names.split(',').map(|name| directory.join(name)).collect());
     }
-    let mut programs = fs::read_dir(folder)?
+    let mut programs = fs::read_dir(directory)?
         .map(|entry| Ok(entry?.path()))
         .collect::<io::Result<Vec<_>>>()?;
     programs.sort();
     Ok(programs)
 }
 
-/// What each program is told: options, then names of tests.
+/// Returns the arguments of each program: options, then names of tests.
 fn arguments(command_line: &CommandLine) -> Vec<String> {
     let mut arguments = Vec::new();
     for name in ["seed", "seconds", "rounds"] {
@@ -149,7 +150,7 @@ fn arguments(command_line: &CommandLine) -> Vec<String> {
     arguments
 }
 
-/// Runs a program with its KTAP as a subtest; returns what is wrong beside failed tests.
+/// Runs a program with its KTAP as a subtest. Returns failures other than failed tests.
 fn run_program(program: &Path, arguments: &[String], report: &mut File) -> io::Result<Vec<String>> {
     let mut child = Command::new(program)
         .args(arguments)
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_told_of_seed_time_order_and_tests() {
+    fn programs_get_seed_time_order_and_tests() {
         let line = CommandLine::new("testbed.seed=7 testbed.order=declared testbed.tests=a,b");
         let told = ["--seed", "7", "--declared-order", "a", "b"];
         assert_eq!(arguments(&line), told);

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-/// What PID 1 is to do.
+/// The job of PID 1.
 pub enum Job {
     Check,
     Demo,
@@ -19,18 +19,18 @@ pub enum Job {
 pub struct CommandLine(String);
 
 impl CommandLine {
-    /// That of the running kernel.
+    /// Reads the command line of the running kernel.
     pub fn of_kernel() -> Self {
         Self(fs::read_to_string("/proc/cmdline").unwrap_or_default())
     }
 
-    /// A command line of tests.
+    /// Creates a command line for tests.
     #[cfg(test)]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// Value of `testbed.NAME`; the last one counts.
+    /// Returns the value of `testbed.NAME`. The last one counts.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .split_ascii_whitespace()
@@ -42,7 +42,7 @@ impl CommandLine {
             .next_back()
     }
 
-    /// `testbed.job`.
+    /// Returns the job in `testbed.job`.
     pub fn job(&self) -> Job {
         match self.get("job").unwrap_or("shell") {
             "check" => Job::Check,
@@ -55,7 +55,7 @@ impl CommandLine {
         }
     }
 
-    /// Folder of the driver that `testbed.driver` names.
+    /// Returns the path of the driver in `testbed.driver`.
     pub fn driver(&self) -> String {
         format!("/modules/{}/acrn.ko", self.get("driver").unwrap_or("rust"))
     }

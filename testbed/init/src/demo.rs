@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The main job: a Linux User VM with a virtio disk and a virtio console, which is the terminal. Its kernel
-//! writes to the serial port, from its first breath on.
+//! The main job: a Linux User VM with a virtio disk and a virtio console, which is the terminal.
+//! Its kernel writes to the serial port from the start of the boot.
 
 use std::{io, path::Path, process::Command};
 
@@ -10,11 +10,11 @@ use testbed_disk_image as disk_image;
 use crate::{command_line::CommandLine, modules};
 
 const DISK: &str = "/tmp/disk";
-/// Of what the disk has on it.
+/// Seed of the disk's contents.
 const SEED: u64 = 2026;
 
-/// Loads the driver, runs the User VM, and looks at what it wrote to its disk. The runner looks for the last
-/// line.
+/// Loads the driver, runs the User VM, and checks the data that it wrote to its disk. The runner
+/// looks for the last line.
 pub fn run(command_line: &CommandLine) -> io::Result<()> {
     let driver = command_line.driver();
     modules::insmod(&driver)?;

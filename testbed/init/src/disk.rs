@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! A User VM's disks: reads what the host put there, and writes an answer where that can be written.
+//! A User VM's disks: reads the host's file, and writes an answer to writable disks.
 
 use std::{fs, io, path::Path};
 
 use nix::mount::{MsFlags, mount, umount};
 use testbed_disk_image::{HOST_FILE, write_answer};
 
-const FOLDER: &str = "/disk";
+const DIRECTORY: &str = "/disk";
 
-/// Goes through all disks that there are.
+/// Handles all disks.
 pub fn answer_all() -> io::Result<()> {
     for letter in 'a'..='z' {
         let name = format!("vd{letter}");
@@ -31,22 +31,22 @@ fn answer(name: &str) -> io::Result<String> {
     } else {
         MsFlags::empty()
     };
-    fs::create_dir_all(FOLDER)?;
+    fs::create_dir_all(DIRECTORY)?;
     let device = format!("/dev/{name}");
     mount(
         Some(device.as_str()),
-        FOLDER,
+        DIRECTORY,
         Some("vfat"),
         flags,
         None::<&str>,
     )?;
-    let folder = Path::new(FOLDER);
+    let directory = Path::new(DIRECTORY);
     let done = if read_only {
-        let read = fs::read(folder.join(HOST_FILE)).map(|bytes| bytes.len());
+        let read = fs::read(directory.join(HOST_FILE)).map(|bytes| bytes.len());
         read.map(|bytes| format!("{bytes} bytes read, it is read-only"))
     } else {
-        write_answer(folder).map(|bytes| format!("{bytes} bytes read and written"))
+        write_answer(directory).map(|bytes| format!("{bytes} bytes read and written"))
     };
-    umount(FOLDER)?;
+    umount(DIRECTORY)?;
     Ok(format!("'{}', {}", serial.trim(), done?))
 }

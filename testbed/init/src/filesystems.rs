@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The file systems that programs expect, as far as the kernel has them.
+//! The file systems that programs expect.
 
 use std::{fs, io};
 

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The role in a Linux User VM: say that it is up, use the disks, and power off.
+//! The job in a Linux User VM: report that it runs, use the disks, and power off.
 
 use std::{fs, io, thread};
 
 use crate::{command_line::CommandLine, disk, modules};
 
-/// How a User VM ends.
+/// The end of a User VM.
 pub enum End {
     PowerOff,
     Reboot,
 }
 
-/// `testbed.guest=stay` leaves out the power-off; `testbed.guest=interactive` repeats what is typed until
-/// a line `poweroff` or `reboot`.
+/// Runs the job. `testbed.guest=stay` leaves out the power-off. `testbed.guest=interactive` repeats
+/// typed lines until `poweroff` or `reboot`.
 pub fn run(command_line: &CommandLine) -> io::Result<End> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let cpus = thread::available_parallelism()?;
@@ -24,7 +24,7 @@ pub fn run(command_line: &CommandLine) -> io::Result<End> {
         release.trim()
     );
 
-    // A User VM may not manage others.
+    // The driver must refuse to load in a User VM.
     match modules::try_insmod("/modules/acrn.ko", c"") {
         Err(error) => println!("User VM: insmod acrn.ko: {error}"),
         Ok(()) => println!("User VM: insmod acrn.ko: loaded"),

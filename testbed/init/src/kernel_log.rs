@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The kernel's complaints, as /dev/kmsg has them.
+//! The kernel's complaints, from /dev/kmsg.
 
 use std::{
     fs::{File, OpenOptions},
@@ -14,7 +14,7 @@ use std::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use testbed_watch::Complaints;
 
-/// The kernel's log, read all the time: it keeps the last lines only.
+/// The kernel's log. It is read all the time, because the kernel only keeps the last lines.
 pub struct KernelLog(Arc<Mutex<Reader>>);
 
 impl KernelLog {
@@ -41,7 +41,7 @@ impl KernelLog {
         Ok(log)
     }
 
-    /// The complaints that came since the last call, line by line.
+    /// Returns the complaints since the last call, line by line.
     pub fn complaints(&mut self) -> Vec<String> {
         let mut reader = lock(&self.0);
         reader.catch_up();

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Memory that nothing points to any more, if the kernel looks for such: `CONFIG_DEBUG_KMEMLEAK`.
+//! Memory without references, if the kernel detects it: `CONFIG_DEBUG_KMEMLEAK`.
 
 use std::{fs, io, path::Path, thread, time::Duration};
 
 const FILE: &str = "/sys/kernel/debug/kmemleak";
-/// What is younger is not reported, `MSECS_MIN_AGE` in mm/kmemleak.c.
+/// Minimum age of reported objects, `MSECS_MIN_AGE` in mm/kmemleak.c.
 const MIN_AGE: Duration = Duration::from_secs(5);
-/// An object is reported if it did not change between two scans.
+/// An object is reported if it has not changed between two scans.
 const SCANS: usize = 2;
 
 /// The scanner.
 pub struct Kmemleak(());
 
 impl Kmemleak {
-    /// The scanner of a kernel that has one. What the kernel lost before is not reported.
+    /// Returns the scanner of a kernel that has one. Earlier leaks are not reported.
     pub fn new() -> io::Result<Option<Self>> {
         if !Path::new(FILE).exists() {
             return Ok(None);
@@ -24,7 +24,7 @@ impl Kmemleak {
         Ok(Some(scanner))
     }
 
-    /// What was lost since the last call: the report, line by line.
+    /// Returns the report of leaks since the last call, line by line.
     pub fn leaks(&self) -> io::Result<Vec<String>> {
         thread::sleep(MIN_AGE);
         for _ in 0..SCANS {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Whether lockdep still watches: it gives up at its first complaint, and when it runs out of memory.
+//! Checks whether lockdep is active: it stops at its first complaint, and when it runs out of
+//! memory.
 
 use std::fs;
 
-/// What is wrong with it, in a kernel that has it.
-pub fn trouble() -> Option<String> {
+/// Describes the problem if lockdep has stopped in a kernel that has it.
+pub fn problem() -> Option<String> {
     let stats = fs::read_to_string("/proc/lockdep_stats").ok()?;
     (!watches(&stats)).then(|| "lockdep has given up".to_owned())
 }

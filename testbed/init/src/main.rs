@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! PID 1. The kernel command line says which job it has; `testbed/README.md` lists them.
+//! PID 1. The kernel command line determines its job. `testbed/README.md` lists the jobs.
 
 mod check;
 mod command_line;
@@ -54,15 +54,15 @@ fn main() {
     }
 }
 
-/// Ends the machine's run; returns only if it can't.
+/// Ends the machine's run. Returns only if that fails.
 fn end(how: RebootMode) -> io::Result<Infallible> {
-    // What is on the way to the serial ports should get there.
+    // Lets the output in flight reach the serial ports.
     thread::sleep(Duration::from_millis(100));
     Ok(reboot_kernel(how)?)
 }
 
-/// The initramfs has no /dev, so the kernel starts PID 1 without standard input and output. They need not be
-/// where its own messages go: `testbed.console=hvc0`.
+/// Opens standard input and output. The initramfs has no /dev, so the kernel starts PID 1 without
+/// them. They may differ from the console of the kernel's messages: `testbed.console=hvc0`.
 fn use_console(command_line: &CommandLine) -> io::Result<()> {
     let name = command_line.get("console").unwrap_or("console");
     let console = OpenOptions::new()

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The Service VM goes down while User VMs live: one that the hypervisor will not destroy, one that runs, one that is
-//! paused, one that is just being made; and one that no driver knows any more. The runner looks at what the driver
-//! made of them.
+//! The Service VM goes down while there are User VMs: one that the hypervisor refuses to destroy,
+//! one that runs, one that is paused, one whose creation is in progress, and one that the driver
+//! does not know any more. The runner checks how the driver handled them.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -11,7 +11,8 @@ use std::{
 
 use crate::{command_line::CommandLine, modules};
 
-/// The device models: programs and their helpers. One that cannot be ended must not keep those behind it.
+/// The device models: programs and their helpers. A VM that cannot be destroyed must not keep the
+/// driver from destroying the others.
 const DEVICE_MODELS: [(&str, &str); 5] = [
     ("lifecycle", "orphan_outlives_module"),
     ("device_model", "stubborn_victim"),
@@ -20,7 +21,7 @@ const DEVICE_MODELS: [(&str, &str); 5] = [
     ("lifecycle", "late_creators"),
 ];
 
-/// Starts the device models, and returns while they serve.
+/// Starts the device models, and returns while they run.
 pub fn run(command_line: &CommandLine) -> io::Result<()> {
     modules::insmod("/modules/acrn_probe.ko")?;
     modules::insmod(&command_line.driver())?;
