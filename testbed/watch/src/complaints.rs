@@ -2,7 +2,7 @@
 
 //! Complaints in the kernel's log.
 
-/// What makes a line of the kernel a complaint.
+/// Texts that mark a line of the kernel as a complaint.
 const SIGNS: [&str; 17] = [
     "WARNING:",
     "BUG:",
@@ -22,10 +22,11 @@ const SIGNS: [&str; 17] = [
     "refcount_t:",
     "new suspected memory leaks",
 ];
-/// How many lines after a complaint may belong to it: stack traces, for example, of which lockdep's have many.
+/// Number of lines after a complaint that may belong to it, such as stack traces, of which lockdep
+/// prints many.
 const EXPLANATION: usize = 300;
 
-/// Whether a complaint begins with this line, or goes on.
+/// Returns whether this line is a complaint, or the start of one.
 pub fn is_complaint(line: &str) -> bool {
     SIGNS.iter().any(|sign| line.contains(sign))
 }
@@ -35,12 +36,12 @@ pub fn is_complaint(line: &str) -> bool {
 pub struct Complaints {
     /// The lines.
     pub lines: Vec<String>,
-    /// How many more lines explain the last one.
+    /// Number of further lines that belong to the last complaint.
     to_come: usize,
 }
 
 impl Complaints {
-    /// Takes a record of /dev/kmsg, `PRIORITY,SEQUENCE,TIME,FLAGS;MESSAGE`.
+    /// Examines a record of /dev/kmsg, `PRIORITY,SEQUENCE,TIME,FLAGS;MESSAGE`.
     pub fn record(&mut self, record: &[u8]) {
         let text = String::from_utf8_lossy(record);
         let message = text.split_once(';').map(|(_, text)| text.lines().next());
@@ -49,7 +50,7 @@ impl Complaints {
         }
     }
 
-    /// Takes a line of the log.
+    /// Examines a line of the log.
     pub fn line(&mut self, line: &str) {
         if is_complaint(line) {
             self.to_come = EXPLANATION;
@@ -61,7 +62,7 @@ impl Complaints {
         self.lines.push(line.to_owned());
     }
 
-    /// Records were overwritten before they were read.
+    /// Reports that records were overwritten before they were read.
     pub fn lost(&mut self) {
         self.lines
             .push("lines of the kernel's log were lost".to_owned());

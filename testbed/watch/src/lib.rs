@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! What the programs that watch a machine have in common: init and the tests in it, the runner outside.
+//! Code that is shared by the programs that watch a machine: init and the tests inside, the runner
+//! outside.
 
 mod complaints;
 mod patience;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Time limits for what may hang.
+//! Time limits for operations that may hang.
 //!
-//! A machine that is stopped, or does not get its CPU, must not fail for it. So not all counts that the clock says: from
-//! one look at it to the next it is [`LOOK`] at most.
+//! A machine that is stopped, or does not get its CPU, must not fail because of that. So not all of
+//! the elapsed time counts: between two looks at the clock, at most [`LOOK`] counts.
 
 use std::{
     sync::{
@@ -13,32 +13,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Who waits looks at least so often.
+/// Maximum interval between two looks at the clock.
 pub const LOOK: Duration = Duration::from_millis(100);
 
-/// What is left of a time limit.
+/// The rest of a time limit.
 pub struct Patience(Vec<Limit>);
 
 impl Patience {
-    /// A limit from now on.
+    /// Creates a limit that starts now.
     pub fn new(limit: Duration) -> Self {
         Self(Vec::new()).or(time, limit)
     }
 
-    /// The same, and another limit by another clock.
+    /// Adds another limit by another clock.
     pub fn or(mut self, clock: fn() -> Duration, left: Duration) -> Self {
         let last = clock();
         self.0.push(Limit { clock, last, left });
         self
     }
 
-    /// Looks at the clock. Whether the time is over.
+    /// Looks at the clock. Returns whether the time is over.
     pub fn is_over(&mut self) -> bool {
         self.0.iter_mut().for_each(Limit::spend);
         self.0.iter().any(|limit| limit.left.is_zero())
     }
 
-    /// Waits for something to receive.
+    /// Waits for a message. Fails with `Timeout` when the time is over.
     pub fn receive<T>(&mut self, receiver: &Receiver<T>) -> Result<T, RecvTimeoutError> {
         loop {
             match receiver.recv_timeout(LOOK) {
@@ -51,7 +51,7 @@ impl Patience {
 
 struct Limit {
     clock: fn() -> Duration,
-    /// When it was looked at.
+    /// Reading of the clock at the last look.
     last: Duration,
     left: Duration,
 }
@@ -65,7 +65,7 @@ impl Limit {
     }
 }
 
-/// Time since the first call.
+/// Returns the time since the first call.
 fn time() -> Duration {
     static FIRST: OnceLock<Instant> = OnceLock::new();
     FIRST.get_or_init(Instant::now).elapsed()
