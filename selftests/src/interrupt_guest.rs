@@ -131,6 +131,7 @@ impl InterruptGuest {
     }
 
     /// Panics unless the guest has counted `count` interrupts with this vector.
+    #[track_caller]
     pub fn assert_count(&self, vector: u8, count: u64) {
         assert_eq!(
             self.count(vector),

@@ -137,6 +137,7 @@ impl MappingFixture {
     }
 
     /// Panics if the hypervisor still maps memory, or the driver still pins pages.
+    #[track_caller]
     pub fn assert_nothing_left(&self) {
         assert_eq!(self.mapped_bytes(), 0, "bytes that are still mapped");
         assert_eq!(self.pinned(), 0, "pages that are still pinned");
@@ -144,6 +145,7 @@ impl MappingFixture {
 
     /// Panics unless each page from `guest` on shows the first word of its page of `memory`, which
     /// begins at `offset`, and the hypervisor maps nothing else.
+    #[track_caller]
     pub fn assert_shows(&self, guest: u64, memory: &GuestMemory, offset: usize, len: usize) {
         for page in (0..len).step_by(PAGE) {
             let address = guest + page as u64;
@@ -155,7 +157,7 @@ impl MappingFixture {
                 "first word of the page at {address:#x}"
             );
         }
-        assert_eq!(self.mapped_bytes(), len as u64, "mapped");
+        assert_eq!(self.mapped_bytes(), len as u64, "mapped bytes");
         for outside in [guest - PAGE as u64, guest + len as u64] {
             let mapped = self.probe.mapping(self.vmid, outside).mapped;
             assert_eq!(mapped, 0, "{outside:#x} is mapped");
@@ -194,18 +196,23 @@ pub fn locked_by(process: &str) -> u64 {
 }
 
 /// Panics unless `regions` add `len` bytes from `guest` on, without a gap.
+#[track_caller]
 pub fn assert_contiguous(regions: &[Region], guest: u64, len: usize) {
     let mut next = guest;
     for region in regions {
-        assert_eq!(region.operation, Region::ADD);
-        assert_eq!(region.user_vm_pa, next, "in {regions:#x?}");
-        assert!(region.size > 0 && region.size.is_multiple_of(PAGE as u64));
+        assert_eq!(region.operation, Region::ADD, "operation of {region:#x?}");
+        assert_eq!(region.user_vm_pa, next, "guest address in {regions:#x?}");
+        assert!(
+            region.size > 0 && region.size.is_multiple_of(PAGE as u64),
+            "the size in {region:#x?} is not a number of pages"
+        );
         next += region.size;
     }
     assert_eq!(next - guest, len as u64, "sum of sizes of {regions:#x?}");
 }
 
 /// Maps all of `memory`, and checks the hypercall's regions and the guest's view.
+#[track_caller]
 pub fn check_mapping(fixture: &MappingFixture, memory: &GuestMemory) -> Vec<Region> {
     let trace = Trace::start(&fixture.probe);
     fixture.set(whole(memory)).expect("SET_MEMSEG");

@@ -117,6 +117,16 @@ impl Probe {
         list.vms[..list.count as usize].to_vec()
     }
 
+    /// Panics if there is a User VM.
+    #[track_caller]
+    pub fn assert_no_vms(&self) {
+        let ids: Vec<_> = self.vms().iter().map(|vm| vm.vmid).collect();
+        assert!(
+            ids.is_empty(),
+            "expected no VMs, got those with the IDs {ids:?}"
+        );
+    }
+
     /// Returns one VM.
     pub fn vm(&self, vmid: u16) -> Option<VmInfo> {
         self.vms().into_iter().find(|vm| vm.vmid == vmid)

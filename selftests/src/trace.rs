@@ -5,7 +5,7 @@
 use mini_acrn_channel::{Record, kind};
 use zerocopy::FromBytes;
 
-use crate::probe::Probe;
+use crate::{hypercall, probe::Probe};
 
 /// The trace from a position on.
 pub struct Trace<'a> {
@@ -96,7 +96,15 @@ impl<'a> Trace<'a> {
             .collect()
     }
 
+    /// Panics if there was a hypercall.
+    #[track_caller]
+    pub fn assert_no_hypercalls(&self) {
+        let names: Vec<_> = self.ids().into_iter().map(hypercall::name).collect();
+        assert!(names.is_empty(), "expected no hypercalls, got {names:?}");
+    }
+
     /// Panics if a vCPU was woken without reason, or failed.
+    #[track_caller]
     pub fn assert_sane(&self) {
         for record in self.records() {
             assert_ne!(

@@ -149,6 +149,7 @@ pub fn waits_in_driver(task: &str) -> bool {
 }
 
 /// Waits for an event that must happen. Panics if it does not.
+#[track_caller]
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let mut patience = patience(PATIENCE);
     while !condition() {

@@ -40,7 +40,7 @@ pub fn create_vm() -> Outcome {
             if let Ok(created) = created {
                 assert_works(&device, &probe, &page, created.vmid);
             }
-            assert_eq!(probe.vms().len(), 0, "number of VMs");
+            probe.assert_no_vms();
         },
     );
     Outcome::Passed
@@ -126,7 +126,7 @@ pub fn close() -> Outcome {
         device.close();
         Ok(())
     });
-    assert_eq!(probe.vms().len(), 0, "number of VMs");
+    probe.assert_no_vms();
     assert_eq!(leaks::pinned_pages(), Some(before), "pinned pages");
     assert_eq!(locked(), charged, "VmLck");
     Outcome::Passed

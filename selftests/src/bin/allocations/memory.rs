@@ -20,8 +20,9 @@ const PAGES: usize = 40;
 
 /// Panics unless `bytes` bytes are mapped, pinned and reported, and charged in addition to `before`
 /// KiB.
+#[track_caller]
 fn assert_bytes(fixture: &MappingFixture, bytes: usize, before: u64) {
-    assert_eq!(fixture.mapped_bytes(), bytes as u64, "mapped");
+    assert_eq!(fixture.mapped_bytes(), bytes as u64, "mapped bytes");
     assert_eq!(fixture.pinned(), (bytes / PAGE) as i64, "pinned pages");
     assert_eq!(locked() - before, bytes as u64 >> 10, "VmLck");
     let told = Status::of(&fixture.device).number("mapped_bytes");

@@ -70,7 +70,7 @@ pub fn bad_pointers() -> Outcome {
     for request in WITH_STRUCTURE {
         check(&fixture.device, request);
     }
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.assert_nothing_left();
     fixture.destroy();
     Outcome::Passed
@@ -103,7 +103,7 @@ pub fn unknown_requests() -> Outcome {
         let refused = fixture.device.plain(request);
         assert_eq!(refused, Err(Errno::ENOTTY), "{request:#x}");
     }
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.destroy();
     Outcome::Passed
 }

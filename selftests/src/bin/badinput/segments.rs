@@ -25,6 +25,7 @@ fn segment(kind: u32, guest: u64, address: u64, len: u64) -> acrn_vm_memmap {
 }
 
 /// Panics unless both commands refuse all of `segments` with `EINVAL` and make no hypercall.
+#[track_caller]
 fn assert_refused(fixture: &MappingFixture, segments: &[acrn_vm_memmap]) {
     let trace = Trace::start(&fixture.probe);
     for segment in segments {
@@ -35,7 +36,7 @@ fn assert_refused(fixture: &MappingFixture, segments: &[acrn_vm_memmap]) {
         assert_eq!(fixture.set(*segment), Err(Errno::EINVAL), "SET: {what}");
         assert_eq!(fixture.unset(*segment), Err(Errno::EINVAL), "UNSET: {what}");
     }
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.assert_nothing_left();
 }
 
@@ -127,7 +128,7 @@ pub fn segment_huge() -> Outcome {
         );
         fixture.assert_nothing_left();
     }
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.destroy();
     Outcome::Passed
 }
@@ -158,7 +159,7 @@ pub fn segment_not_the_callers() -> Outcome {
         let refused = fixture.set(segment(ACRN_MEMMAP_RAM, GUEST, address, PAGE as u64));
         assert_eq!(refused, Err(Errno::EFAULT), "{address:#x}");
     }
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.assert_nothing_left();
     fixture.destroy();
     Outcome::Passed
@@ -175,7 +176,7 @@ pub fn segment_partly_read_only() -> Outcome {
     memory.move_page(63 * PAGE, &read_only, 0);
     let trace = Trace::start(&fixture.probe);
     assert_eq!(fixture.set(whole(&memory)), Err(Errno::EFAULT));
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.assert_nothing_left();
     // All pages but the last one can be set.
     fixture

@@ -263,6 +263,7 @@ impl Model {
     }
 
     /// Panics unless the guest has read the value that the device model returned.
+    #[track_caller]
     pub fn assert_served(&self) {
         let answer = u64::from(self.vmid) | 0x100;
         assert_eq!(guest::seen(&self.memory), answer, "answer to a read");
@@ -351,9 +352,11 @@ impl Server {
     }
 
     /// Panics unless the thread ends with this error of ATTACH_IOREQ_CLIENT.
+    #[track_caller]
     pub fn assert_ends(self, error: Errno) {
         until("the serving thread ends", || self.thread.is_finished());
-        assert_eq!(self.thread.join().expect("the serving thread"), error);
+        let end = self.thread.join().expect("the serving thread");
+        assert_eq!(end, error, "error that ended the serving thread");
     }
 }
 

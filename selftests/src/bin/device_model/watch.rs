@@ -28,6 +28,7 @@ pub fn again_and_again(
 
 /// Panics if the driver made a hypercall that wakes a vCPU while the VM was paused, if the VM was
 /// not paused and then destroyed or reset, or if it was not started `starts` times.
+#[track_caller]
 pub fn assert_silent_while_paused(trace: &Trace<'_>, vmid: u16, starts: usize) {
     let mut paused = false;
     let mut ended = false;

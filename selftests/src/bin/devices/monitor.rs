@@ -49,12 +49,15 @@ fn refill(page: &GuestMemory, command: u32, entries: u32) {
 }
 
 /// Panics unless the result is `counts`, and the rest of the page is unchanged.
+#[track_caller]
 fn assert_answer(page: &GuestMemory, counts: &[(u64, u64)]) {
-    assert_eq!(page.read::<u32>(0), GET);
-    assert_eq!(page.read::<u32>(4) as usize, 2 * counts.len());
+    assert_eq!(page.read::<u32>(0), GET, "command");
+    let words = page.read::<u32>(4) as usize;
+    assert_eq!(words, 2 * counts.len(), "number of words");
     let word = |index: usize| page.read::<u64>(BUFFER + 8 * index);
     for (index, count) in counts.iter().enumerate() {
-        assert_eq!((word(2 * index), word(2 * index + 1)), *count);
+        let answer = (word(2 * index), word(2 * index + 1));
+        assert_eq!(answer, *count, "interrupt and count number {index}");
     }
     for offset in (BUFFER + 16 * counts.len()..PAGE).step_by(8) {
         assert_eq!(page.read::<u64>(offset), FILLER, "offset {offset}");

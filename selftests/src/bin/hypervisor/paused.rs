@@ -88,6 +88,7 @@ impl Waiting {
     }
 
     /// Panics unless the guest does not run.
+    #[track_caller]
     fn assert_still(&self) {
         let count = self.count();
         thread::sleep(WATCH);
@@ -95,6 +96,7 @@ impl Waiting {
     }
 
     /// Panics unless the guest runs.
+    #[track_caller]
     fn assert_runs(&self) {
         let count = self.count();
         until("the guest counts", || self.count() > count);

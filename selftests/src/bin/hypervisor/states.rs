@@ -35,6 +35,7 @@ impl Subject<'_> {
     }
 
     /// Panics unless these hypercalls are refused, and the VM is in `state` before and after.
+    #[track_caller]
     fn assert_refused(&self, state: u8, ids: &[u32]) {
         self.assert_state(state);
         for id in ids {
@@ -43,8 +44,10 @@ impl Subject<'_> {
         }
     }
 
+    #[track_caller]
     fn assert_state(&self, state: u8) {
-        assert_eq!(self.probe.vm(self.vmid).expect("the VM").state, state);
+        let vm = self.probe.vm(self.vmid).expect("the VM");
+        assert_eq!(vm.state, state, "state of the VM");
     }
 }
 

@@ -99,12 +99,14 @@ impl Subject {
         self.page.read(0)
     }
 
+    #[track_caller]
     fn assert_counts(&self) {
         let count = self.count();
         until("the guest counts", || self.count() > count);
     }
 
     /// Waits until the guest's access becomes a request, because the page is gone.
+    #[track_caller]
     fn assert_stopped(&self) {
         self.guest
             .vm
@@ -112,7 +114,7 @@ impl Subject {
             .expect("ATTACH_IOREQ_CLIENT");
         let slot = self.guest.page.slot(0).expect("slot 0");
         let request = slot.request().expect("a request that makes sense");
-        assert_eq!(request.target, Target::Memory(PLACE));
+        assert_eq!(request.target, Target::Memory(PLACE), "target");
         let count = self.count();
         thread::sleep(Duration::from_millis(100));
         assert_eq!(self.count(), count, "counter without a mapping");

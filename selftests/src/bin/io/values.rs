@@ -30,29 +30,32 @@ fn all_widths(target: Target, widths: &[Width]) -> Vec<Access> {
 }
 
 /// Panics unless the requests `asked` correspond to `accesses`.
+#[track_caller]
 fn assert_asked(asked: &[Request], accesses: &[Access]) {
     assert_eq!(asked.len(), accesses.len(), "requests: {asked:#x?}");
     for (request, access) in asked.iter().zip(accesses) {
-        assert_eq!(request.target, access.target);
-        assert_eq!(request.width, access.width);
+        assert_eq!(request.target, access.target, "target of {request:#x?}");
+        assert_eq!(request.width, access.width, "width of {request:#x?}");
         let direction = match access.value {
             Some(_) => Direction::Write,
             None => Direction::Read,
         };
-        assert_eq!(request.direction, direction);
+        assert_eq!(request.direction, direction, "direction of {request:#x?}");
         if let Some(value) = access.value {
-            assert_eq!(request.value, value & access.width.mask());
+            let value = value & access.width.mask();
+            assert_eq!(request.value, value, "value of {request:#x?}");
         }
     }
 }
 
 /// Panics unless the guest stored the correct registers from `results` on.
+#[track_caller]
 fn assert_stored(guest: &Guest, results: u64, accesses: &[Access], operand: Operand) {
     let reads = accesses.iter().filter(|access| access.value.is_none());
     for (index, access) in reads.enumerate() {
         let stored = guest.memory.read::<u64>(results as usize + 8 * index);
         let expected = program::register_after_read(access, ANSWER, operand);
-        assert_eq!(stored, expected, "after {access:?}: {stored:#x}");
+        assert_eq!(stored, expected, "register after {access:#x?}");
     }
 }
 

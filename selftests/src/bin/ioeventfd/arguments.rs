@@ -25,8 +25,14 @@ use crate::range::{ADDRESS, ASYNC, PORT, assign, assigned, deassign, ioeventfd, 
 const DEASSIGN: u32 = ACRN_IOEVENTFD_FLAG_DEASSIGN;
 
 /// Panics if the VM has a range at [`PORT`].
+#[track_caller]
 fn assert_nothing_assigned(vm: &ScriptedVm) {
-    assert_eq!(vm.ask(write(PORT, Width::One, 0)), Answer::DeviceModel);
+    let answer = vm.ask(write(PORT, Width::One, 0));
+    assert_eq!(
+        answer,
+        Answer::DeviceModel,
+        "answer to a write to {PORT:x?}"
+    );
 }
 
 /// IOEVENTFD before CREATE_VM and after DESTROY_VM.
@@ -56,7 +62,7 @@ pub fn unknown_flags() -> Outcome {
             assert_eq!(refused, Err(Errno::EINVAL), "flags {:#x}", argument.flags);
         }
     }
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     assert_nothing_assigned(&vm);
     Outcome::Passed
 }

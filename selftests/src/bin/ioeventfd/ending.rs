@@ -248,7 +248,7 @@ pub fn killed_while_writing() -> Outcome {
     victim.wait().expect("the victim");
     assert_eq!(before.leaks(), [""; 0]);
     if let Ok(probe) = Probe::open() {
-        assert_eq!(probe.vms().len(), 0);
+        probe.assert_no_vms();
     }
     Outcome::Passed
 }

@@ -47,7 +47,7 @@ pub fn unknown_flags() -> Outcome {
         }
     }
     event.signal();
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     Outcome::Passed
 }
 
@@ -75,7 +75,7 @@ pub fn descriptors() -> Outcome {
             assert_eq!(refused, Err(expected), "descriptor {fd}, flags {flags}");
         }
     }
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     Outcome::Passed
 }
 

@@ -44,7 +44,7 @@ pub fn destroy() -> Outcome {
         event.signal();
         assert_eq!(event.take(), 1);
     }
-    assert_eq!(trace.ids(), []);
+    trace.assert_no_hypercalls();
     drop(events);
     until_released(&ids);
     assert_eq!(module_users(), users);
@@ -181,7 +181,7 @@ pub fn killed() -> Outcome {
     assert_eq!(before.leaks(), [""; 0]);
     let trace = Trace::start(&probe);
     event.signal();
-    assert_eq!(trace.ids(), []);
+    trace.assert_no_hypercalls();
     let id = event.id();
     drop(event);
     until_released(&[id]);

@@ -279,7 +279,7 @@ pub fn close_under_way() -> Outcome {
         }
         drop(last);
         create_raw(masks[1]);
-        assert_eq!(vm.probe.vms().len(), 0, "VMs");
+        vm.probe.assert_no_vms();
     }
     Outcome::Passed
 }

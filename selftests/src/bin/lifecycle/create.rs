@@ -38,7 +38,7 @@ pub fn create_twice() -> Outcome {
     let other = page();
     assert_eq!(device.create(&other, masks[1]).err(), Some(Errno::EEXIST));
     if let (Some(trace), Ok(probe)) = (trace, &probe) {
-        assert_eq!(trace.ids(), []);
+        trace.assert_no_hypercalls();
         assert_eq!(probe.vms().len(), 1);
         assert!(probe.vm(vmid).is_some());
     }
@@ -122,7 +122,7 @@ pub fn create_read_only_argument() -> Outcome {
     assert_eq!(created, Err(Errno::EFAULT));
     assert_eq!(leaks::pinned_pages(), pins);
     if let Ok(probe) = Probe::open() {
-        assert_eq!(probe.vms().len(), 0);
+        probe.assert_no_vms();
     }
     // The file can have a VM again.
     device.create(&page, cpus).expect("CREATE_VM");
@@ -139,7 +139,7 @@ fn create_under(fault: Fault, expected: Errno) -> Outcome {
     let pins = leaks::pinned_pages();
     probe.push_fault(fault);
     assert_eq!(device.create(&page, cpus).err(), Some(expected));
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     assert_eq!(leaks::pinned_pages(), pins);
     assert_eq!(
         device.plain(ACRN_IOCTL_START_VM),
@@ -165,7 +165,7 @@ pub fn create_refused_without_error() -> Outcome {
         device.create(&page, CPU_OF_SERVICE_VM).err(),
         Some(Errno::EINVAL)
     );
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     assert_eq!(device.plain(ACRN_IOCTL_START_VM), Err(Errno::EINVAL));
     device
         .create(&page, need!(cpus::pick(1)))
@@ -214,7 +214,7 @@ pub fn create_without_request_page() -> Outcome {
         let created = device.with(ACRN_IOCTL_CREATE_VM, &mut creation);
         assert_eq!(created, Err(Errno::EINVAL), "request page at {address:#x}");
         if let Ok(probe) = Probe::open() {
-            assert_eq!(probe.vms().len(), 0);
+            probe.assert_no_vms();
         }
     }
     device.create(&good, cpus).expect("CREATE_VM");

@@ -30,7 +30,7 @@ pub fn destroy_then_create() -> Outcome {
         device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
         device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
         if let Ok(probe) = Probe::open() {
-            assert_eq!(probe.vms().len(), 0);
+            probe.assert_no_vms();
         }
     }
     // Close destroys the last VM.
@@ -68,7 +68,7 @@ pub fn destroy_refused() -> Outcome {
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT after a refused DESTROY_VM");
     device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
-    assert_eq!(probe.vms().len(), 0);
+    probe.assert_no_vms();
     Outcome::Passed
 }
 

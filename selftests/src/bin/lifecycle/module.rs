@@ -42,7 +42,7 @@ pub fn unload_with_orphan() -> Outcome {
     let trace = Trace::start(&probe);
     module::unload();
     assert_eq!(trace.calls(DESTROY_VM).len(), 1);
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     assert_eq!(leaks::pinned_pages(), Some(before));
 
     module::load(&path);
@@ -87,7 +87,7 @@ pub fn unload_beside_upcall() -> Outcome {
         "the module was unloaded before the upcall's end"
     );
     module::load(&path);
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     Outcome::Passed
 }
 

@@ -130,7 +130,7 @@ pub fn unload_with_running_orphan() -> Outcome {
     for id in [PAUSE_VM, DESTROY_VM] {
         assert_eq!(told(&trace, id, orphan.vmid), 1, "{id:#x}");
     }
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     assert_eq!(pinned(before), 0);
     // The eventfds do not refer to the module any more.
     for event in &orphan.events {
@@ -271,7 +271,7 @@ pub fn orphan_tried_beside_io() -> Outcome {
     );
     drop(created);
     create_raw(cpus);
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     Outcome::Passed
 }
 
@@ -319,7 +319,7 @@ pub fn orphan_loses_memory() -> Outcome {
         assert_eq!(mapped, 0, "page {page} of the orphan");
     }
     create_raw(masks[1]);
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     Outcome::Passed
 }
 
@@ -348,7 +348,7 @@ pub fn orphan_loses_memory_while_tried() -> Outcome {
         }
         drop(created);
         create_raw(cpus);
-        assert_eq!(probe.vms().len(), 0, "VMs");
+        probe.assert_no_vms();
     }
     Outcome::Passed
 }

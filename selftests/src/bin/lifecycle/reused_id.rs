@@ -197,7 +197,7 @@ pub fn gone_and_creation_fails() -> Outcome {
     let page = RequestPage::new().expect("a request page");
     let refused = other.create(&page, cpus).err();
     assert_eq!(refused, Some(Errno::EINVAL));
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     // The file keeps the request page until it is closed.
     assert_eq!(pinned(before), 1);
     assert_eq!(device.plain(ACRN_IOCTL_START_VM), Err(Errno::ENODEV));

@@ -152,6 +152,7 @@ impl Machine {
 
     /// Panics unless the device model ends successfully, and got all the eventfds that it
     /// requested.
+    #[track_caller]
     pub fn assert_ends_well(&mut self) {
         let status = self.wait();
         if !status.success() {

@@ -243,7 +243,7 @@ pub fn file_read_only() -> Outcome {
             assert_eq!(fixture.set(whole(memory)), Err(Errno::EFAULT));
             fixture.assert_nothing_left();
         }
-        assert_eq!(trace.ids(), [], "hypercalls");
+        trace.assert_no_hypercalls();
         for (offset, len) in [(0, 2 * HUGE_PAGE), (3 * HUGE_PAGE, HUGE_PAGE)] {
             let segment = ram(GUEST, &part, offset, len);
             fixture.set(segment).expect("SET_MEMSEG");
@@ -293,7 +293,7 @@ pub fn file_parts() -> Outcome {
             memory.unmap(hole, HUGE_PAGE);
             let trace = Trace::start(&fixture.probe);
             assert_eq!(fixture.set(whole(&memory)), Err(Errno::EFAULT), "{hole:#x}");
-            assert_eq!(trace.ids(), [], "hypercalls");
+            trace.assert_no_hypercalls();
             fixture.assert_nothing_left();
         }
     }
@@ -395,7 +395,7 @@ pub fn file_truncated() -> Outcome {
 
         let trace = Trace::start(&fixture.probe);
         assert_eq!(fixture.set(whole(&memory)), Err(Errno::EFAULT));
-        assert_eq!(trace.ids(), [], "hypercalls");
+        trace.assert_no_hypercalls();
         fixture.assert_nothing_left();
         let rest = ram(GUEST, &memory, 0, 2 * HUGE_PAGE);
         fixture.set(rest).expect("SET_MEMSEG");
@@ -431,7 +431,7 @@ pub fn file_with_missing_pages() -> Outcome {
             move || device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment),
         );
         memory.until_wanted();
-        assert_eq!(trace.ids(), [], "hypercalls");
+        trace.assert_no_hypercalls();
         let memory = memory.provide();
         assert_eq!(set.result(), Ok(()));
         fixture.assert_shows(GUEST, &memory, 0, LEN);

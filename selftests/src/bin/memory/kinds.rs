@@ -171,7 +171,7 @@ pub fn hole() -> Outcome {
             Err(Errno::EFAULT),
             "page {page}"
         );
-        assert_eq!(trace.ids(), [], "hypercalls");
+        trace.assert_no_hypercalls();
         fixture.assert_nothing_left();
     }
     fixture.destroy();

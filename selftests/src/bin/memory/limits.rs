@@ -70,7 +70,7 @@ pub fn locked_memory_limit() -> Outcome {
     }
     let trace = Trace::start(&fixture.probe);
     assert_eq!(fixture.set(whole(&large)), Err(Errno::ENOMEM));
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     assert_eq!(fixture.mapped_bytes(), 0);
     fixture
         .set(whole(&small))
@@ -110,7 +110,7 @@ pub fn locked_memory_of_same() -> Outcome {
     // SAFETY: As above. This restores them.
     assert_eq!(unsafe { libc::seteuid(0) }, 0);
     assert_eq!((again, other), (Ok(()), Err(Errno::ENOMEM)));
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.assert_shows(GUEST, &areas[0], 0, areas[0].len());
     assert_eq!(fixture.pinned(), 64);
     fixture.destroy();

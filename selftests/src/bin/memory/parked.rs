@@ -87,7 +87,7 @@ pub fn parked_until_close() -> Outcome {
     assert_eq!(leaks::pinned_pages(), Some(pins + 8));
     drop(device);
     guest.close();
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     assert!(leaks::pinned_pages().expect("the kernel counts pins") < pins);
     Outcome::Passed
 }

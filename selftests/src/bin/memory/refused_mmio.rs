@@ -40,6 +40,7 @@ fn system_ram() -> Result<Vec<(u64, u64)>, String> {
     Ok(ranges)
 }
 
+#[track_caller]
 fn assert_refused(fixture: &MappingFixture, source: u64, len: u64) {
     let segment = acrn_vm_memmap {
         len,
@@ -48,7 +49,7 @@ fn assert_refused(fixture: &MappingFixture, source: u64, len: u64) {
     let trace = Trace::start(&fixture.probe);
     let refused = fixture.set(segment);
     assert_eq!(refused, Err(Errno::EPERM), "{len:#x} bytes at {source:#x}");
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.assert_nothing_left();
 }
 

@@ -56,7 +56,7 @@ pub fn of_replaced_vm() -> Outcome {
     assert_eq!(old.set(whole(&memory)), Err(Errno::ENODEV));
     assert_eq!(old.unset(whole(&memory)), Err(Errno::ENODEV));
     assert_eq!(old.unset(as_mmio(whole(&memory))), Err(Errno::ENODEV));
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     new.assert_shows(GUEST, &new_memory, 0, new_memory.len());
     assert_eq!(new.pinned(), 8);
     new.destroy();

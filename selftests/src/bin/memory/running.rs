@@ -23,10 +23,12 @@ use nix::errno::Errno;
 /// Number of pages that hold the guest's counter.
 const OWN: usize = 8;
 
+#[track_caller]
 fn assert_mapped(counter: &CountingGuest, pages: usize) {
     assert_eq!(counter.mapped_bytes(), (pages * PAGE) as u64, "mapped");
 }
 
+#[track_caller]
 fn assert_told(counter: &CountingGuest, pages: usize) {
     assert_eq!(counter.told_bytes(), (pages * PAGE) as u64, "mapped_bytes");
 }

@@ -32,6 +32,7 @@ const FEW: usize = 20;
 const SHORT: Duration = Duration::from_secs(3);
 
 /// Panics if the driver wrote too many lines at a time.
+#[track_caller]
 fn assert_few(lines: &[Line]) {
     for lines in lines.windows(FEW + 1) {
         let took = lines[FEW].time.saturating_sub(lines[0].time);

@@ -47,6 +47,7 @@ impl PortGuest {
     }
 
     /// Panics if the guest has run since it reached its port.
+    #[track_caller]
     pub fn assert_asleep(&self) {
         // Longer than the guest needs to run.
         std::thread::sleep(std::time::Duration::from_millis(20));

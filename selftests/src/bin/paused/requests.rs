@@ -115,7 +115,7 @@ pub fn close_refused() -> Outcome {
     assert!(probe.vm(vmid).is_some());
     // It is destroyed when the next VM is created.
     drop(need!(ScriptedVm::new()));
-    assert_eq!(probe.vms().len(), 0);
+    probe.assert_no_vms();
     Outcome::Passed
 }
 

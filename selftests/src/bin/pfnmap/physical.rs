@@ -31,6 +31,7 @@ impl Mapped {
 
 /// Panics unless the guest has lost `pages` pages from [`GUEST`] on, by a hypercall since `trace`
 /// began.
+#[track_caller]
 pub fn assert_taken_away(fixture: &MappingFixture, trace: &Trace<'_>, pages: usize) {
     let deleted = |region: &Region| region.operation == Region::DELETE;
     assert!(
@@ -43,6 +44,7 @@ pub fn assert_taken_away(fixture: &MappingFixture, trace: &Trace<'_>, pages: usi
 }
 
 /// Panics if page `page` of the memory is mapped into the guest.
+#[track_caller]
 pub fn assert_absent(fixture: &MappingFixture, page: usize) {
     let address = GUEST + (page * PAGE) as u64;
     let query = fixture.probe.mapping(fixture.vmid, address);

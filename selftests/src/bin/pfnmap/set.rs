@@ -102,11 +102,12 @@ pub fn part_of_area() -> Outcome {
 }
 
 /// Panics unless `segment` is refused with `error` without a hypercall.
+#[track_caller]
 fn assert_refused(fixture: &MappingFixture, segment: acrn_vm_memmap, error: Errno) {
     let trace = Trace::start(&fixture.probe);
     let refused = fixture.set(segment);
     assert_eq!(refused, Err(error), "length {:#x}", segment.len);
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.assert_nothing_left();
 }
 

@@ -157,7 +157,7 @@ pub fn kept_after_fork() -> Outcome {
     // SAFETY: This waits for a child of this process, and writes to a local variable.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert_eq!(status, 0);
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     assert_eq!(fixture.mapped_bytes(), memory.len() as u64);
     fixture.destroy();
     Outcome::Passed
@@ -177,7 +177,7 @@ pub fn after_the_vm() -> Outcome {
         next.set(whole(&ordinary)).expect("SET_MEMSEG");
         let trace = Trace::start(&next.probe);
         drop(memory);
-        assert_eq!(trace.ids(), [], "hypercalls");
+        trace.assert_no_hypercalls();
         assert_eq!(next.mapped_bytes(), ordinary.len() as u64);
         next.destroy();
     }
@@ -190,7 +190,7 @@ pub fn after_unset() -> Outcome {
     fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
     let trace = Trace::start(&fixture.probe);
     drop(memory);
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     fixture.destroy();
     Outcome::Passed
 }
@@ -229,6 +229,7 @@ pub fn refused_once() -> Outcome {
     Outcome::Passed
 }
 
+#[track_caller]
 fn assert_told(fixture: &MappingFixture, pages: usize) {
     let told = Status::of(&fixture.device).number("mapped_bytes");
     assert_eq!(told, (pages * PAGE) as u64, "mapped_bytes");
@@ -281,7 +282,7 @@ pub fn soft_dirty() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let trace = Trace::start(&fixture.probe);
     need!(fs::write("/proc/self/clear_refs", "4").map_err(|error| error.to_string()));
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     assert_eq!(fixture.mapped_bytes(), memory.len() as u64);
     fixture.destroy();
     Outcome::Passed
@@ -381,7 +382,7 @@ pub fn killed() -> Outcome {
     victim.kill().expect("SIGKILL");
     victim.wait().expect("the victim");
     let probe = need!(acrn_selftests::probe::Probe::open());
-    assert_eq!(probe.vms().len(), 0, "VMs");
+    probe.assert_no_vms();
     Outcome::Passed
 }
 

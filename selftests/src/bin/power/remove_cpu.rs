@@ -128,12 +128,16 @@ impl Subject {
 
     /// Panics unless the CPU is removed permanently: the Service VM cannot start it, and User VMs
     /// may have it.
+    #[track_caller]
     fn assert_gone(&self) {
-        assert!(!self.is_online());
-        assert!(self.is_free());
-        assert_eq!(self.start(), Err(Errno::EIO), "starting a removed CPU");
-        assert!(!self.is_online());
-        assert!(self.is_free());
+        let cpu = self.cpu;
+        let assert_offline_and_free = |when| {
+            assert!(!self.is_online(), "CPU {cpu} is online {when}");
+            assert!(self.is_free(), "CPU {cpu} is not free for User VMs {when}");
+        };
+        assert_offline_and_free("after its removal");
+        assert_eq!(self.start(), Err(Errno::EIO), "start of the removed CPU");
+        assert_offline_and_free("after the start that failed");
     }
 }
 
@@ -185,7 +189,7 @@ pub fn remove_cpu_bad_writes() -> Outcome {
     }
     // An empty write never reaches the driver.
     assert_eq!(remove(""), Ok(()));
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     assert!(fixture.is_online());
     Outcome::Passed
 }
@@ -196,7 +200,7 @@ pub fn remove_cpu_long_write() -> Outcome {
     let trace = Trace::start(&fixture.probe);
     let text = format!("1{}", "0".repeat(3000));
     assert_eq!(remove(&text), Err(Errno::EINVAL));
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     assert!(fixture.is_online());
     Outcome::Passed
 }
@@ -298,7 +302,7 @@ pub fn remove_cpu_offline_fails() -> Outcome {
     // Disables the fault if it has not been used.
     put(cpu_file(CPU, "hotplug/fail"), "-1").expect("hotplug/fail");
     assert_eq!(refused, Err(Errno::EAGAIN));
-    assert_eq!(trace.ids(), [], "hypercalls");
+    trace.assert_no_hypercalls();
     assert!(fixture.is_online());
     Outcome::Passed
 }
