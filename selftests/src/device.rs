@@ -10,11 +10,14 @@ use std::{
 };
 
 use acrn_ioctls::RequestPage;
-use acrn_uapi::{acrn_vm_creation, ioctl::ACRN_IOCTL_CREATE_VM};
+use acrn_uapi::{acrn_msi_entry, acrn_vm_creation, ioctl::*};
 use nix::errno::Errno;
 use zerocopy::FromBytes;
 
-use crate::{cleanup, guest_memory::GuestMemory};
+use crate::{cleanup, eventfd::Eventfd, guest_memory::GuestMemory};
+
+/// MSI address of the vCPU with APIC ID 0.
+pub const APIC: u64 = 0xfee0_0000;
 
 /// The argument of a request.
 pub enum Argument<'a> {
@@ -83,6 +86,36 @@ impl Device {
         self.with(ACRN_IOCTL_CREATE_VM, &mut creation)?;
         cleanup::register(self);
         Ok(creation)
+    }
+
+    /// Makes IOEVENTFD for `len` bytes at `addr`.
+    pub fn ioeventfd(&self, event: &Eventfd, flags: u32, addr: u64, len: u32) -> Result<(), Errno> {
+        let mut argument = event.ioeventfd(flags, addr, len);
+        self.with(ACRN_IOCTL_IOEVENTFD, &mut argument)
+    }
+
+    /// Makes IRQFD for an MSI.
+    pub fn irqfd(
+        &self,
+        event: &Eventfd,
+        flags: u32,
+        msi_addr: u64,
+        msi_data: u64,
+    ) -> Result<(), Errno> {
+        let mut argument = event.irqfd(flags, msi_addr, msi_data);
+        self.with(ACRN_IOCTL_IRQFD, &mut argument)
+    }
+
+    /// Makes INJECT_MSI.
+    pub fn inject_msi(&self, msi_addr: u64, msi_data: u64) -> Result<(), Errno> {
+        let mut msi = acrn_msi_entry { msi_addr, msi_data };
+        self.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
+    }
+
+    /// Makes SET_IRQLINE.
+    pub fn set_irqline(&self, gsi: u32, operation: u64) -> Result<(), Errno> {
+        let argument = Argument::Number(u64::from(gsi) | operation << 32);
+        self.ioctl(ACRN_IOCTL_SET_IRQLINE, argument)
     }
 
     /// Closes the file and leaves its VM to the driver.

@@ -7,6 +7,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, RawFd},
 };
 
+use acrn_uapi::{acrn_ioeventfd, acrn_irqfd, acrn_msi_entry};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, OFlag, fcntl},
@@ -79,6 +80,27 @@ impl Eventfd {
         unistd::dup2(&self.0, &mut number).expect("dup2");
         // SAFETY: It is a descriptor of an eventfd.
         Self(unsafe { EventFd::from_owned_fd(number) })
+    }
+
+    /// Returns the argument of IOEVENTFD for `len` bytes at `addr`.
+    pub fn ioeventfd(&self, flags: u32, addr: u64, len: u32) -> acrn_ioeventfd {
+        acrn_ioeventfd {
+            // Descriptors are not negative.
+            fd: self.as_raw_fd() as u32,
+            flags,
+            addr,
+            len,
+            ..Default::default()
+        }
+    }
+
+    /// Returns the argument of IRQFD for an MSI.
+    pub fn irqfd(&self, flags: u32, msi_addr: u64, msi_data: u64) -> acrn_irqfd {
+        acrn_irqfd {
+            fd: self.as_raw_fd(),
+            flags,
+            msi: acrn_msi_entry { msi_addr, msi_data },
+        }
     }
 
     /// Returns the kernel's ID of the eventfd. The kernel reserves it until the last reference is

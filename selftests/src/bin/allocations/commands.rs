@@ -2,8 +2,6 @@
 
 //! Commands for a VM whose allocations fail.
 
-use std::os::fd::AsRawFd;
-
 use acrn_selftests::{
     eventfd::Eventfd, fault_injection::FaultInjection, harness::Outcome,
     mapping_fixture::MappingFixture, need,
@@ -40,14 +38,7 @@ pub fn ioeventfd() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let device = &fixture.device;
     let (event, before) = (Eventfd::new(), Eventfd::new());
-    let range = |event: &Eventfd, flags| acrn_ioeventfd {
-        fd: event.as_raw_fd() as u32,
-        flags,
-        addr: 0xd000_0000,
-        len: 4,
-        ..Default::default()
-    };
-    let set = |event, flags| device.with(ACRN_IOCTL_IOEVENTFD, &mut range(event, flags));
+    let set = |event, flags| device.ioeventfd(event, flags, 0xd000_0000, 4);
     set(&before, 0).expect("IOEVENTFD");
     failing.each(
         &[Errno::ENOMEM],
@@ -74,14 +65,8 @@ pub fn many_ioeventfds() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
     let set = |place: u64, flags| {
-        let mut range = acrn_ioeventfd {
-            fd: event.as_raw_fd() as u32,
-            flags,
-            addr: 0xd000_0000 + place * 8,
-            len: 4,
-            ..Default::default()
-        };
-        fixture.device.with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        let addr = 0xd000_0000 + place * 8;
+        fixture.device.ioeventfd(&event, flags, addr, 4)
     };
     // The first range also takes a reference to the eventfd.
     set(0, 0).expect("IOEVENTFD");
@@ -107,14 +92,7 @@ pub fn irqfd() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let device = &fixture.device;
     let event = Eventfd::new();
-    let set = |flags| {
-        let mut argument = acrn_irqfd {
-            fd: event.as_raw_fd(),
-            flags,
-            ..Default::default()
-        };
-        device.with(ACRN_IOCTL_IRQFD, &mut argument)
-    };
+    let set = |flags| device.irqfd(&event, flags, 0, 0);
     failing.each(
         &[Errno::ENOMEM],
         || set(0),

@@ -2,8 +2,6 @@
 
 //! CREATE_VM whose allocations fail.
 
-use std::os::fd::AsRawFd;
-
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
     cpus,
@@ -77,16 +75,8 @@ pub fn first_vm() -> Outcome {
 /// Panics unless the VM's ioeventfds and irqfds work and it can be destroyed.
 fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
     let event = Eventfd::new();
-    let fd = event.as_raw_fd();
-    let mut range = acrn_ioeventfd {
-        fd: fd as u32,
-        flags: ACRN_IOEVENTFD_FLAG_PIO,
-        addr: PORT.into(),
-        len: 4,
-        ..Default::default()
-    };
     device
-        .with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        .ioeventfd(&event, ACRN_IOEVENTFD_FLAG_PIO, PORT.into(), 4)
         .expect("IOEVENTFD");
     let access = write(Target::Port(PORT), Width::Four, 0);
     assert_eq!(probe.raise(request(vmid, 0, access)), 0, "RAISE_REQUEST");
@@ -95,11 +85,7 @@ fn assert_works(device: &Device, probe: &Probe, page: &RequestPage, vmid: u16) {
         slot.state() == ACRN_IOREQ_STATE_FREE
     });
     assert_eq!(event.take(), 1);
-    let mut irq = acrn_irqfd {
-        fd,
-        ..Default::default()
-    };
-    device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+    device.irqfd(&event, 0, 0, 0).expect("IRQFD");
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
 }
@@ -111,15 +97,9 @@ pub fn close() -> Outcome {
     let (charged, event, memory) = (locked(), Eventfd::new(), GuestMemory::anonymous(16 * PAGE));
     let fixture = need!(MappingFixture::new());
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
-    let mut range = acrn_ioeventfd {
-        fd: event.as_raw_fd() as u32,
-        addr: 0xd000_0000,
-        len: 4,
-        ..Default::default()
-    };
     fixture
         .device
-        .with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        .ioeventfd(&event, 0, 0xd000_0000, 4)
         .expect("IOEVENTFD");
     let MappingFixture { device, probe, .. } = fixture;
     failing.nowhere(|| {

@@ -2,12 +2,9 @@
 
 //! P4: an eventfd interrupts the guest.
 
-use std::os::fd::AsRawFd;
-
 use acrn_selftests::{
     cpus, eventfd::Eventfd, harness::Outcome, mapping_fixture::MappingFixture, need,
 };
-use acrn_uapi::{acrn_irqfd, acrn_msi_entry, ioctl::ACRN_IOCTL_IRQFD};
 
 use crate::{
     calls::QUIET,
@@ -25,18 +22,11 @@ pub fn write() -> Outcome {
     warm_up(&mut signal);
     let null = Samples::take(rounds(), signal);
 
-    let mut irqfd = acrn_irqfd {
-        fd: event.as_raw_fd(),
-        flags: 0,
-        msi: acrn_msi_entry {
-            msi_addr: fixture.msi(),
-            msi_data: 0x41,
-        },
-    };
+    let msi_addr = fixture.msi();
     event.take();
     fixture
         .device
-        .with(ACRN_IOCTL_IRQFD, &mut irqfd)
+        .irqfd(&event, 0, msi_addr, 0x41)
         .expect("IRQFD");
     warm_up(&mut signal);
     let hypervisor = Hypervisor::watch(&fixture.probe);

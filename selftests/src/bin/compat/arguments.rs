@@ -2,11 +2,9 @@
 
 //! Arguments of 32-bit requests in both directions.
 
-use std::os::fd::AsRawFd;
-
 use acrn_selftests::{
     cpus,
-    device::Argument,
+    device::{APIC, Argument},
     eventfd::Eventfd,
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
@@ -146,27 +144,14 @@ pub fn power_states() -> Outcome {
 pub fn eventfds() -> Outcome {
     let machine = need!(Machine::new());
     let event = Eventfd::new();
-    let mut range = acrn_ioeventfd {
-        fd: event.as_raw_fd() as u32,
-        flags: ACRN_IOEVENTFD_FLAG_PIO,
-        addr: 0x510,
-        len: 4,
-        ..Default::default()
-    };
+    let mut range = event.ioeventfd(ACRN_IOEVENTFD_FLAG_PIO, 0x510, 4);
     let set = |range: &acrn_ioeventfd| machine.device.with(ACRN_IOCTL_IOEVENTFD, range);
     assert!(set(&range).is_ok());
     assert_eq!(set(&range).err(), Some(Errno::EEXIST));
     range.flags |= ACRN_IOEVENTFD_FLAG_DEASSIGN;
     assert!(set(&range).is_ok());
 
-    let mut irq = acrn_irqfd {
-        fd: event.as_raw_fd(),
-        flags: 0,
-        msi: acrn_msi_entry {
-            msi_addr: 0xfee0_0000,
-            msi_data: 0x41,
-        },
-    };
+    let mut irq = event.irqfd(0, APIC, 0x41);
     let trace = Trace::start(&machine.probe);
     assert!(machine.device.with(ACRN_IOCTL_IRQFD, &irq).is_ok());
     event.signal();

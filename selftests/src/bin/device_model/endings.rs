@@ -3,7 +3,7 @@
 //! Sequences that end with DESTROY_VM: power-off and full reset, with and without passed-through
 //! devices.
 
-use std::{os::fd::AsRawFd, sync::mpsc, time::Duration};
+use std::{sync::mpsc, time::Duration};
 
 use acrn_selftests::{
     cpus,
@@ -19,7 +19,7 @@ use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
 use crate::{
-    guest::{End, MEMORY, MSI_VECTOR, activity},
+    guest::{self, End, MEMORY, MSI_VECTOR, activity},
     model::{Model, Next, Server, memory},
     watch::{again_and_again, assert_silent_while_paused, probe},
 };
@@ -228,17 +228,11 @@ pub fn vhost() -> Outcome {
         let model = Model::create(cpus, memory(round), End::PowerOff, doorbell, |_| {})?;
         let (server, asked) = serve_until_pause(&model, false);
         until("the guest rings", || kick.take() == 1);
-        let mut irqfd = acrn_irqfd {
-            fd: call.as_raw_fd(),
-            flags: 0,
-            msi: acrn_msi_entry {
-                msi_addr: crate::guest::msi_address(&model.memory),
-                msi_data: MSI_VECTOR.into(),
-            },
-        };
-        let mut set_irqfd = |flags| {
-            irqfd.flags = flags;
-            model.device.with(ACRN_IOCTL_IRQFD, &mut irqfd)
+        let msi_addr = guest::msi_address(&model.memory);
+        let set_irqfd = |flags| {
+            model
+                .device
+                .irqfd(&call, flags, msi_addr, MSI_VECTOR.into())
         };
         assert_eq!(set_irqfd(0), Ok(()), "IRQFD");
         // The guest waits for this interrupt.

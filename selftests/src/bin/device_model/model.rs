@@ -3,7 +3,7 @@
 //! A device model that makes the requests of acrn-dm, in its order and from as many threads.
 
 use std::{
-    os::{fd::AsRawFd, unix::thread::JoinHandleExt},
+    os::unix::thread::JoinHandleExt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -103,7 +103,7 @@ impl Model {
         unsupported(SETUP_ASYNCIO);
         set(&device, ACRN_IOCTL_SET_MEMSEG, 0, &memory);
         for gsi in [4, 6] {
-            line(&device, gsi, LOW).expect("SET_IRQLINE");
+            device.set_irqline(gsi, LOW).expect("SET_IRQLINE");
         }
         assign(&device);
         unsupported(VM_EVENT_RING);
@@ -251,7 +251,9 @@ impl Model {
             }
             Target::Port(REGISTER) => {
                 for _ in 0..8 {
-                    line(&self.device, PIN.0, RISING_PULSE).expect("SET_IRQLINE");
+                    self.device
+                        .set_irqline(PIN.0, RISING_PULSE)
+                        .expect("SET_IRQLINE");
                 }
             }
             Target::Memory(DOORBELL) => {
@@ -271,14 +273,7 @@ impl Model {
 
     /// Makes IOEVENTFD for the doorbell.
     pub fn ring_by(&self, event: &Eventfd, flags: u32) -> Result<(), Errno> {
-        let mut argument = acrn_ioeventfd {
-            fd: event.as_raw_fd() as u32,
-            flags,
-            addr: DOORBELL,
-            len: 4,
-            ..Default::default()
-        };
-        self.device.with(ACRN_IOCTL_IOEVENTFD, &mut argument)
+        self.device.ioeventfd(event, flags, DOORBELL, 4)
     }
 
     /// Starts threads that send MSIs from the moment at which the guest runs until they are
@@ -304,20 +299,11 @@ impl Model {
         if !self.ready.load(Ordering::Acquire) {
             return;
         }
-        let mut msi = acrn_msi_entry {
-            msi_addr: guest::msi_address(&self.memory),
-            msi_data: MSI_VECTOR.into(),
-        };
-        let sent = self.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi);
+        let msi_addr = guest::msi_address(&self.memory);
+        let sent = self.device.inject_msi(msi_addr, MSI_VECTOR.into());
         // A destroyed VM returns EINVAL.
         assert!(matches!(sent, Ok(()) | Err(Errno::EINVAL)), "{sent:?}");
     }
-}
-
-/// Makes SET_IRQLINE.
-fn line(device: &Device, gsi: u32, operation: u64) -> Result<(), Errno> {
-    let argument = u64::from(gsi) | operation << 32;
-    device.ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(argument))
 }
 
 /// Makes SET_MEMSEG for all of `memory`, with the attributes of acrn-dm.

@@ -18,7 +18,7 @@ use acrn_selftests::{
     probe::fault,
     trace::{Trace, parameter},
 };
-use acrn_uapi::{acrn_msi_entry, ioctl::*};
+use acrn_uapi::ioctl::*;
 use nix::errno::Errno;
 
 /// Commands of the hypervisor.
@@ -73,11 +73,7 @@ fn monitor(fixture: &MappingFixture, page: &GuestMemory) -> Result<(), Errno> {
 fn interrupt(fixture: &MappingFixture, vector: u64, count: u64) {
     let msi_addr = fixture.msi();
     for _ in 0..count {
-        let mut msi = acrn_msi_entry {
-            msi_addr,
-            msi_data: vector,
-        };
-        let sent = fixture.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi);
+        let sent = fixture.device.inject_msi(msi_addr, vector);
         assert_eq!(sent, Ok(()), "INJECT_MSI");
     }
 }

@@ -16,8 +16,7 @@ use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
 fn inject(fixture: &MappingFixture, msi_addr: u64, msi_data: u64) -> Result<(), Errno> {
-    let mut msi = acrn_msi_entry { msi_addr, msi_data };
-    fixture.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
+    fixture.device.inject_msi(msi_addr, msi_data)
 }
 
 fn set_line(fixture: &MappingFixture, line: u64) -> Result<(), Errno> {

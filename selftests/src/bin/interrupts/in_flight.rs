@@ -6,6 +6,7 @@ use std::thread;
 
 use acrn_selftests::{
     cpus,
+    device::APIC,
     harness::Outcome,
     hypercall::{INJECT_MSI, PAUSE_VM},
     mapping_fixture::MappingFixture,
@@ -13,7 +14,7 @@ use acrn_selftests::{
     trace::Trace,
     waiter::until,
 };
-use acrn_uapi::{acrn_msi_entry, ioctl::*};
+use acrn_uapi::ioctl::*;
 
 /// How long the hypercall takes, in milliseconds. The CPU that makes it has its interrupts
 /// disabled.
@@ -30,12 +31,8 @@ pub fn pause_waits() -> Outcome {
         .hold_for(INJECT_MSI, fixture.vmid, IN_FLIGHT_MS);
     let (pinned, injected) = thread::scope(|scope| {
         let sender = scope.spawn(|| {
-            let mut msi = acrn_msi_entry {
-                msi_addr: 0xfee0_0000,
-                msi_data: 0x41,
-            };
             let pinned = cpus::stay_on(0);
-            (pinned, fixture.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi))
+            (pinned, fixture.device.inject_msi(APIC, 0x41))
         });
         until("INJECT_MSI is in progress", || {
             fixture.probe.is_held() || sender.is_finished()

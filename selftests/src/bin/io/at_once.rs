@@ -4,8 +4,6 @@
 //! slot for another one then. The request must be complete by then, and the driver must not look at
 //! the slot afterwards.
 
-use std::os::fd::AsRawFd;
-
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
@@ -18,7 +16,7 @@ use acrn_selftests::{
     trace::Trace,
     waiter::until,
 };
-use acrn_uapi::{ACRN_IOREQ_STATE_FREE, acrn_ioeventfd, ioctl::*};
+use acrn_uapi::{ACRN_IOREQ_STATE_FREE, ioctl::*};
 
 const PORT: Target = Target::Port(0x510);
 const MEMORY: Target = Target::Memory(0xd000_0040);
@@ -57,13 +55,7 @@ pub fn taken_at_once() -> Outcome {
     need!(cpus::stay_on(cpus::UPCALLS));
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
-    let mut doorbell = acrn_ioeventfd {
-        fd: event.as_raw_fd() as u32,
-        addr: DOORBELL,
-        len: 8,
-        ..Default::default()
-    };
-    let assigned = vm.device.with(ACRN_IOCTL_IOEVENTFD, &mut doorbell);
+    let assigned = vm.device.ioeventfd(&event, 0, DOORBELL, 8);
     assert_eq!(assigned, Ok(()), "IOEVENTFD");
     let slot = vm.page.slot(0).expect("slot 0");
     let doorbell = Target::Memory(DOORBELL);

@@ -2,7 +2,7 @@
 
 //! Clients are created and destroyed while vCPUs wait.
 
-use std::{os::fd::AsRawFd, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -19,7 +19,7 @@ use acrn_selftests::{
 };
 use acrn_uapi::{
     ACRN_IOEVENTFD_FLAG_PIO, ACRN_IOREQ_STATE_FREE, ACRN_IOREQ_STATE_PENDING,
-    ACRN_IOREQ_STATE_PROCESSING, acrn_ioeventfd, ioctl::*,
+    ACRN_IOREQ_STATE_PROCESSING, ioctl::*,
 };
 use nix::errno::Errno;
 
@@ -177,14 +177,7 @@ pub fn ioeventfd_takes_waiting_request() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let slot = vm.page.slot(0).expect("slot 0");
     let assign = |event: &Eventfd, addr| {
-        let mut argument = acrn_ioeventfd {
-            fd: event.as_raw_fd() as u32,
-            flags: ACRN_IOEVENTFD_FLAG_PIO,
-            addr,
-            len: 4,
-            ..Default::default()
-        };
-        let assigned = vm.device.with(ACRN_IOCTL_IOEVENTFD, &mut argument);
+        let assigned = vm.device.ioeventfd(event, ACRN_IOEVENTFD_FLAG_PIO, addr, 4);
         assert_eq!(assigned, Ok(()), "IOEVENTFD");
     };
     let (elsewhere, event) = (Eventfd::new(), Eventfd::new());

@@ -10,7 +10,11 @@ use std::{
 };
 
 use acrn_selftests::{
-    device::Device, eventfd::Eventfd, harness::Outcome, mapping_fixture::MappingFixture, need,
+    device::{APIC, Device},
+    eventfd::Eventfd,
+    harness::Outcome,
+    mapping_fixture::MappingFixture,
+    need,
     trace::Trace,
 };
 use acrn_uapi::ACRN_IRQFD_FLAG_DEASSIGN;
@@ -19,7 +23,7 @@ use nix::{
     sys::resource::{Resource, setrlimit},
 };
 
-use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd};
+use crate::assign::{argument, assign, assigned, deassign, injected, irqfd};
 
 /// IRQFD before CREATE_VM and after DESTROY_VM.
 pub fn without_vm() -> Outcome {

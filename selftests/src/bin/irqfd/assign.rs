@@ -5,16 +5,13 @@
 use std::os::fd::AsRawFd;
 
 use acrn_selftests::{
-    device::Device,
+    device::{APIC, Device},
     eventfd::Eventfd,
     hypercall::INJECT_MSI,
     trace::{Trace, parameter},
 };
 use acrn_uapi::{ioctl::ACRN_IOCTL_IRQFD, *};
 use nix::errno::Errno;
-
-/// MSI address of the vCPU with APIC ID 0.
-pub const APIC: u64 = 0xfee0_0000;
 
 /// Returns the argument that assigns an MSI to an eventfd.
 pub fn argument(event: &impl AsRawFd, msi_addr: u64, msi_data: u64) -> acrn_irqfd {

@@ -2,10 +2,9 @@
 
 //! DEASSIGN, and eventfds that are closed while they are assigned.
 
-use std::os::fd::AsRawFd;
-
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
+    device::APIC,
     eventfd::{Eventfd, until_released},
     harness::Outcome,
     mapping_fixture::MappingFixture,
@@ -14,10 +13,10 @@ use acrn_selftests::{
     scripted_vm::{Answer, ScriptedVm},
     trace::Trace,
 };
-use acrn_uapi::{ACRN_IOEVENTFD_FLAG_PIO, acrn_ioeventfd, ioctl::ACRN_IOCTL_IOEVENTFD};
+use acrn_uapi::ACRN_IOEVENTFD_FLAG_PIO;
 use nix::errno::Errno;
 
-use crate::assign::{APIC, assign, assigned, deassign, injected};
+use crate::assign::{assign, assigned, deassign, injected};
 
 /// After DEASSIGN a write raises no interrupt, and the event stays on the counter.
 pub fn deassign_stops() -> Outcome {
@@ -82,15 +81,8 @@ pub fn closed_but_signalled() -> Outcome {
     const PORT: u16 = 0x520;
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, 0x31);
-    let mut doorbell = acrn_ioeventfd {
-        fd: event.as_raw_fd() as u32,
-        flags: ACRN_IOEVENTFD_FLAG_PIO,
-        addr: PORT.into(),
-        len: 4,
-        ..Default::default()
-    };
     vm.device
-        .with(ACRN_IOCTL_IOEVENTFD, &mut doorbell)
+        .ioeventfd(&event, ACRN_IOEVENTFD_FLAG_PIO, PORT.into(), 4)
         .expect("IOEVENTFD");
     let ring = || vm.ask(write(Target::Port(PORT), Width::Four, 1));
     let trace = Trace::start(&vm.probe);

@@ -11,6 +11,7 @@ use std::{
 
 use acrn_selftests::{
     cpus,
+    device::APIC,
     eventfd::{Eventfd, until_released},
     harness::{self, Outcome},
     held_hypercall::HeldHypercall,
@@ -26,7 +27,7 @@ use acrn_selftests::{
 use acrn_uapi::ioctl::*;
 use nix::errno::Errno;
 
-use crate::assign::{APIC, assign, assigned, deassign, injected};
+use crate::assign::{assign, assigned, deassign, injected};
 
 /// Environment variable with the descriptor of the victim's eventfd.
 const DESCRIPTOR: &str = "ACRN_SELFTEST_EVENTFD";

@@ -4,6 +4,7 @@
 
 use acrn_selftests::{
     cpus,
+    device::APIC,
     eventfd::Eventfd,
     guest::create_raw,
     harness::Outcome,
@@ -17,7 +18,7 @@ use acrn_selftests::{
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
-use crate::assign::{APIC, argument, assign, assigned, deassign, injected, irqfd};
+use crate::assign::{argument, assign, assigned, deassign, injected, irqfd};
 
 /// Address and data are passed on unchanged. The write returns when the interrupt is sent.
 pub fn exact_bytes() -> Outcome {

@@ -3,11 +3,11 @@
 //! eventfds from which each read takes 1 (`EFD_SEMAPHORE`).
 
 use acrn_selftests::{
-    eventfd::Eventfd, harness::Outcome, hypercall::INJECT_MSI, mapping_fixture::MappingFixture,
-    need, trace::Trace,
+    device::APIC, eventfd::Eventfd, harness::Outcome, hypercall::INJECT_MSI,
+    mapping_fixture::MappingFixture, need, trace::Trace,
 };
 
-use crate::assign::{APIC, assign, injected};
+use crate::assign::{assign, injected};
 
 /// There is one interrupt for each write, and none by itself, for any value of the counter.
 pub fn semaphore() -> Outcome {

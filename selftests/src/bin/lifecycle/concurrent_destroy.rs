@@ -3,12 +3,12 @@
 //! DESTROY_VM in progress, which may fail: concurrent operations wait for its result. So do
 //! operations during START_VM, and during a RESET_VM that fails.
 
-use std::{os::fd::AsRawFd, sync::Arc};
+use std::sync::Arc;
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
-    device::{Argument, Device},
+    device::{APIC, Device},
     eventfd::{Eventfd, until_released},
     guest::{Guest, create_raw},
     guest_memory::{GuestMemory, PAGE},
@@ -133,29 +133,17 @@ pub fn requests_during_destroy() -> Outcome {
 }
 
 fn inject(device: &Device) -> Result<(), Errno> {
-    let mut msi = acrn_msi_entry {
-        msi_addr: 0xfee0_0000,
-        msi_data: 0x32,
-    };
-    device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
+    device.inject_msi(APIC, 0x32)
 }
 
 fn set_line(device: &Device) -> Result<(), Errno> {
-    device.ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(4 | 2 << 32))
+    device.set_irqline(4, 2)
 }
 
 /// Assigns an irqfd to a VM.
 fn irqfd(device: &Device) -> Eventfd {
     let event = Eventfd::new();
-    let mut irqfd = acrn_irqfd {
-        fd: event.as_raw_fd(),
-        flags: 0,
-        msi: acrn_msi_entry {
-            msi_addr: 0xfee0_0000,
-            msi_data: 0x31,
-        },
-    };
-    device.with(ACRN_IOCTL_IRQFD, &mut irqfd).expect("IRQFD");
+    device.irqfd(&event, 0, APIC, 0x31).expect("IRQFD");
     event
 }
 

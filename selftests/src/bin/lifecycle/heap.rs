@@ -2,8 +2,6 @@
 
 //! Kernel memory: a destroyed VM leaves nothing behind.
 
-use std::os::fd::AsRawFd;
-
 use acrn_selftests::{
     eventfd::Eventfd,
     guest_memory::{GuestMemory, PAGE},
@@ -47,20 +45,10 @@ fn round(memory: &GuestMemory) -> Result<(), String> {
     device
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
-    let mut range = acrn_ioeventfd {
-        fd: event.as_raw_fd() as u32,
-        addr: 0xd000_0000,
-        len: 4,
-        ..Default::default()
-    };
     device
-        .with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        .ioeventfd(&event, 0, 0xd000_0000, 4)
         .expect("IOEVENTFD");
-    let mut irq = acrn_irqfd {
-        fd: event.as_raw_fd(),
-        ..Default::default()
-    };
-    device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+    device.irqfd(&event, 0, 0, 0).expect("IRQFD");
     let there = Objects::count()?;
     for kind in KINDS {
         assert!(there.of(kind) > before.of(kind), "{kind} are not counted");

@@ -8,14 +8,14 @@ use std::thread;
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
     cpus,
-    device::{Argument, Device},
+    device::{APIC, Device},
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     mapping_fixture::{ram, whole},
     need,
     race::Race,
 };
-use acrn_uapi::{acrn_ioreq_notify, acrn_msi_entry, ioctl::*};
+use acrn_uapi::{acrn_ioreq_notify, ioctl::*};
 use nix::errno::Errno;
 
 /// Repeats `command`. It may fail because there is no VM, or because the hypervisor refuses, but
@@ -72,13 +72,9 @@ pub fn everything_at_once() -> Outcome {
             });
         });
         scope.spawn(move || {
-            let mut msi = acrn_msi_entry {
-                msi_addr: 0xfee0_0000,
-                msi_data: 0x31,
-            };
             repeat(contest, "interrupts", || {
-                device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)?;
-                device.ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(4))
+                device.inject_msi(APIC, 0x31)?;
+                device.set_irqline(4, 0)
             });
         });
     });

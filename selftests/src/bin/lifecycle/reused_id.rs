@@ -3,15 +3,12 @@
 //! A DESTROY_VM that fails although the VM is destroyed, which can happen on ACRN. The next VM with
 //! that name gets the same id, which tells the driver.
 
-use std::{
-    os::fd::{AsFd, AsRawFd},
-    sync::Arc,
-};
+use std::{os::fd::AsFd, sync::Arc};
 
 use acrn_ioctls::{RequestPage, Target};
 use acrn_selftests::{
     cpus,
-    device::{Argument, Device},
+    device::{APIC, Argument, Device},
     eventfd::{Eventfd, until_released},
     guest::{Guest, MEMORY, create_raw},
     guest_memory::{GuestMemory, PAGE},
@@ -24,7 +21,7 @@ use acrn_selftests::{
     trace::Trace,
     waiter::{SleepingCommand, until},
 };
-use acrn_uapi::{acrn_irqfd, acrn_msi_entry, ioctl::*};
+use acrn_uapi::ioctl::*;
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
@@ -50,23 +47,9 @@ const DOORBELL_ADDRESS: u64 = 0xd000_0000;
 pub fn give_eventfds(file: &impl AsFd) -> ([Eventfd; 2], [u32; 2]) {
     let events = [Eventfd::new(), Eventfd::new()];
     let device = Device::sharing(file);
-    let mut irqfd = acrn_irqfd {
-        fd: events[0].as_raw_fd(),
-        flags: 0,
-        msi: acrn_msi_entry {
-            msi_addr: 0xfee0_0000,
-            msi_data: 0x31,
-        },
-    };
-    device.with(ACRN_IOCTL_IRQFD, &mut irqfd).expect("IRQFD");
-    let mut ioeventfd = acrn_uapi::acrn_ioeventfd {
-        fd: events[1].as_raw_fd() as u32,
-        addr: DOORBELL_ADDRESS,
-        len: 4,
-        ..Default::default()
-    };
+    device.irqfd(&events[0], 0, APIC, 0x31).expect("IRQFD");
     device
-        .with(ACRN_IOCTL_IOEVENTFD, &mut ioeventfd)
+        .ioeventfd(&events[1], 0, DOORBELL_ADDRESS, 4)
         .expect("IOEVENTFD");
     let ids = [events[0].id(), events[1].id()];
     (events, ids)

@@ -2,12 +2,10 @@
 
 //! `/proc/PID/fdinfo/FD` of the device. Upstream's driver adds nothing there.
 
-use std::os::fd::AsRawFd;
-
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
-    device::Device,
+    device::{APIC, Device},
     eventfd::Eventfd,
     guest::Guest,
     guest_memory::{GuestMemory, PAGE},
@@ -65,32 +63,17 @@ pub fn fdinfo_numbers() -> Outcome {
     }
 
     let event = Eventfd::new();
-    let fd = event.as_raw_fd();
-    let mut range = acrn_ioeventfd {
-        fd: fd as u32,
-        addr: 0xd000_0000,
-        len: 4,
-        ..Default::default()
-    };
-    let mut irq = acrn_irqfd {
-        fd,
-        ..Default::default()
-    };
-    irq.msi.msi_addr = 0xfee0_0000;
+    let device = &fixture.device;
+
     for (expected, ranges, irqs) in [
         (1, 0, 0),
         (0, ACRN_IOEVENTFD_FLAG_DEASSIGN, ACRN_IRQFD_FLAG_DEASSIGN),
     ] {
-        range.flags = ranges;
-        irq.flags = irqs;
-        let set = fixture.device.with(ACRN_IOCTL_IOEVENTFD, &mut range);
-        assert_eq!(set, Ok(()), "IOEVENTFD");
+        device
+            .ioeventfd(&event, ranges, 0xd000_0000, 4)
+            .expect("IOEVENTFD");
         assert_eq!(number("ioeventfds"), expected);
-        assert_eq!(
-            fixture.device.with(ACRN_IOCTL_IRQFD, &mut irq),
-            Ok(()),
-            "IRQFD"
-        );
+        device.irqfd(&event, irqs, APIC, 0).expect("IRQFD");
         assert_eq!(number("irqfds"), expected);
     }
     fixture.destroy();
@@ -117,15 +100,8 @@ pub fn fdinfo_states_and_requests() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
     let device = Device::sharing(&guest.vm);
     let event = Eventfd::new();
-    let mut range = acrn_ioeventfd {
-        fd: event.as_raw_fd() as u32,
-        flags: ACRN_IOEVENTFD_FLAG_PIO,
-        addr: NOTIFY_PORT.into(),
-        len: 2,
-        ..Default::default()
-    };
     device
-        .with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        .ioeventfd(&event, ACRN_IOEVENTFD_FLAG_PIO, NOTIFY_PORT.into(), 2)
         .expect("IOEVENTFD");
 
     let assert_state = |state| assert_eq!(Status::of(&device).text("state"), state);

@@ -2,11 +2,10 @@
 
 //! Tracepoints `acrn_hsm:*`. Upstream's driver has none.
 
-use std::os::fd::AsRawFd;
-
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
+    device::APIC,
     eventfd::Eventfd,
     harness::Outcome,
     need,
@@ -24,23 +23,10 @@ const ADDRESS: u64 = 0xd000_0040;
 pub fn trace_of_requests_and_interrupts() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
-    let fd = event.as_raw_fd();
-    let mut range = acrn_ioeventfd {
-        fd: fd as u32,
-        flags: ACRN_IOEVENTFD_FLAG_PIO,
-        addr: PORT.into(),
-        len: 2,
-        ..Default::default()
-    };
-    let mut irq = acrn_irqfd {
-        fd,
-        ..Default::default()
-    };
-    (irq.msi.msi_addr, irq.msi.msi_data) = (0xfee0_0000, 0x41);
     vm.device
-        .with(ACRN_IOCTL_IOEVENTFD, &mut range)
+        .ioeventfd(&event, ACRN_IOEVENTFD_FLAG_PIO, PORT.into(), 2)
         .expect("IOEVENTFD");
-    vm.device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+    vm.device.irqfd(&event, 0, APIC, 0x41).expect("IRQFD");
 
     let config_address = write(Target::Port(0xcf8), Width::Four, 0);
     let doorbell = write(Target::Port(PORT), Width::Two, 1);
@@ -103,12 +89,7 @@ pub fn trace_of_other_vcpus() -> Outcome {
 pub fn trace_of_dropped_interrupts() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
-    let mut irq = acrn_irqfd {
-        fd: event.as_raw_fd(),
-        ..Default::default()
-    };
-    irq.msi.msi_addr = 0xfee0_0000;
-    vm.device.with(ACRN_IOCTL_IRQFD, &mut irq).expect("IRQFD");
+    vm.device.irqfd(&event, 0, APIC, 0).expect("IRQFD");
     vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let events = need!(Tracepoints::on());
     event.signal();

@@ -4,7 +4,6 @@
 //! completed meanwhile if the VM goes on, and not if it is paused.
 
 use std::{
-    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +14,7 @@ use std::{
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
-    device::Device,
+    device::{APIC, Device},
     eventfd::Eventfd,
     harness::Outcome,
     held_hypercall::HeldHypercall,
@@ -30,7 +29,7 @@ use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
 const READ: acrn_selftests::program::Access = read(Target::Port(0x510), Width::Four);
-const APIC: u64 = 0xfee0_0000;
+
 const VCPUS: u16 = 2;
 
 /// A VM whose vCPUs each wait for the completion of a request, and an eventfd that interrupts it.
@@ -43,15 +42,7 @@ impl Bystanders {
     fn new() -> Result<Self, String> {
         let vm = ScriptedVm::on(cpus::pick(VCPUS.into())?)?;
         let event = Eventfd::new();
-        let mut irqfd = acrn_irqfd {
-            fd: event.as_raw_fd(),
-            flags: 0,
-            msi: acrn_msi_entry {
-                msi_addr: APIC,
-                msi_data: 0x31,
-            },
-        };
-        vm.device.with(ACRN_IOCTL_IRQFD, &mut irqfd).expect("IRQFD");
+        vm.device.irqfd(&event, 0, APIC, 0x31).expect("IRQFD");
         let bystanders = Self { vm, event };
         bystanders.raise();
         Ok(bystanders)
@@ -261,14 +252,9 @@ pub fn interrupts_under_way() -> Outcome {
 }
 
 fn inject(device: &Arc<Device>) -> Result<(), Errno> {
-    let mut msi = acrn_msi_entry {
-        msi_addr: APIC,
-        msi_data: 0x31,
-    };
-    device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
+    device.inject_msi(APIC, 0x31)
 }
 
 fn set_line(device: &Arc<Device>) -> Result<(), Errno> {
-    let line = acrn_selftests::device::Argument::Number(4 | 2 << 32);
-    device.ioctl(ACRN_IOCTL_SET_IRQLINE, line)
+    device.set_irqline(4, 2)
 }

@@ -5,7 +5,7 @@
 
 use acrn_selftests::{
     cpus,
-    device::{Argument, Device},
+    device::{APIC, Argument, Device},
     eventfd::Eventfd,
     harness::Outcome,
     hypercall::{INJECT_MSI, SET_IRQLINE},
@@ -15,26 +15,15 @@ use acrn_selftests::{
     probe::Probe,
     trace::Trace,
 };
-use acrn_uapi::{ioctl::*, *};
+use acrn_uapi::ioctl::*;
 use nix::errno::Errno;
-use std::os::fd::AsRawFd;
 
-const APIC: u64 = 0xfee0_0000;
 const RISING_PULSE: u64 = 2;
 /// Number of GSIs of a User VM on ACRN.
-const GSIS: u64 = 48;
+const GSIS: u32 = 48;
 
 fn inject(device: &Device, msi_addr: u64) -> Result<(), Errno> {
-    let mut msi = acrn_msi_entry {
-        msi_addr,
-        msi_data: VECTORS[0].into(),
-    };
-    device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
-}
-
-fn set_line(device: &Device, gsi: u64, operation: u64) -> Result<(), Errno> {
-    let line = gsi | operation << 32;
-    device.ioctl(ACRN_IOCTL_SET_IRQLINE, Argument::Number(line))
+    device.inject_msi(msi_addr, VECTORS[0].into())
 }
 
 /// Returns the number of interrupts in hypercalls.
@@ -84,17 +73,22 @@ pub fn set_irqline() -> Outcome {
     let trace = Trace::start(&fixture.probe);
     for operation in 0..=3 {
         for gsi in [0, 23, GSIS - 1] {
-            assert_eq!(set_line(&fixture.device, gsi, operation), Ok(()), "{gsi}");
+            let set = fixture.device.set_irqline(gsi, operation);
+            assert_eq!(set, Ok(()), "GSI {gsi}, operation {operation}");
         }
-        for gsi in [GSIS, 255, 1 << 31, u32::MAX.into()] {
-            let refused = set_line(&fixture.device, gsi, operation);
-            assert_eq!(refused, Err(Errno::EPERM), "{gsi}");
+        for gsi in [GSIS, 255, 1 << 31, u32::MAX] {
+            let refused = fixture.device.set_irqline(gsi, operation);
+            assert_eq!(
+                refused,
+                Err(Errno::EPERM),
+                "GSI {gsi}, operation {operation}"
+            );
         }
     }
     assert_eq!(sent(&trace), 0);
     fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
     let trace = Trace::start(&fixture.probe);
-    assert_eq!(set_line(&fixture.device, 5, RISING_PULSE), Ok(()));
+    assert_eq!(fixture.device.set_irqline(5, RISING_PULSE), Ok(()));
     assert_eq!(sent(&trace), 1, "after RESET_VM");
     fixture.destroy();
     Outcome::Passed
@@ -105,15 +99,7 @@ pub fn set_irqline() -> Outcome {
 pub fn irqfd() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let assign = |event: &Eventfd| {
-        let mut argument = acrn_irqfd {
-            fd: event.as_raw_fd(),
-            flags: 0,
-            msi: acrn_msi_entry {
-                msi_addr: APIC,
-                msi_data: VECTORS[0].into(),
-            },
-        };
-        let assigned = fixture.device.with(ACRN_IOCTL_IRQFD, &mut argument);
+        let assigned = fixture.device.irqfd(event, 0, APIC, VECTORS[0].into());
         assert_eq!(assigned, Ok(()), "IRQFD");
     };
     let (before, late) = (Eventfd::new(), Eventfd::new());
@@ -157,7 +143,7 @@ pub fn halted_guest() -> Outcome {
         for _ in 0..3 {
             event.signal();
             assert_eq!(inject(&device, guest.msi()), Ok(()));
-            assert_eq!(set_line(&device, PIN.0.into(), RISING_PULSE), Ok(()));
+            assert_eq!(device.set_irqline(PIN.0, RISING_PULSE), Ok(()));
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
         guest.assert_count(VECTORS[0], 1);

@@ -136,14 +136,8 @@ fn completed_in_upcall(vm: &ScriptedVm, access: Access) {
 pub fn upcall() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
-    let mut doorbell = acrn_ioeventfd {
-        fd: std::os::fd::AsRawFd::as_raw_fd(&event) as u32,
-        addr: 0xd000_0040,
-        len: 4,
-        ..Default::default()
-    };
     vm.device
-        .with(ACRN_IOCTL_IOEVENTFD, &mut doorbell)
+        .ioeventfd(&event, 0, 0xd000_0040, 4)
         .expect("IOEVENTFD");
     let accesses = [
         write(DOORBELL, Width::Four, 1),

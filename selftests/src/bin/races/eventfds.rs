@@ -3,7 +3,6 @@
 //! eventfds that are assigned, signalled and closed while guests and VMs start and end.
 
 use std::{
-    os::fd::AsRawFd,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -12,7 +11,7 @@ use std::{
 use acrn_ioctls::{IoEvent, IoEventAddress, RequestPage};
 use acrn_selftests::{
     cpus,
-    device::Device,
+    device::{APIC, Device},
     eventfd::{Eventfd, until_released},
     guest::{Guest, create_raw},
     harness::Outcome,
@@ -30,30 +29,16 @@ use nix::errno::Errno;
 
 use crate::{at_once, end};
 
-/// MSI address of the vCPU with APIC ID 0.
-const APIC: u64 = 0xfee0_0000;
 const PORT: u16 = 0x510;
 
 /// Makes IRQFD with these flags, for a vector of vCPU 0.
 fn irqfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> {
-    let msi = acrn_msi_entry {
-        msi_addr: APIC,
-        msi_data: VECTORS[0].into(),
-    };
-    let fd = event.as_raw_fd();
-    device.with(ACRN_IOCTL_IRQFD, &mut acrn_irqfd { fd, flags, msi })
+    device.irqfd(event, flags, APIC, VECTORS[0].into())
 }
 
 /// Makes IOEVENTFD with these flags, for [`PORT`].
 fn ioeventfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> {
-    let mut argument = acrn_ioeventfd {
-        fd: event.as_raw_fd() as u32,
-        flags: flags | ACRN_IOEVENTFD_FLAG_PIO,
-        addr: PORT.into(),
-        len: 4,
-        ..Default::default()
-    };
-    device.with(ACRN_IOCTL_IOEVENTFD, &mut argument)
+    device.ioeventfd(event, flags | ACRN_IOEVENTFD_FLAG_PIO, PORT.into(), 4)
 }
 
 /// A range is assigned and deassigned while a guest writes: each write signals or is left to the

@@ -4,7 +4,6 @@
 //! destroy it: no request is lost, none is completed twice, and each vCPU goes on.
 
 use std::{
-    os::fd::AsRawFd,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -115,14 +114,8 @@ impl Busy {
 
     /// Makes IOEVENTFD for the port of vCPU 1.
     fn ring(&self, flags: u32) {
-        let mut argument = acrn_ioeventfd {
-            fd: self.bell.as_raw_fd() as u32,
-            flags: ACRN_IOEVENTFD_FLAG_PIO | flags,
-            addr: BELL.into(),
-            len: 4,
-            ..Default::default()
-        };
-        let rung = self.device.with(ACRN_IOCTL_IOEVENTFD, &mut argument);
+        let flags = ACRN_IOEVENTFD_FLAG_PIO | flags;
+        let rung = self.device.ioeventfd(&self.bell, flags, BELL.into(), 4);
         assert_eq!(rung, Ok(()), "IOEVENTFD");
     }
 

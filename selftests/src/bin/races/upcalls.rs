@@ -19,7 +19,7 @@ use acrn_selftests::{
     program::write,
     scripted_vm::{Answer, ScriptedVm},
 };
-use acrn_uapi::{ACRN_IOEVENTFD_FLAG_PIO, acrn_ioeventfd, ioctl::ACRN_IOCTL_IOEVENTFD};
+use acrn_uapi::ACRN_IOEVENTFD_FLAG_PIO;
 use mini_acrn_channel::TRACE_CAPACITY;
 
 use crate::end;
@@ -72,15 +72,8 @@ pub fn upcalls_while_vms_come() -> Outcome {
     need!(beside_upcalls(|| {
         let vm = ScriptedVm::on(cpus).expect("a VM");
         let event = Eventfd::new();
-        let mut argument = acrn_ioeventfd {
-            fd: std::os::fd::AsRawFd::as_raw_fd(&event) as u32,
-            flags: ACRN_IOEVENTFD_FLAG_PIO,
-            addr: 0x510,
-            len: 4,
-            ..Default::default()
-        };
         vm.device
-            .with(ACRN_IOCTL_IOEVENTFD, &mut argument)
+            .ioeventfd(&event, ACRN_IOEVENTFD_FLAG_PIO, 0x510, 4)
             .expect("IOEVENTFD");
         for _ in 0..3 {
             assert_eq!(vm.ask(access(0x510)), Answer::Driver(None));

@@ -3,7 +3,7 @@
 //! INJECT_MSI, SET_IRQLINE and VM_INTR_MONITOR.
 
 use acrn_selftests::{
-    device::{Argument, Device},
+    device::{APIC, Argument, Device},
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall,
@@ -18,9 +18,6 @@ use crate::{
     normal::changes,
     script::{Bytes, Script},
 };
-
-/// The MSI address of vCPU 0.
-const APIC: u64 = 0xfee0_0000;
 
 /// INJECT_MSI.
 pub fn inject_msi() -> Outcome {
@@ -106,13 +103,7 @@ pub fn vm_intr_monitor_results() -> Outcome {
     get("get_nothing_yet", 48);
     // Only interrupts that arrive are counted.
     let msi_addr = fixture.msi();
-    let inject = |vector| {
-        let mut msi = acrn_msi_entry {
-            msi_addr,
-            msi_data: vector,
-        };
-        fixture.device.with(ACRN_IOCTL_INJECT_MSI, &mut msi)
-    };
+    let inject = |vector| fixture.device.inject_msi(msi_addr, vector);
     inject(0x31).expect("INJECT_MSI");
     inject(0x45).expect("INJECT_MSI");
     get("get", 48);
