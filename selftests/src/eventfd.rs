@@ -3,7 +3,8 @@
 //! eventfds.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io,
     os::fd::{AsFd, AsRawFd, RawFd},
 };
 
@@ -113,6 +114,20 @@ impl Eventfd {
             .find_map(|line| line.strip_prefix("eventfd-id:"));
         id.and_then(|id| id.trim().parse().ok())
             .expect("the id of an eventfd")
+    }
+}
+
+/// Calls `check` for each descriptor that is not open, or not of an eventfd, and the error that
+/// IOEVENTFD and IRQFD return for it.
+pub fn each_bad_descriptor(device: &impl AsFd, mut check: impl FnMut(RawFd, Errno)) {
+    let other = File::open("/dev/null").expect("/dev/null");
+    let (read_end, _write_end) = io::pipe().expect("a pipe");
+    let closed = Eventfd::new().as_raw_fd();
+    for fd in [closed, -1, RawFd::MAX, RawFd::MIN] {
+        check(fd, Errno::EBADF);
+    }
+    for file in [other.as_fd(), read_end.as_fd(), device.as_fd()] {
+        check(file.as_raw_fd(), Errno::EINVAL);
     }
 }
 

@@ -2,7 +2,9 @@
 
 //! A User VM with memory and a program.
 
-use acrn_ioctls::{Direction, Hsm, MemoryAttributes, Request, RequestPage, Target, Vm};
+use acrn_ioctls::{
+    Direction, Hsm, IoEvent, IoEventAddress, MemoryAttributes, Request, RequestPage, Target, Vm,
+};
 use acrn_uapi::{acrn_descriptor_ptr, acrn_gp_regs, acrn_regs, acrn_vcpu_regs};
 
 use crate::{
@@ -128,6 +130,18 @@ impl Guest {
         })
     }
 
+    /// Serves `count` requests, with 0 for reads.
+    pub fn serve_requests(&self, count: usize) -> Vec<(u32, Request)> {
+        let mut left = count;
+        self.serve_until(
+            |_, _| 0,
+            |_, _| {
+                left -= 1;
+                left == 0
+            },
+        )
+    }
+
     /// Serves requests until `last` returns true for one.
     pub fn serve_until(
         &self,
@@ -154,6 +168,15 @@ impl Guest {
                 }
             }
         }
+    }
+}
+
+/// Returns a range of 4 bytes at a port, for IOEVENTFD.
+pub const fn doorbell(port: u16) -> IoEvent {
+    IoEvent {
+        address: IoEventAddress::Pio(port),
+        len: 4,
+        datamatch: None,
     }
 }
 

@@ -143,6 +143,17 @@ impl MappingFixture {
         assert_eq!(self.pinned(), 0, "pages that are still pinned");
     }
 
+    /// Panics unless all pages of the destroyed VM are unpinned. One of them is the request page, which
+    /// was pinned before the count began.
+    #[track_caller]
+    pub fn assert_all_unpinned(&self) {
+        assert_eq!(
+            self.pinned(),
+            -1,
+            "pinned pages, relative to the created VM with its request page"
+        );
+    }
+
     /// Panics unless each page from `guest` on shows the first word of its page of `memory`, which
     /// begins at `offset`, and the hypervisor maps nothing else.
     #[track_caller]

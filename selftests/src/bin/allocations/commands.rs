@@ -129,6 +129,6 @@ pub fn life_of_a_vm() -> Outcome {
         fixture.probe.vm(fixture.vmid).is_none(),
         "the VM still exists"
     );
-    assert_eq!(fixture.pinned(), -1, "pins since the VM was created");
+    fixture.assert_all_unpinned();
     Outcome::Passed
 }

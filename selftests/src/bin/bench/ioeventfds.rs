@@ -2,8 +2,14 @@
 
 //! P3: a write of the guest signals an eventfd.
 
-use acrn_ioctls::{IoEvent, IoEventAddress};
-use acrn_selftests::{cpus, eventfd::Eventfd, guest::Guest, harness::Outcome, need, probe::Probe};
+use acrn_selftests::{
+    cpus,
+    eventfd::Eventfd,
+    guest::{Guest, doorbell},
+    harness::Outcome,
+    need,
+    probe::Probe,
+};
 
 use crate::{
     clock::rounds,
@@ -44,11 +50,7 @@ pub fn assign(guest: &Guest, ranges: u16) -> Vec<Eventfd> {
     let others = (1..ranges).map(|other| OTHERS + 8 * other);
     let assigned = others.chain([PORT]).map(|port| {
         let event = Eventfd::new();
-        let range = IoEvent {
-            address: IoEventAddress::Pio(port),
-            len: 4,
-            datamatch: None,
-        };
+        let range = doorbell(port);
         guest
             .vm
             .assign_ioeventfd(&event, &range)

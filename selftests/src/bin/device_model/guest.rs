@@ -7,7 +7,7 @@ use acrn_selftests::{
     guest::load_long_mode,
     guest_memory::GuestMemory,
     interrupt_guest::{self, COUNTS, PIN, VECTORS, install_handlers},
-    program::{DONE_PORT, ENTRY},
+    program::{DONE_PORT, ENTRY, assemble},
 };
 use acrn_uapi::acrn_vcpu_regs;
 use iced_x86::{IcedError, code_asm::*};
@@ -79,9 +79,7 @@ pub fn load(memory: &GuestMemory, end: End) -> acrn_vcpu_regs {
     for address in [READ, RAN_ON] {
         memory.write::<u64>(address as usize, 0);
     }
-    let mut code = CodeAssembler::new(64).expect("an assembler");
-    program(&mut code, end).expect("a program that assembles");
-    let program = code.assemble(ENTRY).expect("a program that assembles");
+    let program = assemble(64, ENTRY, |code| program(code, end));
     load_long_mode(memory, &program)
 }
 

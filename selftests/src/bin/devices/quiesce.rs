@@ -206,6 +206,14 @@ pub fn left_over_with_reset() -> Outcome {
     Outcome::Passed
 }
 
+/// Destroys the VM, or closes the file and leaves the VM to the driver.
+fn end(fixture: MappingFixture, destroy: bool) {
+    match destroy {
+        true => fixture.destroy(),
+        false => drop(cleanup::unregister(&fixture.device)),
+    }
+}
+
 /// A de-assigned device is left alone: neither DESTROY_VM nor close changes it.
 pub fn left_over_taken_back() -> Outcome {
     let function = need!(Function::find("0x0101", false));
@@ -215,11 +223,7 @@ pub fn left_over_taken_back() -> Outcome {
         let fixture = need!(MappingFixture::new());
         assert_eq!(ASSIGN_PCI.issue(&fixture.device, &bytes), Ok(()));
         assert_eq!(DEASSIGN_PCI.issue(&fixture.device, &bytes), Ok(()));
-        match destroy {
-            true => fixture.destroy(),
-            false => drop(cleanup::unregister(&fixture.device)),
-        }
-        drop(fixture);
+        end(fixture, destroy);
         assert!(function.is_bus_master());
     }
     Outcome::Passed
@@ -246,11 +250,7 @@ pub fn left_over_refused() -> Outcome {
             ASSIGN_PCI.issue(&fixture.device, &bytes),
             Err(Errno::EINVAL)
         );
-        match destroy {
-            true => fixture.destroy(),
-            false => drop(cleanup::unregister(&fixture.device)),
-        }
-        drop(fixture);
+        end(fixture, destroy);
         assert!(function.is_bus_master());
     }
     Outcome::Passed
@@ -268,11 +268,7 @@ pub fn left_over_not_taken_back() -> Outcome {
         let taken = DEASSIGN_PCI.issue(&fixture.device, &bytes);
         assert_eq!(taken, Err(Errno::EBUSY));
         assert!(function.is_bus_master());
-        match destroy {
-            true => fixture.destroy(),
-            false => drop(cleanup::unregister(&fixture.device)),
-        }
-        drop(fixture);
+        end(fixture, destroy);
         assert!(
             !function.is_bus_master(),
             "the function is still a bus master"

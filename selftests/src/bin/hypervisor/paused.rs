@@ -14,7 +14,7 @@ use acrn_selftests::{
     interrupt_guest::{InterruptGuest, PIN, Rest, VECTORS},
     need,
     probe::Probe,
-    program::{self, ENTRY, greet_and_spin},
+    program::{self, ENTRY, assemble, greet_and_spin},
     scripted_vm,
     trace::Trace,
     waiter::until,
@@ -34,8 +34,7 @@ const ATTEMPTS: u32 = 20;
 
 /// Returns a program that reads from a port, and then increments a counter in a loop.
 fn ask_and_count() -> Vec<u8> {
-    let mut code = CodeAssembler::new(64).expect("an assembler");
-    let emit = |code: &mut CodeAssembler| {
+    assemble(64, ENTRY, |code| {
         code.mov(rbx, COUNT)?;
         code.mov(dx, u32::from(PORT))?;
         code.in_(al, dx)?;
@@ -44,9 +43,7 @@ fn ask_and_count() -> Vec<u8> {
         code.inc(qword_ptr(rbx))?;
         code.pause()?;
         code.jmp(again)
-    };
-    emit(&mut code).expect("a program that assembles");
-    code.assemble(ENTRY).expect("a program that assembles")
+    })
 }
 
 /// A paused guest that waits for the completion of its first request.

@@ -13,7 +13,7 @@ use acrn_selftests::{
     hypercall::*,
     need,
     probe::Probe,
-    program::ENTRY,
+    program::{ENTRY, assemble},
     trace::Region,
     waiter::until,
 };
@@ -32,8 +32,7 @@ const PHYS_BDF: u16 = 0x00b8;
 
 /// Returns a program that increments the word at [`PLACE`] in a loop.
 fn count_there() -> Vec<u8> {
-    let mut code = CodeAssembler::new(64).expect("an assembler");
-    let emit = |code: &mut CodeAssembler| {
+    assemble(64, ENTRY, |code| {
         code.mov(rbx, PLACE)?;
         let mut again = code.create_label();
         code.set_label(&mut again)?;
@@ -41,9 +40,7 @@ fn count_there() -> Vec<u8> {
         code.inc(rax)?;
         code.pause()?;
         code.jmp(again)
-    };
-    emit(&mut code).expect("a program that assembles");
-    code.assemble(ENTRY).expect("a program that assembles")
+    })
 }
 
 /// A guest with a page at [`PLACE`] that the driver does not know of.

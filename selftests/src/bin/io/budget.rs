@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
+use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
     eventfd::Eventfd,
-    guest::Guest,
+    guest::{Guest, doorbell},
     harness::Outcome,
     need,
     program::{self, write},
@@ -42,11 +42,7 @@ impl Storm {
     fn on(cpus: u64) -> Self {
         let guest = Guest::new(cpus);
         let event = Eventfd::new();
-        let range = IoEvent {
-            address: IoEventAddress::Pio(PORT),
-            len: 4,
-            datamatch: None,
-        };
+        let range = doorbell(PORT);
         guest
             .vm
             .assign_ioeventfd(&event, &range)

@@ -2,11 +2,11 @@
 
 //! A VM whose hypervisor polls for completion is never notified.
 
-use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
+use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     cpus,
     eventfd::Eventfd,
-    guest::Guest,
+    guest::{Guest, doorbell},
     harness::Outcome,
     hypercall::NOTIFY_REQUEST_FINISH,
     need,
@@ -37,11 +37,7 @@ pub fn polling_is_never_notified() -> Outcome {
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
     guest.load_long_mode(&program::long_mode(&round.repeat(ROUNDS)));
     let event = Eventfd::new();
-    let doorbell = IoEvent {
-        address: IoEventAddress::Pio(DOORBELL),
-        len: 4,
-        datamatch: None,
-    };
+    let doorbell = doorbell(DOORBELL);
     guest
         .vm
         .assign_ioeventfd(&event, &doorbell)

@@ -68,6 +68,12 @@ impl SlotFixture {
         assert_eq!(self.probe.raise(request), 0, "RAISE_REQUEST");
     }
 
+    fn attach(&self) {
+        self.vm()
+            .attach_ioreq_client()
+            .expect("ATTACH_IOREQ_CLIENT");
+    }
+
     fn state(&self, vcpu: u32) -> u32 {
         self.guest.page.slot(vcpu).expect("a slot").state()
     }
@@ -90,10 +96,7 @@ pub fn notify_twice() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let trace = Trace::start(&fixture.probe);
     fixture.raise(request(fixture.vm().vmid(), 0));
-    fixture
-        .vm()
-        .attach_ioreq_client()
-        .expect("ATTACH_IOREQ_CLIENT");
+    fixture.attach();
     assert_eq!(fixture.state(0), PROCESSING);
     fixture.notify(0).expect("the first NOTIFY_REQUEST_FINISH");
     assert_eq!(fixture.notify(0), Err(libc::EINVAL));
@@ -119,10 +122,7 @@ pub fn notify_unknown_vcpu() -> Outcome {
     let fixture = need!(SlotFixture::new(2));
     let trace = Trace::start(&fixture.probe);
     fixture.raise(request(fixture.vm().vmid(), 0));
-    fixture
-        .vm()
-        .attach_ioreq_client()
-        .expect("ATTACH_IOREQ_CLIENT");
+    fixture.attach();
     for vcpu in [2, 15, 16, 0xffff, 0x1_0000, 0x1_0001, 0x8000_0000, u32::MAX] {
         assert_eq!(fixture.notify(vcpu), Err(libc::EINVAL), "vCPU {vcpu:#x}");
     }
@@ -140,10 +140,7 @@ pub fn notify_unknown_vcpu() -> Outcome {
 pub fn notify_without_client() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     fixture.raise(request(fixture.vm().vmid(), 0));
-    fixture
-        .vm()
-        .attach_ioreq_client()
-        .expect("ATTACH_IOREQ_CLIENT");
+    fixture.attach();
     fixture
         .vm()
         .destroy_ioreq_client()
@@ -161,10 +158,7 @@ pub fn completion_polling() -> Outcome {
     let mut polled = request(fixture.vm().vmid(), 0);
     set(&mut polled, COMPLETION_POLLING, 1);
     fixture.raise(polled);
-    fixture
-        .vm()
-        .attach_ioreq_client()
-        .expect("ATTACH_IOREQ_CLIENT");
+    fixture.attach();
     fixture.notify(0).expect("NOTIFY_REQUEST_FINISH");
     assert_eq!(fixture.state(0), COMPLETE);
     assert_eq!(fixture.notified(&trace), []);
@@ -177,10 +171,7 @@ pub fn completed_by_device_model() -> Outcome {
     let trace = Trace::start(&fixture.probe);
     for _ in 0..3 {
         fixture.raise(request(fixture.vm().vmid(), 0));
-        fixture
-            .vm()
-            .attach_ioreq_client()
-            .expect("ATTACH_IOREQ_CLIENT");
+        fixture.attach();
         let slot = fixture.guest.page.slot(0).expect("slot 0");
         assert!(slot.is_ours());
         slot.set_state(COMPLETE);
@@ -210,10 +201,7 @@ pub fn last_slot() -> Outcome {
     });
     let trace = Trace::start(&probe);
     fixture.raise(request(fixture.vm().vmid(), 15));
-    fixture
-        .vm()
-        .attach_ioreq_client()
-        .expect("ATTACH_IOREQ_CLIENT");
+    fixture.attach();
     assert_eq!(fixture.state(15), PROCESSING);
     assert_eq!(fixture.notify(16), Err(libc::EINVAL));
     assert_eq!(fixture.notify(15), Ok(()));
@@ -248,10 +236,7 @@ pub fn repeated_upcall() -> Outcome {
         let mut twice = request(fixture.vm().vmid(), 0);
         twice.upcall = 2;
         fixture.raise(twice);
-        fixture
-            .vm()
-            .attach_ioreq_client()
-            .expect("ATTACH_IOREQ_CLIENT");
+        fixture.attach();
         fixture.notify(0).expect("NOTIFY_REQUEST_FINISH");
         fixture.probe.upcall();
     }
@@ -338,10 +323,7 @@ pub fn kernel_handled_is_cleared() -> Outcome {
     set(&mut handled, KERNEL_HANDLED, 1);
     for _ in 0..2 {
         fixture.raise(handled);
-        fixture
-            .vm()
-            .attach_ioreq_client()
-            .expect("ATTACH_IOREQ_CLIENT");
+        fixture.attach();
         let slot = fixture.guest.page.slot(0).expect("slot 0");
         assert_eq!(slot.state(), PROCESSING);
         assert!(!slot.is_kernel_handled(), "kernel_handled");
@@ -360,10 +342,7 @@ pub fn scribbled_slot_is_refused() -> Outcome {
         raised.force = 1;
         set(&mut raised, PROCESSED, PENDING);
         fixture.raise(raised);
-        fixture
-            .vm()
-            .attach_ioreq_client()
-            .expect("ATTACH_IOREQ_CLIENT");
+        fixture.attach();
         slot.set_state(state);
         assert_eq!(fixture.notify(0), Err(libc::EINVAL), "state {state}");
         assert_eq!(slot.state(), state);
@@ -373,10 +352,7 @@ pub fn scribbled_slot_is_refused() -> Outcome {
     slot.set_state(ACRN_IOREQ_STATE_FREE);
     let trace = Trace::start(&fixture.probe);
     fixture.raise(request(fixture.vm().vmid(), 0));
-    fixture
-        .vm()
-        .attach_ioreq_client()
-        .expect("ATTACH_IOREQ_CLIENT");
+    fixture.attach();
     fixture.notify(0).expect("NOTIFY_REQUEST_FINISH");
     assert_eq!(fixture.notified(&trace), [0]);
     Outcome::Passed
@@ -433,10 +409,7 @@ pub fn completed_then_abandoned() -> Outcome {
     for command in [ACRN_IOCTL_CLEAR_VM_IOREQ, ACRN_IOCTL_DESTROY_IOREQ_CLIENT] {
         let trace = Trace::start(&fixture.probe);
         fixture.raise(request(fixture.vm().vmid(), 0));
-        fixture
-            .vm()
-            .attach_ioreq_client()
-            .expect("ATTACH_IOREQ_CLIENT");
+        fixture.attach();
         slot.set_state(COMPLETE);
         for _ in 0..2 {
             assert_eq!(device.plain(command), Ok(()));

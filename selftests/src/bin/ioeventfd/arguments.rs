@@ -2,15 +2,10 @@
 
 //! Invalid arguments. No case involves the hypervisor.
 
-use std::{
-    fs::File,
-    os::fd::{AsFd, AsRawFd},
-};
-
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
     device::Device,
-    eventfd::Eventfd,
+    eventfd::{Eventfd, each_bad_descriptor},
     harness::Outcome,
     need,
     program::write,
@@ -143,26 +138,14 @@ pub fn wrapping_ranges() -> Outcome {
 /// Descriptors that are not open, or not of an eventfd, are refused.
 pub fn descriptors() -> Outcome {
     let vm = need!(ScriptedVm::new());
-    let other = File::open("/dev/null").expect("/dev/null");
-    let (read_end, _write_end) = std::io::pipe().expect("a pipe");
-    let closed = Eventfd::new().as_raw_fd();
-    let cases = [
-        (closed, Errno::EBADF),
-        (-1, Errno::EBADF),
-        (i32::MAX, Errno::EBADF),
-        (i32::MIN, Errno::EBADF),
-        (other.as_raw_fd(), Errno::EINVAL),
-        (read_end.as_raw_fd(), Errno::EINVAL),
-        (vm.device.as_fd().as_raw_fd(), Errno::EINVAL),
-    ];
-    for (fd, expected) in cases {
+    each_bad_descriptor(&*vm.device, |fd, expected| {
         for flags in [0, DEASSIGN] {
             let mut argument = range(PORT, 4).argument(&fd);
             argument.flags |= flags;
             let refused = ioeventfd(&vm.device, argument);
             assert_eq!(refused, Err(expected), "descriptor {fd}, flags {flags}");
         }
-    }
+    });
     assert_nothing_assigned(&vm);
     Outcome::Passed
 }

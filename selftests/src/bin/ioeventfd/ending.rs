@@ -5,11 +5,11 @@
 
 use std::{sync::mpsc, thread};
 
-use acrn_ioctls::{IoEvent, IoEventAddress, Width};
+use acrn_ioctls::{IoEvent, Width};
 use acrn_selftests::{
     cpus,
     eventfd::{Eventfd, until_released},
-    guest::Guest,
+    guest::{Guest, doorbell},
     harness::{self, Outcome},
     hypercall::{NOTIFY_REQUEST_FINISH, PAUSE_VM},
     leaks::{Snapshot, module_users},
@@ -24,11 +24,7 @@ use acrn_uapi::ioctl::*;
 
 use crate::range::{ADDRESS, PORT, assign, assigned, range};
 
-const CHATTER: IoEvent = IoEvent {
-    address: IoEventAddress::Pio(0x510),
-    len: 4,
-    datamatch: None,
-};
+const CHATTER: IoEvent = doorbell(0x510);
 
 /// Assigns two ranges to each of ten eventfds.
 fn fill(vm: &ScriptedVm) -> Vec<Eventfd> {

@@ -8,7 +8,7 @@ use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
 use acrn_selftests::{
     cpus,
     eventfd::Eventfd,
-    guest::Guest,
+    guest::{Guest, doorbell},
     harness::Outcome,
     hypercall::NOTIFY_REQUEST_FINISH,
     need,
@@ -20,14 +20,6 @@ use acrn_selftests::{
 use mini_acrn_channel::kind;
 
 use crate::range::{ADDRESS, PORT, WIDTHS};
-
-const fn port(port: u16) -> IoEvent {
-    IoEvent {
-        address: IoEventAddress::Pio(port),
-        len: 4,
-        datamatch: None,
-    }
-}
 
 const fn memory(address: u64) -> IoEvent {
     IoEvent {
@@ -53,7 +45,7 @@ pub fn each_instruction() -> Outcome {
         .flat_map(|(target, width)| [write(target, width, 0x5a), read(target, width)])
         .collect();
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
-    let at_port = assigned(&guest, &port(0x510));
+    let at_port = assigned(&guest, &doorbell(0x510));
     let at_address = assigned(&guest, &memory(0xd000_0040));
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -93,7 +85,7 @@ pub fn in_turns() -> Outcome {
         })
         .collect();
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
-    let event = assigned(&guest, &port(0x510));
+    let event = assigned(&guest, &doorbell(0x510));
     guest.vm.start().expect("START_VM");
     let mut signals = 0;
     let asked = guest.serve_until(
@@ -121,7 +113,7 @@ pub fn two_vcpus() -> Outcome {
     guest
         .memory
         .write_bytes(program::REAL_MODE_ENTRY as usize, &second);
-    let events = [0x510, 0x520, 0x530].map(|number| assigned(&guest, &port(number)));
+    let events = [0x510, 0x520, 0x530].map(|number| assigned(&guest, &doorbell(number)));
     guest.vm.start().expect("START_VM");
     let asked = guest.serve(2, |_, _| 0);
     assert_eq!(asked, []);
@@ -135,7 +127,7 @@ pub fn two_vcpus() -> Outcome {
 /// lost.
 pub fn deassign_while_writing() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(0x510));
-    let event = assigned(&guest, &port(0x510));
+    let event = assigned(&guest, &doorbell(0x510));
     let mut signals = 0;
     guest.vm.start().expect("START_VM");
     until("the guest has written often", || {
@@ -144,16 +136,9 @@ pub fn deassign_while_writing() -> Outcome {
     });
     guest
         .vm
-        .deassign_ioeventfd(&event, &port(0x510))
+        .deassign_ioeventfd(&event, &doorbell(0x510))
         .expect("DEASSIGN");
-    let mut left = 10;
-    let asked = guest.serve_until(
-        |_, _| 0,
-        |_, _| {
-            left -= 1;
-            left == 0
-        },
-    );
+    let asked = guest.serve_requests(10);
     signals += event.take();
     let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
     let expected: Vec<_> = (signals..signals + 10).collect();
@@ -167,7 +152,7 @@ pub fn assign_while_waiting() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
     guest.vm.start().expect("START_VM");
     guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
-    let event = assigned(&guest, &port(0x510));
+    let event = assigned(&guest, &doorbell(0x510));
     thread::sleep(Duration::from_millis(20));
     assert_eq!(event.take(), 0);
     let asked = guest.serve(1, |_, _| 0);

@@ -2,16 +2,11 @@
 
 //! Invalid arguments. None of them reaches the hypervisor.
 
-use std::{
-    fs::File,
-    os::fd::{AsFd, AsRawFd},
-    sync::Barrier,
-    thread,
-};
+use std::{sync::Barrier, thread};
 
 use acrn_selftests::{
     device::{APIC, Device},
-    eventfd::Eventfd,
+    eventfd::{Eventfd, each_bad_descriptor},
     harness::Outcome,
     mapping_fixture::MappingFixture,
     need,
@@ -59,26 +54,14 @@ pub fn unknown_flags() -> Outcome {
 pub fn descriptors() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
-    let other = File::open("/dev/null").expect("/dev/null");
-    let (read_end, _write_end) = std::io::pipe().expect("a pipe");
-    let closed = Eventfd::new().as_raw_fd();
-    let cases = [
-        (closed, Errno::EBADF),
-        (-1, Errno::EBADF),
-        (i32::MAX, Errno::EBADF),
-        (i32::MIN, Errno::EBADF),
-        (other.as_raw_fd(), Errno::EINVAL),
-        (read_end.as_raw_fd(), Errno::EINVAL),
-        (fixture.device.as_fd().as_raw_fd(), Errno::EINVAL),
-    ];
-    for (fd, expected) in cases {
+    each_bad_descriptor(&fixture.device, |fd, expected| {
         for flags in [0, ACRN_IRQFD_FLAG_DEASSIGN] {
             let mut argument = argument(&fd, APIC, 0x31);
             argument.flags = flags;
             let refused = irqfd(&fixture.device, argument);
             assert_eq!(refused, Err(expected), "descriptor {fd}, flags {flags}");
         }
-    }
+    });
     trace.assert_no_hypercalls();
     Outcome::Passed
 }

@@ -12,6 +12,7 @@ use acrn_ioctls::{IoEvent, IoEventAddress, Target, Width};
 use acrn_selftests::{
     cpus,
     eventfd::Eventfd,
+    guest::doorbell,
     harness::Outcome,
     hypercall::INJECT_MSI,
     interrupt_guest::{InterruptGuest, Rest, VECTORS},
@@ -167,11 +168,7 @@ pub fn doorbell_to_another_vm() -> Outcome {
     let writer = InterruptGuest::start(masks[0], Rest::Halt);
     let guest = InterruptGuest::start(masks[1], Rest::Halt);
     let vector = VECTORS[0];
-    let doorbell = IoEvent {
-        address: IoEventAddress::Pio(0x510),
-        len: 4,
-        datamatch: None,
-    };
+    let doorbell = doorbell(0x510);
     let event = assigned(&guest, vector);
     writer
         .vm()

@@ -5,7 +5,7 @@
 
 use std::{env, fs, process};
 
-use acrn_selftests::waiter::until;
+use acrn_selftests::{program::assemble, waiter::until};
 use iced_x86::{IcedError, code_asm::*};
 
 use crate::{LIMIT, machine::Machine, virtio::Image};
@@ -157,22 +157,19 @@ fn wait_for_key(code: &mut CodeAssembler) -> Result<(), IcedError> {
 /// Returns a program that causes a triple fault: an interrupt descriptor table without entries, and
 /// an invalid opcode.
 fn triple_fault() -> Vec<u8> {
-    let emit = |code: &mut CodeAssembler| -> Result<(), IcedError> {
+    assemble(16, FLAT, |code| {
         code.xor(ax, ax)?;
         code.mov(ds, ax)?;
         say(code, WORD)?;
         code.mov(word_ptr(IDT_POINTER), 0u32)?;
         code.lidt(ptr(IDT_POINTER))?;
         code.ud2()
-    };
-    let mut code = CodeAssembler::new(16).expect("an assembler");
-    emit(&mut code).expect("a program that assembles");
-    code.assemble(FLAT).expect("a program that assembles")
+    })
 }
 
 /// Returns a program that starts `times` times, each time but the first by a reset, and powers off.
 fn program(times: u8) -> Vec<u8> {
-    let emit = |code: &mut CodeAssembler| -> Result<(), IcedError> {
+    assemble(16, FLAT, |code| {
         let mut off = code.create_label();
         flat_addresses(code)?;
         set_disk_up(code)?;
@@ -190,10 +187,7 @@ fn program(times: u8) -> Vec<u8> {
         code.mov(dx, PM_CONTROL)?;
         code.out(dx, ax)?;
         code.hlt()
-    };
-    let mut code = CodeAssembler::new(16).expect("an assembler");
-    emit(&mut code).expect("a program that assembles");
-    code.assemble(FLAT).expect("a program that assembles")
+    })
 }
 
 /// Runs the guest, which starts `times` times. The error says why the test must be skipped.

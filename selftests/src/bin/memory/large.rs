@@ -46,10 +46,6 @@ pub fn many_small_pages() -> Outcome {
         assert_eq!(seen.as_deref(), Some(&expected[..]), "at {offset:#x}");
     }
     fixture.destroy();
-    assert_eq!(
-        fixture.pinned(),
-        -1,
-        "pins, relative to the created VM with its request page"
-    );
+    fixture.assert_all_unpinned();
     Outcome::Passed
 }

@@ -141,15 +141,20 @@ pub fn later_batch_fails() -> Outcome {
     Outcome::Passed
 }
 
+/// Makes SET_MEMSEG, which the hypervisor refuses half-way, as well as the roll-back.
+fn fail_roll_back(fixture: &MappingFixture, memory: &GuestMemory) {
+    fixture.fail_regions(0, 5, 1, -22);
+    fixture.fail_regions(0, 0, u32::MAX, -1);
+    assert_eq!(fixture.set(whole(memory)), Err(Errno::EINVAL));
+    fixture.probe.clear_faults();
+}
+
 /// If the hypervisor refuses the roll-back as well, the pages stay pinned until the VM is
 /// destroyed.
 pub fn roll_back_fails() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(16);
-    fixture.fail_regions(0, 5, 1, -22);
-    fixture.fail_regions(0, 0, u32::MAX, -1);
-    assert_eq!(fixture.set(whole(&memory)), Err(Errno::EINVAL));
-    fixture.probe.clear_faults();
+    fail_roll_back(&fixture, &memory);
     assert!(
         fixture.mapped_bytes() > 0,
         "the scripted faults did not take effect"
@@ -167,10 +172,7 @@ pub fn roll_back_fails() -> Outcome {
 pub fn set_after_failed_roll_back() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(16);
-    fixture.fail_regions(0, 5, 1, -22);
-    fixture.fail_regions(0, 0, u32::MAX, -1);
-    assert_eq!(fixture.set(whole(&memory)), Err(Errno::EINVAL));
-    fixture.probe.clear_faults();
+    fail_roll_back(&fixture, &memory);
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     fixture.assert_shows(GUEST, &memory, 0, memory.len());
     assert_eq!(fixture.pinned(), 16);
@@ -226,11 +228,7 @@ pub fn destroy_unpins() -> Outcome {
         .expect("SET_MEMSEG of the same page again");
     assert_eq!(fixture.pinned(), 41);
     fixture.destroy();
-    assert_eq!(
-        fixture.pinned(),
-        -1,
-        "pins, relative to the created VM with its request page"
-    );
+    fixture.assert_all_unpinned();
     Outcome::Passed
 }
 
@@ -239,10 +237,7 @@ pub fn destroy_unpins() -> Outcome {
 pub fn part_of_failed_roll_back() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(16);
-    fixture.fail_regions(0, 5, 1, -22);
-    fixture.fail_regions(0, 0, u32::MAX, -1);
-    assert_eq!(fixture.set(whole(&memory)), Err(Errno::EINVAL));
-    fixture.probe.clear_faults();
+    fail_roll_back(&fixture, &memory);
     fixture
         .unset(ram(GUEST, &memory, 0, PAGE))
         .expect("UNSET_MEMSEG");

@@ -217,14 +217,7 @@ pub fn clients_under_load() -> Outcome {
         assert!(served.iter().sum::<usize>() > 0, "no request was served");
     });
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
-    let mut left = 20;
-    let asked = guest.serve_until(
-        |_, _| 0,
-        |_, _| {
-            left -= 1;
-            left == 0
-        },
-    );
+    let asked = guest.serve_requests(20);
     let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
     let first = values[0];
     assert!(first > 20, "the guest made only {first} requests");

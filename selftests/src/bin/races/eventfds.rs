@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acrn_ioctls::{IoEvent, IoEventAddress, RequestPage};
+use acrn_ioctls::RequestPage;
 use acrn_selftests::{
     cpus,
     device::{APIC, Device},
     eventfd::{Eventfd, until_released},
-    guest::{Guest, create_raw},
+    guest::{Guest, create_raw, doorbell},
     harness::Outcome,
     hypercall::{DESTROY_VM, INJECT_MSI},
     interrupt_guest::{InterruptGuest, Rest, VECTORS},
@@ -46,11 +46,7 @@ fn ioeventfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> 
 /// looked up, when the range is deassigned.
 pub fn ioeventfd_comes_and_goes() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
-    let doorbell = IoEvent {
-        address: IoEventAddress::Pio(PORT),
-        len: 4,
-        datamatch: None,
-    };
+    let doorbell = doorbell(PORT);
     let event = Eventfd::new();
     let ended = AtomicBool::new(false);
     let signals = AtomicU64::new(0);

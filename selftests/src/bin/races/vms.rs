@@ -39,14 +39,7 @@ pub fn ends_beside_io() -> Outcome {
                 while Instant::now() < end {
                     let other = Guest::long_mode(mask, &program::chatter(PORT));
                     other.vm.start().expect("START_VM");
-                    let mut left = 5;
-                    other.serve_until(
-                        |_, _| 0,
-                        |_, _| {
-                            left -= 1;
-                            left == 0
-                        },
-                    );
+                    other.serve_requests(5);
                     other.vm.pause().expect("PAUSE_VM");
                     other
                         .vm
