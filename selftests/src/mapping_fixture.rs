@@ -143,8 +143,8 @@ impl MappingFixture {
         assert_eq!(self.pinned(), 0, "pages that are still pinned");
     }
 
-    /// Panics unless all pages of the destroyed VM are unpinned. One of them is the request page, which
-    /// was pinned before the count began.
+    /// Panics unless all pages of the destroyed VM are unpinned. One of them is the request page,
+    /// which was pinned before the count began.
     #[track_caller]
     pub fn assert_all_unpinned(&self) {
         assert_eq!(

@@ -93,8 +93,10 @@ mod tests {
     #[test]
     fn what_was_freed_does_not_live() {
         let trace = "# tracer: nop\n\
-             bench-1 [001] ..... 1.0: kmalloc: call_site=a ptr=00aa bytes_req=60 bytes_alloc=64 gfp_flags=GFP_KERNEL\n\
-             bench-1 [001] ..... 1.1: kmem_cache_alloc: call_site=b ptr=00bb name=x bytes_req=200 bytes_alloc=256\n\
+             bench-1 [001] ..... 1.0: kmalloc: call_site=a ptr=00aa bytes_req=60 \
+             bytes_alloc=64 gfp_flags=GFP_KERNEL\n\
+             bench-1 [001] ..... 1.1: kmem_cache_alloc: call_site=b ptr=00bb name=x \
+             bytes_req=200 bytes_alloc=256\n\
              bench-1 [001] ..... 1.2: kfree: call_site=c ptr=00aa\n";
         assert_eq!(live(trace), 256);
     }

@@ -16,7 +16,7 @@ use acrn_selftests::{
     harness::Outcome,
     need,
     program::{self, write},
-    scripted_vm::{Answer, ScriptedVm},
+    scripted_vm::{Answer, ScriptedVm, request},
     status::Status,
     waiter::until,
 };
@@ -153,9 +153,14 @@ pub fn alone() -> Outcome {
     Outcome::Passed
 }
 
-/// The upcall serves an isolated request beside a VM that exceeds its share.
+/// The upcall serves an isolated request beside VMs that exceed their share. One of them, which the
+/// upcall looks at first, always has a request that is pending.
 pub fn alone_beside_storm() -> Outcome {
-    let masks = need!(cpus::pick_many(&[1, 1]));
+    let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let pending = need!(ScriptedVm::without_client(masks[2]));
+    let access = write(Target::Port(PORT), Width::Four, 1);
+    let request = request(pending.vmid, 0, access);
+    assert_eq!(pending.probe.raise(request), 0, "RAISE_REQUEST");
     let storm = Storm::on(masks[0]);
     need!(storm.status());
     let vm = need!(ScriptedVm::on(masks[1]));
