@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CREATE_VM. The VM of each case is destroyed afterwards, without the driver's knowledge if
-//! necessary.
+//! Cases of CREATE_VM. The test destroys the VM of each case afterwards, if necessary without the
+//! driver's knowledge.
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -19,7 +19,7 @@ use zerocopy::IntoBytes;
 
 use crate::script::{Bytes, Done, Script};
 
-/// Cases, each on a file of its own.
+/// Cases of CREATE_VM, each on a new file.
 struct Cases<'a> {
     probe: &'a Probe,
     script: Script<'a>,
@@ -39,7 +39,7 @@ impl<'a> Cases<'a> {
 
     fn on_new_file(&self, run: impl FnOnce(&Device) -> Done) {
         let device = Device::open().expect("the device");
-        // There may be a VM now, even if the command failed.
+        // Even if the command failed, a VM may exist now.
         cleanup::register(&device);
         let _ = run(&device);
         drop(device);
@@ -48,7 +48,7 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// A case with changes to the usual argument.
+    /// Runs a case with an argument that `change` has modified.
     fn with(&self, case: &str, change: impl FnOnce(&mut acrn_vm_creation)) {
         let mut argument = creation(&self.page, self.cpus);
         change(&mut argument);
@@ -61,7 +61,7 @@ impl<'a> Cases<'a> {
     }
 }
 
-/// Valid and invalid arguments.
+/// Prints the results of CREATE_VM for valid and invalid arguments.
 pub fn create_vm() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
@@ -81,7 +81,7 @@ pub fn create_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// Invalid request pages, and one that is not aligned.
+/// Prints the results of CREATE_VM for invalid request pages and for an unaligned one.
 pub fn create_vm_request_page() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
@@ -104,7 +104,8 @@ pub fn create_vm_request_page() -> Outcome {
     Outcome::Passed
 }
 
-/// Results of the hypervisor.
+/// Prints the results of CREATE_VM if the hypervisor fails, or returns unusual numbers of vCPUs or
+/// VM ids.
 pub fn create_vm_hypervisor() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
@@ -133,7 +134,7 @@ pub fn create_vm_hypervisor() -> Outcome {
     Outcome::Passed
 }
 
-/// The result cannot be written back.
+/// Prints the result of CREATE_VM if the driver cannot write the result back.
 pub fn create_vm_read_only() -> Outcome {
     let probe = need!(Probe::open());
     let cases = Cases::new(&probe, need!(cpus::pick(1)));
@@ -146,7 +147,7 @@ pub fn create_vm_read_only() -> Outcome {
     Outcome::Passed
 }
 
-/// On a file that has a VM.
+/// Prints the result of CREATE_VM on a file that has a VM.
 pub fn create_vm_twice() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -159,7 +160,7 @@ pub fn create_vm_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// On a file that had a VM.
+/// Prints the results of commands on a file that had another VM before.
 pub fn create_vm_again() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_CREATE_VM);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that assign and de-assign devices, and PM_GET_CPU_STATE.
+//! Cases of the commands that assign and de-assign devices, and of PM_GET_CPU_STATE.
 
 use acrn_selftests::{
     device::{Argument, Device},
@@ -20,14 +20,14 @@ use crate::{
     script::{Bytes, Script},
 };
 
-/// A command that assigns a device, the one that de-assigns it, and the argument.
+/// A command that assigns a device, the command that de-assigns it, and their arguments.
 struct Pair<'a> {
     gives: (u32, u32),
     takes: (u32, u32),
     good: &'a [u8],
     /// An argument that the hypervisor refuses.
     bad: &'a [u8],
-    /// A device that must be assigned first, and the command for that.
+    /// The command that must assign another device first, and its argument.
     needs: Option<(u32, &'a [u8])>,
 }
 
@@ -71,7 +71,7 @@ impl Pair<'_> {
     }
 }
 
-/// SET_PTDEV_INTR and RESET_PTDEV_INTR.
+/// Prints the results of SET_PTDEV_INTR and RESET_PTDEV_INTR.
 pub fn ptdev_intr() -> Outcome {
     let good = acrn_ptdev_irq {
         type_: ACRN_PTDEV_IRQ_INTX,
@@ -97,7 +97,8 @@ pub fn ptdev_intr() -> Outcome {
     pair.transcribe()
 }
 
-/// The bytes that the hypervisor reads beyond the structure of an interrupt line.
+/// Prints whether the bytes that the hypervisor reads beyond the structure of an interrupt line are
+/// zero.
 pub fn ptdev_intr_beyond() -> Outcome {
     const ROUNDS: usize = 64;
     let fixture = need!(MappingFixture::new());
@@ -109,7 +110,7 @@ pub fn ptdev_intr_beyond() -> Outcome {
         let trace = Trace::start(&fixture.probe);
         for _ in 0..ROUNDS {
             dirty_the_heap();
-            // There is no such line, which does not matter here.
+            // No such interrupt line exists, which does not matter here.
             let argument = Bytes::new(&[0xff; size_of::<acrn_ptdev_irq>()]);
             let refused = fixture.device.ioctl(request, argument.argument());
             assert!(refused.is_err());
@@ -124,8 +125,7 @@ pub fn ptdev_intr_beyond() -> Outcome {
     Outcome::Passed
 }
 
-/// Returns the bytes of a `struct acrn_pcidev`, with two bytes of padding that are passed on as
-/// well.
+/// Returns the bytes of a `struct acrn_pcidev`. The driver also passes on the two bytes of padding.
 fn pci_device() -> [u8; size_of::<acrn_pcidev>()] {
     let mut bytes = [0; _];
     bytes[..4].copy_from_slice(&ACRN_PTDEV_QUIRK_ASSIGN.to_le_bytes());
@@ -136,7 +136,7 @@ fn pci_device() -> [u8; size_of::<acrn_pcidev>()] {
     bytes
 }
 
-/// ASSIGN_PCIDEV and DEASSIGN_PCIDEV.
+/// Prints the results of ASSIGN_PCIDEV and DEASSIGN_PCIDEV.
 pub fn pcidev() -> Outcome {
     let good = pci_device();
     let pair = Pair {
@@ -149,7 +149,7 @@ pub fn pcidev() -> Outcome {
     pair.transcribe()
 }
 
-/// ASSIGN_MMIODEV and DEASSIGN_MMIODEV.
+/// Prints the results of ASSIGN_MMIODEV and DEASSIGN_MMIODEV.
 pub fn mmiodev() -> Outcome {
     let range = acrn_mmio_dev_res {
         user_vm_pa: 0xd000_0000,
@@ -176,10 +176,10 @@ pub fn mmiodev() -> Outcome {
     pair.transcribe()
 }
 
-/// CREATE_VDEV and DESTROY_VDEV.
+/// Prints the results of CREATE_VDEV and DESTROY_VDEV.
 pub fn vdev() -> Outcome {
     let mut good = [0; size_of::<acrn_vdev>()];
-    // ivshmem by its PCI IDs, in slot 3, with arguments.
+    // The PCI IDs of ivshmem, PCI slot 3, and arguments.
     good[..4].copy_from_slice(&0x1110_1af4_u32.to_le_bytes());
     good[8] = 0x18;
     good[64] = 0x5a;
@@ -195,10 +195,10 @@ pub fn vdev() -> Outcome {
     pair.transcribe()
 }
 
-/// More bytes than the longest result has.
+/// A number of bytes that exceeds the longest result.
 const ROOM: usize = 64;
 
-/// PM_GET_CPU_STATE.
+/// Prints the results of PM_GET_CPU_STATE.
 pub fn pm_get_cpu_state() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_PM_GET_CPU_STATE);

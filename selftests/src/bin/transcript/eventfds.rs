@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IOEVENTFD and IRQFD.
+//! Cases of IOEVENTFD and IRQFD.
 
 use std::{
     fs::File,
@@ -25,13 +25,13 @@ use crate::script::Script;
 const PORTS: u32 = acrn_uapi::ACRN_IOEVENTFD_FLAG_PIO;
 const MATCH: u32 = acrn_uapi::ACRN_IOEVENTFD_FLAG_DATAMATCH;
 const DEASSIGN: u32 = acrn_uapi::ACRN_IOEVENTFD_FLAG_DEASSIGN;
-/// A flag of ACRN's own kernel.
+/// A flag that ACRN's own kernel defines.
 const ASYNCIO: u32 = 0x08;
 const PORT: u64 = 0x510;
 
 fn range(event: &impl AsRawFd, flags: u32, addr: u64, len: u32, data: u64) -> acrn_ioeventfd {
     acrn_ioeventfd {
-        // Descriptors are not negative.
+        // Descriptors of open files are not negative.
         fd: event.as_raw_fd() as u32,
         flags,
         addr,
@@ -41,7 +41,7 @@ fn range(event: &impl AsRawFd, flags: u32, addr: u64, len: u32, data: u64) -> ac
     }
 }
 
-/// Returns descriptors that are not open, or not of an eventfd.
+/// Returns descriptors that are not open, or that do not belong to an eventfd.
 fn wrong_files() -> [(&'static str, RawFd, Option<File>); 4] {
     let (pipe, _) = pipe().expect("pipe");
     let pipe = File::from(pipe);
@@ -54,7 +54,7 @@ fn wrong_files() -> [(&'static str, RawFd, Option<File>); 4] {
     ]
 }
 
-/// IOEVENTFD: arguments.
+/// Prints the results of IOEVENTFD for valid and invalid arguments.
 pub fn ioeventfd() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IOEVENTFD);
@@ -122,7 +122,7 @@ pub fn ioeventfd() -> Outcome {
     Outcome::Passed
 }
 
-/// IOEVENTFD: conflicts, and the ranges that DEASSIGN removes.
+/// Prints the results of IOEVENTFD for conflicting ranges, and for ranges that DEASSIGN removes.
 pub fn ioeventfd_conflicts() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IOEVENTFD);
@@ -161,7 +161,7 @@ pub fn ioeventfd_conflicts() -> Outcome {
     Outcome::Passed
 }
 
-/// IOEVENTFD: handlers of accesses, and signals.
+/// Prints the handler of each access, and the eventfds that the access signals.
 pub fn ioeventfd_signals() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_IOEVENTFD);
@@ -214,7 +214,7 @@ fn interrupt(fd: RawFd, flags: u32, vector: u64) -> acrn_irqfd {
     acrn_irqfd { fd, flags, msi }
 }
 
-/// IRQFD: arguments.
+/// Prints the results of IRQFD for valid and invalid arguments.
 pub fn irqfd() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IRQFD);
@@ -249,7 +249,7 @@ pub fn irqfd() -> Outcome {
     Outcome::Passed
 }
 
-/// IRQFD: results of signals.
+/// Prints the results of signals after IRQFD.
 pub fn irqfd_signals() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_IRQFD);
@@ -267,7 +267,7 @@ pub fn irqfd_signals() -> Outcome {
             let added: Result<(), Errno> = event.add(value);
             (added, String::new())
         });
-        // Whether the driver takes the event is a separate case.
+        // A separate case shows whether the driver takes the event.
         let _ = script.case(&format!("{case}_counter"), || {
             (Ok(()), format!("counter {}", event.take()))
         });

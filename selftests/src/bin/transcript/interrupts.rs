@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! INJECT_MSI, SET_IRQLINE and VM_INTR_MONITOR.
+//! Cases of INJECT_MSI, SET_IRQLINE and VM_INTR_MONITOR.
 
 use acrn_selftests::{
     device::{APIC, Argument, Device},
@@ -19,7 +19,7 @@ use crate::{
     script::{Bytes, Script},
 };
 
-/// INJECT_MSI.
+/// Prints the results of INJECT_MSI.
 pub fn inject_msi() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_INJECT_MSI);
@@ -51,7 +51,7 @@ pub fn inject_msi() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_IRQLINE, whose argument is no pointer.
+/// Prints the results of SET_IRQLINE. Its argument is not a pointer.
 pub fn set_irqline() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_SET_IRQLINE);
@@ -81,7 +81,8 @@ pub fn set_irqline() -> Outcome {
     Outcome::Passed
 }
 
-/// Calls VM_INTR_MONITOR with an address at `offset` of a page that begins with `words`.
+/// Runs a case of VM_INTR_MONITOR. The argument is an address at `offset` of a page that begins
+/// with `words`.
 fn monitor(script: &Script<'_>, case: &str, device: &Device, offset: usize, words: [u32; 2]) {
     let page = GuestMemory::anonymous(PAGE);
     page.write::<u32>(0, words[0]);
@@ -94,14 +95,14 @@ fn monitor(script: &Script<'_>, case: &str, device: &Device, offset: usize, word
     });
 }
 
-/// VM_INTR_MONITOR, whose argument is a page. When it succeeds, upstream's driver leaves a page
-/// pinned (A8).
+/// Prints the results of VM_INTR_MONITOR. The argument is a page. When the command succeeds,
+/// upstream's driver leaves a page pinned (A8).
 pub fn vm_intr_monitor_results() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_VM_INTR_MONITOR);
     let get = |case, count| monitor(&script, case, &fixture.device, 0, [0, count]);
     get("get_nothing_yet", 48);
-    // Only interrupts that arrive are counted.
+    // The hypervisor counts only interrupts that arrive.
     let msi_addr = fixture.msi();
     let inject = |vector| fixture.device.inject_msi(msi_addr, vector);
     inject(0x31).expect("INJECT_MSI");
@@ -116,7 +117,7 @@ pub fn vm_intr_monitor_results() -> Outcome {
     Outcome::Passed
 }
 
-/// VM_INTR_MONITOR that fails.
+/// Prints the errors of VM_INTR_MONITOR.
 pub fn vm_intr_monitor() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = Script::of(&fixture.probe, ACRN_IOCTL_VM_INTR_MONITOR);

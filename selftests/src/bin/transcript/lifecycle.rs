@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that change the state of a VM, and SET_VCPU_REGS, in each state.
+//! Cases of the commands that change the state of a VM, and of SET_VCPU_REGS, in each state.
 
 use std::mem::offset_of;
 
@@ -18,14 +18,15 @@ use acrn_selftests::{
 };
 use acrn_uapi::{acrn_vcpu_regs, ioctl::*};
 
-/// Creates a guest that reports that it runs and then spins. Its report stays in its slot.
+/// Creates a guest that reports that it runs and then spins. The report stays in the slot of the
+/// vCPU.
 fn spinning() -> Result<(Guest, Device), String> {
     let guest = Guest::long_mode(cpus::pick(1)?, &program::greet_and_spin());
     let device = Device::sharing(&guest.vm);
     Ok((guest, device))
 }
 
-/// Cases that all four commands share.
+/// Runs the cases that all four commands share.
 fn everywhere(probe: &Probe, request: u32, hypercall: u32) -> Outcome {
     let script = Script::of(probe, request);
     script.without_vm(&[]);
@@ -36,7 +37,7 @@ fn everywhere(probe: &Probe, request: u32, hypercall: u32) -> Outcome {
     Outcome::Passed
 }
 
-/// START_VM.
+/// Prints the results of START_VM in each state.
 pub fn start_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_START_VM);
@@ -48,7 +49,7 @@ pub fn start_vm() -> Outcome {
     everywhere(&probe, ACRN_IOCTL_START_VM, hypercall::START_VM)
 }
 
-/// PAUSE_VM.
+/// Prints the results of PAUSE_VM in each state.
 pub fn pause_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_PAUSE_VM);
@@ -56,8 +57,7 @@ pub fn pause_vm() -> Outcome {
     device.plain(ACRN_IOCTL_START_VM).expect("START_VM");
     let _ = script.plain("running", &device);
     let _ = script.plain("paused", &device);
-    // The next VM is on the same CPU, so that mini-ACRN gives it the same id after any earlier
-    // test.
+    // The next VM uses the same CPU, so that mini-ACRN gives it the same id after any earlier test.
     drop((guest, device));
     let (created, _page, _) = create_raw(need!(cpus::pick(1)));
     let _ = script.plain("created", &created);
@@ -65,7 +65,7 @@ pub fn pause_vm() -> Outcome {
     everywhere(&probe, ACRN_IOCTL_PAUSE_VM, hypercall::PAUSE_VM)
 }
 
-/// RESET_VM.
+/// Prints the results of RESET_VM in each state.
 pub fn reset_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_RESET_VM);
@@ -79,7 +79,7 @@ pub fn reset_vm() -> Outcome {
     everywhere(&probe, ACRN_IOCTL_RESET_VM, hypercall::RESET_VM)
 }
 
-/// DESTROY_VM.
+/// Prints the results of DESTROY_VM in each state.
 pub fn destroy_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_DESTROY_VM);
@@ -93,24 +93,24 @@ pub fn destroy_vm() -> Outcome {
     everywhere(&probe, ACRN_IOCTL_DESTROY_VM, hypercall::DESTROY_VM)
 }
 
-/// The bytes of a `struct acrn_vcpu_regs`, which has padding.
+/// The bytes of a `struct acrn_vcpu_regs`, which contains padding.
 #[derive(Clone)]
 struct Registers([u8; size_of::<acrn_vcpu_regs>()]);
 
 impl Registers {
-    /// Registers of vCPU 0 in real mode.
+    /// Returns registers of vCPU 0 in real mode.
     fn new() -> Self {
         Self([0; _]).with(offset_of!(acrn_vcpu_regs, vcpu_regs.cr0), &[0x30])
     }
 
-    /// The same registers with other bytes from `offset` on.
+    /// Returns the same registers with other bytes from `offset` on.
     fn with(mut self, offset: usize, bytes: &[u8]) -> Self {
         self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
         self
     }
 }
 
-/// SET_VCPU_REGS.
+/// Prints the results of SET_VCPU_REGS in each state, and for valid and invalid registers.
 pub fn set_vcpu_regs() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::of(&probe, ACRN_IOCTL_SET_VCPU_REGS);
@@ -161,7 +161,7 @@ pub fn set_vcpu_regs() -> Outcome {
     Outcome::Passed
 }
 
-/// Closing a file whose VM is destroyed, and one that never had a VM.
+/// Prints the results of closing a file whose VM is destroyed, and a file that never had a VM.
 pub fn close() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::called(&probe, 0, "CLOSE");
@@ -177,7 +177,7 @@ pub fn close() -> Outcome {
     Outcome::Passed
 }
 
-/// Closing a file with a VM.
+/// Prints the results of closing a file with a VM.
 pub fn close_with_vm() -> Outcome {
     let probe = need!(Probe::open());
     let script = Script::called(&probe, 0, "CLOSE");

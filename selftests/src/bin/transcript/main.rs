@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The results of each command, case by case, in lines that `testbed-runner compare` reads. With
-//! two drivers, they show the differences. This program does not decide which results are right.
+//! Prints the results of each command, case by case, in lines that `testbed-runner compare` reads.
+//! The lines of two drivers show how the drivers differ. This program does not decide which results
+//! are right.
 
 use std::process::ExitCode;
 
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         eventfds::ioeventfd_signals,
         eventfds::irqfd,
         eventfds::irqfd_signals,
-        // The tests from here on may break upstream's driver, and the tests after them.
+        // The tests from here on may break upstream's driver, and with it the tests after them.
         create::create_vm_hypervisor,
         interrupts::vm_intr_monitor_results,
         memory::set_memseg_bad_ram,

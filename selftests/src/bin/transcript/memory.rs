@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SET_MEMSEG and UNSET_MEMSEG. Each case has a VM of its own, so that cases do not affect each
-//! other.
+//! Cases of SET_MEMSEG and UNSET_MEMSEG. Each case has a VM of its own, so that cases do not affect
+//! each other.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
@@ -16,7 +16,7 @@ use mini_acrn_channel::Fault;
 
 use crate::script::Script;
 
-/// Device memory: the HPET, which has a page of registers.
+/// The HPET, a device with a page of registers.
 const DEVICE: u64 = 0xfed0_0000;
 const PAGE_LEN: u64 = PAGE as u64;
 const RWX: u32 = ACRN_MEM_ACCESS_RWX;
@@ -44,12 +44,12 @@ fn bytes(len: u64) -> Vec<u8> {
         .concat()
 }
 
-/// A case on a VM with the segments `before`.
+/// Runs a case on a VM with the segments `before`.
 fn case(request: u32, case: &str, before: &[acrn_vm_memmap], segment: &acrn_vm_memmap) {
     under(request, case, before, segment, None);
 }
 
-/// The same with a scripted fault.
+/// Runs such a case with a scripted fault.
 fn under(
     request: u32,
     case: &str,
@@ -72,7 +72,7 @@ fn under(
     fixture.destroy();
 }
 
-/// SET_MEMSEG of valid RAM.
+/// Prints the results of SET_MEMSEG for valid RAM.
 pub fn set_memseg_ram() -> Outcome {
     let _probe = need!(Probe::open());
     let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
@@ -116,7 +116,7 @@ pub fn set_memseg_ram() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMSEG of invalid RAM.
+/// Prints the results of SET_MEMSEG for invalid RAM.
 pub fn set_memseg_bad_ram() -> Outcome {
     let _probe = need!(Probe::open());
     let memory = GuestMemory::anonymous(16 * PAGE);
@@ -150,7 +150,8 @@ pub fn set_memseg_bad_ram() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMSEG of devices, of unknown types, without arguments, and in states that do not allow it.
+/// Prints the results of SET_MEMSEG for devices, for unknown types, without arguments, and in
+/// states that do not allow it.
 pub fn set_memseg_others() -> Outcome {
     let _probe = need!(Probe::open());
     let set = |name: &str, segment| case(ACRN_IOCTL_SET_MEMSEG, name, &[], &segment);
@@ -206,7 +207,7 @@ pub fn set_memseg_others() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG.
+/// Prints the results of UNSET_MEMSEG.
 pub fn unset() -> Outcome {
     let _probe = need!(Probe::open());
     let unset = |name: &str, before: &[acrn_vm_memmap], segment| {

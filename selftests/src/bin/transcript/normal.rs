@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hypercalls in a form that is the same in every run: addresses are replaced by placeholders.
+//! Converts hypercalls to text that is the same in every run. Placeholders replace addresses.
 
 use std::iter;
 
@@ -11,20 +11,20 @@ use acrn_selftests::{
 use mini_acrn_channel::{Record, kind};
 use nix::errno::Errno;
 
-/// The placeholder of an address in the Service VM's memory.
+/// The placeholder for an address in the Service VM's memory.
 const SOMEWHERE: &str = "PAGE";
-/// The lowest address of devices in the Service VM. Source addresses from here on are shown
+/// The lowest address of devices in the Service VM. Source addresses from here on are printed
 /// unchanged.
 const DEVICES: u64 = 0xc000_0000;
 
-/// `ioreq_buf` of CREATE_VM, which is an address of user space.
+/// The bytes of `ioreq_buf` of CREATE_VM, which is an address of user space.
 const REQUEST_PAGE: std::ops::Range<usize> = 32..40;
-/// Bytes of `acrn_ptdev_irq`. The bytes that the hypervisor reads beyond it have a case of their
+/// The size of `acrn_ptdev_irq`. The bytes that the hypervisor reads beyond it have a case of their
 /// own.
 const LINE_SIZE: usize = 20;
 
-/// Returns all hypercalls among `records`, with their parameters and results. Successive calls of
-/// SET_MEMORY_REGIONS that succeed are merged.
+/// Returns all hypercalls among `records`, with their parameters and results. Merges successive
+/// calls of SET_MEMORY_REGIONS that succeed.
 pub fn calls(records: &[Record]) -> String {
     let of_kind = |kind| records.iter().filter(move |record| record.kind == kind);
     let calls: Vec<_> = of_kind(kind::HYPERCALL).collect();
@@ -32,7 +32,7 @@ pub fn calls(records: &[Record]) -> String {
     let mut begin = 0;
     for calls in calls.chunk_by(|a, b| is_mapping(a) && is_mapping(b)) {
         let (first, end) = (calls[0], calls[calls.len() - 1].seq);
-        // Entries are recorded before their call.
+        // mini-ACRN records entries before their call.
         let entries =
             of_kind(kind::MEMORY_REGION).filter(|entry| (begin..end).contains(&entry.seq));
         let arguments = arguments(first, &entries.collect::<Vec<_>>());

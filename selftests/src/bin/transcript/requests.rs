@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands that serve I/O requests.
+//! Cases of the commands that serve I/O requests.
 
 use std::{
     sync::Arc,
@@ -28,9 +28,9 @@ use zerocopy::IntoBytes;
 
 use crate::script::{Bytes, Done, Script};
 
-/// Long enough for a driver to examine a request, if it does.
+/// Long enough for a driver to examine a request, if it does so.
 const A_WHILE: Duration = Duration::from_millis(300);
-/// Long enough to be certain that it does not, however slow the machine is.
+/// Long enough to be certain that the driver does not examine it, however slow the machine is.
 const LONG_ENOUGH: Duration = Duration::from_secs(10);
 
 const READ: Access = read(Target::Port(0x510), Width::Four);
@@ -43,7 +43,7 @@ fn notify(vmid: u16, vcpu: u32) -> acrn_ioreq_notify {
     }
 }
 
-/// Raises a request of vCPU 0 and waits until it is left to the device model.
+/// Raises a request of vCPU 0, and waits until the driver leaves it to the device model.
 fn raise(vm: &ScriptedVm, access: Access) {
     let request = request(vm.vmid, 0, access);
     assert_eq!(vm.probe.raise(request), 0, "RAISE_REQUEST");
@@ -51,7 +51,7 @@ fn raise(vm: &ScriptedVm, access: Access) {
     until("the request is left to the device model", || slot.is_ours());
 }
 
-/// Returns the state of vCPU 0's slot, and the value that the vCPU got if the request was
+/// Returns the state of vCPU 0's slot, and the value that the vCPU received if the request was
 /// completed.
 fn answer(vm: &ScriptedVm, trace: &Trace<'_>) -> String {
     let state = vm.page.slot(0).expect("a slot").state();
@@ -63,7 +63,7 @@ fn answer(vm: &ScriptedVm, trace: &Trace<'_>) -> String {
     format!("slot {state}{}", value.collect::<String>())
 }
 
-/// Acts on the request of vCPU 0, and shows the resulting state of the request.
+/// Acts on the request of vCPU 0, and prints the resulting state of the request.
 fn about_request(script: &Script<'_>, case: &str, vm: &ScriptedVm, act: impl FnOnce() -> Done) {
     let _ = script.case(case, || {
         let trace = Trace::start(&vm.probe);
@@ -72,7 +72,7 @@ fn about_request(script: &Script<'_>, case: &str, vm: &ScriptedVm, act: impl FnO
     });
 }
 
-/// CREATE_IOREQ_CLIENT.
+/// Prints the results of CREATE_IOREQ_CLIENT.
 pub fn create_ioreq_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
@@ -83,7 +83,7 @@ pub fn create_ioreq_client() -> Outcome {
     vm.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
     let _ = script.plain("again", &vm.device);
     vm.device.plain(destroy).expect("DESTROY_IOREQ_CLIENT");
-    // The request is raised first.
+    // The request is raised before the client is created.
     let request = request(vm.vmid, 0, READ);
     assert_eq!(vm.probe.raise(request), 0, "RAISE_REQUEST");
     thread::sleep(A_WHILE);
@@ -103,7 +103,7 @@ pub fn create_ioreq_client() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_IOREQ_CLIENT.
+/// Prints the results of DESTROY_IOREQ_CLIENT.
 pub fn destroy_ioreq_client() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
@@ -121,7 +121,7 @@ pub fn destroy_ioreq_client() -> Outcome {
 
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// ATTACH_IOREQ_CLIENT.
+/// Prints the results of ATTACH_IOREQ_CLIENT.
 pub fn attach_ioreq_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
@@ -152,7 +152,7 @@ pub fn attach_ioreq_client() -> Outcome {
     Outcome::Passed
 }
 
-/// CLEAR_VM_IOREQ.
+/// Prints the results of CLEAR_VM_IOREQ.
 pub fn clear_vm_ioreq() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_CLEAR_VM_IOREQ);
@@ -170,7 +170,7 @@ pub fn clear_vm_ioreq() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH.
+/// Prints the results of NOTIFY_REQUEST_FINISH.
 pub fn finish() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
@@ -203,7 +203,7 @@ pub fn finish() -> Outcome {
     let slot = vm.page.slot(0).expect("a slot");
     until("the request is left to the device model", || slot.is_ours());
     about_request(&script, "polled_request", &vm, || finish(good));
-    // The hypervisor takes the request whenever it is called.
+    // The hypervisor takes the completed request when it is called the next time.
     vm.probe.vms();
     raise(&vm, READ);
     vm.probe
@@ -212,7 +212,7 @@ pub fn finish() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH with the id of another VM.
+/// Prints the result of NOTIFY_REQUEST_FINISH with the id of another VM.
 pub fn notify_for_another_vm() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
@@ -226,7 +226,7 @@ pub fn notify_for_another_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH for slots without a request of the device model.
+/// Prints the results of NOTIFY_REQUEST_FINISH for slots without a request of the device model.
 pub fn notify_nothing() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let script = Script::of(&vm.probe, ACRN_IOCTL_NOTIFY_REQUEST_FINISH);
@@ -235,13 +235,14 @@ pub fn notify_nothing() -> Outcome {
     let _ = script.with("first", &vm.device, &good);
     let _ = script.with("twice", &vm.device, &good);
     let _ = script.with("free_slot", &vm.device, &good);
-    // Modulo 2^16 this is vCPU 0.
+    // Modulo 2^16, this is vCPU 0.
     let far = notify(vm.vmid, 0x1_0000);
     let _ = script.with("vcpu_0x10000", &vm.device, &far);
     Outcome::Passed
 }
 
-/// Numbers that are no command, or that differ from one in size or direction.
+/// Prints the results of numbers that are not commands, or that differ from a command in size or
+/// direction.
 pub fn unknown() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let script = |request| Script::called(&fixture.probe, request, "UNKNOWN");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cases of one command, each in a line:
+//! Prints the cases of one command, each in a line:
 //!
 //! `transcript: COMMAND.case | result | observations | hypercalls`
 
@@ -34,7 +34,7 @@ fn name(request: u32) -> &'static str {
     })
 }
 
-/// The bytes of an argument, which are followed by inaccessible memory.
+/// The bytes of an argument. Inaccessible memory follows them.
 pub struct Bytes {
     memory: GuestMemory,
     size: usize,
@@ -50,7 +50,7 @@ impl Bytes {
         Self { memory, size }
     }
 
-    /// Returns their address.
+    /// Returns the address of the bytes.
     pub fn argument(&self) -> Argument<'_> {
         Argument::At(&self.memory, PAGE - self.size)
     }
@@ -74,7 +74,7 @@ impl<'a> Script<'a> {
         Self::called(probe, request, name(request))
     }
 
-    /// Creates the cases of a request with this name, which may be no command.
+    /// Creates the cases of a request with this name. The request need not be a command.
     pub fn called(probe: &'a Probe, request: u32, name: &'static str) -> Self {
         Self {
             probe,
@@ -109,19 +109,19 @@ impl<'a> Script<'a> {
         done
     }
 
-    /// Makes the command with an argument that it does not write.
+    /// Issues the command with an argument that it does not write.
     pub fn call(&self, case: &str, device: &Device, argument: Argument<'_>) -> Done {
         self.case(case, || {
             (device.ioctl(self.request, argument), String::new())
         })
     }
 
-    /// Makes the command without an argument.
+    /// Issues the command without an argument.
     pub fn plain(&self, case: &str, device: &Device) -> Done {
         self.call(case, device, Argument::NULL)
     }
 
-    /// Makes the command with these bytes, and prints the bytes that it changed.
+    /// Issues the command with these bytes, and prints the bytes that it changed.
     pub fn bytes(&self, case: &str, device: &Device, bytes: &[u8]) -> Done {
         self.case(case, || {
             let argument = Bytes::new(bytes);
@@ -130,12 +130,12 @@ impl<'a> Script<'a> {
         })
     }
 
-    /// Makes the command with a structure.
+    /// Issues the command with a structure.
     pub fn with<T: IntoBytes + Immutable>(&self, case: &str, device: &Device, value: &T) -> Done {
         self.bytes(case, device, value.as_bytes())
     }
 
-    /// Pointers to inaccessible and partly inaccessible memory.
+    /// Issues the command with pointers to inaccessible and partly inaccessible memory.
     pub fn bad_pointers(&self, device: &Device) {
         let memory = GuestMemory::anonymous(2 * PAGE);
         memory.unmap(PAGE, PAGE);
@@ -152,7 +152,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Errors of `hypercall`.
+    /// Issues the command while the hypervisor returns errors of `hypercall`.
     pub fn refused(&self, device: &Device, hypercall: u32, argument: &[u8]) {
         for errno in [Errno::EIO, Errno::ENOTTY] {
             self.probe
@@ -161,7 +161,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// The command on a file without a VM.
+    /// Issues the command on a file without a VM.
     pub fn without_vm(&self, argument: &[u8]) {
         if let Ok(device) = Device::open() {
             let _ = self.bytes("no_vm", &device, argument);
