@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Clients that are created and destroyed, with requests in flight.
+//! Tests that create and destroy ioreq clients while requests are in flight.
 
 use std::{
     sync::{
@@ -31,8 +31,8 @@ use crate::{at_once, end};
 
 const PORT: u16 = 0x510;
 
-/// Calls `command` in several threads at the same moment.
-fn everywhere(device: &Device, command: u32) -> Vec<Result<(), Errno>> {
+/// Issues `command` in several threads at the same time.
+fn in_threads(device: &Device, command: u32) -> Vec<Result<(), Errno>> {
     const THREADS: usize = 4;
     let barrier = Barrier::new(THREADS);
     let call = || {
@@ -43,20 +43,21 @@ fn everywhere(device: &Device, command: u32) -> Vec<Result<(), Errno>> {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(call)).collect();
         let results = threads
             .into_iter()
-            .map(|thread| thread.join().expect("a thread"));
+            .map(|thread| thread.join().expect("a thread panicked"));
         results.collect()
     })
 }
 
-/// Of threads that create a client concurrently one succeeds, and all may destroy it (R2).
+/// If several threads create a client at the same time, one of them succeeds. If all of them
+/// destroy it at the same time, each succeeds (R2).
 pub fn one_client_wins() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     for _ in 0..100 {
-        let mut created = everywhere(&device, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
+        let mut created = in_threads(&device, ACRN_IOCTL_CREATE_IOREQ_CLIENT);
         created.sort_by_key(Result::is_err);
         let refused = Err(Errno::EEXIST);
         assert_eq!(created, [Ok(()), refused, refused, refused]);
-        let destroyed = everywhere(&device, ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
+        let destroyed = in_threads(&device, ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
         assert_eq!(destroyed, [Ok(()); 4]);
         let attached = device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
         assert_eq!(attached, Err(Errno::ENODEV));
@@ -64,7 +65,8 @@ pub fn one_client_wins() -> Outcome {
     Outcome::Passed
 }
 
-/// CLEAR_VM_IOREQ races with DESTROY_IOREQ_CLIENT: each request is completed once (R9, A12).
+/// CLEAR_VM_IOREQ races with DESTROY_IOREQ_CLIENT. The driver completes each request once (R9,
+/// A12).
 pub fn clear_against_destroy_client() -> Outcome {
     const VCPUS: u16 = 2;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
@@ -76,7 +78,7 @@ pub fn clear_against_destroy_client() -> Outcome {
             let access = read(Target::Port(PORT), Width::Four);
             assert_eq!(vm.probe.raise(request(vm.vmid, vcpu, access)), 0);
         }
-        until("the requests are left to the device model", || {
+        until("the driver leaves the requests to the device model", || {
             slots().all(|slot| slot.is_ours())
         });
         let results = at_once(
@@ -101,15 +103,16 @@ pub fn clear_against_destroy_client() -> Outcome {
     Outcome::Passed
 }
 
-/// A thread returns to ATTACH_IOREQ_CLIENT at any moment around the guest's next request, and must
-/// wake up for it, though nothing else ever wakes it.
+/// A thread enters ATTACH_IOREQ_CLIENT at any moment around the guest's next request. The request
+/// must wake the thread, because nothing else ever does.
 pub fn requests_against_attach() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
     guest.vm.start().expect("START_VM");
     let (served, end) = (AtomicUsize::new(0), end());
     thread::scope(|scope| {
         let server = scope.spawn(|| {
-            // On the CPU of upcalls, they may occur between any two instructions of the thread.
+            // Upcalls occur on this CPU, so they may interrupt the thread between any two
+            // instructions.
             cpus::stay_on(cpus::UPCALLS).expect("the CPU of upcalls");
             let mut pause = Duration::ZERO;
             while guest.vm.attach_ioreq_client().is_ok() {
@@ -137,14 +140,14 @@ pub fn requests_against_attach() -> Outcome {
             .vm
             .destroy_ioreq_client()
             .expect("DESTROY_IOREQ_CLIENT");
-        server.join().expect("the serving thread");
+        server.join().expect("the serving thread panicked");
     });
     println!("served {}", served.into_inner());
     Outcome::Passed
 }
 
-/// Threads that run at the instant at which they are woken, before the thread that destroys their
-/// client goes on: the client must be gone by then.
+/// Waiting threads run as soon as DESTROY_IOREQ_CLIENT wakes them, before the thread that destroys
+/// their client continues. The client must be gone by then.
 pub fn waiters_come_first() -> Outcome {
     const CPU: usize = cpus::UPCALLS;
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
@@ -165,13 +168,13 @@ pub fn waiters_come_first() -> Outcome {
     Outcome::Passed
 }
 
-/// Serves requests until the client is destroyed. Returns the number of requests that were
-/// completed.
+/// Serves requests until the client is destroyed. Returns the number of requests that this thread
+/// has completed.
 fn serve(guest: &Guest) -> usize {
     let mut served = 0;
     while guest.vm.attach_ioreq_client().is_ok() {
         for (vcpu, _) in guest.page.slots().filter(|(_, slot)| slot.is_ours()) {
-            // The request may have ended with the client.
+            // The request may have been completed when the client was destroyed.
             served += usize::from(guest.vm.notify_request_finish(vcpu).is_ok());
         }
     }
@@ -179,8 +182,8 @@ fn serve(guest: &Guest) -> usize {
     served
 }
 
-/// Threads that serve a guest race with one that destroys their client and creates another (R1,
-/// A12). The guest goes on all the time.
+/// Threads that serve a guest race with a thread that destroys their client and creates another
+/// (R1, A12). The guest continues all the time.
 pub fn clients_under_load() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
     guest.vm.start().expect("START_VM");
@@ -203,7 +206,7 @@ pub fn clients_under_load() -> Outcome {
                 .destroy_ioreq_client()
                 .expect("DESTROY_IOREQ_CLIENT");
             guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
-            // The varying pause makes DESTROY_IOREQ_CLIENT meet requests in every state.
+            // The varying pause lets DESTROY_IOREQ_CLIENT meet requests in every state.
             pause = (pause + 1) % 5;
             thread::sleep(Duration::from_micros(100 * pause));
         }
@@ -212,13 +215,13 @@ pub fn clients_under_load() -> Outcome {
             .vm
             .destroy_ioreq_client()
             .expect("DESTROY_IOREQ_CLIENT");
-        let served = servers.map(|server| server.join().expect("a thread"));
+        let served = servers.map(|server| server.join().expect("a thread panicked"));
         println!("served {served:?}");
         assert!(served.iter().sum::<usize>() > 0, "no request was served");
     });
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
-    let asked = guest.serve_requests(20);
-    let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
+    let requests = guest.serve_requests(20);
+    let values: Vec<_> = requests.iter().map(|(_, request)| request.value).collect();
     let first = values[0];
     assert!(first > 20, "the guest made only {first} requests");
     assert!(values.into_iter().eq(first..first + 20));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! eventfds that are assigned, signalled and closed while guests and VMs start and end.
+//! Tests of eventfds that are assigned, signalled and closed while guests and VMs start and end.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -31,19 +31,20 @@ use crate::{at_once, end};
 
 const PORT: u16 = 0x510;
 
-/// Makes IRQFD with these flags, for a vector of vCPU 0.
+/// Issues IRQFD with these flags, for a vector of vCPU 0.
 fn irqfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> {
     device.irqfd(event, flags, APIC, VECTORS[0].into())
 }
 
-/// Makes IOEVENTFD with these flags, for [`PORT`].
+/// Issues IOEVENTFD with these flags, for [`PORT`].
 fn ioeventfd(device: &Device, event: &Eventfd, flags: u32) -> Result<(), Errno> {
     device.ioeventfd(event, flags | ACRN_IOEVENTFD_FLAG_PIO, PORT.into(), 4)
 }
 
-/// A range is assigned and deassigned while a guest writes: each write signals or is left to the
-/// device model, and none is lost. Upstream's driver loses writes that it has taken, but not yet
-/// looked up, when the range is deassigned.
+/// A thread assigns and deassigns a range while the guest writes to it. Each write signals the
+/// eventfd or is left to the device model, and no write is lost. Upstream's driver loses a write if
+/// the range is deassigned after the driver has taken the write and before it has looked up the
+/// range.
 pub fn ioeventfd_comes_and_goes() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
     let doorbell = doorbell(PORT);
@@ -52,7 +53,7 @@ pub fn ioeventfd_comes_and_goes() -> Outcome {
     let signals = AtomicU64::new(0);
     let end = end();
     guest.vm.start().expect("START_VM");
-    let asked = thread::scope(|scope| {
+    let requests = thread::scope(|scope| {
         scope.spawn(|| {
             while Instant::now() < end || signals.load(Ordering::Relaxed) == 0 {
                 guest
@@ -71,20 +72,20 @@ pub fn ioeventfd_comes_and_goes() -> Outcome {
         });
         guest.serve_until(|_, _| 0, |_, _| ended.load(Ordering::Relaxed))
     });
-    let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
+    let values: Vec<_> = requests.iter().map(|(_, request)| request.value).collect();
     assert!(
         values.is_sorted_by(|one, next| one < next),
         "requests are out of order"
     );
-    let last = values.last().expect("a request for the device model");
-    let (signals, served) = (signals.into_inner() + event.take(), asked.len() as u64);
+    let last = values.last().expect("the device model served no request");
+    let (signals, served) = (signals.into_inner() + event.take(), requests.len() as u64);
     println!("{signals} signals, {served} requests");
     assert_eq!(signals + served, last + 1);
     Outcome::Passed
 }
 
-/// An irqfd is assigned and deassigned while other threads signal it: events from the time without
-/// an assignment are injected at the next one.
+/// A thread assigns and deassigns an irqfd while other threads signal its eventfd. Events that
+/// occur while there is no assignment are injected at the next assignment.
 pub fn irqfd_comes_and_goes() -> Outcome {
     let receiver = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[1];
@@ -125,7 +126,8 @@ pub fn irqfd_comes_and_goes() -> Outcome {
     Outcome::Passed
 }
 
-/// One descriptor of an eventfd is closed while another, the last, is deassigned and closed.
+/// One descriptor of an eventfd is closed while another thread deassigns the eventfd by its last
+/// descriptor and closes that descriptor. The driver releases the eventfd.
 pub fn closed_against_deassign() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     let end = end();
@@ -155,7 +157,7 @@ pub fn closed_against_deassign() -> Outcome {
     Outcome::Passed
 }
 
-/// eventfds are closed while their VM is destroyed (R8).
+/// Eventfds are closed while their VM is destroyed (R8). The driver releases them.
 pub fn closed_against_destroy() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let end = end();
@@ -175,8 +177,8 @@ pub fn closed_against_destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// eventfds are signalled while their VM is destroyed: no interrupt is sent to the destroyed VM,
-/// whose id another VM may have (R3).
+/// An eventfd is signalled while its VM is destroyed. The driver sends no interrupt to the
+/// destroyed VM, because another VM may have its id (R3).
 pub fn signals_against_destroy() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -208,25 +210,26 @@ pub fn signals_against_destroy() -> Outcome {
         assert_eq!(
             interrupts(after),
             0,
-            "interrupts for VM {vmid} after its end"
+            "interrupts for VM {vmid} after DESTROY_VM"
         );
         injected += interrupts(before);
     }
     Outcome::Passed
 }
 
-/// All operations on eventfds race on one file whose VM is created and destroyed (R3, R8, A2).
+/// All operations on eventfds race on one file whose VM is created and destroyed (R3, R8, A2). The
+/// file stays usable.
 pub fn eventfds_against_vms() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = &need!(Device::open());
     let page = &RequestPage::new().expect("a request page");
     let shared = &Eventfd::new();
-    let contest = Race::of(6);
+    let race = Race::of(6);
     let repeat = |name: &str, command: &mut dyn FnMut() -> Result<(), Errno>| {
-        contest.repeat(name, || match command() {
+        race.repeat(name, || match command() {
             Ok(()) => true,
-            // There is no VM, it is not paused, or another thread was first; or the VM has existed
-            // for long, and has the maximum number of ioeventfds.
+            // There is no VM, the VM is not paused, or another thread was first. Or the VM has
+            // existed for a long time and has the maximum number of ioeventfds.
             Err(Errno::EINVAL | Errno::EPERM | Errno::EEXIST | Errno::EBUSY | Errno::ENOSPC) => {
                 false
             }

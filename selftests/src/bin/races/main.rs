@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads that race, each test for some seconds. The results of single calls depend on the order.
-//! In any order, nothing is lost, nothing breaks and nothing is left behind.
+//! Tests of threads that race. Each test runs for some seconds. The results of single calls depend
+//! on the order of the threads. In any order, the driver loses no request or event, does not break,
+//! and leaves no resource behind.
 //!
-//! Races of a single command are in other programs: `lifecycle` (R1 to R3 without I/O), `io` (R6
-//! and R11), `devices` (R10).
+//! Other programs test races of a single command: `lifecycle` (R1 to R3 without I/O), `io` (R6 and
+//! R11) and `devices` (R10).
 
 use std::{process::ExitCode, sync::Barrier, thread};
 
@@ -17,7 +18,7 @@ mod refusals;
 mod upcalls;
 mod vms;
 
-/// Calls `first` and `second` at the same moment, each in a thread of its own.
+/// Calls `first` and `second` at the same time, each in a thread of its own.
 fn at_once<A: Send, B: Send>(
     first: impl FnOnce() -> A + Send,
     second: impl FnOnce() -> B + Send,
@@ -30,7 +31,7 @@ fn at_once<A: Send, B: Send>(
         });
         barrier.wait();
         let second = second();
-        (thread.join().expect("a thread"), second)
+        (thread.join().expect("a thread panicked"), second)
     })
 }
 
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         clients::waiters_come_first,
         clients::clear_against_destroy_client,
         upcalls::upcalls_while_module_comes,
-        // The tests from here on may break upstream's driver, and the tests after them.
+        // The tests from here on may break upstream's driver, and with it the tests after them.
         eventfds::eventfds_against_vms,
         clients::clients_under_load,
         memory::memory_fails_beside_memory,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two threads that set memory.
+//! Tests of two threads that set memory.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -15,7 +15,7 @@ use nix::errno::Errno;
 
 use crate::at_once;
 
-/// One of two concurrent SET_MEMSEG fails, and does not affect the other (R5, A5).
+/// One of two concurrent SET_MEMSEG fails and does not affect the other (R5, A5).
 pub fn memory_fails_beside_memory() -> Outcome {
     const PAGES: usize = 24;
     let len = PAGES * PAGE;
@@ -39,7 +39,7 @@ pub fn memory_fails_beside_memory() -> Outcome {
         let stays = usize::from(first.is_err());
         fixture.assert_shows(guests[stays], &areas[stays], 0, len);
         assert_eq!(fixture.pinned(), PAGES as i64, "round {round}");
-        // The failed command can be repeated, and everything is released.
+        // The failed command can be repeated, and DESTROY_VM releases all memory.
         let repeated = 1 - stays;
         assert_eq!(set(repeated), Ok(()));
         assert_eq!(fixture.pinned(), 2 * PAGES as i64);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest whose vCPUs make requests all the time, while the hypervisor refuses to pause, reset and
-//! destroy it: no request is lost, none is completed twice, and each vCPU goes on.
+//! Tests of a guest whose vCPUs make requests all the time while the hypervisor refuses to pause,
+//! reset and destroy it. No request is lost or completed twice, and each vCPU continues.
 
 use std::{
     sync::{
@@ -31,18 +31,18 @@ use nix::errno::Errno;
 
 use crate::end;
 
-/// Ports of the requests of vCPU 0, and of vCPU 1.
+/// The port of the requests of vCPU 0, and the port of the requests of vCPU 1.
 const PORT: u16 = 0x510;
 const BELL: u16 = 0x600;
 
-/// Commands that are refused.
+/// Commands that the hypervisor refuses, with their hypercalls.
 const COMMANDS: [(u32, u32); 3] = [
     (ACRN_IOCTL_PAUSE_VM, PAUSE_VM),
     (ACRN_IOCTL_RESET_VM, RESET_VM),
     (ACRN_IOCTL_DESTROY_VM, DESTROY_VM),
 ];
 
-/// The guest, and the numbers of requests of each vCPU that the device model has served.
+/// The guest, and the number of requests of each vCPU that the device model has served.
 struct Busy {
     probe: Probe,
     guest: Guest,
@@ -69,8 +69,8 @@ impl Busy {
         })
     }
 
-    /// Serves requests until the client is destroyed. vCPU 0 writes the numbers from 0 on. Those of
-    /// vCPU 1 may have gaps, because the eventfd took some.
+    /// Serves requests until the client is destroyed. vCPU 0 writes consecutive numbers from 0 on.
+    /// The numbers of vCPU 1 may have gaps, because the eventfd takes some of its writes.
     fn serve(&self) {
         let mut last = None;
         while self.guest.vm.attach_ioreq_client().is_ok() {
@@ -96,84 +96,84 @@ impl Busy {
         }
     }
 
-    /// Returns how many of its requests vCPU 1 has seen completed.
-    fn answered(&self) -> u64 {
-        let answered: u32 = self.guest.memory.read(SECOND_RESULTS as usize);
-        answered.into()
+    /// Returns the number of requests whose completion vCPU 1 has seen.
+    fn completed(&self) -> u64 {
+        let completed: u32 = self.guest.memory.read(SECOND_RESULTS as usize);
+        completed.into()
     }
 
-    /// Waits until each vCPU has gone on for a while.
-    fn until_both_go_on(&self) {
+    /// Waits until several more requests of each vCPU are completed.
+    fn until_both_continue(&self) {
         let first = self.served[0].load(Ordering::Relaxed);
-        let second = self.answered();
-        until("vCPU 0 goes on", || {
+        let second = self.completed();
+        until("vCPU 0 continues", || {
             self.served[0].load(Ordering::Relaxed) > first + 5
         });
-        until("vCPU 1 goes on", || self.answered() > second + 5);
+        until("vCPU 1 continues", || self.completed() > second + 5);
     }
 
-    /// Makes IOEVENTFD for the port of vCPU 1.
-    fn ring(&self, flags: u32) {
+    /// Issues IOEVENTFD for the port of vCPU 1.
+    fn set_ioeventfd(&self, flags: u32) {
         let flags = ACRN_IOEVENTFD_FLAG_PIO | flags;
-        let rung = self.device.ioeventfd(&self.bell, flags, BELL.into(), 4);
-        assert_eq!(rung, Ok(()), "IOEVENTFD");
+        let set = self.device.ioeventfd(&self.bell, flags, BELL.into(), 4);
+        assert_eq!(set, Ok(()), "IOEVENTFD");
     }
 
-    /// Repeats `act` while another thread serves requests, and compares the counts in the end.
-    fn play(&self, mut act: impl FnMut(usize)) {
+    /// Repeats `act` while another thread serves requests. Compares the counts at the end.
+    fn repeat(&self, mut act: impl FnMut(usize)) {
         self.guest.vm.start().expect("START_VM");
         let end = end();
         thread::scope(|scope| {
             let server = scope.spawn(|| self.serve());
-            self.until_both_go_on();
+            self.until_both_continue();
             let mut round = 0;
             while Instant::now() < end || round < 12 {
                 act(round);
                 round += 1;
             }
-            self.until_both_go_on();
+            self.until_both_continue();
             self.guest.vm.pause().expect("PAUSE_VM");
             let destroyed = self.device.plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT);
             assert_eq!(destroyed, Ok(()));
-            server.join().expect("the serving thread");
+            server.join().expect("the serving thread panicked");
             println!("{round} rounds");
         });
         let taken = self.served[1].load(Ordering::Relaxed) + self.bell.take();
-        let answered = self.answered();
-        // The last request may have been taken while the VM was paused, and the guest may not have
-        // counted the one before it yet.
+        let completed = self.completed();
+        // The last request may have been taken while the VM was paused. The guest may not have
+        // counted the request before it yet.
         assert!(
-            (answered..=answered + 1).contains(&taken),
-            "{taken} requests of vCPU 1 were taken, {answered} were completed"
+            (completed..=completed + 1).contains(&taken),
+            "{taken} requests of vCPU 1 were taken, {completed} were completed"
         );
     }
 }
 
-/// Commands that are refused at once, while eventfds are assigned and deassigned.
+/// The hypervisor refuses commands at once, while eventfds are assigned and deassigned.
 pub fn refusals_beside_io() -> Outcome {
     let busy = need!(Busy::new());
-    busy.play(|round| {
+    busy.repeat(|round| {
         let (command, hypercall) = COMMANDS[round % COMMANDS.len()];
         busy.probe.refuse(hypercall, busy.guest.vm.vmid());
         let refused = busy.device.plain(command);
         assert_eq!(refused, Err(Errno::EIO), "{command:#x}");
         match round % 4 {
-            0 => busy.ring(0),
-            2 => busy.ring(ACRN_IOEVENTFD_FLAG_DEASSIGN),
+            0 => busy.set_ioeventfd(0),
+            2 => busy.set_ioeventfd(ACRN_IOEVENTFD_FLAG_DEASSIGN),
             _ => {}
         }
     });
     Outcome::Passed
 }
 
-/// Commands that the hypervisor holds, and refuses afterwards. Meanwhile each vCPU has a request
-/// that waits for the result.
+/// The hypervisor holds commands and refuses them afterwards. Meanwhile each vCPU has a request
+/// whose completion waits for the result.
 pub fn held_refusals_beside_io() -> Outcome {
     let busy = need!(Busy::new());
-    busy.play(|round| {
+    busy.repeat(|round| {
         let (command, hypercall) = COMMANDS[round % COMMANDS.len()];
         if round % 2 == 0 {
-            busy.ring(0);
+            busy.set_ioeventfd(0);
         }
         busy.probe.refuse(hypercall, busy.guest.vm.vmid());
         let device = busy.device.clone();
@@ -186,9 +186,9 @@ pub fn held_refusals_beside_io() -> Outcome {
             });
         }
         assert_eq!(held.release(), Err(Errno::EIO), "{command:#x}");
-        busy.until_both_go_on();
+        busy.until_both_continue();
         if round % 2 == 0 {
-            busy.ring(ACRN_IOEVENTFD_FLAG_DEASSIGN);
+            busy.set_ioeventfd(ACRN_IOEVENTFD_FLAG_DEASSIGN);
         }
     });
     Outcome::Passed

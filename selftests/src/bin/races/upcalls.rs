@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Upcalls at any moment.
+//! Tests of upcalls that occur at any moment.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -24,12 +24,12 @@ use mini_acrn_channel::TRACE_CAPACITY;
 
 use crate::end;
 
-/// Maximum number of upcalls in one round, so that mini-ACRN's trace keeps the round's other
-/// events.
+/// The maximum number of upcalls in one round, so that mini-ACRN's trace keeps the other events of
+/// the round.
 const UPCALLS: usize = TRACE_CAPACITY / 2;
 
-/// Repeats `action` for some time while upcalls occur. Upcalls may still be in progress when it
-/// returns.
+/// Repeats `action` for some time while upcalls occur. Upcalls may still be in progress when this
+/// function returns.
 fn beside_upcalls(mut action: impl FnMut()) -> Result<(), String> {
     let probe = Probe::open()?;
     let ended = AtomicBool::new(false);
@@ -57,7 +57,7 @@ fn beside_upcalls(mut action: impl FnMut()) -> Result<(), String> {
             rounds.fetch_add(1, Ordering::Relaxed);
         }
         ended.store(true, Ordering::Relaxed);
-        upcalls.join().expect("a thread")
+        upcalls.join().expect("a thread panicked")
     });
     let rounds = rounds.into_inner();
     println!("{upcalls} upcalls, {rounds} rounds");
@@ -65,7 +65,7 @@ fn beside_upcalls(mut action: impl FnMut()) -> Result<(), String> {
     Ok(())
 }
 
-/// Upcalls while VMs are created, used and destroyed (R4).
+/// Upcalls occur while VMs are created, used and destroyed (R4). Each request reaches its handler.
 pub fn upcalls_while_vms_come() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let access = |port| write(Target::Port(port), Width::Four, 0);
@@ -84,7 +84,7 @@ pub fn upcalls_while_vms_come() -> Outcome {
     Outcome::Passed
 }
 
-/// Upcalls while the device is opened and closed.
+/// Upcalls occur while the device is opened and closed.
 pub fn upcalls_while_files_come() -> Outcome {
     need!(Device::open());
     need!(beside_upcalls(|| {
@@ -95,7 +95,7 @@ pub fn upcalls_while_files_come() -> Outcome {
     Outcome::Passed
 }
 
-/// Upcalls while the module is loaded and unloaded (R7).
+/// Upcalls occur while the module is loaded and unloaded (R7).
 pub fn upcalls_while_module_comes() -> Outcome {
     let path = need!(module::path());
     need!(beside_upcalls(|| {
