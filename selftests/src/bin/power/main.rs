@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Power states of the CPUs of a User VM, and CPUs that the Service VM gives to the hypervisor.
+//! Tests of the power states of a User VM's CPUs, and of CPUs that the Service VM hands over to the
+//! hypervisor.
 
 use std::process::ExitCode;
 

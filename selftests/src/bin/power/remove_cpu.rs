@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! sysfs `remove_cpu` gives a CPU of the Service VM to the hypervisor.
+//! Tests of the sysfs attribute `remove_cpu`, which hands a CPU of the Service VM over to the
+//! hypervisor.
 //!
-//! Such a CPU never comes back. So each test that removes one uses a CPU that the Service VM's
-//! kernel has not started yet: mini-ACRN shows it all CPUs of the machine.
+//! Such a CPU never comes back. Each test that removes a CPU therefore uses a CPU that the Service
+//! VM's kernel has not started yet. mini-ACRN shows the kernel all CPUs of the machine.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -34,7 +35,7 @@ fn cpu_file(cpu: usize, name: &str) -> PathBuf {
     PathBuf::from(format!("{CPUS}/cpu{cpu}/{name}"))
 }
 
-/// Writes to a file of sysfs. Returns the result.
+/// Writes to a file of sysfs, and returns the result.
 fn put(path: impl Into<PathBuf>, text: &str) -> Result<(), Errno> {
     let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
     let open = OpenOptions::new().write(true).open(path.into());
@@ -52,7 +53,7 @@ fn is_online(cpu: usize) -> bool {
     fs::read_to_string(cpu_file(cpu, "online")).is_ok_and(|text| text.trim() == "1")
 }
 
-/// Returns the last possible CPU.
+/// Returns the number of the last possible CPU.
 fn last_cpu() -> usize {
     let possible = fs::read_to_string(format!("{CPUS}/possible")).expect("possible CPUs");
     let last = possible.trim().rsplit('-').next();
@@ -68,7 +69,7 @@ struct Subject {
 }
 
 impl Subject {
-    /// Returns the CPU that is not removed.
+    /// Returns the CPU that no test removes.
     fn staying() -> Result<Self, String> {
         if !is_online(CPU) {
             return Err(format!("the Service VM has no CPU {CPU}"));
@@ -76,8 +77,8 @@ impl Subject {
         Self::new(CPU)
     }
 
-    /// Returns the `number`th CPU from the last one down, which the kernel has not started. Each
-    /// test needs its own, because removed CPUs do not come back.
+    /// Returns the `number`th CPU, counted down from the last one. The kernel has not started it.
+    /// Each test needs a CPU of its own, because removed CPUs do not come back.
     fn not_started(number: usize) -> Result<Self, String> {
         let cpu = last_cpu().checked_sub(number).filter(|cpu| *cpu > CPU);
         let cpu = cpu.ok_or("the machine has too few CPUs")?;
@@ -87,12 +88,12 @@ impl Subject {
         Self::new(cpu)
     }
 
-    /// Returns such a CPU after starting it.
+    /// Returns the CPU of [`Subject::not_started`] after starting it.
     fn started(number: usize) -> Result<Self, String> {
         let subject = Self::not_started(number)?;
         subject.start().map_err(|error| {
             let cpu = subject.cpu;
-            format!("CPU {cpu} does not start, it was removed before: {error}")
+            format!("CPU {cpu} does not start, because it was removed before: {error}")
         })?;
         assert!(!subject.is_free());
         Ok(subject)
@@ -106,7 +107,7 @@ impl Subject {
         })
     }
 
-    /// Makes the kernel start the CPU. Returns the result.
+    /// Makes the kernel start the CPU, and returns the result.
     fn start(&self) -> Result<(), Errno> {
         put(cpu_file(self.cpu, "online"), "1")
     }
@@ -115,19 +116,19 @@ impl Subject {
         is_online(self.cpu)
     }
 
-    /// Returns the local APICs that the hypervisor was told to take.
-    fn told(&self, trace: &Trace<'_>) -> Vec<u64> {
+    /// Returns the ids of the local APICs whose CPUs the driver has handed over to the hypervisor.
+    fn handed_over(&self, trace: &Trace<'_>) -> Vec<u64> {
         let calls = trace.calls(SERVICE_VM_OFFLINE_CPU);
         calls.iter().map(|call| call.p1).collect()
     }
 
-    /// Returns whether User VMs may have the CPU.
+    /// Returns whether User VMs may use the CPU.
     fn is_free(&self) -> bool {
         self.probe.free_cpus() & 1 << self.cpu != 0
     }
 
     /// Panics unless the CPU is removed permanently: the Service VM cannot start it, and User VMs
-    /// may have it.
+    /// may use it.
     #[track_caller]
     fn assert_gone(&self) {
         let cpu = self.cpu;
@@ -143,7 +144,7 @@ impl Subject {
 
 impl Drop for Subject {
     fn drop(&mut self) {
-        // User VMs need CPUs even after a failed test.
+        // Other tests need CPUs for User VMs even after a failed test.
         if self.cpu != CPU && self.is_online() {
             let _ = put(cpu_file(self.cpu, "online"), "0");
             self.probe.call(SERVICE_VM_OFFLINE_CPU, self.lapic, 0);
@@ -151,9 +152,9 @@ impl Drop for Subject {
     }
 }
 
-/// Root may write to the file, which cannot be read. The attribute belongs to the device, so it
-/// exists as soon as the device does. Whether it exists before the first uevent cannot be checked
-/// here.
+/// Root may write to the attribute, and its mode does not allow reading. The attribute belongs to
+/// the device, so it exists as soon as the device does. This test cannot check whether it exists
+/// before the first uevent.
 pub fn remove_cpu_is_there() -> Outcome {
     let attribute = fs::metadata(ATTRIBUTE).expect(ATTRIBUTE);
     assert_eq!(attribute.permissions().mode() & 0o7777, 0o200);
@@ -161,7 +162,7 @@ pub fn remove_cpu_is_there() -> Outcome {
     Outcome::Passed
 }
 
-/// Invalid CPU numbers are refused without any effect.
+/// Invalid CPU numbers are refused with `EINVAL` and have no effect.
 pub fn remove_cpu_bad_writes() -> Outcome {
     let fixture = need!(Subject::staying());
     let trace = Trace::start(&fixture.probe);
@@ -176,7 +177,7 @@ pub fn remove_cpu_bad_writes() -> Outcome {
         // The boot CPU.
         "0".to_owned(),
         "0\n".to_owned(),
-        // Beyond the last CPU.
+        // Numbers beyond the last CPU.
         (last_cpu() + 1).to_string(),
         "255".to_owned(),
         "65537".to_owned(),
@@ -187,14 +188,14 @@ pub fn remove_cpu_bad_writes() -> Outcome {
     ] {
         assert_eq!(remove(&text), Err(Errno::EINVAL), "{text:?}");
     }
-    // An empty write never reaches the driver.
+    // The kernel does not pass an empty write to the driver.
     assert_eq!(remove(""), Ok(()));
     trace.assert_no_hypercalls();
     assert!(fixture.is_online());
     Outcome::Passed
 }
 
-/// A long write is refused as well.
+/// A long write is refused with `EINVAL` and has no effect either.
 pub fn remove_cpu_long_write() -> Outcome {
     let fixture = need!(Subject::staying());
     let trace = Trace::start(&fixture.probe);
@@ -205,7 +206,7 @@ pub fn remove_cpu_long_write() -> Outcome {
     Outcome::Passed
 }
 
-/// If the hypervisor refuses, the CPU is online again, and the error is passed on.
+/// If the hypervisor refuses, the driver brings the CPU online again and passes the error on.
 pub fn remove_cpu_refused() -> Outcome {
     let fixture = need!(Subject::staying());
     for errno in [Errno::EPERM, Errno::EINVAL, Errno::ENOTTY] {
@@ -215,14 +216,15 @@ pub fn remove_cpu_refused() -> Outcome {
             .push_fault(fault(SERVICE_VM_OFFLINE_CPU, result));
         let trace = Trace::start(&fixture.probe);
         assert_eq!(remove("1"), Err(errno));
-        assert_eq!(fixture.told(&trace), [fixture.lapic]);
+        assert_eq!(fixture.handed_over(&trace), [fixture.lapic]);
         assert!(fixture.is_online(), "the CPU is not online again");
         assert!(!fixture.is_free());
     }
     Outcome::Passed
 }
 
-/// During the hypercall the CPU cannot be started: Linux would run on a CPU that it has given away.
+/// The CPU cannot be started during the hypercall. Otherwise Linux would run on a CPU that it has
+/// handed over.
 pub fn remove_cpu_under_way() -> Outcome {
     let fixture = need!(Subject::staying());
     fixture.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
@@ -238,8 +240,8 @@ pub fn remove_cpu_under_way() -> Outcome {
     Outcome::Passed
 }
 
-/// The sequence of launch scripts: offline first, then `remove_cpu`. The CPU can come back before
-/// that, but not afterwards.
+/// Launch scripts take a CPU offline first and then write to `remove_cpu`. The CPU can be started
+/// again before that write, but not afterwards.
 pub fn remove_cpu_after_offline() -> Outcome {
     let subject = need!(Subject::started(0));
     let file = || cpu_file(subject.cpu, "online");
@@ -249,35 +251,36 @@ pub fn remove_cpu_after_offline() -> Outcome {
     }
     let trace = Trace::start(&subject.probe);
     assert_eq!(remove(&format!("{}\n", subject.cpu)), Ok(()));
-    assert_eq!(subject.told(&trace), [subject.lapic]);
+    assert_eq!(subject.handed_over(&trace), [subject.lapic]);
     subject.assert_gone();
     Outcome::Passed
 }
 
-/// `remove_cpu` alone: the driver takes the CPU offline.
+/// If a CPU is online, the write to `remove_cpu` alone removes it: the driver takes the CPU
+/// offline.
 pub fn remove_cpu_from_online() -> Outcome {
     for (number, prefix) in [(1, ""), (2, "0x")] {
         let subject = need!(Subject::started(number));
         let trace = Trace::start(&subject.probe);
         assert_eq!(remove(&format!("{prefix}{}", subject.cpu)), Ok(()));
-        assert_eq!(subject.told(&trace), [subject.lapic]);
+        assert_eq!(subject.handed_over(&trace), [subject.lapic]);
         subject.assert_gone();
     }
     Outcome::Passed
 }
 
-/// A CPU that the kernel knows and has not started.
+/// A CPU that the kernel knows but has not started can be removed.
 pub fn not_started() -> Outcome {
     let subject = need!(Subject::not_started(3));
     assert!(subject.is_free());
     let trace = Trace::start(&subject.probe);
     assert_eq!(remove(&subject.cpu.to_string()), Ok(()));
-    assert_eq!(subject.told(&trace), [subject.lapic]);
+    assert_eq!(subject.handed_over(&trace), [subject.lapic]);
     subject.assert_gone();
     Outcome::Passed
 }
 
-/// Returns a state of CPU hotplug that can be made to fail while a CPU goes offline.
+/// Returns a CPU hotplug state that can be made to fail while a CPU goes offline.
 fn fallible_state() -> Option<String> {
     let states = fs::read_to_string(format!("{CPUS}/hotplug/states")).ok()?;
     let line = states
@@ -286,20 +289,20 @@ fn fallible_state() -> Option<String> {
     Some(line.split(':').next()?.trim().to_owned())
 }
 
-/// If Linux cannot take the CPU offline, the hypervisor must not get it (A18).
+/// If Linux cannot take the CPU offline, the driver must not hand it over to the hypervisor (A18).
 pub fn remove_cpu_offline_fails() -> Outcome {
     let fixture = need!(Subject::staying());
     let Some(state) = fallible_state() else {
-        skip!("no state of CPU hotplug that could fail");
+        skip!("no CPU hotplug state can be made to fail");
     };
     if let Err(error) = put(cpu_file(CPU, "hotplug/fail"), &state) {
         skip!("no fault injection for CPU hotplug: {error}");
     }
-    // Upstream's driver would go on, and lose a CPU that is online.
+    // Upstream's driver would continue, and lose a CPU that is online.
     fixture.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
     let trace = Trace::start(&fixture.probe);
     let refused = remove("1");
-    // Disables the fault if it has not been used.
+    // Disables the hotplug fault if it has not been used.
     put(cpu_file(CPU, "hotplug/fail"), "-1").expect("hotplug/fail");
     assert_eq!(refused, Err(Errno::EAGAIN));
     trace.assert_no_hypercalls();
@@ -307,7 +310,7 @@ pub fn remove_cpu_offline_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// The file cannot be read even by root.
+/// Even root cannot read the attribute.
 pub fn remove_cpu_cannot_be_read() -> Outcome {
     let read = File::open(ATTRIBUTE).and_then(io::read_to_string);
     assert!(read.is_err(), "{read:?}");
