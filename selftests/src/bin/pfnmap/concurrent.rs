@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Events during a command, at a moment that the test chooses.
+//! Tests of events during a command, at a moment that the test chooses.
 //!
 //! SET_MEMSEG over memory of a process whose address space changes waits for the end of that
-//! change: after it has examined the new memory, and before it makes the hypercall.
+//! change. It waits after it has examined the new memory, and before it makes the hypercall.
 
 use std::thread;
 
@@ -34,12 +34,12 @@ use crate::{
     physical::{NOWHERE, map},
 };
 
-/// Address of the memory that SET_MEMSEG replaces, and of the memory of the busy process.
+/// The address of the memory that SET_MEMSEG replaces, and that of the memory of the busy process.
 const OLD: u64 = NOWHERE + 0x100_0000;
-const THEIRS: u64 = NOWHERE + 0x200_0000;
+const UNUSED: u64 = NOWHERE + 0x200_0000;
 
-/// Makes SET_MEMSEG of `segment` on a thread of its own. It waits for [`Busy`] after it has unset
-/// the old memory.
+/// Issues SET_MEMSEG of `segment` in a thread of its own. The command waits for [`Busy`] after it
+/// has unset the old memory.
 fn set(fixture: &MappingFixture, segment: acrn_vm_memmap) -> SleepingCommand<Result<(), Errno>> {
     let trace = Trace::start(&fixture.probe);
     let file = Device::sharing(&fixture.device);
@@ -50,12 +50,13 @@ fn set(fixture: &MappingFixture, segment: acrn_vm_memmap) -> SleepingCommand<Res
     )
 }
 
-/// If the new memory is unmapped after SET_MEMSEG has examined it, the guest does not get it.
+/// If the process unmaps the new memory after SET_MEMSEG has examined it, the guest does not get
+/// the memory.
 pub fn unmapped_while_set() -> Outcome {
     let fixture = need!(MappingFixture::new());
-    let (old, theirs) = (need!(map(OLD, PAGE)), need!(map(THEIRS, PAGE)));
+    let (old, unused) = (need!(map(OLD, PAGE)), need!(map(UNUSED, PAGE)));
     let new = need!(map(NOWHERE, 2 * PAGE));
-    let busy = need!(Busy::start(&[(&fixture.device, whole(&old))], &theirs));
+    let busy = need!(Busy::start(&[(&fixture.device, whole(&old))], &unused));
     let set = set(&fixture, whole(&new));
     drop(new);
     busy.end(&fixture.probe);
@@ -69,13 +70,14 @@ pub fn unmapped_while_set() -> Outcome {
     Outcome::Passed
 }
 
-/// If other memory is mapped there after SET_MEMSEG has examined it, the guest gets that memory.
+/// If the process maps other memory at the same address after SET_MEMSEG has examined the first
+/// memory, the guest gets the other memory.
 pub fn replaced_while_set() -> Outcome {
     const OTHER: u64 = NOWHERE + 0x300_0000;
     let fixture = need!(MappingFixture::new());
-    let (old, theirs) = (need!(map(OLD, PAGE)), need!(map(THEIRS, PAGE)));
+    let (old, unused) = (need!(map(OLD, PAGE)), need!(map(UNUSED, PAGE)));
     let (new, other) = (need!(map(NOWHERE, PAGE)), need!(map(OTHER, PAGE)));
-    let busy = need!(Busy::start(&[(&fixture.device, whole(&old))], &theirs));
+    let busy = need!(Busy::start(&[(&fixture.device, whole(&old))], &unused));
     let set = set(&fixture, whole(&new));
     new.move_page(0, &other, 0);
     busy.end(&fixture.probe);
@@ -88,15 +90,15 @@ pub fn replaced_while_set() -> Outcome {
     Outcome::Passed
 }
 
-/// If the VM turns out to be destroyed during SET_MEMSEG, and another one gets its id, the other VM
-/// gets no memory.
+/// If the driver learns during SET_MEMSEG that the VM is destroyed, and another VM gets its id,
+/// that other VM gets no memory.
 pub fn vm_replaced_while_set() -> Outcome {
-    let (old, theirs) = (need!(map(OLD, PAGE)), need!(map(THEIRS, PAGE)));
+    let (old, unused) = (need!(map(OLD, PAGE)), need!(map(UNUSED, PAGE)));
     let (new, pinned) = (need!(map(NOWHERE, PAGE)), GuestMemory::anonymous(PAGE));
     pinned.number_pages(1);
     for memory in [&new, &pinned] {
         let fixture = need!(MappingFixture::new());
-        let busy = need!(Busy::start(&[(&fixture.device, whole(&old))], &theirs));
+        let busy = need!(Busy::start(&[(&fixture.device, whole(&old))], &unused));
         fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
         fixture.probe.push_fault(Fault {
             after: 1,
@@ -104,7 +106,7 @@ pub fn vm_replaced_while_set() -> Outcome {
         });
         let destroyed = fixture.device.plain(ACRN_IOCTL_DESTROY_VM);
         assert_eq!(destroyed, Err(Errno::ETIMEDOUT));
-        // The hypervisor has no such VM, but seems to unmap the old memory.
+        // The hypervisor has no such VM, but reports that it has unmapped the old memory.
         fixture.probe.push_fault(fault(SET_MEMORY_REGIONS, 0));
         let set = set(&fixture, whole(memory));
         let next = thread::spawn(MappingFixture::new);
@@ -121,7 +123,8 @@ pub fn vm_replaced_while_set() -> Outcome {
     Outcome::Passed
 }
 
-/// A process that unmaps memory during DESTROY_VM waits, and then makes no hypercall.
+/// A process that unmaps memory during DESTROY_VM waits for the command. Afterwards it makes no
+/// hypercall.
 pub fn unmapped_while_destroyed() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 2 * PAGE));
@@ -140,18 +143,22 @@ pub fn unmapped_while_destroyed() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory of a process whose address space changes is unset: it is uncharged when the change is
-/// over, and other commands for the VM do not wait for that.
+/// UNSET_MEMSEG of memory of a process whose address space changes uncharges the memory when the
+/// change is over. Other commands for the VM do not wait for that.
 pub fn unpinned_without_a_lock() -> Outcome {
     let fixture = need!(MappingFixture::new());
-    let (theirs, memory, other) = (
-        need!(map(THEIRS, PAGE)),
+    let (unused, memory, other) = (
+        need!(map(UNUSED, PAGE)),
         GuestMemory::shared(4 * PAGE),
         GuestMemory::anonymous(PAGE),
     );
     let before = locked();
-    let busy = need!(Busy::start(&[(&fixture.device, whole(&memory))], &theirs));
-    assert_eq!(fixture.pinned(), 4 + 1, "pinned pages, with a request page");
+    let busy = need!(Busy::start(&[(&fixture.device, whole(&memory))], &unused));
+    assert_eq!(
+        fixture.pinned(),
+        4 + 1,
+        "pinned pages, including a request page"
+    );
     let trace = Trace::start(&fixture.probe);
     let file = Device::sharing(&fixture.device);
     let mut segment = whole(&memory);

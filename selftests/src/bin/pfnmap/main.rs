@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory without kernel pages (`VM_PFNMAP`), mapped by a process, as RAM of a User VM.
+//! Tests of memory without kernel pages (`VM_PFNMAP`) that a process maps and sets as RAM of a User
+//! VM.
 
 use std::process::ExitCode;
 

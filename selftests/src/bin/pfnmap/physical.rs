@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A VM with memory without kernel pages.
+//! VMs that have memory without kernel pages.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -10,7 +10,7 @@ use acrn_selftests::{
 
 pub use acrn_selftests::physical::{FIRMWARE, HPET, NOWHERE, map};
 
-/// A VM with all of a mapping of [`NOWHERE`] at [`GUEST`].
+/// A VM that has all of a mapping of [`NOWHERE`] at [`GUEST`].
 pub struct Mapped {
     /// The VM.
     pub fixture: MappingFixture,
@@ -29,10 +29,10 @@ impl Mapped {
     }
 }
 
-/// Panics unless the guest has lost `pages` pages from [`GUEST`] on, by a hypercall since `trace`
-/// began.
+/// Panics unless the guest has lost `pages` pages from [`GUEST`] on, by a hypercall that was made
+/// since `trace` began.
 #[track_caller]
-pub fn assert_taken_away(fixture: &MappingFixture, trace: &Trace<'_>, pages: usize) {
+pub fn assert_lost(fixture: &MappingFixture, trace: &Trace<'_>, pages: usize) {
     let deleted = |region: &Region| region.operation == Region::DELETE;
     assert!(
         trace.regions().iter().any(deleted),
@@ -43,7 +43,7 @@ pub fn assert_taken_away(fixture: &MappingFixture, trace: &Trace<'_>, pages: usi
     }
 }
 
-/// Panics if page `page` of the memory is mapped into the guest.
+/// Panics if page `page` of the memory is still mapped into the guest.
 #[track_caller]
 pub fn assert_absent(fixture: &MappingFixture, page: usize) {
     let address = GUEST + (page * PAGE) as u64;

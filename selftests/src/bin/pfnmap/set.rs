@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SET_MEMSEG of memory without kernel pages: mappings and refusals.
+//! Tests of SET_MEMSEG for memory without kernel pages: mappings and refusals.
 
 use std::fs;
 
@@ -18,8 +18,8 @@ use nix::errno::Errno;
 
 use crate::physical::{FIRMWARE, HPET, NOWHERE, map};
 
-/// All of it is mapped as it lies in physical memory, with write-back caching, and nothing is
-/// pinned.
+/// All of the memory is mapped as it lies in physical memory, with write-back caching, and no page
+/// is pinned.
 pub fn whole_area() -> Outcome {
     const PAGES: usize = 16;
     let fixture = need!(MappingFixture::new());
@@ -43,7 +43,7 @@ pub fn whole_area() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG unmaps it, and then it can be set again (A17).
+/// UNSET_MEMSEG unmaps the memory. Afterwards it can be set again (A17).
 pub fn unset() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 4 * PAGE));
@@ -60,12 +60,12 @@ pub fn unset() -> Outcome {
     Outcome::Passed
 }
 
-/// The guest sees the device that this process sees.
+/// The guest sees the same device registers as this process.
 pub fn device_registers() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(HPET, PAGE));
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
-    // Capabilities and ID, which never change.
+    // The register with capabilities and ID, which never changes.
     let seen = fixture.probe.read_guest(fixture.vmid, GUEST, 8);
     assert_eq!(
         seen.as_deref(),
@@ -75,7 +75,7 @@ pub fn device_registers() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory with pages that the kernel never allocates.
+/// Memory whose pages the kernel never allocates can be set.
 pub fn reserved_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(FIRMWARE, 2 * PAGE));
@@ -86,7 +86,7 @@ pub fn reserved_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// A part from the middle.
+/// A part from the middle of the mapping can be set.
 pub fn part_of_area() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 16 * PAGE));
@@ -101,7 +101,7 @@ pub fn part_of_area() -> Outcome {
     Outcome::Passed
 }
 
-/// Panics unless `segment` is refused with `error` without a hypercall.
+/// Panics unless SET_MEMSEG refuses `segment` with `error` and without a hypercall.
 #[track_caller]
 fn assert_refused(fixture: &MappingFixture, segment: acrn_vm_memmap, error: Errno) {
     let trace = Trace::start(&fixture.probe);
@@ -111,7 +111,8 @@ fn assert_refused(fixture: &MappingFixture, segment: acrn_vm_memmap, error: Errn
     fixture.assert_nothing_left();
 }
 
-/// A range beyond the end of the mapping, where there is nothing or other memory, is refused.
+/// A range that extends beyond the end of the mapping is refused, whether other memory follows or
+/// not.
 pub fn beyond_its_end() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 4 * PAGE));
@@ -124,7 +125,7 @@ pub fn beyond_its_end() -> Outcome {
     for len in [5 * PAGE, 64 * PAGE, 1 << 30] {
         assert_refused(&fixture, longer(len), Errno::EINVAL);
     }
-    // The last page becomes one of anonymous memory.
+    // The last page becomes a page of anonymous memory.
     memory.move_page(3 * PAGE, &other, 0);
     assert_refused(&fixture, longer(4 * PAGE), Errno::EINVAL);
     fixture.set(longer(3 * PAGE)).expect("SET_MEMSEG");
@@ -132,7 +133,8 @@ pub fn beyond_its_end() -> Outcome {
     Outcome::Passed
 }
 
-/// Anonymous memory followed by such memory is refused, because it cannot be pinned.
+/// Anonymous memory that is followed by memory without kernel pages is refused, because the latter
+/// cannot be pinned.
 pub fn mixed_with_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(2 * PAGE);
@@ -149,13 +151,14 @@ pub fn not_contiguous() -> Outcome {
     let memory = need!(map(NOWHERE, 4 * PAGE));
     let elsewhere = need!(map(NOWHERE + 0x100_0000, PAGE));
     memory.move_page(2 * PAGE, &elsewhere, 0);
-    // The kernel has split the mapping into three, so the error is different.
+    // The kernel has split the mapping in three, so the error is `EINVAL`.
     assert_refused(&fixture, whole(&memory), Errno::EINVAL);
     fixture.destroy();
     Outcome::Passed
 }
 
-/// Lengths that are small or negative numbers of pages in 32 bits, or that wrap (A7), are refused.
+/// Lengths that are small or negative numbers of pages in 32 bits, or that wrap around (A7), are
+/// refused.
 pub fn truncating_lengths() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 4 * PAGE));
@@ -197,8 +200,8 @@ pub fn read_only() -> Outcome {
     Outcome::Passed
 }
 
-/// The kernel's ordinary memory through `/dev/mem` is refused, because its pages may be freed and
-/// reused.
+/// The kernel's ordinary memory that is mapped through `/dev/mem` is refused, because the kernel
+/// may free and reuse its pages.
 pub fn counted_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = GuestMemory::anonymous(PAGE);
@@ -214,9 +217,11 @@ pub fn counted_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// Such memory is refused even after memory that does not belong to the kernel.
+/// Ordinary memory of the kernel is refused even if it follows memory that does not belong to the
+/// kernel.
 pub fn counted_memory_behind() -> Outcome {
-    /// `Documentation/admin-guide/mm/pagemap.rst` of the kernel: no page, or a reserved one.
+    /// No page, or a reserved page: flags of `Documentation/admin-guide/mm/pagemap.rst` of the
+    /// kernel.
     const UNCOUNTED: u64 = 1 << 20 | 1 << 32;
     let fixture = need!(MappingFixture::new());
     let flags = need!(fs::read("/proc/kpageflags").map_err(|error| error.to_string()));
@@ -227,7 +232,7 @@ pub fn counted_memory_behind() -> Outcome {
         .collect();
     let place = counted.windows(2).position(|pages| pages == [false, true]);
     let Some(place) = place else {
-        skip!("no memory of the kernel's is behind other memory");
+        skip!("no memory of the kernel follows other memory");
     };
     let memory = need!(map((place * PAGE) as u64, 2 * PAGE));
     fixture
@@ -241,7 +246,7 @@ pub fn counted_memory_behind() -> Outcome {
     Outcome::Passed
 }
 
-/// A refusal by the hypervisor is passed on, and no notifier is left.
+/// The driver passes on a refusal by the hypervisor, and leaves no notifier behind.
 pub fn refused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(map(NOWHERE, 2 * PAGE));

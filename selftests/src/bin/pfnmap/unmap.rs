@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When the process unmaps memory without kernel pages, the guest must lose it (R12).
+//! Tests that the guest loses memory without kernel pages when the process unmaps it (R12).
 
 use std::{
     fs,
@@ -24,20 +24,21 @@ use acrn_selftests::{
 use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap, ioctl::ACRN_IOCTL_SET_MEMSEG};
 use nix::errno::Errno;
 
-use crate::physical::{Mapped, NOWHERE, assert_absent, assert_taken_away, map};
+use crate::physical::{Mapped, NOWHERE, assert_absent, assert_lost, map};
 
-/// `munmap` of all memory: the hypercall is made before it returns.
+/// When the process unmaps all memory, the driver makes the hypercall before `munmap` returns.
 pub fn unmapped() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(8));
     let trace = Trace::start(&fixture.probe);
     drop(memory);
-    assert_taken_away(&fixture, &trace, 8);
+    assert_lost(&fixture, &trace, 8);
     fixture.assert_nothing_left();
     fixture.destroy();
     Outcome::Passed
 }
 
-/// A part is unmapped or replaced.
+/// When the process unmaps a page of the memory, the guest loses that page. When the process unmaps
+/// the rest, the guest loses the rest as well.
 pub fn partly_unmapped() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(8));
     let trace = Trace::start(&fixture.probe);
@@ -45,12 +46,13 @@ pub fn partly_unmapped() -> Outcome {
     assert_absent(&fixture, 2);
     assert!(!trace.regions().is_empty(), "there was no hypercall");
     drop(memory);
-    assert_taken_away(&fixture, &trace, 8);
+    assert_lost(&fixture, &trace, 8);
     fixture.destroy();
     Outcome::Passed
 }
 
-/// A part was unset by a command before: the rest is unmapped all the same.
+/// If UNSET_MEMSEG has unset a part before, the guest still loses the rest when the process unmaps
+/// the memory.
 pub fn with_hole() -> Outcome {
     const PAGES: usize = 8;
     for page in [0, 3, PAGES - 1] {
@@ -62,38 +64,39 @@ pub fn with_hole() -> Outcome {
         fixture.unset(hole).expect("UNSET_MEMSEG");
         let trace = Trace::start(&fixture.probe);
         drop(memory);
-        assert_taken_away(&fixture, &trace, PAGES);
+        assert_lost(&fixture, &trace, PAGES);
         fixture.destroy();
     }
     Outcome::Passed
 }
 
-/// Memory that is set twice is unmapped once.
+/// Memory that is set twice is unmapped from the guest once.
 pub fn set_twice() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     let trace = Trace::start(&fixture.probe);
     drop(memory);
-    assert_taken_away(&fixture, &trace, 4);
+    assert_lost(&fixture, &trace, 4);
     fixture.assert_nothing_left();
     fixture.destroy();
     Outcome::Passed
 }
 
-/// The memory moves to another address, which the driver does not know.
+/// If the process moves the memory to another address, which the driver does not know, the guest
+/// loses the memory.
 pub fn moved() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(1));
     let trace = Trace::start(&fixture.probe);
     let other = GuestMemory::anonymous(PAGE);
     other.move_page(0, &memory, 0);
-    assert_taken_away(&fixture, &trace, 1);
-    // It can be set from the new address.
+    assert_lost(&fixture, &trace, 1);
+    // The memory can be set from the new address.
     fixture.set(whole(&other)).expect("SET_MEMSEG");
     fixture.destroy();
     Outcome::Passed
 }
 
-/// The memory becomes read-only for the process, and must not stay writable for the guest.
+/// If the process makes the memory read-only, the memory must not stay writable for the guest.
 pub fn protected() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(2));
     memory.protect();
@@ -105,7 +108,7 @@ pub fn protected() -> Outcome {
     Outcome::Passed
 }
 
-/// Unmapped memory makes room for other memory at the same guest address.
+/// When the process has unmapped memory, other memory can be set at the same guest address.
 pub fn replaced() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(2));
     drop(memory);
@@ -120,7 +123,7 @@ pub fn replaced() -> Outcome {
     Outcome::Passed
 }
 
-/// Each mapping is unmapped separately.
+/// When the process unmaps one of many mappings, the guest loses only that one.
 pub fn one_of_many() -> Outcome {
     const AREAS: u64 = 40;
     let fixture = need!(MappingFixture::new());
@@ -143,7 +146,7 @@ pub fn one_of_many() -> Outcome {
     Outcome::Passed
 }
 
-/// Another process with the same mapping starts and ends: the guest keeps its memory.
+/// If another process with the same mapping starts and ends, the guest keeps its memory.
 pub fn kept_after_fork() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let trace = Trace::start(&fixture.probe);
@@ -163,7 +166,8 @@ pub fn kept_after_fork() -> Outcome {
     Outcome::Passed
 }
 
-/// If the VM is destroyed first, `munmap` makes no hypercall, because another VM may have its id.
+/// If the VM is destroyed before the process unmaps the memory, `munmap` makes no hypercall,
+/// because another VM may have its id.
 pub fn after_the_vm() -> Outcome {
     for close in [false, true] {
         let Mapped { fixture, memory } = need!(Mapped::new(4));
@@ -171,7 +175,7 @@ pub fn after_the_vm() -> Outcome {
         if close {
             drop(fixture);
         }
-        // Another VM with the same id, which has memory at the same address.
+        // Another VM has the same id, and has memory at the same address.
         let next = need!(MappingFixture::new());
         let ordinary = GuestMemory::anonymous(4 * PAGE);
         next.set(whole(&ordinary)).expect("SET_MEMSEG");
@@ -195,7 +199,7 @@ pub fn after_unset() -> Outcome {
     Outcome::Passed
 }
 
-/// If the hypervisor refuses to delete the memory, `munmap` returns all the same, and the VM can be
+/// Even if the hypervisor refuses to delete the memory, `munmap` returns, and the VM can be
 /// destroyed.
 pub fn hypervisor_refuses() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
@@ -215,53 +219,54 @@ pub fn hypervisor_refuses() -> Outcome {
     Outcome::Passed
 }
 
-/// If the hypervisor refuses once, UNSET_MEMSEG unmaps the memory afterwards.
+/// If the hypervisor refuses once to delete the memory, UNSET_MEMSEG unmaps it afterwards.
 pub fn refused_once() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let segment = whole(&memory);
     fixture.probe.push_fault(fault(SET_MEMORY_REGIONS, -5));
     drop(memory);
-    assert_told(&fixture, 4);
+    assert_mapped_bytes(&fixture, 4);
     fixture.unset(segment).expect("UNSET_MEMSEG");
     fixture.assert_nothing_left();
-    assert_told(&fixture, 0);
+    assert_mapped_bytes(&fixture, 0);
     fixture.destroy();
     Outcome::Passed
 }
 
 #[track_caller]
-fn assert_told(fixture: &MappingFixture, pages: usize) {
-    let told = Status::of(&fixture.device).number("mapped_bytes");
-    assert_eq!(told, (pages * PAGE) as u64, "mapped_bytes");
+fn assert_mapped_bytes(fixture: &MappingFixture, pages: usize) {
+    let reported = Status::of(&fixture.device).number("mapped_bytes");
+    assert_eq!(reported, (pages * PAGE) as u64, "mapped_bytes");
 }
 
-/// The memory counts as mapped while the guest has it, and not if it was refused.
+/// The driver counts memory as mapped while the guest has it. It does not count memory that the
+/// hypervisor has refused.
 pub fn counted() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(8));
-    assert_told(&fixture, 8);
+    assert_mapped_bytes(&fixture, 8);
     let part = ram(GUEST + 2 * PAGE as u64, &memory, 2 * PAGE, 3 * PAGE);
     fixture.unset(part).expect("UNSET_MEMSEG");
-    assert_told(&fixture, 5);
-    // If a part is unmapped, all of the segment is unmapped.
+    assert_mapped_bytes(&fixture, 5);
+    // If the process unmaps a part, the driver unmaps all of the segment.
     memory.unmap(0, PAGE);
-    assert_told(&fixture, 0);
+    assert_mapped_bytes(&fixture, 0);
     drop(memory);
     let memory = need!(map(NOWHERE, 2 * PAGE));
     fixture.probe.push_fault(fault(SET_MEMORY_REGIONS, -5));
     assert_eq!(fixture.set(whole(&memory)), Err(Errno::EIO));
-    assert_told(&fixture, 0);
+    assert_mapped_bytes(&fixture, 0);
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
-    // Ordinary memory over it.
+    // Ordinary memory is set over it.
     let ordinary = GuestMemory::anonymous(2 * PAGE);
     fixture.set(whole(&ordinary)).expect("SET_MEMSEG");
-    assert_told(&fixture, 2);
+    assert_mapped_bytes(&fixture, 2);
     fixture.unset(whole(&ordinary)).expect("UNSET_MEMSEG");
-    assert_told(&fixture, 0);
+    assert_mapped_bytes(&fixture, 0);
     fixture.destroy();
     Outcome::Passed
 }
 
-/// Ordinary memory is set over a part, and stays when the rest is unmapped.
+/// If ordinary memory is set over a part, it stays mapped when the process unmaps the rest.
 pub fn hole_filled() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let ordinary = GuestMemory::anonymous(PAGE);
@@ -277,7 +282,7 @@ pub fn hole_filled() -> Outcome {
     Outcome::Passed
 }
 
-/// The process clears its soft-dirty bits, which changes no mapping: the guest keeps its memory.
+/// The process clears its soft-dirty bits. That changes no mapping, so the guest keeps its memory.
 pub fn soft_dirty() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
     let trace = Trace::start(&fixture.probe);
@@ -302,10 +307,10 @@ fn lost_segments(fixture: &MappingFixture, segments: usize) -> Result<(), String
     Ok(())
 }
 
-/// Maximum number of segments of a VM.
+/// The maximum number of segments of a VM.
 const SEGMENTS: usize = 4096;
 
-/// If all segments of a VM have lost their memory, there is room for new ones.
+/// If all segments of a VM have lost their memory, new segments can be set.
 pub fn lost_segments_make_room() -> Outcome {
     let fixture = need!(MappingFixture::new());
     need!(lost_segments(&fixture, SEGMENTS));
@@ -320,7 +325,8 @@ pub fn lost_segments_make_room() -> Outcome {
     Outcome::Passed
 }
 
-/// They also make room for the second part of a segment that is split.
+/// Segments that have lost their memory also make room for the second part of a segment that is
+/// split.
 pub fn split_among_lost_segments() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let ordinary = GuestMemory::anonymous(3 * PAGE);
@@ -341,13 +347,13 @@ pub fn split_among_lost_segments() -> Outcome {
     Outcome::Passed
 }
 
-/// A process that has inherited the file sets its own memory, and ends. The VM goes on without that
-/// memory.
+/// A process that has inherited the file sets its own memory and ends. The VM continues without
+/// that memory.
 pub fn process_ends() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
     let (mut pipe, writer) = std::io::pipe().expect("a pipe");
-    let (looked, look) = std::io::pipe().expect("a pipe");
+    let (checked_reader, checked) = std::io::pipe().expect("a pipe");
     let memory = need!(map(NOWHERE, 2 * PAGE));
     let mut segment = whole(&memory);
     segment.user_vm_pa = GUEST;
@@ -356,27 +362,27 @@ pub fn process_ends() -> Outcome {
     if child == 0 {
         let set = fixture.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
         let _ = (&writer).write(&[u8::from(set.is_ok())]);
-        // When the parent has checked the mapping, the process, and its address space, end.
-        drop(look);
-        let _ = (&looked).read(&mut [0]);
+        // The process and its address space end when the parent has checked the mapping.
+        drop(checked);
+        let _ = (&checked_reader).read(&mut [0]);
         // SAFETY: This ends the process at once.
         unsafe { libc::_exit(0) };
     }
     drop(writer);
-    let mut word = [0];
-    std::io::Read::read_exact(&mut pipe, &mut word).expect("the child's result");
-    assert_eq!(word, [1], "SET_MEMSEG in the child");
+    let mut result = [0];
+    std::io::Read::read_exact(&mut pipe, &mut result).expect("the child's result");
+    assert_eq!(result, [1], "SET_MEMSEG in the child");
     assert_eq!(fixture.mapped_bytes(), 2 * PAGE as u64);
-    drop(look);
+    drop(checked);
     let mut status = 0;
     // SAFETY: This waits for a child of this process, and writes to a local variable.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    assert_taken_away(&fixture, &trace, 2);
+    assert_lost(&fixture, &trace, 2);
     fixture.destroy();
     Outcome::Passed
 }
 
-/// SIGKILL of a process with a VM that has such memory.
+/// A process whose VM has memory without kernel pages is killed. The driver destroys the VM.
 pub fn killed() -> Outcome {
     let mut victim = need!(harness::start(harness::helper("victim")));
     victim.kill().expect("SIGKILL");
@@ -397,8 +403,8 @@ pub fn victim() -> Outcome {
     );
 }
 
-/// One thread unmaps and maps memory repeatedly while another sets the segment: in the end nothing
-/// is mapped into the guest.
+/// One thread repeatedly unmaps and maps memory while another thread sets the segment. In the end,
+/// no memory is mapped into the guest.
 pub fn races_with_set() -> Outcome {
     const TIME: Duration = Duration::from_secs(2);
     let fixture = need!(MappingFixture::new());
@@ -410,13 +416,13 @@ pub fn races_with_set() -> Outcome {
             .map_err(|error| format!("/dev/mem: {error}"))
     );
     let place = GuestMemory::anonymous(PAGE);
-    // There is no page, so that nothing can be pinned.
+    // There is no page at this address, so no page can be pinned.
     place.unmap(0, PAGE);
     let segment = whole(&place);
     let over = &AtomicBool::new(false);
     let counts = &[const { AtomicU64::new(0) }; 2];
     let [set, refused] = counts;
-    let have_met = || counts.iter().all(|count| count.load(Ordering::Relaxed) > 0);
+    let both_occurred = || counts.iter().all(|count| count.load(Ordering::Relaxed) > 0);
     let device: &Device = &fixture.device;
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -431,7 +437,7 @@ pub fn races_with_set() -> Outcome {
             }
         });
         let end = Instant::now() + TIME;
-        while Instant::now() < end || !have_met() {
+        while Instant::now() < end || !both_occurred() {
             let device = GuestMemory::of_file_from(&file, NOWHERE, PAGE).expect("mmap");
             place.move_page(0, &device, 0);
             thread::yield_now();
