@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts for a paused VM are checked but not sent, because they would wake a halted vCPU.
-//! RESET_VM would discard them in any case.
+//! Tests of interrupts for a paused VM. The driver checks them but does not send them, because they
+//! would wake a halted vCPU. RESET_VM would discard them in any case.
 
 use acrn_selftests::{
     cpus,
@@ -19,25 +19,25 @@ use acrn_uapi::ioctl::*;
 use nix::errno::Errno;
 
 const RISING_PULSE: u64 = 2;
-/// Number of GSIs of a User VM on ACRN.
+/// The number of GSIs of a User VM on ACRN.
 const GSIS: u32 = 48;
 
 fn inject(device: &Device, msi_addr: u64) -> Result<(), Errno> {
     device.inject_msi(msi_addr, VECTORS[0].into())
 }
 
-/// Returns the number of interrupts in hypercalls.
+/// Returns the number of hypercalls that send interrupts.
 fn sent(trace: &Trace<'_>) -> usize {
     trace.calls(INJECT_MSI).len() + trace.calls(SET_IRQLINE).len()
 }
 
-/// INJECT_MSI succeeds for an address of a local APIC, and fails with `EPERM` for others, as in the
-/// hypervisor.
+/// INJECT_MSI succeeds for an address of a local APIC. For other addresses it fails with `EPERM`,
+/// as the hypervisor does.
 pub fn inject_msi() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let good = [APIC, APIC | 0xf_fffc, APIC | 1 << 12];
     let bad = [0, 0xfed0_0000, 0xfef0_0000, APIC << 32, 0x1000];
-    // The results are the same as for a VM that is not paused.
+    // The results are the same whether the VM is paused or not.
     for paused in [false, true] {
         if paused {
             fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
@@ -52,11 +52,11 @@ pub fn inject_msi() -> Outcome {
         }
         let null = fixture.device.ioctl(ACRN_IOCTL_INJECT_MSI, Argument::NULL);
         assert_eq!(null, Err(Errno::EFAULT));
-        let told = match paused {
+        let expected = match paused {
             true => 0,
             false => good.len() + bad.len(),
         };
-        assert_eq!(sent(&trace), told, "paused: {paused}");
+        assert_eq!(sent(&trace), expected, "paused: {paused}");
     }
     fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
     let trace = Trace::start(&fixture.probe);
@@ -66,7 +66,8 @@ pub fn inject_msi() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_IRQLINE succeeds for each operation on an existing line, and fails with `EPERM` for others.
+/// SET_IRQLINE succeeds for each operation on an existing line, and fails with `EPERM` for other
+/// lines.
 pub fn set_irqline() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
@@ -94,8 +95,9 @@ pub fn set_irqline() -> Outcome {
     Outcome::Passed
 }
 
-/// An irqfd takes its event, so that no writer finds the counter full, and sends nothing. So does
-/// one with an event that is assigned while the VM is paused.
+/// While the VM is paused, an irqfd takes its event, so that no writer finds the counter full, and
+/// sends no interrupt. The same applies to an irqfd that is assigned during the pause to an eventfd
+/// that has an event.
 pub fn irqfd() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let assign = |event: &Eventfd| {
@@ -108,14 +110,14 @@ pub fn irqfd() -> Outcome {
     let trace = Trace::start(&fixture.probe);
     for _ in 0..3 {
         before.signal();
-        assert_eq!(before.take(), 0, "events that were not taken");
+        assert_eq!(before.take(), 0, "events that the driver has not taken");
     }
     late.signal();
     assign(&late);
-    assert_eq!(late.take(), 0, "events that were not taken");
+    assert_eq!(late.take(), 0, "events that the driver has not taken");
     assert_eq!(sent(&trace), 0);
     fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
-    // Interrupts from the time of the pause are discarded.
+    // The driver has discarded the interrupts from the time of the pause.
     assert_eq!(sent(&trace), 0, "at RESET_VM");
     before.signal();
     late.signal();
@@ -124,7 +126,7 @@ pub fn irqfd() -> Outcome {
     Outcome::Passed
 }
 
-/// Interrupts do not wake a halted guest while it is paused, but do so after a reset.
+/// Interrupts do not wake a halted guest while it is paused. They wake it after a reset.
 pub fn halted_guest() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = Probe::open().ok();

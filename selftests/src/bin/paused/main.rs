@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Between PAUSE_VM and RESET_VM or DESTROY_VM the driver must not make hypercalls that wake a
-//! vCPU: ACRN would resume a paused guest, and crash at the next of these commands. User space does
-//! not need to know.
+//! Tests of the time between PAUSE_VM and RESET_VM or DESTROY_VM. In that time, the driver must not
+//! make hypercalls that wake a vCPU: ACRN would resume the paused guest, and crash at the next of
+//! these commands. User space does not need to know about this.
 
 use std::process::ExitCode;
 
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         in_flight::upcall_under_way,
         in_flight::irqfd_under_way,
         in_flight::interrupts_under_way,
-        // The tests from here on may break upstream's driver, and the tests after them.
+        // The tests from here on may break upstream's driver, and with it the tests after them.
         requests::close,
         requests::close_refused,
     ])

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest that waits at a port, and shows whether it runs.
+//! A guest that waits for the completion of a port access, and shows whether it runs.
 
 use std::ops::Deref;
 
@@ -10,7 +10,7 @@ use acrn_selftests::{
     program::{self, RESULTS, read},
 };
 
-/// The guest. Its memory must not change while it is paused.
+/// A guest whose memory must not change while it is paused.
 pub struct PortGuest {
     guest: Guest,
 }
@@ -23,7 +23,7 @@ impl Deref for PortGuest {
     }
 }
 
-/// Contents of the word that the guest writes after its request is completed.
+/// The contents of the word that the guest overwrites after its request is completed.
 const UNWRITTEN: u64 = 0x5a5a_a5a5_5a5a_a5a5;
 
 impl PortGuest {
@@ -32,7 +32,7 @@ impl PortGuest {
         program::long_mode(&[read(Target::Port(0x510), Width::Four)])
     }
 
-    /// Starts a guest, and waits until it waits at its port.
+    /// Starts a guest, and waits until it accesses its port.
     pub fn new(cpus: u64, program: Vec<u8>) -> Self {
         let guest = Guest::long_mode(cpus, &program);
         guest.memory.write::<u64>(RESULTS as usize, UNWRITTEN);
@@ -41,15 +41,15 @@ impl PortGuest {
         Self { guest }
     }
 
-    /// Makes PAUSE_VM.
+    /// Pauses the guest.
     pub fn pause(&self) {
         self.guest.vm.pause().expect("PAUSE_VM");
     }
 
-    /// Panics if the guest has run since it reached its port.
+    /// Panics if the guest has run since it accessed its port.
     #[track_caller]
     pub fn assert_asleep(&self) {
-        // Longer than the guest needs to run.
+        // The guest needs less time than this to run.
         std::thread::sleep(std::time::Duration::from_millis(20));
         let written = self.guest.memory.read::<u64>(RESULTS as usize);
         assert_eq!(
@@ -58,13 +58,13 @@ impl PortGuest {
         );
     }
 
-    /// Starts the guest anew after RESET_VM.
+    /// Starts the guest again after RESET_VM.
     pub fn start_again(&self, program: Vec<u8>) {
         self.guest.load_long_mode(&program);
         self.guest.vm.start().expect("START_VM");
     }
 
-    /// Closes the file and leaves the VM to the driver.
+    /// Closes the file, and leaves the VM to the driver.
     pub fn close(self) {
         self.guest.close();
     }

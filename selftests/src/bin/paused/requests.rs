@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that are completed while the VM is paused: in memory, and without a notification.
+//! Tests of requests that are completed while the VM is paused. The driver completes them in
+//! memory, and does not notify the hypervisor.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -30,9 +31,9 @@ fn notified(trace: &Trace<'_>) -> usize {
     trace.calls(NOTIFY_REQUEST_FINISH).len()
 }
 
-/// Pauses a guest that waits at a port, and calls `finish` to complete the request: the guest must
-/// not run on. It is destroyed, or reset and served.
-fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
+/// Pauses a guest that waits for a port access, and calls `finish` to complete the request. The
+/// guest must not continue. The test then destroys the guest, or resets and serves it.
+fn completed_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
     let cpus = need!(cpus::pick(1));
     for reset in [true, false] {
         let probe = Probe::open().ok();
@@ -48,13 +49,13 @@ fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
         }
         if reset {
             guest.vm.reset().expect("RESET_VM");
-            // DESTROY_IOREQ_CLIENT has destroyed the client.
+            // If `finish` was DESTROY_IOREQ_CLIENT, there is no client.
             let created = guest.vm.create_ioreq_client();
             let created = created.map_err(|error| error.errno());
             assert!(matches!(created, Ok(()) | Err(libc::EEXIST)), "{created:?}");
             guest.start_again(PortGuest::program());
-            let asked = guest.serve(1, |_, _| 7);
-            assert_eq!(asked.len(), 1);
+            let requests = guest.serve(1, |_, _| 7);
+            assert_eq!(requests.len(), 1);
             if let Some(trace) = &trace {
                 assert_eq!(notified(trace), 2, "after the reset");
                 trace.assert_sane();
@@ -64,9 +65,9 @@ fn answered_by(finish: impl Fn(&Guest) -> Result<(), Errno>) -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH of a paused VM.
+/// NOTIFY_REQUEST_FINISH of a paused VM completes the request, and does not resume the guest.
 pub fn notify() -> Outcome {
-    answered_by(|guest| {
+    completed_by(|guest| {
         guest
             .vm
             .notify_request_finish(0)
@@ -74,17 +75,18 @@ pub fn notify() -> Outcome {
     })
 }
 
-/// CLEAR_VM_IOREQ of a paused VM.
+/// CLEAR_VM_IOREQ of a paused VM completes the request, and does not resume the guest.
 pub fn clear() -> Outcome {
-    answered_by(|guest| Device::sharing(&guest.vm).plain(ACRN_IOCTL_CLEAR_VM_IOREQ))
+    completed_by(|guest| Device::sharing(&guest.vm).plain(ACRN_IOCTL_CLEAR_VM_IOREQ))
 }
 
-/// DESTROY_IOREQ_CLIENT of a paused VM.
+/// DESTROY_IOREQ_CLIENT of a paused VM completes the request, and does not resume the guest.
 pub fn destroy_client() -> Outcome {
-    answered_by(|guest| Device::sharing(&guest.vm).plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT))
+    completed_by(|guest| Device::sharing(&guest.vm).plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT))
 }
 
-/// Close makes PAUSE_VM and DESTROY_VM, and no hypercall between them.
+/// When the file is closed, the driver makes the hypercalls PAUSE_VM and DESTROY_VM, and no
+/// hypercall between them.
 pub fn close() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -102,7 +104,7 @@ pub fn close() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM that the hypervisor refuses to destroy when its file is closed stays paused.
+/// If the hypervisor refuses to destroy the VM of a file that is closed, the VM stays paused.
 pub fn close_refused() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -113,13 +115,13 @@ pub fn close_refused() -> Outcome {
     guest.close();
     assert_eq!(notified(&trace), 0);
     assert!(probe.vm(vmid).is_some());
-    // It is destroyed when the next VM is created.
+    // The driver destroys the orphan when it creates the next VM.
     drop(need!(ScriptedVm::new()));
     probe.assert_no_vms();
     Outcome::Passed
 }
 
-/// Raises a request of a vCPU of a paused VM that the driver completes itself.
+/// Raises a request of a vCPU of a paused VM. The driver completes the request itself.
 fn completed_in_upcall(vm: &ScriptedVm, access: Access) {
     let trace = Trace::start(&vm.probe);
     assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
@@ -131,8 +133,9 @@ fn completed_in_upcall(vm: &ScriptedVm, access: Access) {
     assert_eq!(notified(&trace), 0, "NOTIFY_REQUEST_FINISH of a paused VM");
 }
 
-/// Requests that the upcall completes: a write that signals an eventfd, and the address register of
-/// PCI configuration space. After RESET_VM the hypervisor is notified again.
+/// The upcall completes requests of a paused VM: a write that signals an eventfd, and accesses to
+/// the address register of PCI configuration space. After RESET_VM, the driver notifies the
+/// hypervisor again.
 pub fn upcall() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -159,14 +162,17 @@ pub fn upcall() -> Outcome {
     Outcome::Passed
 }
 
-/// A request that is raised while the VM is paused is left to the device model like any other.
+/// The driver leaves a request that is raised while the VM is paused to the device model, like any
+/// other request.
 pub fn comes_late() -> Outcome {
     let vm = need!(ScriptedVm::new());
     vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let trace = Trace::start(&vm.probe);
     let slot = vm.page.slot(0).expect("slot 0");
     assert_eq!(vm.probe.raise(request(vm.vmid, 0, READ)), 0);
-    until("the request is left to the device model", || slot.is_ours());
+    until("the driver leaves the request to the device model", || {
+        slot.is_ours()
+    });
     assert_eq!(vm.device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT), Ok(()));
     assert_eq!(vm.finish(0), Ok(()));
     assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
@@ -179,8 +185,7 @@ pub fn comes_late() -> Outcome {
     Outcome::Passed
 }
 
-/// Commands that fail while the VM is paused leave it paused: a second PAUSE_VM, RESET_VM,
-/// START_VM, DESTROY_VM.
+/// PAUSE_VM, RESET_VM, START_VM and DESTROY_VM that fail while the VM is paused leave it paused.
 pub fn failed_commands() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
@@ -196,7 +201,9 @@ pub fn failed_commands() -> Outcome {
         let failed = vm.device.plain(command);
         assert_eq!(failed, Err(Errno::EIO), "{command:#x}");
         assert_eq!(vm.probe.raise(request(vm.vmid, 0, READ)), 0);
-        until("the request is left to the device model", || slot.is_ours());
+        until("the driver leaves the request to the device model", || {
+            slot.is_ours()
+        });
         assert_eq!(vm.finish(0), Ok(()), "after {command:#x}");
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
         assert_eq!(notified(&trace), 0, "after {command:#x}");
