@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/sys/kernel/debug/acrn_hsm/`: a directory for each VM, as long as the VM exists. Upstream's
-//! driver has none.
+//! Tests of `/sys/kernel/debug/acrn_hsm/`, which has a directory for each VM as long as the VM
+//! exists. Upstream's driver has no such directories.
 
 use std::{
     fs::{self, File},
@@ -52,7 +52,7 @@ macro_rules! need_debugfs {
 /// closed.
 pub fn debugfs_comes_and_goes() -> Outcome {
     need_debugfs!();
-    assert_eq!(directories(), 0, "before");
+    assert_eq!(directories(), 0, "directories before any VM");
     for _ in 0..4 {
         let first = need!(MappingFixture::new());
         let second = need!(MappingFixture::new());
@@ -60,9 +60,9 @@ pub fn debugfs_comes_and_goes() -> Outcome {
             let text = fs::read_to_string(directory(fixture.vmid).join("status")).expect("status");
             let status = Status::parse(&text);
             assert_eq!(status.number("vmid"), u64::from(fixture.vmid));
-            let told = Status::of(&fixture.device);
-            assert_eq!(told.text("state"), status.text("state"));
-            assert_eq!(told.number("vcpus"), status.number("vcpus"));
+            let fdinfo = Status::of(&fixture.device);
+            assert_eq!(fdinfo.text("state"), status.text("state"));
+            assert_eq!(fdinfo.number("vcpus"), status.number("vcpus"));
         }
         assert_eq!(directories(), 2);
         first.destroy();
@@ -70,7 +70,7 @@ pub fn debugfs_comes_and_goes() -> Outcome {
         assert!(directory(second.vmid).exists());
         cleanup::unregister(&second.device);
         drop(second);
-        assert_eq!(directories(), 0, "after the file was closed");
+        assert_eq!(directories(), 0, "directories after the file was closed");
     }
     Outcome::Passed
 }
@@ -110,7 +110,8 @@ pub fn debugfs_stays_after_refused_destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// An open file of a destroyed VM returns an error when read, and only keeps the module loaded.
+/// A status file that is open when its VM is destroyed returns an error when it is read. It keeps
+/// only the module loaded.
 pub fn debugfs_open_while_vm_goes() -> Outcome {
     need_debugfs!();
     let fixture = need!(MappingFixture::new());
@@ -127,7 +128,8 @@ pub fn debugfs_open_while_vm_goes() -> Outcome {
     Outcome::Passed
 }
 
-/// VMs that are created and destroyed concurrently, and reuse each other's ids.
+/// VMs that are created and destroyed concurrently reuse each other's ids. Each VM has the
+/// directory of its current id.
 pub fn debugfs_neighbours() -> Outcome {
     const ROUNDS: usize = 100;
     need_debugfs!();
@@ -140,7 +142,7 @@ pub fn debugfs_neighbours() -> Outcome {
                 let page = RequestPage::new().expect("a request page");
                 for round in 0..ROUNDS {
                     let mut vm = creation(&page, cpus);
-                    // A VM with an earlier name would get its earlier id.
+                    // A VM with the UUID of an earlier VM would get the id of that VM.
                     vm.uuid[15] = round as u8;
                     device
                         .with(ACRN_IOCTL_CREATE_VM, &mut vm)
@@ -160,7 +162,7 @@ pub fn debugfs_neighbours() -> Outcome {
     Outcome::Passed
 }
 
-/// Only root may open the device, or read the status of a VM.
+/// Only root may open the device or read the status of a VM.
 pub fn file_modes() -> Outcome {
     let mode = |path: &Path| {
         let file = fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

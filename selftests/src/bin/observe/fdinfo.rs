@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/PID/fdinfo/FD` of the device. Upstream's driver adds nothing there.
+//! Tests of `/proc/PID/fdinfo/FD` of the device. Upstream's driver adds no lines to it.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -19,7 +19,7 @@ use acrn_selftests::{
 };
 use acrn_uapi::{ioctl::*, *};
 
-/// A file without a VM is reported as such, before and after it has one.
+/// The state of a file without a VM is `empty`, before it has a VM and afterwards.
 pub fn fdinfo_empty_file() -> Outcome {
     let device = need!(Device::open());
     let status = Status::of(&device);
@@ -32,7 +32,7 @@ pub fn fdinfo_empty_file() -> Outcome {
     Outcome::Passed
 }
 
-/// The id and the resources of a VM, as they change.
+/// fdinfo shows the id and the resources of a VM, as they change.
 pub fn fdinfo_numbers() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let number = |key| Status::of(&fixture.device).number(key);
@@ -80,7 +80,7 @@ pub fn fdinfo_numbers() -> Outcome {
     Outcome::Passed
 }
 
-/// The states of a VM, and the numbers of its requests by handler.
+/// fdinfo shows the state of a VM, and the number of its requests for each handler.
 pub fn fdinfo_states_and_requests() -> Outcome {
     const PORT: u16 = 0x510;
     const NOTIFY_PORT: u16 = 0x520;
@@ -92,7 +92,7 @@ pub fn fdinfo_states_and_requests() -> Outcome {
         // The device model handles a configuration register and a port.
         read(port(0xcfc), Width::Four),
         read(port(PORT), Width::One),
-        // An eventfd handles these.
+        // An eventfd handles these writes.
         write(port(NOTIFY_PORT), Width::Two, 1),
         write(port(NOTIFY_PORT), Width::Two, 2),
         write(port(NOTIFY_PORT), Width::Two, 3),
@@ -111,8 +111,8 @@ pub fn fdinfo_states_and_requests() -> Outcome {
     guest.serve(1, |_, _| 0);
     let status = Status::of(&device);
     let requests = ["device_model", "ioeventfd", "pci_config"]
-        .map(|taker| status.number(&format!("requests_{taker}")));
-    // This includes the request that reports that the guest is done.
+        .map(|handler| status.number(&format!("requests_{handler}")));
+    // This includes the request by which the guest reports that it is done.
     assert_eq!(requests, [3, 3, 2]);
     guest.vm.pause().expect("PAUSE_VM");
     assert_state("paused");
@@ -124,7 +124,7 @@ pub fn fdinfo_states_and_requests() -> Outcome {
     Outcome::Passed
 }
 
-/// A START_VM that the hypervisor refuses does not change the state.
+/// If the hypervisor refuses START_VM, the state does not change.
 pub fn fdinfo_refused_start() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture.probe.push_fault(fault(START_VM, -1));
@@ -134,7 +134,8 @@ pub fn fdinfo_refused_start() -> Outcome {
     Outcome::Passed
 }
 
-/// Other refused commands do not change the state of a running guest or a paused one either.
+/// If the hypervisor refuses other commands, the state of a running or paused guest does not change
+/// either.
 pub fn fdinfo_refused_commands() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());

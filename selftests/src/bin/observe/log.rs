@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's log: a program that makes many mistakes does not fill it.
+//! Tests that a program that makes many mistakes does not fill the kernel log.
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ use acrn_uapi::{acrn_msi_entry, acrn_ptdev_irq, ioctl::*};
 use mini_acrn_channel::RaiseRequest;
 use zerocopy::FromZeros;
 
-/// Number of mistakes of each kind.
+/// The number of mistakes of each kind.
 const MANY: u32 = 300;
-/// Number of lines that the driver may write in succession: the kernel's default is 10 in 5
-/// seconds, and two such periods may be adjacent.
+/// The number of lines that the driver may write in succession. The kernel's default limit is 10
+/// lines in 5 seconds, and two such periods may be adjacent.
 const FEW: usize = 20;
-/// More lines than that in so short a time are a flood. It is measured by the kernel's clock, so
-/// the duration of the mistakes does not matter. It is less than 5 seconds, because the limit
-/// counts ticks.
+/// More lines than [`FEW`] in less than this time are a flood. The kernel's clock measures this
+/// time, so the duration of the mistakes does not matter. It is less than 5 seconds, because the
+/// limit counts ticks.
 const SHORT: Duration = Duration::from_secs(3);
 
-/// Panics if the driver wrote too many lines at a time.
+/// Panics if the driver wrote too many lines in too short a time.
 #[track_caller]
 fn assert_few(lines: &[Line]) {
     for lines in lines.windows(FEW + 1) {
@@ -40,7 +40,7 @@ fn assert_few(lines: &[Line]) {
     }
 }
 
-/// Commands that fail on a VM.
+/// Commands that fail on a VM do not fill the log.
 pub fn log_of_failed_commands() -> Outcome {
     let mut log = need!(KernelLog::start());
     let fixture = need!(MappingFixture::new());
@@ -72,7 +72,8 @@ pub fn log_of_failed_commands() -> Outcome {
     Outcome::Passed
 }
 
-/// CREATE_VM fails because the hypervisor refuses, and because there is no request page.
+/// CREATE_VM that fails does not fill the log. It fails because the hypervisor refuses, and because
+/// there is no request page.
 pub fn log_of_failed_creation() -> Outcome {
     let mut log = need!(KernelLog::start());
     let probe = need!(Probe::open());
@@ -94,25 +95,26 @@ pub fn log_of_failed_creation() -> Outcome {
     Outcome::Passed
 }
 
-/// Returns a read of a byte from port 0x510 by vCPU 0, which is written to its slot repeatedly.
+/// Returns a request of vCPU 0 that reads a byte from port 0x510. The request is written to the
+/// slot of vCPU 0 repeatedly.
 fn request(vmid: u16) -> RaiseRequest {
     let mut request = RaiseRequest::new_zeroed();
     request.vmid = vmid;
-    // The slot's state is in its bytes: 0, PENDING.
+    // The slot's bytes include its state: 0, PENDING.
     request.force = 1;
     request.slot[72..74].copy_from_slice(&0x510u16.to_le_bytes());
     request.slot[80] = 1;
     request
 }
 
-/// Requests that are not served: the log occasionally names their VM (A11).
+/// Requests that are not served do not fill the log. The log occasionally names their VM (A11).
 pub fn log_of_requests_without_client() -> Outcome {
     let mut log = need!(KernelLog::start());
     let fixture = need!(MappingFixture::new());
     let vm = format!("VM {}:", fixture.vmid);
     let mut lines = Vec::new();
     let mut raised = 0;
-    // Other tests may have used up the lines that the driver may write in five seconds.
+    // Other tests may have used up the lines that the driver may write in 5 seconds.
     until("the log names the VM", || {
         assert_eq!(fixture.probe.raise(request(fixture.vmid)), 0);
         raised += 1;
@@ -125,7 +127,7 @@ pub fn log_of_requests_without_client() -> Outcome {
     Outcome::Passed
 }
 
-/// VMs that the hypervisor does not destroy at once.
+/// VMs that the hypervisor does not destroy at once do not fill the log.
 pub fn log_of_refused_ends() -> Outcome {
     let mut log = need!(KernelLog::start());
     let probe = need!(Probe::open());
@@ -137,7 +139,7 @@ pub fn log_of_refused_ends() -> Outcome {
         probe.push_fault(fault(hypercall::DESTROY_VM, -1));
         cleanup::unregister(&device);
         drop(device);
-        // The next CREATE_VM destroys the orphan even if it fails.
+        // The next CREATE_VM destroys the orphan even if the command itself fails.
         let device = need!(Device::open());
         probe.push_fault(fault(hypercall::CREATE_VM, -1));
         assert!(device.create(&page, cpus).is_err());

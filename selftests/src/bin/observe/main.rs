@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Information about VMs for administrators: fdinfo, debugfs, the kernel's log, tracepoints.
+//! Tests of information about VMs for administrators: fdinfo, debugfs, the kernel log and
+//! tracepoints.
 
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         log::log_of_failed_commands,
         log::log_of_failed_creation,
         log::log_of_requests_without_client,
-        // Upstream's driver leaves a VM in its list here.
+        // In this test, upstream's driver leaves a VM in its list.
         log::log_of_refused_ends,
     ])
 }

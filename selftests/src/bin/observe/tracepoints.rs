@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tracepoints `acrn_hsm:*`. Upstream's driver has none.
+//! Tests of the tracepoints `acrn_hsm:*`. Upstream's driver has no tracepoints.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -18,8 +18,8 @@ use acrn_uapi::{ioctl::*, *};
 const PORT: u16 = 0x520;
 const ADDRESS: u64 = 0xd000_0040;
 
-/// Each request and each MSI is recorded with its VM and its handler. Nothing is recorded while the
-/// tracepoints are disabled.
+/// The tracepoints record each request with its VM and its handler, and each MSI with its VM. They
+/// record nothing while they are disabled.
 pub fn trace_of_requests_and_interrupts() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -59,7 +59,7 @@ pub fn trace_of_requests_and_interrupts() -> Outcome {
     Outcome::Passed
 }
 
-/// Reads and writes by a vCPU other than the first.
+/// The tracepoints record reads and writes by a vCPU other than the first.
 pub fn trace_of_other_vcpus() -> Outcome {
     let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
     let vmid = vm.vmid;
@@ -85,7 +85,7 @@ pub fn trace_of_other_vcpus() -> Outcome {
     Outcome::Passed
 }
 
-/// Interrupts that a paused VM does not get are not recorded.
+/// The tracepoints do not record interrupts that a paused VM does not get.
 pub fn trace_of_dropped_interrupts() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -93,7 +93,7 @@ pub fn trace_of_dropped_interrupts() -> Outcome {
     vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let events = need!(Tracepoints::on());
     event.signal();
-    assert_eq!(event.take(), 0, "events that were not taken");
+    assert_eq!(event.take(), 0, "events that the driver has not taken");
     assert_eq!(events.seen(), [""; 0]);
     Outcome::Passed
 }
