@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Data that the guest wrote is not lost when the driver unpins the memory (A9).
+//! Tests that data that the guest has written is not lost when the driver unpins the memory (A9).
 
 use std::{fs::File, os::unix::fs::FileExt};
 
@@ -11,12 +11,12 @@ use acrn_selftests::{
     need, skip,
 };
 
-/// Bits defined in `Documentation/admin-guide/mm/pagemap.rst` of the kernel.
+/// Bits that `Documentation/admin-guide/mm/pagemap.rst` of the kernel defines.
 const PRESENT: u64 = 1 << 63;
 const FRAME: u64 = (1 << 55) - 1;
 const DIRTY: u64 = 1 << 4;
 
-/// Page tables and page flags as shown by the kernel.
+/// Page tables and page flags, as the kernel shows them.
 struct PageFlags {
     own: File,
     all: File,
@@ -31,7 +31,7 @@ impl PageFlags {
         })
     }
 
-    /// Returns which pages of `memory` are dirty.
+    /// Returns for each page of `memory` whether it is dirty.
     fn dirty(&self, memory: &GuestMemory) -> Vec<bool> {
         let entry = |file: &File, index: u64| {
             let mut bytes = [0; 8];
@@ -42,17 +42,17 @@ impl PageFlags {
         let pages = first..first + (memory.len() / PAGE) as u64;
         let dirty = pages.map(|page| {
             let own = entry(&self.own, page);
-            assert_ne!(own & PRESENT, 0, "a page that is not present");
+            assert_ne!(own & PRESENT, 0, "the page is not present");
             entry(&self.all, own & FRAME) & DIRTY != 0
         });
         dirty.collect()
     }
 }
 
-/// The guest writes to pages without the kernel's knowledge, so they must be marked as dirty when
-/// they are unpinned.
+/// The guest writes to pages without the kernel's knowledge, so the driver must mark them as dirty
+/// when it unpins them.
 ///
-/// The test examines the mark, because there is no disk here from which a page could be read back
+/// The test examines the mark, because there is no disk from which a page could be read back
 /// without the guest's data.
 pub fn pages_are_dirty() -> Outcome {
     let flags = need!(PageFlags::open());

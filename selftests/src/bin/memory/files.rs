@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of files, as device models give it to a guest: acrn-dm maps files of hugetlbfs, and
-//! acrn-vmm maps a memfd.
+//! Tests of memory of files, as device models use it for guests: acrn-dm maps files of hugetlbfs,
+//! and acrn-vmm maps a memfd.
 //!
 //! Each test uses a file in small pages and a file in huge pages.
 
@@ -58,21 +58,21 @@ fn punch(file: &File, offset: usize, len: usize) {
 }
 
 /// Returns the first word of a page of the guest.
-fn seen(fixture: &MappingFixture, page: usize) -> Option<u64> {
+fn first_word(fixture: &MappingFixture, page: usize) -> Option<u64> {
     let address = GUEST + (page * PAGE) as u64;
     let bytes = fixture.probe.read_guest(fixture.vmid, address, 8)?;
     Some(u64::from_le_bytes(bytes.try_into().expect("8 bytes")))
 }
 
-/// Writes to a page as the guest would, after its first word.
-fn scribble(fixture: &MappingFixture, page: usize, value: u64) {
+/// Writes to a page as the guest would, after the first word of the page.
+fn write_as_guest(fixture: &MappingFixture, page: usize, value: u64) {
     let address = GUEST + (page * PAGE) as u64 + 8;
     fixture
         .probe
         .write_guest(fixture.vmid, address, &value.to_le_bytes());
 }
 
-/// A file of hugetlbfs, as used by acrn-dm.
+/// A file of hugetlbfs, as acrn-dm uses it, is mapped and pinned completely.
 pub fn file_of_hugetlbfs() -> Outcome {
     let file = need!(hugetlbfs());
     let fixture = need!(MappingFixture::new());
@@ -84,14 +84,14 @@ pub fn file_of_hugetlbfs() -> Outcome {
     Outcome::Passed
 }
 
-/// A file without pages yet. The guest's writes reach the file.
+/// A file that has no pages yet is mapped as well. The guest's writes reach the file.
 pub fn file_untouched() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
         check_mapping(&fixture, &memory);
         for page in [0, 1, 511, 512, PAGES - 1] {
-            scribble(&fixture, page, page as u64 + 1);
+            write_as_guest(&fixture, page, page as u64 + 1);
             let mut bytes = [0; 8];
             let offset = (page * PAGE + 8) as u64;
             file.read_exact_at(&mut bytes, offset).expect("the file");
@@ -104,7 +104,7 @@ pub fn file_untouched() -> Outcome {
     Outcome::Passed
 }
 
-/// A private mapping: the guest shares the memory of the device model, and the file does not
+/// With a private mapping, the guest shares the memory of the device model, and the file does not
 /// change.
 pub fn file_private() -> Outcome {
     let fixture = need!(MappingFixture::new());
@@ -119,7 +119,7 @@ pub fn file_private() -> Outcome {
         let charged = if is_charged { 4 * PAGES as u64 } else { 0 };
         assert_eq!(locked() - before, charged);
         for page in [3, 600, PAGES - 1] {
-            scribble(&fixture, page, 0xbad);
+            write_as_guest(&fixture, page, 0xbad);
             assert_eq!(private.read::<u64>(page * PAGE + 8), 0xbad);
             assert_eq!(shared.read::<u64>(page * PAGE + 8), 0, "page {page}");
         }
@@ -131,8 +131,8 @@ pub fn file_private() -> Outcome {
     Outcome::Passed
 }
 
-/// A private mapping that a child shares until either process writes: the guest's writes reach the
-/// parent only, before and after the fork.
+/// A child shares a private mapping until either process writes. The guest's writes reach only the
+/// parent, whether the memory is set before or after the fork.
 pub fn file_private_and_forked() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
@@ -142,16 +142,16 @@ pub fn file_private_and_forked() -> Outcome {
             if is_set_before {
                 fixture.set(whole(&memory)).expect("SET_MEMSEG");
             }
-            let (mut answer, answering) = std::io::pipe().expect("a pipe");
-            let (asked, mut asking) = std::io::pipe().expect("a pipe");
+            let (mut result_reader, result_writer) = std::io::pipe().expect("a pipe");
+            let (start_reader, mut start_writer) = std::io::pipe().expect("a pipe");
             // SAFETY: The child reads a byte, then some memory, and writes a byte. It allocates
             // nothing.
             let child = unsafe { libc::fork() };
             if child == 0 {
-                let _ = (&asked).read(&mut [0]);
+                let _ = (&start_reader).read(&mut [0]);
                 let sum = [0, 513, PAGES - 1].map(|page| memory.read::<u64>(page * PAGE + 8));
                 let clean = sum == [0; 3];
-                let _ = (&answering).write(&[u8::from(clean)]);
+                let _ = (&result_writer).write(&[u8::from(clean)]);
                 // SAFETY: This ends the process at once.
                 unsafe { libc::_exit(0) };
             }
@@ -159,19 +159,17 @@ pub fn file_private_and_forked() -> Outcome {
                 fixture.set(whole(&memory)).expect("SET_MEMSEG");
             }
             for page in [0, 513, PAGES - 1] {
-                scribble(&fixture, page, 0xf00d);
+                write_as_guest(&fixture, page, 0xf00d);
                 assert_eq!(memory.read::<u64>(page * PAGE + 8), 0xf00d, "page {page}");
                 memory.write::<u64>(page * PAGE, 0xcafe);
-                assert_eq!(seen(&fixture, page), Some(0xcafe), "page {page}");
+                assert_eq!(first_word(&fixture, page), Some(0xcafe), "page {page}");
             }
-            asking.write_all(&[1]).expect("the child");
+            start_writer.write_all(&[1]).expect("the pipe to the child");
             let mut clean = [0];
-            answer.read_exact(&mut clean).expect("the child's result");
-            assert_eq!(
-                clean,
-                [1],
-                "whether the child does not see the guest's writes"
-            );
+            result_reader
+                .read_exact(&mut clean)
+                .expect("the child's result");
+            assert_eq!(clean, [1], "the child sees the guest's writes");
             // SAFETY: This is a child of this process that was not waited for.
             unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
             for page in [0, 513, PAGES - 1] {
@@ -185,8 +183,8 @@ pub fn file_private_and_forked() -> Outcome {
     Outcome::Passed
 }
 
-/// Seals against future writers do not affect this mapping. A seal against all writers is refused
-/// until the guest loses the memory.
+/// Seals against future writers do not affect an existing mapping. A seal against all writers is
+/// refused until the guest loses the memory.
 pub fn file_sealed_while_mapped() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
@@ -198,7 +196,7 @@ pub fn file_sealed_while_mapped() -> Outcome {
         let segment = whole(&memory);
         drop(memory);
         assert_eq!(seal(&file, SealFlag::F_SEAL_WRITE), Err(Errno::EBUSY));
-        assert_eq!(seen(&fixture, 513), Some(0x4000 + 513));
+        assert_eq!(first_word(&fixture, 513), Some(0x4000 + 513));
         fixture.unset(segment).expect("UNSET_MEMSEG");
         fixture.assert_nothing_left();
         seal(&file, SealFlag::F_SEAL_WRITE).expect("a seal");
@@ -207,7 +205,7 @@ pub fn file_sealed_while_mapped() -> Outcome {
     Outcome::Passed
 }
 
-/// A file with a seal against all writers: a shared mapping is refused for the guest, too. A
+/// If a file has a seal against all writers, SET_MEMSEG refuses a shared mapping of it as well. A
 /// private mapping provides copies.
 pub fn file_sealed() -> Outcome {
     let fixture = need!(MappingFixture::new());
@@ -220,7 +218,7 @@ pub fn file_sealed() -> Outcome {
         let private = need!(GuestMemory::private_of_file(&file, LEN));
         check_mapping(&fixture, &private);
         for page in [0, 513, PAGES - 1] {
-            scribble(&fixture, page, 0xbad);
+            write_as_guest(&fixture, page, 0xbad);
             assert_eq!(shared.read::<u64>(page * PAGE + 8), 0, "page {page}");
         }
         fixture.unset(whole(&private)).expect("UNSET_MEMSEG");
@@ -230,7 +228,7 @@ pub fn file_sealed() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory of which all, or the third huge page, is read-only: it is refused, and nothing stays
+/// If all of the memory, or its third huge page, is read-only, SET_MEMSEG refuses it. No page stays
 /// mapped or pinned.
 pub fn file_read_only() -> Outcome {
     let fixture = need!(MappingFixture::new());
@@ -256,7 +254,8 @@ pub fn file_read_only() -> Outcome {
     Outcome::Passed
 }
 
-/// Parts with any start and end, a mapping of a part of the file, and a mapping with a hole.
+/// Parts with any start and end can be set, and so can a mapping of a part of the file. A mapping
+/// with a hole is refused.
 pub fn file_parts() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
@@ -285,7 +284,7 @@ pub fn file_parts() -> Outcome {
             2 * HUGE_PAGE
         ));
         check_mapping(&fixture, &behind);
-        assert_eq!(seen(&fixture, 1), Some(0x6000 + 513));
+        assert_eq!(first_word(&fixture, 1), Some(0x6000 + 513));
         fixture.unset(whole(&behind)).expect("UNSET_MEMSEG");
 
         for hole in [0, HUGE_PAGE, 3 * HUGE_PAGE] {
@@ -301,8 +300,8 @@ pub fn file_parts() -> Outcome {
     Outcome::Passed
 }
 
-/// One segment of mappings of several files, out of order and repeated: each page appears where the
-/// device model has it.
+/// One segment contains mappings of several files, out of order and repeated. Each page appears
+/// where the device model has it.
 pub fn files_in_one_segment() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let [small, huge] = need!(files());
@@ -339,18 +338,18 @@ pub fn files_in_one_segment() -> Outcome {
     Outcome::Passed
 }
 
-/// A hole is punched into the file. Before SET_MEMSEG, new memory appears there. After it, the
-/// guest keeps its pages until the memory is set again.
+/// A hole is punched into the file. If this happens before SET_MEMSEG, new memory appears in the
+/// hole. If it happens afterwards, the guest keeps its pages until the memory is set again.
 pub fn file_punched() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
         memory.number_pages(0xa000);
-        // A whole huge page, and some small ones.
+        // A whole huge page, and some small pages.
         punch(&file, HUGE_PAGE, HUGE_PAGE);
         punch(&file, 3 * HUGE_PAGE + PAGE, 2 * PAGE);
         check_mapping(&fixture, &memory);
-        let zeros = [511, 512, 1023, 1024, 1537, 1538, 1539].map(|page| seen(&fixture, page));
+        let zeros = [511, 512, 1023, 1024, 1537, 1538, 1539].map(|page| first_word(&fixture, page));
         let number = |page: u64| Some(0xa000 + page);
         assert_eq!(
             zeros,
@@ -366,7 +365,7 @@ pub fn file_punched() -> Outcome {
         );
 
         punch(&file, 0, HUGE_PAGE);
-        assert_eq!(seen(&fixture, 5), Some(0xa005));
+        assert_eq!(first_word(&fixture, 5), Some(0xa005));
         assert_eq!(memory.read::<u64>(5 * PAGE), 0);
         fixture.set(whole(&memory)).expect("SET_MEMSEG");
         fixture.assert_shows(GUEST, &memory, 0, LEN);
@@ -378,8 +377,8 @@ pub fn file_punched() -> Outcome {
     Outcome::Passed
 }
 
-/// A file that is shorter than its mapping: memory beyond its end is refused. If the file is
-/// truncated later, the guest keeps the pages.
+/// If a file is shorter than its mapping, the memory beyond its end is refused. If the file is
+/// truncated after SET_MEMSEG, the guest keeps the pages.
 pub fn file_truncated() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
@@ -387,9 +386,15 @@ pub fn file_truncated() -> Outcome {
         memory.number_pages(0xb000);
         fixture.set(whole(&memory)).expect("SET_MEMSEG");
         file.set_len(2 * HUGE_PAGE as u64).expect("ftruncate");
-        assert_eq!(seen(&fixture, PAGES - 1), Some(0xb000 + PAGES as u64 - 1));
+        assert_eq!(
+            first_word(&fixture, PAGES - 1),
+            Some(0xb000 + PAGES as u64 - 1)
+        );
         assert_eq!(fixture.set(whole(&memory)), Err(Errno::EFAULT));
-        assert_eq!(seen(&fixture, PAGES - 1), Some(0xb000 + PAGES as u64 - 1));
+        assert_eq!(
+            first_word(&fixture, PAGES - 1),
+            Some(0xb000 + PAGES as u64 - 1)
+        );
         fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
         fixture.assert_nothing_left();
 
@@ -404,7 +409,7 @@ pub fn file_truncated() -> Outcome {
 
         file.set_len(LEN as u64).expect("ftruncate");
         check_mapping(&fixture, &memory);
-        assert_eq!(seen(&fixture, PAGES - 1), Some(0));
+        assert_eq!(first_word(&fixture, PAGES - 1), Some(0));
         fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
         fixture.assert_nothing_left();
     }
@@ -412,13 +417,12 @@ pub fn file_truncated() -> Outcome {
     Outcome::Passed
 }
 
-/// Missing pages that userfaultfd provides.
+/// SET_MEMSEG waits for missing pages, which userfaultfd provides later.
 pub fn file_with_missing_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for file in need!(files()) {
         let memory = need!(GuestMemory::of_file(&file, LEN));
-        // The pages before the missing one are so many that one page-table walk does not cover
-        // them.
+        // So many pages precede the missing page that one page-table walk does not cover them.
         for offset in (0..3 * HUGE_PAGE).step_by(PAGE) {
             memory.write::<u64>(offset, offset as u64 + 1);
         }
@@ -458,7 +462,7 @@ pub fn file_closed() -> Outcome {
             .iter()
             .for_each(|other| other.number_pages(0xffff_0000));
         for page in [0, 1, 511, 512, PAGES - 1] {
-            assert_eq!(seen(&fixture, page), Some(0xc000 + page as u64));
+            assert_eq!(first_word(&fixture, page), Some(0xc000 + page as u64));
         }
         fixture.unset(segment).expect("UNSET_MEMSEG");
         fixture.assert_nothing_left();
@@ -467,8 +471,8 @@ pub fn file_closed() -> Outcome {
     Outcome::Passed
 }
 
-/// Pages that are looked up one by one, and pages that are pinned with their folio, including parts
-/// of folios.
+/// The driver looks up some pages one by one, and pins others with their folio, including parts of
+/// folios. The tracepoint shows the number of the latter.
 pub fn file_with_folio() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let events = need!(Tracepoints::on());

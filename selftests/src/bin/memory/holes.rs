@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of which the hypervisor has lost a part, as when a guest moves device memory over it.
+//! Tests of memory of which the hypervisor has lost a part, as happens when a guest moves device
+//! memory over it.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
@@ -13,7 +14,7 @@ use acrn_selftests::{
 };
 use nix::errno::Errno;
 
-/// Unsetting such memory takes a few hypercalls for each hole, not one for each page.
+/// UNSET_MEMSEG of memory with holes takes a few hypercalls for each hole, not one for each page.
 pub fn holes_cost_few_hypercalls() -> Outcome {
     const LEN: usize = 32 * HUGE_PAGE;
     const PAGES: usize = LEN / PAGE;
@@ -43,7 +44,7 @@ pub fn holes_cost_few_hypercalls() -> Outcome {
     Outcome::Passed
 }
 
-/// All of the memory is lost.
+/// UNSET_MEMSEG succeeds even if the hypervisor has lost all of the memory.
 pub fn all_lost() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
@@ -56,8 +57,8 @@ pub fn all_lost() -> Outcome {
     Outcome::Passed
 }
 
-/// If more memory is lost than the driver searches for, page by page, it stays pinned until the VM
-/// is destroyed.
+/// If the hypervisor has lost more memory than the driver searches for page by page, UNSET_MEMSEG
+/// fails, and the memory stays pinned until the VM is destroyed.
 pub fn too_much_lost() -> Outcome {
     const LEN: usize = 32 * HUGE_PAGE;
     let fixture = need!(MappingFixture::new());
@@ -66,8 +67,8 @@ pub fn too_much_lost() -> Outcome {
     need!(fixture.lose(GUEST, LEN as u64));
     assert_eq!(fixture.unset(whole(&memory)), Err(Errno::EIO));
     assert_eq!(fixture.pinned(), (LEN / PAGE) as i64);
-    let told = Status::of(&fixture.device).number("mapped_bytes");
-    assert_eq!(told, LEN as u64);
+    let reported = Status::of(&fixture.device).number("mapped_bytes");
+    assert_eq!(reported, LEN as u64);
     fixture.destroy();
     Outcome::Passed
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parameters of SET_MEMORY_REGIONS, byte by byte.
+//! Tests of the parameters of SET_MEMORY_REGIONS, byte by byte.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -25,7 +25,7 @@ struct Regions {
     address: u64,
 }
 
-/// The header contains the VM and the number of entries. All other fields are zero.
+/// The header contains the VM, the number of entries and their address. All other fields are zero.
 pub fn header() -> Outcome {
     let fixtures = [need!(MappingFixture::new()), need!(MappingFixture::new())];
     let small = GuestMemory::anonymous(PAGE);
@@ -39,11 +39,11 @@ pub fn header() -> Outcome {
             let mut entries = 0;
             for call in trace.calls(SET_MEMORY_REGIONS) {
                 assert_eq!(call.data_len as usize, size_of::<Regions>());
-                let told: Regions = parameter(&call);
-                assert_eq!((told.vmid, told.reserved), (fixture.vmid, [0; 3]));
-                assert_eq!(told.padding, 0);
-                assert_ne!(told.address, 0);
-                entries += told.count as usize;
+                let header: Regions = parameter(&call);
+                assert_eq!((header.vmid, header.reserved), (fixture.vmid, [0; 3]));
+                assert_eq!(header.padding, 0);
+                assert_ne!(header.address, 0);
+                entries += header.count as usize;
             }
             assert!(entries > 0);
             assert_eq!(entries, trace.events(kind::MEMORY_REGION).len());
@@ -66,9 +66,9 @@ pub fn rights() -> Outcome {
         ACRN_MEM_TYPE_WT,
         !(ACRN_MEM_ACCESS_RIGHT_MASK | ACRN_MEM_TYPE_WB),
     ];
-    let asked = (0..=ALL_RIGHTS).flat_map(|rights| others.map(|others| (rights, others)));
-    for (index, (rights, others)) in asked.enumerate() {
-        // Upstream's driver cannot unset memory, so each segment has another address.
+    let attributes = (0..=ALL_RIGHTS).flat_map(|rights| others.map(|others| (rights, others)));
+    for (index, (rights, others)) in attributes.enumerate() {
+        // Upstream's driver cannot unset memory, so each segment has a different address.
         let guest = GUEST + (2 * index * PAGE) as u64;
         let segment = acrn_vm_memmap {
             attr: rights | others,
@@ -77,7 +77,7 @@ pub fn rights() -> Outcome {
         let trace = Trace::start(&fixture.probe);
         fixture.set(segment).expect("SET_MEMSEG");
         let regions = trace.regions();
-        let told: Vec<_> = regions
+        let reported: Vec<_> = regions
             .iter()
             .map(|region| {
                 (
@@ -89,7 +89,7 @@ pub fn rights() -> Outcome {
             })
             .collect();
         let attr = ACRN_MEM_TYPE_WB | rights;
-        assert_eq!(told, [(Region::ADD, attr, guest, PAGE as u64)]);
+        assert_eq!(reported, [(Region::ADD, attr, guest, PAGE as u64)]);
     }
     fixture.destroy();
     Outcome::Passed

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A process is killed in the middle of SET_MEMSEG or UNSET_MEMSEG. The VM is shared with another
-//! process, and goes on.
+//! Tests of a process that is killed in the middle of SET_MEMSEG or UNSET_MEMSEG. The process
+//! shares the VM with another process, and the VM continues.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -17,7 +17,7 @@ use acrn_uapi::{
     ioctl::{ACRN_IOCTL_SET_MEMSEG, ACRN_IOCTL_UNSET_MEMSEG},
 };
 
-/// Makes a request in another process, which is killed during the first SET_MEMORY_REGIONS.
+/// Makes a request in another process, and kills that process during the first SET_MEMORY_REGIONS.
 fn kill_in_the_middle(fixture: &MappingFixture, request: u32, mut segment: acrn_vm_memmap) {
     fixture.probe.hold(SET_MEMORY_REGIONS, fixture.vmid);
     // SAFETY: The child makes a request and ends. It allocates nothing.
@@ -37,7 +37,8 @@ fn kill_in_the_middle(fixture: &MappingFixture, request: u32, mut segment: acrn_
     assert!(libc::WIFSIGNALED(status), "the child was not killed");
 }
 
-/// SET_MEMSEG of more than one array of regions: regions that were mapped are unmapped again.
+/// SET_MEMSEG needs more than one array of regions. If its process is killed, the driver unmaps the
+/// regions that it has mapped.
 pub fn killed_while_set() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered_shared(2500);
@@ -50,14 +51,18 @@ pub fn killed_while_set() -> Outcome {
     kill_in_the_middle(&fixture, ACRN_IOCTL_SET_MEMSEG, whole(&memory));
     fixture.assert_nothing_left();
     let calls = trace.calls(SET_MEMORY_REGIONS).len();
-    assert!(calls <= 2, "{calls} hypercalls: one to map, one to undo it");
+    assert!(
+        calls <= 2,
+        "{calls} hypercalls instead of one to map and one to unmap"
+    );
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     fixture.assert_shows(GUEST, &memory, 0, memory.len());
     fixture.destroy();
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG of many segments: some are unmapped, and the others are still mapped.
+/// If the process is killed during UNSET_MEMSEG of many segments, some segments are unmapped, and
+/// the others are still mapped.
 pub fn killed_while_unset() -> Outcome {
     const SEGMENTS: usize = 64;
     let fixture = need!(MappingFixture::new());

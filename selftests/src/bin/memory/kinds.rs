@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of every kind is mapped completely, and nothing else is mapped.
+//! Tests that memory of every kind is mapped completely, and that no other memory is mapped.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
@@ -15,7 +15,7 @@ use acrn_selftests::mapping_fixture::{
     ALL_RIGHTS, GUEST, MappingFixture, assert_contiguous, check_mapping, ram, scattered, whole,
 };
 
-/// Anonymous memory in pages of 4 KiB. The device model sees the guest's writes.
+/// Anonymous memory in pages of 4 KiB is mapped. The device model sees the guest's writes.
 pub fn small_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
@@ -57,7 +57,7 @@ pub fn attributes() -> Outcome {
     Outcome::Passed
 }
 
-/// A transparent huge page is one region.
+/// A transparent huge page is mapped as one region.
 pub fn transparent_huge_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::transparent_huge(HUGE_PAGE));
@@ -68,7 +68,7 @@ pub fn transparent_huge_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// Of a huge page only the given part is mapped, wherever it begins (A6).
+/// Only the given part of a huge page is mapped, wherever the part begins (A6).
 pub fn part_of_huge_page() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::transparent_huge(HUGE_PAGE));
@@ -90,7 +90,8 @@ pub fn part_of_huge_page() -> Outcome {
     Outcome::Passed
 }
 
-/// A mapping that begins with a huge page of which some pages have been replaced by others (A6).
+/// The memory begins with a huge page, and other pages have replaced some of its pages. Each page
+/// is mapped where the device model has it (A6).
 pub fn huge_page_with_other_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::transparent_huge(HUGE_PAGE));
@@ -104,7 +105,7 @@ pub fn huge_page_with_other_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// Huge pages of hugetlbfs.
+/// Huge pages of hugetlbfs are mapped by at most one region each.
 pub fn hugetlb() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::huge(2 * HUGE_PAGE));
@@ -115,7 +116,7 @@ pub fn hugetlb() -> Outcome {
     Outcome::Passed
 }
 
-/// A part of hugetlbfs memory (A6).
+/// A part of hugetlbfs memory is mapped (A6).
 pub fn part_of_hugetlb() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::huge(2 * HUGE_PAGE));
@@ -130,7 +131,7 @@ pub fn part_of_hugetlb() -> Outcome {
     Outcome::Passed
 }
 
-/// Shared memory.
+/// Shared memory is mapped.
 pub fn shared_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::shared(64 * PAGE);
@@ -140,7 +141,7 @@ pub fn shared_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory without pages yet is mapped as well.
+/// Memory that has no pages yet is mapped as well.
 pub fn untouched_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(16 * PAGE);
@@ -149,7 +150,7 @@ pub fn untouched_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// Physically scattered pages, more than one batch.
+/// More physically scattered pages than one batch holds are mapped.
 pub fn scattered_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(1500);
@@ -158,7 +159,7 @@ pub fn scattered_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// A mapping with a hole is refused, and nothing stays mapped or pinned.
+/// A mapping with a hole is refused, and no page stays mapped or pinned.
 pub fn hole() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for page in [0, 31, 63] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! More memory in small pages than one array of regions can describe (A17).
+//! Tests of more memory in small pages than one array of regions can describe (A17).
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use acrn_selftests::{
 };
 
 const LEN: usize = 640 << 20;
-/// Amount of available memory that the test needs, in KiB.
+/// The amount of available memory that the test needs, in KiB.
 const NEEDED: usize = (LEN >> 10) * 3 / 2;
 
 fn available() -> Option<usize> {
@@ -23,11 +23,11 @@ fn available() -> Option<usize> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// 640 MiB of pages of 4 KiB in one segment are all mapped, and all released.
+/// A segment of 640 MiB in pages of 4 KiB is mapped completely, and released completely.
 pub fn many_small_pages() -> Outcome {
     let available = available().unwrap_or(0);
     if available < NEEDED {
-        skip!("{available} KiB of memory available, the test needs {NEEDED}");
+        skip!("{available} KiB of memory are available, but the test needs {NEEDED}");
     }
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(LEN);

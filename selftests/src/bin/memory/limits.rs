@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pinned memory counts as locked memory (A19).
+//! Tests that pinned memory counts as locked memory (A19).
 
 use std::io::{Read, Write};
 
@@ -23,7 +23,8 @@ use acrn_selftests::{
 };
 use acrn_uapi::ioctl::{ACRN_IOCTL_SET_MEMSEG, ACRN_IOCTL_UNSET_MEMSEG};
 
-/// VmLck grows by the pinned memory, and shrinks again with the segment and with the VM.
+/// VmLck grows by the pinned memory, and shrinks again when the segment is unset or the VM is
+/// destroyed.
 pub fn locked_memory_counted() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
@@ -42,7 +43,7 @@ pub fn locked_memory_counted() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory that could not be set is not counted.
+/// Memory that SET_MEMSEG has failed to set is not charged.
 pub fn locked_memory_of_failure() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
@@ -76,7 +77,7 @@ pub fn locked_memory_limit() -> Outcome {
         .set(whole(&small))
         .expect("SET_MEMSEG within the limit");
 
-    // SAFETY: As above. This restores them.
+    // SAFETY: As above. This restores the credentials.
     assert_eq!(unsafe { libc::seteuid(0) }, 0);
     assert_eq!(locked() - before, 16 * 4);
     fixture
@@ -86,7 +87,7 @@ pub fn locked_memory_limit() -> Outcome {
     Outcome::Passed
 }
 
-/// At the limit, the same segment may be set again, but no other.
+/// At the limit, the same segment can be set again, but no other segment.
 pub fn locked_memory_of_same() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let areas = [
@@ -107,7 +108,7 @@ pub fn locked_memory_of_same() -> Outcome {
     let trace = Trace::start(&fixture.probe);
     let again = fixture.set(whole(&areas[0]));
     let other = fixture.set(whole(&areas[1]));
-    // SAFETY: As above. This restores them.
+    // SAFETY: As above. This restores the credentials.
     assert_eq!(unsafe { libc::seteuid(0) }, 0);
     assert_eq!((again, other), (Ok(()), Err(Errno::ENOMEM)));
     trace.assert_no_hypercalls();
@@ -135,12 +136,12 @@ pub fn locked_memory_of_hugetlb() -> Outcome {
         .set(whole(&reserved))
         .expect("SET_MEMSEG of hugetlb memory");
     let set = fixture.set(ram(2 << 30, &large, 0, large.len()));
-    // SAFETY: As above. This restores them.
+    // SAFETY: As above. This restores the credentials.
     assert_eq!(unsafe { libc::seteuid(0) }, 0);
     assert_eq!(set, Err(Errno::ENOMEM));
     assert_eq!(locked(), before);
     assert_eq!(fixture.pinned(), (reserved.len() / PAGE) as i64);
-    // Unsetting a part of it does not reduce the locked memory either.
+    // Unsetting a part of the hugetlb memory does not reduce the locked memory either.
     fixture
         .unset(ram(GUEST, &reserved, 0, HUGE_PAGE + PAGE))
         .expect("UNSET_MEMSEG");
@@ -154,8 +155,8 @@ pub fn locked_memory_of_hugetlb() -> Outcome {
     Outcome::Passed
 }
 
-/// For one segment of small pages and hugetlb memory, the small pages are charged, even when parts
-/// are unset.
+/// If one segment has small pages and hugetlb memory, only the small pages are charged, even when
+/// parts are unset.
 pub fn locked_memory_of_mixed() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = need!(GuestMemory::with_hugetlb_in_the_middle());
@@ -163,7 +164,7 @@ pub fn locked_memory_of_mixed() -> Outcome {
     let before = locked();
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     assert_eq!(locked() - before, (small * 4) as u64);
-    // The first page, and one inside the huge page.
+    // The first page, and a page inside the huge page.
     fixture
         .unset(ram(GUEST, &memory, 0, PAGE))
         .expect("UNSET_MEMSEG");
@@ -183,7 +184,7 @@ pub fn locked_memory_of_mixed() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM may have at most 4096 segments.
+/// A VM can have at most 4096 segments.
 pub fn segments_limit() -> Outcome {
     const SEGMENTS: usize = 4096;
     let fixture = need!(MappingFixture::new());
@@ -194,7 +195,7 @@ pub fn segments_limit() -> Outcome {
         fixture.set(at(index)).expect("SET_MEMSEG");
     }
     assert_eq!(fixture.set(at(SEGMENTS)), Err(Errno::ENOSPC));
-    // This would split a segment in two.
+    // This UNSET_MEMSEG would split a segment in two.
     let middle = ram(GUEST + PAGE as u64, &memory, PAGE, PAGE);
     assert_eq!(fixture.unset(middle), Err(Errno::ENOSPC));
     assert_eq!(fixture.pinned(), 3 * SEGMENTS as i64);
@@ -205,28 +206,30 @@ pub fn segments_limit() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory of another process is charged to that process, and uncharged from it even if this process
-/// unsets it.
+/// Memory of another process is charged to that process. It is uncharged from that process even if
+/// this process unsets it.
 pub fn locked_memory_of_another_process() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(64 * PAGE);
     let before = locked();
-    let (mut said, saying) = std::io::pipe().expect("a pipe");
+    let (mut result_reader, result_writer) = std::io::pipe().expect("a pipe");
     let mut segment = whole(&memory);
     // SAFETY: The child makes a request, writes a byte and waits to be killed. It allocates
     // nothing.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let set = fixture.device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
-        let _ = (&saying).write(&[u8::from(set.is_ok())]);
+        let _ = (&result_writer).write(&[u8::from(set.is_ok())]);
         loop {
             // SAFETY: This waits for a signal.
             unsafe { libc::pause() };
         }
     }
-    let mut word = [0];
-    said.read_exact(&mut word).expect("the child's result");
-    assert_eq!(word, [1], "SET_MEMSEG in the child");
+    let mut result = [0];
+    result_reader
+        .read_exact(&mut result)
+        .expect("the child's result");
+    assert_eq!(result, [1], "SET_MEMSEG in the child");
     let child_name = child.to_string();
     assert_eq!((locked(), locked_by(&child_name)), (before, 64 * 4));
     fixture
@@ -244,10 +247,10 @@ pub fn locked_memory_of_another_process() -> Outcome {
     Outcome::Passed
 }
 
-/// At the limit the driver checks whether the pages are set already, which may have to wait for
-/// pages of the process. Other commands proceed meanwhile.
+/// At the limit, the driver checks whether the pages are set already. The check may have to wait
+/// for pages of the process. Other commands proceed meanwhile.
 pub fn looked_at_without_a_lock() -> Outcome {
-    /// More than one batch of pages, so that the limit is reached before a page is missing.
+    /// More than one batch of pages, so that the driver reaches the limit before a page is missing.
     const PRESENT: usize = 600 * PAGE;
     let fixture = need!(MappingFixture::new());
     let small = GuestMemory::anonymous(PAGE);
@@ -262,8 +265,8 @@ pub fn looked_at_without_a_lock() -> Outcome {
     let mut segment = whole(&large);
     let set = move || {
         // SAFETY: This only changes this thread's credentials. A user other than 0 has no
-        // capabilities. The C library's function would wait for each thread, including one that
-        // waits for a page.
+        // capabilities. The C library's function would wait for each thread, including the thread
+        // that waits for a page.
         let left = unsafe { libc::syscall(libc::SYS_setresuid, -1, 65534, -1) };
         assert_eq!(left, 0, "setresuid");
         file.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)

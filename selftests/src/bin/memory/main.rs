@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of a User VM: how it is mapped, charged and released.
+//! Tests of the memory of a User VM: how it is mapped, charged and released.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is unset while the VM may still access it: a vCPU uses its translations until it
-//! leaves the guest, and a passed-through device until it is de-assigned. The pages stay pinned
-//! until then.
+//! Tests of memory that is unset while the VM may still access it. A vCPU uses its translations
+//! until it leaves the guest, and a passed-through device until it is de-assigned. The pages stay
+//! pinned until then.
 
 use acrn_selftests::{
     counting_guest::{AT, CountingGuest},
@@ -19,7 +19,7 @@ use acrn_uapi::ioctl::ACRN_IOCTL_UNSET_MEMSEG;
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
-/// Pages stay pinned while the guest runs. PAUSE_VM releases them.
+/// Unset pages stay pinned while the guest runs. PAUSE_VM releases them.
 pub fn parked_until_pause() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(8 * PAGE)));
     counter.assert_pages(8, 0);
@@ -31,7 +31,7 @@ pub fn parked_until_pause() -> Outcome {
     Outcome::Passed
 }
 
-/// Pages are unpinned at once if the VM never ran, is paused, or was reset.
+/// Unset pages are unpinned at once if the VM has never run, is paused, or was reset.
 pub fn not_parked_while_stopped() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(8 * PAGE)));
     let round = || {
@@ -46,7 +46,7 @@ pub fn not_parked_while_stopped() -> Outcome {
     round();
     counter.guest.vm.reset().expect("RESET_VM");
     round();
-    // Pages are parked again while it runs.
+    // Pages are parked again while the guest runs.
     counter.guest.load_long_mode(&greet_and_count(AT));
     counter.start();
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
@@ -70,7 +70,7 @@ pub fn parked_once() -> Outcome {
     Outcome::Passed
 }
 
-/// Closing the file releases parked pages with the VM.
+/// Closing the file releases the parked pages together with the VM.
 pub fn parked_until_close() -> Outcome {
     let CountingGuest {
         guest,
@@ -92,7 +92,8 @@ pub fn parked_until_close() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMSEG fails half-way: pages that the guest could access temporarily are parked as well.
+/// If SET_MEMSEG fails half-way, the pages that the guest could access temporarily are parked as
+/// well.
 pub fn parked_after_roll_back() -> Outcome {
     const PAGES: usize = 16;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(PAGE)));
@@ -112,7 +113,8 @@ pub fn parked_after_roll_back() -> Outcome {
     Outcome::Passed
 }
 
-/// Other memory is set over a part, and another part is unset.
+/// If other memory is set over a part of a segment, or a part is unset, the pages of that part are
+/// parked.
 pub fn parked_parts() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(8 * PAGE)));
     let other = GuestMemory::anonymous(4 * PAGE);
@@ -131,7 +133,7 @@ pub fn parked_parts() -> Outcome {
     Outcome::Passed
 }
 
-/// The number of parked pages is limited: the VM must be paused eventually.
+/// The number of parked pages is limited, so the VM must be paused eventually.
 pub fn parked_not_without_end() -> Outcome {
     const SEGMENTS: usize = 16384;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(PAGE)));
@@ -147,7 +149,7 @@ pub fn parked_not_without_end() -> Outcome {
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(1, 0);
     counter.set(segment()).expect("SET_MEMSEG");
-    // Pages can be parked again.
+    // Afterwards, pages can be parked again.
     counter.guest.vm.reset().expect("RESET_VM");
     counter.guest.load_long_mode(&greet_and_count(AT));
     counter.start();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random segments, checked against a model.
+//! Tests of random segments, which are checked against a model.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -12,10 +12,10 @@ use acrn_selftests::{
 use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap, acrn_vm_memmap__bindgen_ty_1};
 use nix::errno::Errno;
 
-/// Number of pages of the guest that change.
+/// The number of pages of the guest that change.
 const PAGES: usize = 48;
 const STEPS: usize = 600;
-/// The firmware's read-only memory, 64 KiB.
+/// The firmware's read-only memory, which has 64 KiB.
 const FIRMWARE: u64 = 0xf_0000;
 const FIRMWARE_PAGES: usize = 16;
 
@@ -23,12 +23,12 @@ const FIRMWARE_PAGES: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Page {
     Nothing,
-    /// The page with the second number of the memory with the first number.
+    /// The page with the second index, in the memory with the first index.
     Memory(usize, usize),
     Firmware(usize),
 }
 
-/// Pseudo-random numbers, which are the same in each run (Knuth's constants).
+/// Pseudo-random numbers that are the same in each run (Knuth's constants).
 struct Random(u64);
 
 impl Random {
@@ -91,15 +91,16 @@ fn check(
         (4 * pages) as u64,
         "VmLck after step {step}"
     );
-    let told = Status::of(&fixture.device).number("mapped_bytes");
+    let reported = Status::of(&fixture.device).number("mapped_bytes");
     assert_eq!(
-        told,
+        reported,
         (pages * PAGE) as u64,
         "mapped_bytes after step {step}"
     );
 }
 
-/// RAM and device memory are set and unset in ranges that overlap arbitrarily.
+/// RAM and device memory are set and unset in ranges that overlap arbitrarily. The guest, the pins,
+/// VmLck and the status follow the model.
 pub fn random_segments() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let areas = [GuestMemory::anonymous(PAGES * PAGE), scattered(PAGES + 2)];
@@ -114,7 +115,7 @@ pub fn random_segments() -> Outcome {
         let guest = GUEST + (first * PAGE) as u64;
         match random.below(8) {
             0..=3 => {
-                // Often the same pages at the same address.
+                // The same pages are often set at the same address.
                 let memory = random.below(2);
                 let from = if random.below(2) == 0 { first } else { 0 };
                 fixture

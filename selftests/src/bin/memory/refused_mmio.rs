@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Physical memory that user space may not give to a guest: the kernel's RAM, and all of it if the
-//! kernel is locked down.
+//! Tests of physical memory that user space may not set as memory of a guest. This is the kernel's
+//! RAM, and all physical memory if the kernel is locked down.
 
 use std::fs;
 
@@ -53,8 +53,8 @@ fn assert_refused(fixture: &MappingFixture, source: u64, len: u64) {
     fixture.assert_nothing_left();
 }
 
-/// A page of this process, the first and the last page of all RAM, and ranges that contain RAM are
-/// refused.
+/// A page of this process, the first and the last page of each range of RAM, and ranges that
+/// contain RAM are refused.
 pub fn mmio_of_kernel_ram() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = GuestMemory::anonymous(PAGE);
@@ -83,7 +83,9 @@ pub fn mmio_of_other_memory() -> Outcome {
             user_vm_pa: guest,
             ..fixture.device_memory(source)
         };
-        fixture.set(segment).expect("SET_MEMSEG of no RAM");
+        fixture
+            .set(segment)
+            .expect("SET_MEMSEG of memory that is not RAM");
         let query = fixture.probe.mapping(fixture.vmid, guest);
         assert_eq!((query.mapped, query.service_vm_pa), (1, source));
     }

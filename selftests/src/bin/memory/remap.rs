@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory is set over other memory, and unset with either type, as acrn-dm does at each reset of a
-//! guest.
+//! Tests of memory that is set over other memory, and of memory that is unset with either type, as
+//! acrn-dm does at each reset of a guest.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
@@ -15,13 +15,14 @@ use acrn_selftests::{
 use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB, acrn_vm_memmap};
 use nix::errno::Errno;
 
-/// A buffer is set as RAM, unset as MMIO and freed repeatedly: nothing is left behind.
+/// A buffer is set as RAM, unset as MMIO and freed repeatedly. No pin and no charge is left behind.
 pub fn fresh_buffers() -> Outcome {
     const ROUNDS: usize = 1000;
     let fixture = need!(MappingFixture::new());
     let before = locked();
     for round in 0..ROUNDS {
-        // Some are in small pages, which take long. The others are from a pool of 64 huge pages.
+        // Some buffers are in small pages, which take long. The others are from a pool of 64 huge
+        // pages.
         let memory = if round % 100 == 0 {
             GuestMemory::anonymous(HUGE_PAGE)
         } else {
@@ -40,7 +41,7 @@ pub fn fresh_buffers() -> Outcome {
     Outcome::Passed
 }
 
-/// The same segment is set 300 times: it is mapped and pinned once, with one hypercall.
+/// If the same segment is set 300 times, it is mapped and pinned once, with one hypercall.
 pub fn same_segment() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(16 * PAGE);
@@ -57,7 +58,7 @@ pub fn same_segment() -> Outcome {
             16 * PAGE as u64
         );
     }
-    // A part of it is mapped as well.
+    // A part of the segment counts as set as well.
     let part = ram(GUEST + 4 * PAGE as u64, &memory, 4 * PAGE, 3 * PAGE);
     fixture.set(part).expect("SET_MEMSEG");
     assert_eq!(trace.regions(), [], "regions in hypercalls");
@@ -90,8 +91,8 @@ pub fn other_rights() -> Outcome {
     Outcome::Passed
 }
 
-/// Other pages are set over all of a segment, over a part, and over more than it: the guest sees
-/// the new pages, and the old ones are unpinned.
+/// Other pages are set over all of a segment, over a part of it, and over more than it. The guest
+/// sees the new pages, and the driver unpins the old ones.
 pub fn other_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let old = GuestMemory::anonymous(16 * PAGE);
@@ -99,7 +100,7 @@ pub fn other_pages() -> Outcome {
     let new = GuestMemory::anonymous(24 * PAGE);
     new.number_pages(0x2000);
     let page = PAGE as u64;
-    // First page and number of pages, relative to 16 pages.
+    // The first page and the number of pages, relative to the segment of 16 pages.
     for (first, pages) in [
         (0_i64, 16),
         (4, 3),
@@ -112,7 +113,7 @@ pub fn other_pages() -> Outcome {
         fixture.set(whole(&old)).expect("SET_MEMSEG");
         let start = GUEST.wrapping_add_signed(first * PAGE as i64);
         let part = ram(start, &new, 0, pages * PAGE);
-        fixture.set(part).expect("SET_MEMSEG over it");
+        fixture.set(part).expect("SET_MEMSEG over the segment");
         let all = GUEST - 4 * page..GUEST + 20 * page;
         let mut present = 0;
         for address in all.clone().step_by(PAGE) {
@@ -146,7 +147,7 @@ pub fn other_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// A part is unset with either type, and the rest stays mapped, pinned and charged.
+/// If a part is unset with either type, the rest stays mapped, pinned and charged.
 pub fn part() -> Outcome {
     const PAGES: usize = 16;
     let fixture = need!(MappingFixture::new());
@@ -169,8 +170,8 @@ pub fn part() -> Outcome {
             let left = PAGES - pages;
             assert_eq!(fixture.pinned(), left as i64);
             assert_eq!(locked() - before, (left * 4) as u64);
-            let told = Status::of(&fixture.device).number("mapped_bytes");
-            assert_eq!(told, (left * PAGE) as u64);
+            let reported = Status::of(&fixture.device).number("mapped_bytes");
+            assert_eq!(reported, (left * PAGE) as u64);
             fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
             fixture.assert_nothing_left();
         }
@@ -179,8 +180,8 @@ pub fn part() -> Outcome {
     Outcome::Passed
 }
 
-/// A part of memory in transparent huge pages and of hugetlb memory: the segment is split inside a
-/// run.
+/// If a part of memory in transparent huge pages, or of hugetlb memory, is unset, the driver splits
+/// the segment inside a run.
 pub fn part_of_huge_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for memory in [
@@ -211,7 +212,8 @@ pub fn part_of_huge_pages() -> Outcome {
     Outcome::Passed
 }
 
-/// Device memory is set over RAM, and RAM over that, and each is unset with the other's type.
+/// Device memory is set over RAM, and RAM over the device memory. Each is unset with the type of
+/// the other.
 pub fn devices_and_memory() -> Outcome {
     /// The HPET, which every machine of QEMU has.
     const DEVICE: u64 = 0xfed0_0000;
@@ -243,7 +245,7 @@ pub fn devices_and_memory() -> Outcome {
         .unset(as_mmio(whole(&memory)))
         .expect("UNSET_MEMSEG");
     fixture.assert_nothing_left();
-    // Memory that the driver has not set is left to the hypervisor.
+    // The driver leaves memory that it has not set to the hypervisor.
     let trace = Trace::start(&fixture.probe);
     assert_eq!(fixture.unset(as_mmio(whole(&memory))), Err(Errno::EINVAL));
     assert_eq!(trace.ids().len(), 1, "hypercalls");
@@ -253,8 +255,8 @@ pub fn devices_and_memory() -> Outcome {
     Outcome::Passed
 }
 
-/// If the hypervisor refuses the new memory, neither is mapped. If it refuses to delete the old
-/// memory, that stays.
+/// If the hypervisor refuses the new memory, neither memory is mapped. If it refuses to delete the
+/// old memory, the old memory stays.
 pub fn other_pages_refused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let old = GuestMemory::anonymous(4 * PAGE);
@@ -297,7 +299,7 @@ pub fn same_but_for_bits() -> Outcome {
     Outcome::Passed
 }
 
-/// A longer segment of the same pages over shorter ones: all of it is mapped afterwards.
+/// If a longer segment of the same pages is set over shorter ones, all of it is mapped afterwards.
 pub fn same_but_longer() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(8 * PAGE);
@@ -310,7 +312,7 @@ pub fn same_but_longer() -> Outcome {
         fixture.set(at(first, pages)).expect("SET_MEMSEG");
         fixture.set(whole(&memory)).expect("SET_MEMSEG");
         fixture.assert_shows(GUEST, &memory, 0, memory.len());
-        // With a hole in the middle.
+        // The same applies to a segment with a hole.
         fixture.unset(at(first, pages)).expect("UNSET_MEMSEG");
         fixture.set(whole(&memory)).expect("SET_MEMSEG");
         fixture.assert_shows(GUEST, &memory, 0, memory.len());
@@ -322,7 +324,7 @@ pub fn same_but_longer() -> Outcome {
     Outcome::Passed
 }
 
-/// The same pages at two guest addresses are unset separately, in either order.
+/// The same pages at two guest addresses can be unset separately, in either order.
 pub fn same_pages_twice() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(4 * PAGE);
@@ -350,7 +352,7 @@ pub fn same_pages_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// A page of device memory is unset: the driver still knows the rest.
+/// If a page of device memory is unset, the driver still knows the rest.
 pub fn part_of_a_device() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = PAGE as u64;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of a VM that the hypervisor destroyed although it returned an error, and whose id another
-//! VM has.
+//! Tests of the memory of a VM that the hypervisor destroyed although it returned an error, and
+//! whose id another VM has.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -18,7 +18,7 @@ use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
-/// The old VM's pages are unpinned, and commands on its file do not affect the other VM.
+/// The driver unpins the old VM's pages. Commands on the old VM's file do not affect the other VM.
 pub fn of_replaced_vm() -> Outcome {
     let old = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(8 * PAGE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Failures while the guest runs, including failures of a roll-back. Pages that are still mapped
-//! stay pinned, pages that the guest may still access are parked, and the guest goes on.
+//! Tests of failures while the guest runs, including failures of a roll-back. Pages that are still
+//! mapped stay pinned, pages that the guest may still access are parked, and the guest continues.
 
 use acrn_selftests::{
     counting_guest::{AT, CountingGuest},
@@ -20,7 +20,7 @@ use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_SET_MEMSEG};
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
-/// Number of pages that hold the guest's counter.
+/// The number of pages that hold the guest's counter.
 const OWN: usize = 8;
 
 #[track_caller]
@@ -29,11 +29,11 @@ fn assert_mapped(counter: &CountingGuest, pages: usize) {
 }
 
 #[track_caller]
-fn assert_told(counter: &CountingGuest, pages: usize) {
+fn assert_reported(counter: &CountingGuest, pages: usize) {
     assert_eq!(counter.told_bytes(), (pages * PAGE) as u64, "mapped_bytes");
 }
 
-/// The hypervisor fails in the middle of SET_MEMSEG, and refuses to unmap the regions that it
+/// The hypervisor fails in the middle of SET_MEMSEG, and refuses to unmap the regions that it has
 /// mapped.
 pub fn running_roll_back_refused() -> Outcome {
     const PAGES: usize = 16;
@@ -48,21 +48,21 @@ pub fn running_roll_back_refused() -> Outcome {
     counter.probe.clear_faults();
     counter.assert_counts();
     assert_mapped(&counter, OWN + 5);
-    assert_told(&counter, OWN + PAGES);
+    assert_reported(&counter, OWN + PAGES);
     counter.assert_pages(OWN + PAGES, 0);
-    // The guest's writes arrive there, and the pages have no other user.
+    // The guest's writes arrive in these pages, which have no other user.
     let vmid = counter.guest.vm.vmid();
     counter.probe.write_guest(vmid, 2 * AT, &[0x5a]);
     assert_eq!(memory.read::<u8>(0), 0x5a);
-    // If the segment is set again, all of it is mapped. The earlier pins are released when the
-    // guest is paused.
+    // If the segment is set again, all of it is mapped. The driver releases the earlier pins when
+    // the guest is paused.
     counter.set(segment).expect("SET_MEMSEG");
     assert_mapped(&counter, OWN + PAGES);
-    assert_told(&counter, OWN + PAGES);
+    assert_reported(&counter, OWN + PAGES);
     counter.assert_pages(OWN + 2 * PAGES, PAGES);
     counter.unset(segment).expect("UNSET_MEMSEG");
     assert_mapped(&counter, OWN);
-    assert_told(&counter, OWN);
+    assert_reported(&counter, OWN);
     counter.assert_pages(OWN + 2 * PAGES, 2 * PAGES);
     counter.assert_counts();
     counter.guest.vm.pause().expect("PAUSE_VM");
@@ -70,7 +70,7 @@ pub fn running_roll_back_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// A later batch fails. Its regions are unmapped, but the earlier batches stay mapped.
+/// If a later batch fails, its regions are unmapped, but the earlier batches stay mapped.
 pub fn running_first_batch_stays() -> Outcome {
     const PAGES: usize = 1200;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
@@ -96,15 +96,15 @@ pub fn running_first_batch_stays() -> Outcome {
     counter.assert_pages(OWN + 2 * PAGES, PAGES);
     counter.unset(segment).expect("UNSET_MEMSEG");
     assert_mapped(&counter, OWN);
-    assert_told(&counter, OWN);
+    assert_reported(&counter, OWN);
     counter.assert_pages(OWN + 2 * PAGES, 2 * PAGES);
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(OWN, 0);
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG of memory with a hole goes on page by page, and one page is refused: all pages stay
-/// pinned, and the guest goes on.
+/// UNSET_MEMSEG of memory with a hole continues page by page, and the hypervisor refuses one page.
+/// All pages stay pinned, and the guest continues.
 pub fn running_unset_fails_page_wise() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     need!(lose(
@@ -113,32 +113,32 @@ pub fn running_unset_fails_page_wise() -> Outcome {
         AT + PAGE as u64,
         PAGE as u64
     ));
-    // Deleting 8, 4 and 2 pages fails because one is missing. Then the first page alone would be
-    // deleted.
+    // Deleting 8, 4 and 2 pages fails, because one is missing. The next hypercall would delete the
+    // first page alone.
     counter.probe.fail_regions(counter.vmid(), 3, 0, 1, -1);
     assert_eq!(counter.unset(counter.segment()), Err(Errno::EPERM));
     counter.probe.clear_faults();
     counter.assert_counts();
     assert_mapped(&counter, OWN - 1);
-    assert_told(&counter, OWN);
+    assert_reported(&counter, OWN);
     counter.assert_pages(OWN, 0);
     counter.unset(counter.segment()).expect("UNSET_MEMSEG");
     assert_mapped(&counter, 0);
-    assert_told(&counter, 0);
+    assert_reported(&counter, 0);
     counter.assert_pages(OWN, OWN);
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(0, 0);
     Outcome::Passed
 }
 
-/// The hypervisor fails with a part of a run mapped: that part is unmapped as well.
+/// The hypervisor fails when it has mapped a part of a run. The driver unmaps that part as well.
 pub fn roll_back_of_a_part() -> Outcome {
     const PAGES: usize = 8;
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let memory = need!(GuestMemory::transparent_huge(HUGE_PAGE));
     let vmid = counter.guest.vm.vmid();
-    // The hypervisor maps all of the run. A part of it is deleted without the driver's knowledge
-    // before the roll-back.
+    // The hypervisor maps all of the run. Before the roll-back, the test deletes a part of the run
+    // without the driver's knowledge.
     counter.probe.push_fault(Fault {
         vmid,
         after: 1,
@@ -153,7 +153,7 @@ pub fn roll_back_of_a_part() -> Outcome {
     need!(lose(&counter.probe, vmid, gone, 3 * PAGE as u64));
     assert_eq!(held.release(), Err(Errno::ENOMEM));
     assert_mapped(&counter, OWN);
-    assert_told(&counter, OWN);
+    assert_reported(&counter, OWN);
     counter.assert_pages(OWN + PAGES, PAGES);
     counter.assert_counts();
     counter.guest.vm.pause().expect("PAUSE_VM");
@@ -161,7 +161,7 @@ pub fn roll_back_of_a_part() -> Outcome {
     Outcome::Passed
 }
 
-/// START_VM fails, but the guest runs: unset pages are parked as for a started VM.
+/// If START_VM fails but the guest runs, unset pages are parked as for a VM that was started.
 pub fn running_after_failed_start() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(OWN * PAGE)));
     counter.memory.write::<u64>(0, 0);
@@ -181,7 +181,8 @@ pub fn running_after_failed_start() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM is refused, and the guest goes on: memory can still be set and unset.
+/// If the hypervisor refuses DESTROY_VM, the guest continues, and memory can still be set and
+/// unset.
 pub fn running_after_refused_destroy() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
     let destroyed = counter.device.plain(ACRN_IOCTL_DESTROY_VM);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! vCPUs and devices with old translations access unset memory, which must not be used for other
-//! purposes meanwhile.
+//! Tests of vCPUs and devices that access unset memory through old translations. The memory must
+//! not be used for other purposes meanwhile.
 
 use std::{
     thread::{self, JoinHandle},
@@ -28,7 +28,7 @@ use acrn_uapi::{
 };
 use nix::errno::Errno;
 
-/// Physical address of a PCI device.
+/// The physical address of a PCI device.
 const PHYS_BDF: u16 = 0x00b8;
 
 fn pci_device() -> acrn_pcidev {
@@ -51,8 +51,8 @@ fn deassign(counter: &CountingGuest) {
     device(counter, ACRN_IOCTL_DEASSIGN_PCIDEV).expect("DEASSIGN_PCIDEV");
 }
 
-/// A vCPU that does not leave the guest goes on writing to a page that is still pinned, and to no
-/// other memory.
+/// A vCPU that does not leave the guest continues to write to a page that is still pinned, and to
+/// no other memory.
 pub fn stale_vcpu() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(4 * PAGE)));
     counter.probe.hold_kicks(true);
@@ -62,7 +62,7 @@ pub fn stale_vcpu() -> Outcome {
         until("the guest counts", || counter.memory.read::<u64>(0) > count);
     }
     counter.assert_pages(4, 4);
-    // Other users of memory do not get that page, though this process unmaps it.
+    // Other users of memory do not get that page, although this process unmaps it.
     counter.memory.unmap(0, 4 * PAGE);
     let others = GuestMemory::anonymous(512 * PAGE);
     for offset in (0..others.len()).step_by(8) {
@@ -82,7 +82,8 @@ pub fn stale_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// A device uses its translations until it is de-assigned, whether the VM runs or not.
+/// A device uses its translations until it is de-assigned, whether the VM runs or not. Until then,
+/// the pages are parked.
 pub fn stale_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.memory.number_pages(0);
@@ -106,7 +107,7 @@ pub fn stale_device() -> Outcome {
     Outcome::Passed
 }
 
-/// With a device and a running guest, pages are parked until both are stopped.
+/// If the VM has a device and its guest runs, pages are parked until both are stopped.
 pub fn stale_vcpu_and_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     assign(&counter);
@@ -120,7 +121,7 @@ pub fn stale_vcpu_and_device() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM of a VM that still has the device releases the pages as well.
+/// DESTROY_VM of a VM that still has the device releases the parked pages as well.
 pub fn stale_device_until_destroy() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.memory.number_pages(0);
@@ -137,13 +138,14 @@ pub fn stale_device_until_destroy() -> Outcome {
         .plain(ACRN_IOCTL_DESTROY_VM)
         .expect("DESTROY_VM");
     assert!(!dma());
-    // This includes the guest's memory and its request page.
+    // The difference includes the guest's memory and its request page.
     let others = (counter.guest.memory.len() / PAGE + 1) as i64;
     assert_eq!(leaks::pinned_pages(), Some(before - 2 - others));
     Outcome::Passed
 }
 
-/// A device that the hypervisor refuses does not count, and one that was assigned before does.
+/// A device that the hypervisor has refused to assign does not count. A device that was assigned
+/// before does.
 pub fn stale_no_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     counter.probe.push_fault(fault(ASSIGN_PCIDEV, -22));
@@ -174,7 +176,8 @@ fn held_unset(counter: &CountingGuest) -> JoinHandle<Result<(), Errno>> {
     unset
 }
 
-/// START_VM during UNSET_MEMSEG: the guest may have accessed the memory.
+/// If START_VM occurs during UNSET_MEMSEG, the pages are parked, because the guest may have
+/// accessed them.
 pub fn started_while_unset() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     let unset = held_unset(&counter);
@@ -182,14 +185,14 @@ pub fn started_while_unset() -> Outcome {
     probe.hold_kicks(true);
     counter.start();
     probe.release();
-    assert_eq!(unset.join().expect("the thread"), Ok(()));
+    assert_eq!(unset.join().expect("the thread panicked"), Ok(()));
     counter.assert_pages(2, 2);
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(0, 0);
     Outcome::Passed
 }
 
-/// PAUSE_VM during UNSET_MEMSEG: no vCPU goes on.
+/// If PAUSE_VM occurs during UNSET_MEMSEG, the pages are not parked, because no vCPU continues.
 pub fn paused_while_unset() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(2 * PAGE)));
     let unset = held_unset(&counter);
@@ -197,13 +200,13 @@ pub fn paused_while_unset() -> Outcome {
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(2, 0);
     probe.release();
-    assert_eq!(unset.join().expect("the thread"), Ok(()));
+    assert_eq!(unset.join().expect("the thread panicked"), Ok(()));
     counter.assert_pages(0, 0);
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG during ASSIGN_PCIDEV: the device may have translations already, so the pages are
-/// parked.
+/// If UNSET_MEMSEG occurs during ASSIGN_PCIDEV, the pages are parked, because the device may have
+/// translations already.
 pub fn unset_while_assigned() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     let file = Device::sharing(&counter.guest.vm);

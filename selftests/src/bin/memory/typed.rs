@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory by the methods of acrn-ioctls.
+//! Tests of the methods of acrn-ioctls for memory.
 
 use acrn_ioctls::MemoryAttributes;
 use acrn_selftests::{
@@ -13,7 +13,7 @@ use acrn_selftests::{
     trace::{Region, Trace},
 };
 
-/// Device memory is set and unset, with the requested attributes.
+/// Device memory is set with the requested attributes, and unset.
 pub fn mmio_by_acrn_ioctls() -> Outcome {
     const USER: u64 = 0xd000_0000;
     /// The HPET, which every machine of QEMU has.

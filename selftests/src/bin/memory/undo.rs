@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory is released by UNSET_MEMSEG, and after a failure.
+//! Tests that the driver releases memory after UNSET_MEMSEG and after a failure.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -29,7 +29,7 @@ pub fn unset_ram() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG of a range without memory has no effect.
+/// UNSET_MEMSEG of a range without memory fails, and has no effect.
 pub fn unset_of_something_else() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(32 * PAGE);
@@ -58,7 +58,8 @@ pub fn unset_of_something_else() -> Outcome {
     Outcome::Passed
 }
 
-/// A segment of which a part was unset as another segment: UNSET_MEMSEG unsets the rest (A5).
+/// If a part of a segment was unset as another segment, UNSET_MEMSEG of the segment unsets the rest
+/// (A5).
 pub fn unset_with_hole() -> Outcome {
     const PAGES: usize = 8;
     let fixture = need!(MappingFixture::new());
@@ -75,7 +76,8 @@ pub fn unset_with_hole() -> Outcome {
     Outcome::Passed
 }
 
-/// More segments than upstream's driver has room for, unset out of order (A17).
+/// More segments than upstream's driver has room for can be set, and can be unset out of order
+/// (A17).
 pub fn many_segments() -> Outcome {
     const SEGMENTS: usize = 300;
     let fixture = need!(MappingFixture::new());
@@ -94,8 +96,8 @@ pub fn many_segments() -> Outcome {
     Outcome::Passed
 }
 
-/// A batch that fails at any entry: the error is passed on, and nothing stays mapped or pinned
-/// (A5).
+/// If a batch fails at any entry, the driver passes the error on, and no page stays mapped or
+/// pinned (A5).
 pub fn batch_fails() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(64);
@@ -116,7 +118,8 @@ pub fn batch_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// The second batch of a large segment fails, with the first one already mapped (A5).
+/// If the second batch of a large segment fails when the first one is already mapped, no page stays
+/// mapped or pinned (A5).
 pub fn later_batch_fails() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(1200);
@@ -141,7 +144,7 @@ pub fn later_batch_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// Makes SET_MEMSEG, which the hypervisor refuses half-way, as well as the roll-back.
+/// Issues SET_MEMSEG. The hypervisor refuses it half-way, and refuses the roll-back as well.
 fn fail_roll_back(fixture: &MappingFixture, memory: &GuestMemory) {
     fixture.fail_regions(0, 5, 1, -22);
     fixture.fail_regions(0, 0, u32::MAX, -1);
@@ -167,7 +170,7 @@ pub fn roll_back_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// Memory that is left after a failed roll-back does not count as set: if the same segment is set
+/// Memory that is left after a failed roll-back does not count as set. If the same segment is set
 /// again, all of it is mapped.
 pub fn set_after_failed_roll_back() -> Outcome {
     let fixture = need!(MappingFixture::new());
@@ -182,14 +185,16 @@ pub fn set_after_failed_roll_back() -> Outcome {
     Outcome::Passed
 }
 
-/// The same after an UNSET_MEMSEG that failed half-way, here at the second part beside a hole.
+/// Memory that is left after a failed UNSET_MEMSEG does not count as set either. Here the command
+/// fails half-way, at the second part beside a hole.
 pub fn set_after_failed_unset() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(8 * PAGE);
     memory.number_pages(0x480);
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     need!(fixture.lose(GUEST + 5 * PAGE as u64, PAGE as u64));
-    // Deleting all of it fails, then the first half is deleted, and the rest fails.
+    // The hypercall that deletes all of the memory fails. The next hypercall deletes the first
+    // half. The hypercall for the rest fails.
     fixture.fail_regions(2, 0, 1, -1);
     assert_eq!(fixture.unset(whole(&memory)), Err(Errno::EPERM));
     fixture.probe.clear_faults();
@@ -202,7 +207,7 @@ pub fn set_after_failed_unset() -> Outcome {
     Outcome::Passed
 }
 
-/// UNSET_MEMSEG that the hypervisor refuses has no effect.
+/// If the hypervisor refuses UNSET_MEMSEG, the command has no effect.
 pub fn unset_fails() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(8 * PAGE);
@@ -218,7 +223,7 @@ pub fn unset_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM unpins everything.
+/// DESTROY_VM unpins all pages.
 pub fn destroy_unpins() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(40);
@@ -232,8 +237,8 @@ pub fn destroy_unpins() -> Outcome {
     Outcome::Passed
 }
 
-/// A part that is left after a failed roll-back does not count as set either, when the rest was
-/// unset.
+/// If the rest is unset, the part that is left after a failed roll-back still does not count as
+/// set.
 pub fn part_of_failed_roll_back() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = scattered(16);
