@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! acrn-vmm with a Linux User VM, and its console.
+//! Runs acrn-vmm with a Linux User VM, and gives access to its console.
 
 use std::{
     fs::{self, DirEntry},
@@ -24,14 +24,14 @@ const DEVICE: &str = "/dev/acrn_hsm";
 const KERNEL: &str = "/guest/bzImage";
 const INITRAMFS: &str = "/guest/initramfs.cpio";
 const COMMAND_LINE: &str = "console=ttyS0 quiet testbed.job=guest";
-/// The line that init of the User VM prints.
-const WORD: &str = "User VM: Linux ";
-/// The line that acrn-vmm prints when the driver refuses an ioeventfd.
-const NO_DOORBELL: &str = "acrn-vmm: no doorbell";
-/// Number of lines of the console that a failed test shows.
-const SHOWN: usize = 20;
+/// The start of the line that init of the User VM prints when it runs.
+const UP_LINE: &str = "User VM: Linux ";
+/// The start of the line that acrn-vmm prints when the driver refuses an ioeventfd.
+const REFUSED_LINE: &str = "acrn-vmm: no doorbell";
+/// Number of console lines in the message of a failed test.
+const SHOWN_LINES: usize = 20;
 
-/// A running device model, which is killed on drop.
+/// A running device model. Dropping it kills the process.
 pub struct Machine {
     vmm: Child,
     keyboard: ChildStdin,
@@ -42,13 +42,15 @@ pub struct Machine {
 
 impl Machine {
     /// Starts acrn-vmm with `options` and Linux. `more` is appended to the kernel's command line.
-    /// The error says why the test must be skipped.
+    ///
+    /// Fails with the reason for skipping the test.
     pub fn start(options: &[&str], more: &str, limit: Duration) -> Result<Self, String> {
         Self::start_with(options, &format!("{COMMAND_LINE} {more}"), limit)
     }
 
-    /// Starts acrn-vmm with `options` and Linux with this command line. The error says why the test
-    /// must be skipped.
+    /// Starts acrn-vmm with `options` and with Linux, whose command line is `line`.
+    ///
+    /// Fails with the reason for skipping the test.
     pub fn start_with(options: &[&str], line: &str, limit: Duration) -> Result<Self, String> {
         for file in [KERNEL, INITRAMFS] {
             if !Path::new(file).exists() {
@@ -59,7 +61,9 @@ impl Machine {
         Self::run(&[&linux[..], &[line.trim_end()], options].concat(), limit)
     }
 
-    /// Starts acrn-vmm with `options` only. The error says why the test must be skipped.
+    /// Starts acrn-vmm with `options` only.
+    ///
+    /// Fails with the reason for skipping the test.
     pub fn run(options: &[&str], limit: Duration) -> Result<Self, String> {
         for file in [VMM, DEVICE] {
             if !Path::new(file).exists() {
@@ -86,30 +90,30 @@ impl Machine {
         })
     }
 
-    /// Waits for the line in which init of the User VM reports that it runs, and returns it.
+    /// Waits until init of the User VM reports that it runs. Returns the line of the report.
     pub fn wait_until_up(&mut self) -> String {
-        self.wait_for(WORD)
+        self.wait_for(UP_LINE)
     }
 
-    /// Waits for a line that contains `word`, and returns it.
-    pub fn wait_for(&mut self, word: &str) -> String {
+    /// Waits for a line that contains `text`, and returns the line.
+    pub fn wait_for(&mut self, text: &str) -> String {
         loop {
             match self.line() {
-                Ok(line) if line.contains(word) => return line,
+                Ok(line) if line.contains(text) => return line,
                 Ok(_) => {}
-                Err(error) => self.fail(&format!("no '{word}': {error}")),
+                Err(error) => self.fail(&format!("no line with '{text}': {error}")),
             }
         }
     }
 
-    /// Types a line.
+    /// Types a line on the User VM's console.
     pub fn enter(&mut self, line: &str) {
         if let Err(error) = writeln!(self.keyboard, "{line}") {
-            self.fail(&format!("typing '{line}': {error}"));
+            self.fail(&format!("cannot type '{line}': {error}"));
         }
     }
 
-    /// Returns the number of open files of the device model.
+    /// Returns the number of files that the device model has open.
     pub fn open_files(&self) -> usize {
         match fs::read_dir(format!("/proc/{}/fd", self.vmm.id())) {
             Ok(files) => files.count(),
@@ -117,18 +121,23 @@ impl Machine {
         }
     }
 
-    /// Returns the numbers of ioeventfds and irqfds that the driver reports for the VM. Upstream's
-    /// driver reports none.
+    /// Returns the numbers of ioeventfds and irqfds that the driver reports for the VM.
+    ///
+    /// Returns `None` with upstream's driver, which reports no numbers.
     pub fn eventfds(&self) -> Option<(u64, u64)> {
         let process = format!("/proc/{}", self.vmm.id());
-        let files = fs::read_dir(format!("{process}/fd")).expect("the device model's files");
+        let files =
+            fs::read_dir(format!("{process}/fd")).expect("the open files of the device model");
         let is_device = |file: &DirEntry| {
             fs::read_link(file.path()).is_ok_and(|target| target == Path::new(DEVICE))
         };
         let Some(device) = files.flatten().find(is_device) else {
             self.fail("the device model does not have the device open");
         };
-        let number = device.file_name().into_string().expect("a number");
+        let number = device
+            .file_name()
+            .into_string()
+            .expect("a file descriptor in ASCII");
         let info = fs::read_to_string(format!("{process}/fdinfo/{number}")).expect("fdinfo");
         let status = Status::parse(&info);
         status
@@ -136,7 +145,7 @@ impl Machine {
             .then(|| (status.number("ioeventfds"), status.number("irqfds")))
     }
 
-    /// Waits for the end of the device model.
+    /// Waits until the device model ends.
     pub fn wait(&mut self) -> ExitStatus {
         // The device model keeps its standard output open until it ends.
         while self.line() != Err(RecvTimeoutError::Disconnected) {
@@ -150,23 +159,22 @@ impl Machine {
         }
     }
 
-    /// Panics unless the device model ends successfully, and got all the eventfds that it
-    /// requested.
+    /// Panics unless the device model ends successfully and the driver accepted all its eventfds.
     #[track_caller]
     pub fn assert_ends_well(&mut self) {
         let status = self.wait();
         if !status.success() {
             self.fail(&status.to_string());
         }
-        // The guest works without its eventfds, but more slowly.
-        if self.console.iter().any(|line| line.contains(NO_DOORBELL)) {
-            self.fail("an ioeventfd was refused");
+        // The guest works without an ioeventfd that the driver refuses, but more slowly.
+        if self.console.iter().any(|line| line.contains(REFUSED_LINE)) {
+            self.fail("the driver refused an ioeventfd");
         }
     }
 
     /// Sends a signal to the device model.
     pub fn signal(&self, signal: Signal) {
-        let process = i32::try_from(self.vmm.id()).expect("a process id");
+        let process = i32::try_from(self.vmm.id()).expect("a valid process ID");
         kill(Pid::from_raw(process), signal).expect("kill");
     }
 
@@ -177,13 +185,13 @@ impl Machine {
     }
 
     fn fail(&self, why: &str) -> ! {
-        let start = self.console.len().saturating_sub(SHOWN);
+        let start = self.console.len().saturating_sub(SHOWN_LINES);
         let last = self.console[start..].join("\n  | ");
         panic!("{why}; last lines of the User VM:\n  | {last}");
     }
 }
 
-/// Sends each line to the channel, until the end.
+/// Sends each line of `output` to the channel, until `output` or the channel ends.
 fn forward(output: impl Read + Send + 'static, sender: Sender<String>) {
     thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Linux in a User VM, with acrn-vmm as its device model.
+//! Tests of Linux in a User VM, with acrn-vmm as its device model.
 
 use std::{os::unix::process::ExitStatusExt, process::ExitCode, time::Duration};
 
@@ -18,16 +18,17 @@ mod minimal_guest;
 mod resets;
 mod virtio;
 
-/// Time limit of a boot. Emulated machines on loaded hosts are slow.
+/// Time limit of a boot. Emulated machines are slow on loaded hosts.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Time limit of a test in seconds: a boot, and the steps after it.
+/// Time limit of a test in seconds. It covers a boot and the steps after it.
 const TEST_LIMIT: u64 = LIMIT.as_secs() + 10;
-/// Factor for the limit of the test in which Linux resets twenty times. Not every boot is slow.
+/// Factor for the time limit of the test in which Linux resets twenty times. It is less than twenty
+/// because only some of the boots are slow.
 const RESET_LIMITS: u32 = 8;
 
-/// Keeps the guest running.
+/// Command line that makes init of the User VM keep the guest running.
 const STAY: &str = "testbed.guest=stay";
-/// Keeps the guest running until a command is typed.
+/// Command line that makes init of the User VM keep the guest running until a command is typed.
 const INTERACTIVE: &str = "testbed.guest=interactive";
 
 fn main() -> ExitCode {
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         resets::linux_resets.within(RESET_LIMITS as u64 * TEST_LIMIT),
         resets::twenty_resets.within(TEST_LIMIT),
         resets::twenty_power_offs.within(TEST_LIMIT),
-        // These tests leave a damaged state in upstream's driver, so they come last.
+        // These tests damage the state of upstream's driver, so they come last.
         killed_while_up.within(TEST_LIMIT),
         killed_while_booting.within(TEST_LIMIT),
     ])
@@ -55,14 +56,15 @@ fn main() -> ExitCode {
 
 fn boots(options: &[&str], cpus: &str) -> Outcome {
     let mut machine = need!(Machine::start(options, "", LIMIT));
-    let word = machine.wait_until_up();
-    assert!(word.contains(cpus), "{word}");
+    let line = machine.wait_until_up();
+    assert!(line.contains(cpus), "{line}");
     machine.assert_ends_well();
     Outcome::Passed
 }
 
-/// A guest with a triple fault requests power-off repeatedly, which ends acrn-vmm. Runs on a CPU
-/// that acrn-vmm chooses, and on a given one.
+/// The device model ends when a guest with a triple fault requests power-off repeatedly.
+///
+/// The guest runs on a CPU that acrn-vmm chooses, and on a given CPU.
 fn triple_fault_ends() -> Outcome {
     let cpus = format!("{:#x}", need!(cpus::pick(1)));
     for affinity in [None, Some(cpus.as_str())] {
@@ -75,7 +77,8 @@ fn boots_and_powers_off() -> Outcome {
     boots(&[], "1 CPU")
 }
 
-/// The guest's init tries to load the driver that runs here, which only loads in the Service VM.
+/// The driver fails to load in the User VM, where the guest's init tries to load it. It loads only
+/// in the Service VM.
 fn driver_refuses_user_vm() -> Outcome {
     let mut machine = need!(Machine::start(&[], "", LIMIT));
     machine.wait_until_up();
@@ -84,7 +87,7 @@ fn driver_refuses_user_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// acrn-vmm chooses the CPUs.
+/// Linux boots on two CPUs that acrn-vmm chooses.
 fn boots_with_two_vcpus() -> Outcome {
     need!(cpus::pick(2));
     boots(&["--cpus", "2"], "2 CPU")
@@ -123,9 +126,9 @@ fn killed_while_up() -> Outcome {
     Outcome::Passed
 }
 
-/// Kills the device model during intensive I/O.
+/// Killing the device model during intensive I/O leaves no resources behind.
 fn killed_while_booting() -> Outcome {
-    // Every line of the kernel's log makes some hundred requests.
+    // Each line of the kernel's log causes about a hundred requests.
     let mut machine = need!(Machine::start(&[], "loglevel=7", LIMIT));
     machine.wait_for("Linux version");
     machine.signal(Signal::SIGKILL);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A guest without boot time. It initialises its disk, so that there are eventfds in the driver,
-//! waits for a key, and resets or powers off.
+//! A guest that needs no time to boot.
+//!
+//! It initialises its disk, so that the driver has an ioeventfd and an irqfd. Then it waits for a
+//! key, and resets or powers off.
 
 use std::{env, fs, process};
 
@@ -10,8 +12,8 @@ use iced_x86::{IcedError, code_asm::*};
 
 use crate::{LIMIT, machine::Machine, virtio::Image};
 
-/// The line that the guest prints once its disk is initialised.
-const WORD: &str = "here I am";
+/// The line that the guest prints after the initialisation of its disk.
+const READY_LINE: &str = "here I am";
 /// Load address of a flat binary.
 const FLAT: u64 = 0x7c00;
 
@@ -25,45 +27,48 @@ const RESET: u32 = 6;
 const CONFIG_ADDRESS: u32 = 0xcf8;
 const CONFIG_DATA: u32 = 0xcfc;
 
-/// Addresses in memory, which a reset does not change: a byte that counts, and a GDT after its own
-/// address.
+/// Guest address of a byte that counts the starts. A reset does not change memory.
 const COUNTER: u64 = 0x5000;
+/// Guest addresses of the GDT's limit and address, and of the GDT, which follows them.
 const GDT_POINTER: u64 = 0x5010;
 const GDT: u64 = 0x5018;
 const IDT_POINTER: u64 = 0x5040;
-/// A data segment that covers all addresses.
+/// Selector and descriptor of a data segment that covers all addresses.
 const DATA: (u32, [u32; 2]) = (8, [0x0000_ffff, 0x00cf_9300]);
-/// Pages of 4 MiB: the first one of memory, and the one with the disk's registers.
+/// Guest address of the page directory. Its entries map two pages of 4 MiB: the first page of
+/// memory, and the page with the disk's registers.
 const PAGE_DIRECTORY: u64 = 0x8000;
 const LARGE_PAGE: u32 = 0x83;
-/// The disk's queue.
+/// Guest addresses of the descriptors and rings of the disk's queue.
 const DESCRIPTORS: u64 = 0x6000;
 const AVAILABLE: u64 = 0x6100;
 const USED: u64 = 0x6200;
 
-/// The disk is PCI device 1: its command register, and the control register of MSI-X.
+/// Configuration addresses and values of the disk's command register and of its MSI-X control
+/// register. The disk is PCI device 1.
 const COMMAND: (u32, u32) = (0x8000_0804, 6);
 const MSIX_CONTROL: (u32, u32) = (0x8000_0884, 1 << 31);
-/// Address and offsets of the disk's registers.
+/// Guest address of the disk's registers, and offsets of registers.
 const BAR: u64 = 0xc000_0000;
 const STATUS: u64 = 0x14;
 const DOORBELL: u64 = 0x1000;
 const MSIX_TABLE: u64 = 0x2000;
-/// An MSI with a delivery mode that the hypervisor ignores.
+/// Address and data of an MSI with a delivery mode that the hypervisor ignores.
 const MESSAGE: (u32, u32) = (0xfee0_0000, 2 << 8);
 
 const CR0_PROTECTION_AND_PAGING: u32 = 1 << 31 | 1;
 const CR4_LARGE_PAGES: i32 = 1 << 4;
 
-/// A write to a register: offset, bytes, value.
+/// A write to a register of the disk: offset, number of bytes, value.
 type Write = (u64, usize, u32);
 
-/// The register writes of a driver until the disk runs with a queue of 16 entries and an interrupt.
+/// The register writes by which a guest sets up the disk with a queue of 16 entries and an
+/// interrupt.
 const SETUP: [Write; 14] = [
     (MSIX_TABLE, 4, MESSAGE.0),
     (MSIX_TABLE + 8, 4, MESSAGE.1),
     (MSIX_TABLE + 12, 4, 0),
-    // Only VIRTIO_F_VERSION_1.
+    // The guest accepts only the feature VIRTIO_F_VERSION_1.
     (0x08, 4, 1),
     (0x0c, 4, 1),
     (STATUS, 1, 0xb),
@@ -77,8 +82,10 @@ const SETUP: [Write; 14] = [
     (STATUS, 1, 0xf),
 ];
 
-/// Enables protected mode with paging, without which ACRN supports no instruction at a device
-/// register. The code goes on with 16 bits.
+/// Enables protected mode with paging.
+///
+/// Without it, ACRN does not emulate instructions that access device registers. The code that
+/// follows is still 16-bit code.
 fn flat_addresses(code: &mut CodeAssembler) -> Result<(), IcedError> {
     code.xor(ax, ax)?;
     code.mov(ds, ax)?;
@@ -122,11 +129,12 @@ fn write(code: &mut CodeAssembler, (offset, bytes, value): Write) -> Result<(), 
     }
 }
 
-/// Initialises the disk, with an empty request in its queue that is completed by an interrupt.
+/// Initialises the disk. Its queue contains an empty request, which the device model completes with
+/// an interrupt.
 fn set_disk_up(code: &mut CodeAssembler) -> Result<(), IcedError> {
     configure(code, COMMAND)?;
     configure(code, MSIX_CONTROL)?;
-    // The queue has one request, with descriptor 0.
+    // The available ring has one entry, with descriptor 0.
     code.mov(dword_ptr(AVAILABLE), 1u32 << 16)?;
     for access in SETUP {
         write(code, access)?;
@@ -154,26 +162,27 @@ fn wait_for_key(code: &mut CodeAssembler) -> Result<(), IcedError> {
     code.in_(al, dx)
 }
 
-/// Returns a program that causes a triple fault: an interrupt descriptor table without entries, and
-/// an invalid opcode.
+/// Returns a program that causes a triple fault, by an invalid opcode and an interrupt descriptor
+/// table without entries.
 fn triple_fault() -> Vec<u8> {
     assemble(16, FLAT, |code| {
         code.xor(ax, ax)?;
         code.mov(ds, ax)?;
-        say(code, WORD)?;
+        say(code, READY_LINE)?;
         code.mov(word_ptr(IDT_POINTER), 0u32)?;
         code.lidt(ptr(IDT_POINTER))?;
         code.ud2()
     })
 }
 
-/// Returns a program that starts `times` times, each time but the first by a reset, and powers off.
+/// Returns a program that starts `times` times and then powers off. Each start but the first
+/// follows a reset.
 fn program(times: u8) -> Vec<u8> {
     assemble(16, FLAT, |code| {
         let mut off = code.create_label();
         flat_addresses(code)?;
         set_disk_up(code)?;
-        say(code, WORD)?;
+        say(code, READY_LINE)?;
         wait_for_key(code)?;
         code.inc(byte_ptr(COUNTER))?;
         code.cmp(byte_ptr(COUNTER), u32::from(times))?;
@@ -190,25 +199,27 @@ fn program(times: u8) -> Vec<u8> {
     })
 }
 
-/// Runs the guest, which starts `times` times. The error says why the test must be skipped.
+/// Runs a guest that starts `times` times.
+///
+/// Fails with the reason for skipping the test.
 pub fn run(image: &Image, times: u8) -> Result<(), String> {
     let file = format!("{}.bin", image.path());
-    fs::write(&file, program(times)).expect("a file for the guest");
+    fs::write(&file, program(times)).expect("write the guest's program");
     let options = ["--flat", &file, "--disk", image.path(), "--memory", "2M"];
     let machine = Machine::run(&options, LIMIT);
     let outcome = machine.map(|mut machine| {
         let mut files = Vec::new();
         for _ in 0..times {
-            machine.wait_for(WORD);
-            // The interrupt is an irqfd by now, or soon.
-            until("the VM has a doorbell and an interrupt", || {
+            machine.wait_for(READY_LINE);
+            // The device model may still be assigning the irqfd.
+            until("the VM has one ioeventfd and one irqfd", || {
                 machine.eventfds().is_none_or(|eventfds| eventfds == (1, 1))
             });
             files.push(machine.open_files());
             machine.enter("");
         }
         machine.assert_ends_well();
-        // The thread that serves requests has one of the files while it exists.
+        // The device model has one file more while its thread that serves requests exists.
         let most = files.iter().max().copied().unwrap_or(0);
         assert!(files.iter().all(|count| most - count <= 1), "{files:?}");
     });
@@ -216,17 +227,19 @@ pub fn run(image: &Image, times: u8) -> Result<(), String> {
     outcome
 }
 
-/// Runs a guest with a triple fault, on these physical CPUs or on those that acrn-vmm chooses. The
-/// device model ends as for a power-off.
+/// Runs a guest with a triple fault, on the physical CPUs `affinity`, or on CPUs that acrn-vmm
+/// chooses.
+///
+/// The device model ends as after a power-off.
 pub fn run_to_triple_fault(affinity: Option<&str>) -> Result<(), String> {
     let file = env::temp_dir().join(format!("linux-{}-shutdown.bin", process::id()));
-    fs::write(&file, triple_fault()).expect("a file for the guest");
-    let name = file.to_str().expect("a name in ASCII");
+    fs::write(&file, triple_fault()).expect("write the guest's program");
+    let name = file.to_str().expect("a path in UTF-8");
     let mut options = vec!["--flat", name, "--memory", "2M"];
     options.extend(affinity.iter().flat_map(|mask| ["--cpu-affinity", mask]));
     let machine = Machine::run(&options, LIMIT);
     let outcome = machine.map(|mut machine| {
-        machine.wait_for(WORD);
+        machine.wait_for(READY_LINE);
         machine.wait_for("acrn-vmm: the guest powered off");
         machine.assert_ends_well();
     });

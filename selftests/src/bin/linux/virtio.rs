@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Virtio disks and the virtio console: doorbells are ioeventfds, and interrupts are irqfds.
+//! Tests of virtio disks and of the virtio console. Their doorbells are ioeventfds, and their
+//! interrupts are irqfds.
 
 use std::{env, fs, path::PathBuf, process};
 
@@ -9,10 +10,10 @@ use testbed_disk_image as disk_image;
 
 use crate::{INTERACTIVE, LIMIT, machine::Machine};
 
-/// Makes init of the User VM use the virtio console.
+/// Command line that makes init of the User VM use the virtio console.
 const ON_VIRTIO: &str = "testbed.console=hvc0";
 
-/// An image with the host's file, which is removed on drop.
+/// A disk image that contains a file of the host. Dropping it removes the image.
 pub struct Image {
     path: PathBuf,
     seed: u64,
@@ -22,13 +23,13 @@ impl Image {
     pub fn new(seed: u64) -> Self {
         let name = format!("linux-{}-{seed}", process::id());
         let path = env::temp_dir().join(name);
-        disk_image::create(&path, seed).expect("an image");
+        disk_image::create(&path, seed).expect("create a disk image");
         Self { path, seed }
     }
 
-    /// Path for the command line of acrn-vmm.
+    /// Returns the path for the command line of acrn-vmm.
     pub fn path(&self) -> &str {
-        self.path.to_str().expect("a name in ASCII")
+        self.path.to_str().expect("a path in UTF-8")
     }
 
     /// Panics unless the image has the expected contents from host and guest.
@@ -45,6 +46,7 @@ impl Drop for Image {
     }
 }
 
+/// Linux reads and writes a disk, whose image then has the expected contents.
 pub fn disk_is_read_and_written() -> Outcome {
     let image = Image::new(1);
     let mut machine = need!(Machine::start(&["--disk", image.path()], "", LIMIT));
@@ -54,10 +56,10 @@ pub fn disk_is_read_and_written() -> Outcome {
     Outcome::Passed
 }
 
-/// The second disk is read-only, and must not change.
+/// A guest uses two disks, and the second one, which is read-only, does not change.
 pub fn two_disks() -> Outcome {
     let (first, second) = (Image::new(1), Image::new(2));
-    let before = fs::read(second.path()).expect("the second image");
+    let before = fs::read(second.path()).expect("read the second image");
     let read_only = format!("{},ro", second.path());
     let options = ["--disk", first.path(), "--disk", &read_only];
     let mut machine = need!(Machine::start(&options, "", LIMIT));
@@ -66,11 +68,12 @@ pub fn two_disks() -> Outcome {
     assert!(line.contains("read-only"), "{line}");
     machine.assert_ends_well();
     first.verify();
-    let after = fs::read(second.path()).expect("the second image");
+    let after = fs::read(second.path()).expect("read the second image");
     assert!(before == after, "the read-only disk has changed");
     Outcome::Passed
 }
 
+/// Linux receives lines of different lengths on the virtio console, and prints them there.
 pub fn virtio_console_echoes() -> Outcome {
     let more = format!("{ON_VIRTIO} {INTERACTIVE}");
     let mut machine = need!(Machine::start(&["--console", "virtio"], &more, LIMIT));
@@ -85,7 +88,7 @@ pub fn virtio_console_echoes() -> Outcome {
     Outcome::Passed
 }
 
-/// The kernel's own messages, without a serial port.
+/// The kernel prints its own messages on the virtio console, without a serial port.
 pub fn kernel_on_virtio_console() -> Outcome {
     let line = "console=hvc0 loglevel=7 testbed.job=guest";
     let mut machine = need!(Machine::start_with(&["--console", "virtio"], line, LIMIT));
@@ -95,7 +98,7 @@ pub fn kernel_on_virtio_console() -> Outcome {
     Outcome::Passed
 }
 
-/// Two VMs with two vCPUs, a disk and a console each.
+/// Two VMs with two vCPUs, a disk and a console each run at the same time.
 pub fn two_vms_side_by_side() -> Outcome {
     let cpus = need!(cpus::pick_many(&[2, 2]));
     let images = [Image::new(3), Image::new(4)];
@@ -118,10 +121,10 @@ pub fn two_vms_side_by_side() -> Outcome {
         machine.wait_for("bytes read and written");
         machine.wait_for("User VM: type something");
     }
-    // Both VMs run at this moment.
-    for (machine, word) in machines.iter_mut().zip(["to the first", "to the second"]) {
-        machine.enter(word);
-        machine.wait_for(&format!("User VM: {word}"));
+    // Both VMs run at the same time here.
+    for (machine, text) in machines.iter_mut().zip(["to the first", "to the second"]) {
+        machine.enter(text);
+        machine.wait_for(&format!("User VM: {text}"));
         machine.enter("poweroff");
     }
     for machine in &mut machines {
