@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Clients that are created and destroyed, and threads that wait on them.
+//! Tests of CREATE_IOREQ_CLIENT, DESTROY_IOREQ_CLIENT and ATTACH_IOREQ_CLIENT.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ fn with_client() -> Result<(Arc<Device>, RequestPage), String> {
     Ok((Arc::new(device), page))
 }
 
-/// A VM has at most one client.
+/// A second CREATE_IOREQ_CLIENT fails with `EEXIST`, because a VM has at most one client.
 pub fn create_client_twice() -> Outcome {
     let (device, _page) = need!(with_client());
     assert_eq!(
@@ -46,7 +46,7 @@ pub fn create_client_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// ATTACH_IOREQ_CLIENT fails without a client.
+/// ATTACH_IOREQ_CLIENT fails with `ENODEV` if the VM has no client.
 pub fn attach_without_client() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     assert_eq!(
@@ -56,7 +56,8 @@ pub fn attach_without_client() -> Outcome {
     Outcome::Passed
 }
 
-/// Destroying a client that does not exist succeeds: device models do it when they clean up.
+/// DESTROY_IOREQ_CLIENT succeeds if the VM has no client. Device models destroy clients repeatedly
+/// when they clean up.
 pub fn destroy_client_twice() -> Outcome {
     let (device, _page) = need!(with_client());
     for _ in 0..3 {
@@ -69,7 +70,8 @@ pub fn destroy_client_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// Destroying the client ends ATTACH_IOREQ_CLIENT, as in a device model's normal shutdown (R1).
+/// DESTROY_IOREQ_CLIENT ends ATTACH_IOREQ_CLIENT with `ENODEV` (R1). A device model that shuts down
+/// normally relies on this.
 pub fn destroy_client_ends_attach() -> Outcome {
     let (device, _page) = need!(with_client());
     for _ in 0..5 {
@@ -87,18 +89,22 @@ pub fn destroy_client_ends_attach() -> Outcome {
     Outcome::Passed
 }
 
-/// Destroying the VM ends ATTACH_IOREQ_CLIENT, if a device model does not destroy the client first.
+/// DESTROY_VM ends ATTACH_IOREQ_CLIENT with `ENODEV` if the device model does not destroy the
+/// client first.
 pub fn destroy_vm_ends_attach() -> Outcome {
     let (device, _page) = need!(with_client());
     let waiter = Waiter::start(&device);
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    assert!(waiter.waits(), "PAUSE_VM ended ATTACH_IOREQ_CLIENT");
+    assert!(
+        waiter.waits(),
+        "ATTACH_IOREQ_CLIENT returned after PAUSE_VM"
+    );
     device.plain(ACRN_IOCTL_DESTROY_VM).expect("DESTROY_VM");
     assert_eq!(waiter.result(), Err(Errno::ENODEV));
     Outcome::Passed
 }
 
-/// Number of handled signals.
+/// Number of signals that were handled.
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn count(_: libc::c_int) {
@@ -112,8 +118,8 @@ fn handle_signals(flags: SaFlags) {
     unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
 }
 
-/// A handled signal ends ATTACH_IOREQ_CLIENT successfully, with SA_RESTART or without: acrn-dm
-/// wakes its thread that way.
+/// A handled signal ends ATTACH_IOREQ_CLIENT successfully, with SA_RESTART and without. acrn-dm
+/// wakes its thread by such a signal.
 pub fn signal_ends_attach() -> Outcome {
     let (device, _page) = need!(with_client());
     for (handled, flags) in [SaFlags::empty(), SaFlags::SA_RESTART]
@@ -129,7 +135,7 @@ pub fn signal_ends_attach() -> Outcome {
     Outcome::Passed
 }
 
-/// After the signal, requests and the end of the client are handled normally.
+/// After a signal, ATTACH_IOREQ_CLIENT reports requests and the end of the client as usual.
 pub fn signal_then_request() -> Outcome {
     handle_signals(SaFlags::SA_RESTART);
     let vm = need!(ScriptedVm::new());
@@ -151,9 +157,10 @@ pub fn signal_then_request() -> Outcome {
 }
 
 /// Threads that attach race with threads that destroy and create the client (R1, R2).
+/// ATTACH_IOREQ_CLIENT always fails with `ENODEV`, because there are no requests.
 pub fn clients_come_and_go() -> Outcome {
     let (device, _page) = need!(with_client());
-    let contest = &Race::of(2);
+    let race = &Race::of(2);
     let destroy = || {
         device
             .plain(ACRN_IOCTL_DESTROY_IOREQ_CLIENT)
@@ -162,7 +169,7 @@ pub fn clients_come_and_go() -> Outcome {
     thread::scope(|scope| {
         let attaching = [(); 2].map(|()| {
             scope.spawn(|| {
-                while contest.goes_on() {
+                while race.goes_on() {
                     let attached = device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT);
                     assert_eq!(attached, Err(Errno::ENODEV));
                 }
@@ -170,7 +177,7 @@ pub fn clients_come_and_go() -> Outcome {
         });
         let creating = [(); 2].map(|()| {
             scope.spawn(|| {
-                contest.repeat("clients", || {
+                race.repeat("clients", || {
                     destroy();
                     match device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT) {
                         Ok(()) => true,
@@ -181,10 +188,10 @@ pub fn clients_come_and_go() -> Outcome {
             })
         });
         for thread in creating {
-            thread.join().expect("a thread");
+            thread.join().expect("join the thread");
         }
-        // Threads that still wait are sent away here, because no thread creates a client any more.
-        until("no thread waits", || {
+        // No thread creates clients any more, so this ends each ATTACH_IOREQ_CLIENT in progress.
+        until("all threads have ended", || {
             destroy();
             attaching.iter().all(|thread| thread.is_finished())
         });

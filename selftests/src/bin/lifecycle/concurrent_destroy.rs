@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DESTROY_VM in progress, which may fail: concurrent operations wait for its result. So do
-//! operations during START_VM, and during a RESET_VM that fails.
+//! Tests of operations during a DESTROY_VM, which may fail. The operations wait for its result.
+//!
+//! They also wait for the result of START_VM, and of a RESET_VM that fails.
 
 use std::sync::Arc;
 
@@ -30,19 +31,20 @@ use acrn_selftests::{
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-use crate::reused_id::give_eventfds;
+use crate::reused_id::assign_eventfds;
 
 const READ: Access = read(Target::Port(0x510), Width::Four);
 const CONFIG_ADDRESS: Access = write(Target::Port(0xcf8), Width::Four, 0x8000_0000);
-/// Guest address at which memory is set meanwhile. There is no other memory.
-const PLACE: u64 = 4 << 20;
+/// Guest address of memory that is set while the hypercall is in progress. There is no other
+/// memory.
+const ADDRESS: u64 = 4 << 20;
 
 /// The result of DESTROY_VM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
-    /// The hypervisor refuses because the VM is not paused.
+    /// The hypervisor refuses, because the VM is not paused.
     NotPaused,
-    /// The hypervisor refuses although the VM is paused.
+    /// The hypervisor refuses, although the VM is paused.
     Refused,
     /// The VM is destroyed.
     Done,
@@ -59,7 +61,7 @@ impl End {
         }
     }
 
-    /// Begins DESTROY_VM, which mini-ACRN holds.
+    /// Makes DESTROY_VM, whose hypercall mini-ACRN holds.
     fn begin<'a>(self, probe: &'a Probe, vm: &ScriptedVm) -> HeldHypercall<'a, Result<(), Errno>> {
         if self != Self::NotPaused {
             vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
@@ -74,20 +76,22 @@ impl End {
     }
 }
 
-/// Waits until a request of the last VM on the driver's list is dispatched: by then each earlier
-/// upcall has scanned all other VMs.
+/// Waits until the driver dispatches a request of `last`, the last VM on the driver's list.
+///
+/// By then, each earlier upcall has scanned all other VMs.
 fn dispatch(last: &ScriptedVm) {
     let slot = last.page.slot(0).expect("slot 0");
     assert_eq!(last.probe.raise(request(last.vmid, 0, READ)), 0);
     until("the other VM's request is dispatched", || slot.is_ours());
     assert_eq!(last.finish(0), Ok(()));
-    until("the request is taken", || {
+    until("mini-ACRN frees the slot", || {
         slot.state() == ACRN_IOREQ_STATE_FREE
     });
 }
 
-/// Requests for the driver and for the device model wait. They are examined again if the VM goes
-/// on.
+/// During DESTROY_VM, requests for the driver and for the device model stay PENDING.
+///
+/// The driver examines them again if the VM is not destroyed.
 pub fn requests_during_destroy() -> Outcome {
     let masks = need!(cpus::pick_many(&[2, 1]));
     for end in ENDS {
@@ -121,11 +125,11 @@ pub fn requests_during_destroy() -> Outcome {
             );
             assert_ne!(slots[1].state(), ACRN_IOREQ_STATE_PENDING, "{end:?}");
             assert_eq!(vm.finish(0), Ok(()));
-            // The hypervisor is notified of both, unless the VM is paused.
+            // The driver notifies the hypervisor of both, unless the VM is paused.
             let calls = trace.calls(NOTIFY_REQUEST_FINISH);
-            let told = calls.iter().filter(|call| call.p1 == vm.vmid.into());
+            let notified = calls.iter().filter(|call| call.p1 == vm.vmid.into());
             let expected = if end == End::NotPaused { 2 } else { 0 };
-            assert_eq!(told.count(), expected, "{end:?}");
+            assert_eq!(notified.count(), expected, "{end:?}");
         }
         trace.assert_sane();
     }
@@ -147,7 +151,8 @@ fn irqfd(device: &Device) -> Eventfd {
     event
 }
 
-/// Interrupts are not sent meanwhile. They are sent afterwards if the VM goes on and is not paused.
+/// During DESTROY_VM, the driver sends no interrupts. It sends them afterwards if the VM still
+/// exists and is not paused.
 pub fn interrupts_during_destroy() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = need!(Probe::open());
@@ -162,7 +167,11 @@ pub fn interrupts_during_destroy() -> Outcome {
             SleepingCommand::start_or_finish(move || send(&device))
         });
         for id in [INJECT_MSI, SET_IRQLINE] {
-            assert_eq!(trace.calls(id).len(), 0, "{end:?}: {id:#x} meanwhile");
+            assert_eq!(
+                trace.calls(id).len(),
+                0,
+                "{end:?}: {id:#x} during DESTROY_VM"
+            );
         }
         assert_eq!(held.release(), end.result());
         let (sent, result) = match end {
@@ -173,16 +182,16 @@ pub fn interrupts_during_destroy() -> Outcome {
         for command in commands {
             assert_eq!(command.result(), result, "{end:?}");
         }
-        let told = [INJECT_MSI, SET_IRQLINE].map(|id| trace.calls(id).len());
-        assert_eq!(told, [sent.0, sent.1], "{end:?}");
+        let notified = [INJECT_MSI, SET_IRQLINE].map(|id| trace.calls(id).len());
+        assert_eq!(notified, [sent.0, sent.1], "{end:?}");
         if end != End::Done {
-            assert_eq!(event.take(), 0, "{end:?}: events that were not taken");
+            assert_eq!(event.take(), 0, "{end:?}: events left in the eventfd");
         }
     }
     Outcome::Passed
 }
 
-/// Commands wait. They affect the VM if it goes on, and have no effect otherwise.
+/// During DESTROY_VM, commands wait. They take effect only if the VM is not destroyed.
 pub fn commands_during_destroy() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let probe = need!(Probe::open());
@@ -194,7 +203,7 @@ pub fn commands_during_destroy() -> Outcome {
         let trace = Trace::start(&probe);
         let set = {
             let (device, memory) = (vm.device.clone(), memory.clone());
-            let mut segment = ram(PLACE, &memory, 0, PAGE);
+            let mut segment = ram(ADDRESS, &memory, 0, PAGE);
             SleepingCommand::start_or_finish(move || {
                 device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
             })
@@ -214,22 +223,24 @@ pub fn commands_during_destroy() -> Outcome {
         let changes = trace.calls(SET_MEMORY_REGIONS).len();
         assert_eq!(changes, usize::from(end != End::Done), "{end:?}");
         if end != End::Done {
-            let seen = probe.read_guest(vm.vmid, PLACE, 8);
+            let seen = probe.read_guest(vm.vmid, ADDRESS, 8);
             assert_eq!(seen.as_deref(), Some(&0x5eed_u64.to_le_bytes()[..]));
         }
     }
     Outcome::Passed
 }
 
-/// Close of a VM that the hypervisor destroys, and of one that it keeps. Eventfds are released
-/// before DESTROY_VM. Requests made meanwhile wait, and if the VM goes on they end as if there were
-/// no device.
+/// Closing the file releases the eventfds before DESTROY_VM, whether the hypervisor destroys the VM
+/// or refuses.
+///
+/// Requests that the guest makes during DESTROY_VM stay PENDING. If the hypervisor refuses, the
+/// driver completes them as if there were no device.
 pub fn close_under_way() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     for refused in [false, true] {
         let vm = need!(ScriptedVm::on(masks[0]));
         let last = need!(ScriptedVm::on(masks[1]));
-        let (events, ids) = give_eventfds(&*vm.device);
+        let (events, ids) = assign_eventfds(&*vm.device);
         let slot = vm.page.slot(0).expect("slot 0");
         if refused {
             last.probe.refuse(DESTROY_VM, vm.vmid);
@@ -244,20 +255,20 @@ pub fn close_under_way() -> Outcome {
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
         for event in &events {
             event.signal();
-            assert_eq!(event.take(), 1, "events that the driver did not take");
+            assert_eq!(event.take(), 1, "events left in the eventfd");
         }
         assert_eq!(trace.calls(INJECT_MSI).len(), 0);
         drop(events);
         until_released(&ids);
         held.release();
         if refused {
-            // mini-ACRN takes COMPLETE requests.
+            // mini-ACRN frees the slots of COMPLETE requests.
             let state = slot.state();
             let ended = [ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE].contains(&state);
             assert!(ended, "the request of an orphan is in state {state}");
-            let told = trace.calls(NOTIFY_REQUEST_FINISH);
-            let told = told.iter().filter(|call| call.p1 == vm.vmid.into());
-            assert_eq!(told.count(), 0, "notifications of a paused VM");
+            let notified = trace.calls(NOTIFY_REQUEST_FINISH);
+            let notified = notified.iter().filter(|call| call.p1 == vm.vmid.into());
+            assert_eq!(notified.count(), 0, "notifications of a paused VM");
         } else {
             assert_eq!(
                 slot.state(),
@@ -272,14 +283,14 @@ pub fn close_under_way() -> Outcome {
     Outcome::Passed
 }
 
-/// A guest that is about to run may access memory that is unset, so its pages stay pinned until the
-/// guest is paused.
+/// Memory that is unset during START_VM stays pinned until the VM is paused, because the guest may
+/// access it until then.
 pub fn memory_goes_during_start() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     let device = Arc::new(Device::sharing(&guest.vm));
     let memory = GuestMemory::anonymous(4 * PAGE);
-    let mut segment = ram(PLACE, &memory, 0, memory.len());
+    let mut segment = ram(ADDRESS, &memory, 0, memory.len());
     device
         .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
         .expect("SET_MEMSEG");
@@ -301,7 +312,7 @@ pub fn memory_goes_during_start() -> Outcome {
     Outcome::Passed
 }
 
-/// A RESET_VM that the hypervisor refuses leaves the VM paused, so no interrupt is sent.
+/// A RESET_VM that the hypervisor refuses leaves the VM paused, so the driver sends no interrupts.
 pub fn interrupts_after_refused_reset() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = irqfd(&vm.device);
@@ -312,7 +323,7 @@ pub fn interrupts_after_refused_reset() -> Outcome {
         let reset = vm.device.plain(ACRN_IOCTL_RESET_VM);
         assert_eq!(reset, Err(Errno::EIO));
         event.signal();
-        assert_eq!(event.take(), 0, "events that were not taken");
+        assert_eq!(event.take(), 0, "events left in the eventfd");
         assert_eq!(inject(&vm.device), Ok(()));
         assert_eq!(set_line(&vm.device), Ok(()));
     }

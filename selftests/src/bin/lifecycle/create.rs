@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CREATE_VM and its failures.
+//! Tests of CREATE_VM and its failures.
 
 use std::{sync::Barrier, thread};
 
@@ -20,16 +20,16 @@ use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 use zerocopy::IntoBytes;
 
-/// An error of the hypervisor that no driver generates itself.
+/// A result of the hypervisor that drivers do not generate themselves.
 const REFUSAL: i64 = -5;
-/// The CPU of the upcall, which no User VM gets.
+/// The CPU of the upcall. It belongs to the Service VM, so the hypervisor gives it to no User VM.
 const CPU_OF_SERVICE_VM: u64 = 1 << 0;
 
 fn page() -> RequestPage {
     RequestPage::new().expect("a request page")
 }
 
-/// A second CREATE_VM on a file is refused, without any effect on the first VM (A3).
+/// A second CREATE_VM on a file fails, without any effect on the first VM (A3).
 pub fn create_twice() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (device, _page, vmid) = create_raw(masks[0]);
@@ -50,7 +50,7 @@ pub fn create_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// Of several threads that create a VM concurrently, one succeeds.
+/// If several threads make CREATE_VM on a file concurrently, one of them succeeds.
 pub fn create_from_two_threads() -> Outcome {
     const THREADS: usize = 4;
     let cpus = need!(cpus::pick(1));
@@ -69,7 +69,7 @@ pub fn create_from_two_threads() -> Outcome {
                 .collect();
             let results = threads
                 .into_iter()
-                .map(|thread| thread.join().expect("a thread"));
+                .map(|thread| thread.join().expect("join the thread"));
             results.collect::<Vec<_>>()
         });
         let made = results.iter().filter(|result| result.is_ok()).count();
@@ -86,30 +86,32 @@ pub fn create_from_two_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor's id and number of vCPUs are written back, and the rest is unchanged.
+/// CREATE_VM returns the hypervisor's VM ID and number of vCPUs, and leaves the other fields of its
+/// argument unchanged.
 pub fn create_tells_vmid_and_vcpus() -> Outcome {
     let cpus = need!(cpus::pick(2));
     let device = need!(Device::open());
     let page = page();
-    let asked = creation(&page, cpus);
+    let requested = creation(&page, cpus);
     let got = device.create(&page, cpus).expect("CREATE_VM");
     assert_eq!(got.vcpu_num, 2);
     assert_eq!(
         (got.uuid, got.vm_flag, got.cpu_affinity),
-        (asked.uuid, asked.vm_flag, cpus)
+        (requested.uuid, requested.vm_flag, cpus)
     );
     assert_eq!((got.reserved0, got.reserved1), (0, 0));
     let probe = need!(Probe::open());
     let vm = probe.vm(got.vmid).expect("the VM in mini-ACRN's list");
     assert_eq!(
         (vm.vcpu_num, vm.cpu_affinity, vm.name),
-        (2, cpus, asked.uuid)
+        (2, cpus, requested.uuid)
     );
     assert_eq!(vm.has_request_page, 1);
     Outcome::Passed
 }
 
-/// If the result cannot be written, no VM is left (A4).
+/// If the driver cannot write the result, CREATE_VM fails with `EFAULT` and leaves no VM behind
+/// (A4).
 pub fn create_read_only_argument() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
@@ -124,13 +126,14 @@ pub fn create_read_only_argument() -> Outcome {
     if let Ok(probe) = Probe::open() {
         probe.assert_no_vms();
     }
-    // The file can have a VM again.
+    // A later CREATE_VM on the file succeeds.
     device.create(&page, cpus).expect("CREATE_VM");
     Outcome::Passed
 }
 
-/// Makes CREATE_VM under a scripted fault. It must fail, leave nothing behind, and succeed when
-/// repeated.
+/// Makes CREATE_VM fail by a scripted fault.
+///
+/// Panics unless it fails with `expected`, leaves nothing behind, and succeeds when it is repeated.
 fn create_under(fault: Fault, expected: Errno) -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -150,13 +153,14 @@ fn create_under(fault: Fault, expected: Errno) -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor refuses. Like upstream's driver, the driver returns EINVAL for any reason.
+/// CREATE_VM fails with `EINVAL` if the hypervisor refuses for any reason. Upstream's driver
+/// does the same.
 pub fn create_refused() -> Outcome {
     create_under(fault(hypercall::CREATE_VM, REFUSAL), Errno::EINVAL)
 }
 
-/// The hypervisor reports success, but there is no VM (A14). It does so itself for a CPU that is in
-/// use.
+/// CREATE_VM fails with `EINVAL` if the hypervisor reports success without creating a VM (A14). The
+/// hypervisor does so itself for a CPU that is in use.
 pub fn create_refused_without_error() -> Outcome {
     let probe = need!(Probe::open());
     let device = need!(Device::open());
@@ -173,7 +177,7 @@ pub fn create_refused_without_error() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor reports more vCPUs than the request page has slots (A14).
+/// CREATE_VM fails if the hypervisor reports more vCPUs than the request page has slots (A14).
 pub fn create_with_17_vcpus() -> Outcome {
     let too_many = Fault {
         after: 1,
@@ -184,12 +188,12 @@ pub fn create_with_17_vcpus() -> Outcome {
     create_under(too_many, Errno::EINVAL)
 }
 
-/// The hypervisor refuses the request page.
+/// CREATE_VM fails if the hypervisor refuses the request page.
 pub fn create_request_page_refused() -> Outcome {
     create_under(fault(hypercall::SET_IOREQ_BUFFER, REFUSAL), Errno::EINVAL)
 }
 
-/// Invalid request pages are refused.
+/// CREATE_VM fails with `EINVAL` if the address of the request page is invalid.
 pub fn create_without_request_page() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
@@ -221,7 +225,7 @@ pub fn create_without_request_page() -> Outcome {
     Outcome::Passed
 }
 
-/// On a file that has a VM, the argument is not read.
+/// On a file that has a VM, CREATE_VM fails without reading its argument.
 pub fn create_twice_reads_nothing() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     for argument in [Argument::NULL, Argument::KERNEL] {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DESTROY_VM, refused and successful, and the release of resources.
+//! Tests of DESTROY_VM, refused and successful, and of the release of resources.
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -17,7 +17,7 @@ use acrn_uapi::ioctl::*;
 use mini_acrn_channel::vm_state;
 use nix::errno::Errno;
 
-/// A file may have one VM after the other (A2).
+/// A file can have several VMs, one after the other (A2).
 pub fn destroy_then_create() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let device = need!(Device::open());
@@ -33,18 +33,18 @@ pub fn destroy_then_create() -> Outcome {
             probe.assert_no_vms();
         }
     }
-    // Close destroys the last VM.
+    // Closing the file destroys the last VM.
     device.create(&page, cpus).expect("CREATE_VM");
     device.close();
     Outcome::Passed
 }
 
-/// The hypervisor only destroys paused VMs. A refusal has no effect.
+/// DESTROY_VM fails if the VM is not paused, and has no effect then.
 pub fn destroy_needs_pause() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     guest.vm.start().expect("START_VM");
     assert_eq!(destroy(&guest), Err(Errno::EPERM));
-    // The VM goes on.
+    // The VM is still running.
     guest.serve(1, |_, _| 0);
     guest.vm.pause().expect("PAUSE_VM");
     assert_eq!(destroy(&guest), Ok(()));
@@ -56,7 +56,7 @@ fn destroy(guest: &Guest) -> Result<(), Errno> {
     device.plain(ACRN_IOCTL_DESTROY_VM)
 }
 
-/// A refusal by the hypervisor is passed on, and the VM can be destroyed later.
+/// The driver passes on a refusal by the hypervisor, and the VM can be destroyed later.
 pub fn destroy_refused() -> Outcome {
     let probe = need!(Probe::open());
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
@@ -72,8 +72,10 @@ pub fn destroy_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// A refusal at close cannot be reported. The VM keeps its memory, which the hypervisor may still
-/// write to, and is destroyed at the next opportunity (A1).
+/// If the hypervisor refuses to destroy a VM whose file is closed, the VM keeps its memory, and the
+/// driver destroys it later (A1).
+///
+/// The driver cannot report the refusal, and the hypervisor may still write to the memory.
 pub fn destroy_refused_at_close() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -86,20 +88,20 @@ pub fn destroy_refused_at_close() -> Outcome {
     assert_eq!(
         pinned - before,
         1 + MEMORY as i64 / 4096,
-        "pins of a request page and memory"
+        "pinned pages of request page and memory"
     );
 
     probe.push_fault(fault(hypercall::DESTROY_VM, -1));
     guest.close();
-    let left = probe.vm(vmid).expect("the VM that was not destroyed");
+    let left = probe.vm(vmid).expect("the orphan");
     assert_eq!(left.state, vm_state::PAUSED);
     assert_eq!(
         leaks::pinned_pages(),
         Some(pinned),
-        "pins of a VM that is still there"
+        "pinned pages of the orphan"
     );
 
-    // The creation of the next VM is that opportunity.
+    // CREATE_VM makes the driver try again.
     let trace = Trace::start(&probe);
     let (_device, _page, _) = create_raw(masks[1]);
     assert_eq!(trace.calls(hypercall::DESTROY_VM).len(), 1);
@@ -107,12 +109,12 @@ pub fn destroy_refused_at_close() -> Outcome {
     assert_eq!(
         leaks::pinned_pages(),
         Some(before + 1),
-        "pins of the new VM"
+        "pinned pages of the new VM"
     );
     Outcome::Passed
 }
 
-/// DESTROY_VM, not close, releases memory.
+/// DESTROY_VM releases memory. The file need not be closed.
 pub fn destroy_gives_memory_back() -> Outcome {
     let before = leaks::pinned_pages().expect("/proc/vmstat");
     let guest = Guest::new(need!(cpus::pick(1)));

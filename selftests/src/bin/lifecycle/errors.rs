@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hypervisor's errors are passed on.
+//! Tests of hypercalls that fail.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -32,7 +32,7 @@ fn fail_next(vm: &ScriptedVm, id: u32, errno: Errno) {
     });
 }
 
-/// Any error of the hypervisor is passed on, for each command.
+/// Each command passes on any error of the hypervisor.
 pub fn errors_passed_on() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let mut registers = acrn_vcpu_regs::default();
@@ -57,7 +57,7 @@ pub fn errors_passed_on() -> Outcome {
     Outcome::Passed
 }
 
-/// Errors of NOTIFY_REQUEST_FINISH are passed on. The request is completed all the same.
+/// NOTIFY_REQUEST_FINISH passes on the hypervisor's error, and completes the request nevertheless.
 pub fn notify_errors_passed_on() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
@@ -66,7 +66,7 @@ pub fn notify_errors_passed_on() -> Outcome {
         let trace = Trace::start(&vm.probe);
         fail_next(&vm, hypercall::NOTIFY_REQUEST_FINISH, errno);
         assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
-        until("the request is left to the device model", || slot.is_ours());
+        until("the device model has the request", || slot.is_ours());
         assert_eq!(vm.finish(0), Err(errno));
         assert_eq!(slot.state(), ACRN_IOREQ_STATE_COMPLETE);
         assert_eq!(trace.calls(hypercall::NOTIFY_REQUEST_FINISH).len(), 1);
@@ -75,7 +75,8 @@ pub fn notify_errors_passed_on() -> Outcome {
     Outcome::Passed
 }
 
-/// Results out of the range of errno: those of ACRN are 32 bits wide, and an errno is small.
+/// Negative results out of the range of errno become `EIO`, and positive results are success.
+/// ACRN's results are 32 bits wide.
 pub fn results_of_any_size() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let pause = |result: i64| {

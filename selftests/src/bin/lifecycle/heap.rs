@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernel memory: a destroyed VM leaves nothing behind.
+//! Tests that a destroyed VM leaves no kernel memory behind.
 
 use acrn_selftests::{
     eventfd::Eventfd,
@@ -51,7 +51,7 @@ fn round(memory: &GuestMemory) -> Result<(), String> {
     device.irqfd(&event, 0, 0, 0).expect("IRQFD");
     let there = Objects::count()?;
     for kind in KINDS {
-        assert!(there.of(kind) > before.of(kind), "{kind} are not counted");
+        assert!(there.of(kind) > before.of(kind), "the VM has no {kind}");
     }
     fixture.destroy();
     Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parameters of hypercalls, byte by byte.
+//! Tests of the parameters of hypercalls, byte by byte.
 
 use std::mem::offset_of;
 
@@ -24,36 +24,38 @@ use acrn_uapi::{ioctl::*, *};
 use mini_acrn_channel::{RaiseRequest, kind};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// CREATE_VM passes all bytes on, including those that the hypervisor fills in.
+/// CREATE_VM passes all bytes of its argument to the hypervisor, including those that the
+/// hypervisor fills in.
 pub fn creation_arrives() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let page = RequestPage::new().expect("a request page");
     for round in 0..4 {
         let bytes = pattern(size_of::<acrn_vm_creation>(), round);
-        let asked = acrn_vm_creation {
+        let creation = acrn_vm_creation {
             reserved0: 0,
             reserved1: 0,
             ioreq_buf: page.address(),
             cpu_affinity: cpus,
-            ..FromBytes::read_from_bytes(&bytes).expect("a creation")
+            ..FromBytes::read_from_bytes(&bytes)
+                .expect("read the bytes as an argument of CREATE_VM")
         };
         let device = need!(Device::open());
         let trace = Trace::start(&probe);
-        let created = device.with(ACRN_IOCTL_CREATE_VM, &mut asked.clone());
+        let created = device.with(ACRN_IOCTL_CREATE_VM, &mut creation.clone());
         assert_eq!(created, Ok(()));
         cleanup::register(&device);
         let calls = trace.calls(hypercall::CREATE_VM);
         assert_eq!(calls.len(), 1);
         assert_eq!(
             calls[0].data[..calls[0].data_len as usize],
-            *asked.as_bytes()
+            *creation.as_bytes()
         );
     }
     Outcome::Passed
 }
 
-/// SET_IOREQ_BUFFER passes the page of user space on.
+/// SET_IOREQ_BUFFER passes the request page of user space to the hypervisor.
 pub fn request_page_arrives() -> Outcome {
     let probe = need!(Probe::open());
     let trace = Trace::start(&probe);
@@ -61,8 +63,8 @@ pub fn request_page_arrives() -> Outcome {
     let calls = trace.calls(hypercall::SET_IOREQ_BUFFER);
     assert_eq!(calls.len(), 1);
     assert_eq!((calls[0].p1, calls[0].data_len), (vmid.into(), 8));
-    let told: u64 = parameter(&calls[0]);
-    assert_eq!(told, probe.vm(vmid).expect("the VM").request_page);
+    let passed: u64 = parameter(&calls[0]);
+    assert_eq!(passed, probe.vm(vmid).expect("the VM").request_page);
     // The hypervisor's writes to the page are visible to user space.
     for vcpu in [0, 15] {
         let port = 0x510 + vcpu;
@@ -78,7 +80,7 @@ pub fn request_page_arrives() -> Outcome {
     Outcome::Passed
 }
 
-/// Commands without an argument refer to the VM of their file, and each makes one hypercall.
+/// Commands without an argument refer to the VM of their file, and make one hypercall each.
 pub fn commands_name_the_vm() -> Outcome {
     const COMMANDS: [(u32, u32); 7] = [
         (ACRN_IOCTL_START_VM, hypercall::START_VM),
@@ -99,14 +101,14 @@ pub fn commands_name_the_vm() -> Outcome {
             assert_eq!(device.plain(request), Ok(()), "{request:#x}");
         }
         let calls = trace.events(kind::HYPERCALL);
-        let told: Vec<_> = calls.iter().map(|record| (record.id, record.p1)).collect();
+        let passed: Vec<_> = calls.iter().map(|record| (record.id, record.p1)).collect();
         let vmid = u64::from(guest.vm.vmid());
-        assert_eq!(told, COMMANDS.map(|(_, id)| (id, vmid)));
+        assert_eq!(passed, COMMANDS.map(|(_, id)| (id, vmid)));
     }
     Outcome::Passed
 }
 
-/// Returns bytes for SET_VCPU_REGS with zeros in reserved fields.
+/// Returns an argument of SET_VCPU_REGS whose reserved fields are zero.
 fn registers(round: usize) -> Vec<u8> {
     let mut bytes = pattern(size_of::<acrn_vcpu_regs>(), round);
     let at = offset_of!(acrn_vcpu_regs, vcpu_regs);
@@ -124,7 +126,7 @@ fn registers(round: usize) -> Vec<u8> {
     bytes
 }
 
-/// SET_VCPU_REGS passes all bytes on.
+/// SET_VCPU_REGS passes all bytes of its argument to the hypervisor.
 pub fn registers_arrive() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let memory = GuestMemory::anonymous(PAGE);
@@ -132,7 +134,7 @@ pub fn registers_arrive() -> Outcome {
         let bytes = registers(round);
         memory.write_bytes(0, &bytes);
         let trace = Trace::start(&fixture.probe);
-        // The result does not matter: the registers may be invalid.
+        // The result does not matter, because the registers may be invalid.
         let argument = Argument::At(&memory, 0);
         let _ = fixture.device.ioctl(ACRN_IOCTL_SET_VCPU_REGS, argument);
         let calls = trace.calls(hypercall::SET_VCPU_REGS);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A process that waits for another process's command on the same file can be killed.
+//! Tests that a process can be killed while it waits for a command of another process on the same
+//! file.
 
 use std::{
     env, fs,
@@ -29,12 +30,14 @@ use acrn_selftests::{
 };
 use acrn_uapi::ioctl::*;
 
-/// Environment variables with the victim's descriptor, and the number of its command.
+/// Environment variables with the descriptor and the command number for the victim.
 const DESCRIPTOR: &str = "ACRN_SELFTEST_DESCRIPTOR";
 const COMMAND: &str = "ACRN_SELFTEST_COMMAND";
 
-/// Makes `command` in another process, which must wait for a command in progress, unless
-/// `may_pass`. Then kills the process, which must end.
+/// Makes `command` in another process, and kills the process while it waits for a command in
+/// progress. The process must end.
+///
+/// If `may_pass` is set, `command` may succeed without waiting.
 fn dies_while_waiting(device: &Device, command: u32, may_pass: bool) -> Result<(), String> {
     let inherited = nix::unistd::dup(device).expect("dup");
     let mut victim = harness::helper("waiting_victim");
@@ -43,31 +46,38 @@ fn dies_while_waiting(device: &Device, command: u32, may_pass: bool) -> Result<(
     let mut victim = harness::start(victim)?;
     let stat = format!("/proc/{}/stat", victim.id());
     let waits = || {
-        let stat = fs::read_to_string(&stat).expect("stat of the victim");
-        // State of the first thread. It follows the name, which is in parentheses.
+        let stat = fs::read_to_string(&stat).expect("read stat of the victim");
+        // The state of the first thread follows the process name, which is in parentheses.
         let rest = stat.rsplit(") ").next();
         rest.is_some_and(|rest| rest.starts_with('D'))
     };
     let mut done = None;
-    until("the command waits", || {
-        done = victim.try_wait().expect("the victim");
+    until("the command waits or returns", || {
+        done = victim.try_wait().expect("try_wait for the victim");
         done.is_some() || waits()
     });
     if may_pass && done.is_some_and(|status| status.success()) {
         return Ok(());
     }
     thread::sleep(Duration::from_millis(50));
-    assert_eq!(victim.try_wait().expect("the victim"), None, "{command:#x}");
+    assert_eq!(
+        victim.try_wait().expect("try_wait for the victim"),
+        None,
+        "{command:#x}"
+    );
     victim.kill().expect("SIGKILL");
     until("the victim ends", || {
-        victim.try_wait().expect("the victim").is_some()
+        victim
+            .try_wait()
+            .expect("try_wait for the victim")
+            .is_some()
     });
-    let status = victim.wait().expect("the victim");
+    let status = victim.wait().expect("wait for the victim");
     assert_eq!(status.signal(), Some(libc::SIGKILL), "{command:#x}");
     Ok(())
 }
 
-/// The command in progress is SET_MEMSEG, which waits for pages of its process.
+/// Processes can be killed during a SET_MEMSEG that waits for pages of its process.
 pub fn killed_behind_memory() -> Outcome {
     let missing = need!(UserfaultMemory::new(PAGE));
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
@@ -88,11 +98,11 @@ pub fn killed_behind_memory() -> Outcome {
     }
     let _memory = missing.provide();
     until("SET_MEMSEG returns", || waiter.is_finished());
-    assert_eq!(waiter.join().expect("SET_MEMSEG"), Ok(()));
+    assert_eq!(waiter.join().expect("join the thread"), Ok(()));
     Outcome::Passed
 }
 
-/// The command in progress is RESET_VM, which the hypervisor has not carried out.
+/// Processes can be killed during a RESET_VM that the hypervisor has not completed.
 pub fn killed_behind_reset() -> Outcome {
     let probe = need!(Probe::open());
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
@@ -115,7 +125,7 @@ pub fn killed_behind_reset() -> Outcome {
     Outcome::Passed
 }
 
-/// The process that is killed.
+/// The process that [`dies_while_waiting`] kills.
 pub fn waiting_victim() -> Outcome {
     let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
     let descriptor = number(DESCRIPTOR).expect("a descriptor");
@@ -130,7 +140,7 @@ pub fn waiting_victim() -> Outcome {
         ACRN_IOCTL_SET_MEMSEG | ACRN_IOCTL_UNSET_MEMSEG => device.with(command, &mut segment),
         _ => device.ioctl(command, Argument::NULL),
     };
-    // The command did not have to wait.
+    // The command returned without waiting.
     eprintln!("{command:#x}: {done:?}");
     Outcome::Passed
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lifecycle of a User VM: the commands that each state allows, and the release of resources at its
-//! end.
+//! Tests of the life cycle of a User VM: the commands that each state allows, and the release of
+//! resources at its end.
 //!
 //! The harness checks after each test that nothing is left behind, in any state in which the test
 //! ends.
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         concurrent_destroy::interrupts_after_refused_reset,
         module::module_stays,
         heap::heap_does_not_grow.within(300),
-        // The tests from here on may break upstream's driver, and the tests after them.
+        // The tests from here on may damage upstream's driver, and affect the tests after them.
         create::create_read_only_argument,
         create::create_with_17_vcpus,
         clients::destroy_client_ends_attach,
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
         process_exit::victim.helper(),
         process_exit::killed_while_destroying,
         process_exit::destroying_victim.helper(),
-        // The test-bed reboots after the first helper, and while the second one runs.
+        // The test-bed reboots after the first of these helpers, and while the second one runs.
         shutdown::orphan_outlives_module.helper(),
         shutdown::late_creators.helper(),
         clients::clients_come_and_go,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module is unloaded while its objects still exist.
+//! Tests that unload the module while its objects exist.
 
 use std::sync::Arc;
 
@@ -23,8 +23,7 @@ use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
 use mini_acrn_channel::vm_state;
 use nix::errno::Errno;
 
-/// A VM that the hypervisor refused to destroy when its file was closed is destroyed when the
-/// module is unloaded, which releases its memory (A1).
+/// Unloading the module destroys an orphan, and releases its memory (A1).
 pub fn unload_with_orphan() -> Outcome {
     let path = need!(module::path());
     let probe = need!(Probe::open());
@@ -34,7 +33,7 @@ pub fn unload_with_orphan() -> Outcome {
     let vmid = guest.vm.vmid();
     probe.push_fault(fault(DESTROY_VM, -1));
     guest.close();
-    let left = probe.vm(vmid).expect("the VM that was not destroyed");
+    let left = probe.vm(vmid).expect("the orphan");
     assert_eq!(left.state, vm_state::PAUSED);
     let pins = 1 + MEMORY as i64 / 4096;
     assert_eq!(leaks::pinned_pages(), Some(before + pins));
@@ -50,7 +49,7 @@ pub fn unload_with_orphan() -> Outcome {
     Outcome::Passed
 }
 
-/// Unloading the module waits for an upcall in progress for an orphaned VM.
+/// Unloading the module waits for an upcall in progress for an orphan.
 pub fn unload_beside_upcall() -> Outcome {
     const IN_FLIGHT_MS: u16 = 1500;
     let path = need!(module::path());
@@ -60,20 +59,20 @@ pub fn unload_beside_upcall() -> Outcome {
         page: _page,
         vmid,
     } = need!(ScriptedVm::new());
-    // The upcall occupies CPU 0.
+    // The upcall runs on CPU 0.
     need!(cpus::stay_on(1 - cpus::UPCALLS));
-    // A paused VM would not be notified.
+    // The orphan must not be paused, because the driver would not notify the hypervisor then.
     for id in [PAUSE_VM, DESTROY_VM] {
         probe.refuse(id, vmid);
     }
     Arc::into_inner(device)
-        .expect("a device that is not shared")
+        .expect("no other reference to the device")
         .close();
     let trace = Trace::start(&probe);
     probe.hold_for(NOTIFY_REQUEST_FINISH, vmid, IN_FLIGHT_MS);
     let access = write(Target::Port(0xcf8), Width::Four, 0);
     assert_eq!(probe.raise(request(vmid, 0, access)), 0);
-    until("the upcall is in progress, or over", || {
+    until("the upcall is in progress or has ended", || {
         probe.is_held() || !trace.calls(NOTIFY_REQUEST_FINISH).is_empty()
     });
     module::unload();
@@ -84,15 +83,15 @@ pub fn unload_beside_upcall() -> Outcome {
     let [upcall, unloaded] = [NOTIFY_REQUEST_FINISH, START_VM].map(at);
     assert!(
         upcall < unloaded,
-        "the module was unloaded before the upcall's end"
+        "the module was unloaded before the upcall ended"
     );
     module::load(&path);
     probe.assert_no_vms();
     Outcome::Passed
 }
 
-/// The module stays loaded while a file is open: while a guest waits for the completion of a
-/// request, during DESTROY_VM, and after a refused one.
+/// The module cannot be unloaded while a file is open: while a guest waits for the completion of a
+/// request, during DESTROY_VM, and after a DESTROY_VM that the hypervisor refused.
 pub fn module_stays() -> Outcome {
     need!(module::path());
     let probe = need!(Probe::open());

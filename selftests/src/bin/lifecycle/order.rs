@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The commands that each state allows, and the resulting hypercalls.
+//! Tests of the commands that each state allows, and of the resulting hypercalls.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -16,7 +16,7 @@ use acrn_selftests::{
 use acrn_uapi::{acrn_vcpu_regs, ioctl, ioctl::*};
 use nix::errno::Errno;
 
-/// Returns all commands that need a VM.
+/// Returns all commands that need a VM, with their names.
 fn commands_on_a_vm() -> impl Iterator<Item = (u32, &'static str)> {
     let all = ioctl::ALL.iter().copied();
     all.filter(|(request, _)| *request != ACRN_IOCTL_CREATE_VM)
@@ -25,13 +25,13 @@ fn commands_on_a_vm() -> impl Iterator<Item = (u32, &'static str)> {
 #[track_caller]
 fn assert_all_refused(device: &Device) {
     for (request, name) in commands_on_a_vm() {
-        // The argument is not checked yet, so it does not matter.
+        // Without a VM, the driver does not read the argument.
         let refused = device.ioctl(request, Argument::NULL);
         assert_eq!(refused, Err(Errno::EINVAL), "{name}");
     }
 }
 
-/// Without a VM all commands fail, and make no hypercall.
+/// Before CREATE_VM, all other commands fail with `EINVAL`, and make no hypercall.
 pub fn before_create() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -42,7 +42,7 @@ pub fn before_create() -> Outcome {
     Outcome::Passed
 }
 
-/// After DESTROY_VM all commands fail, and make no hypercall.
+/// After DESTROY_VM, all commands but CREATE_VM fail with `EINVAL`, and make no hypercall.
 pub fn after_destroy() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
@@ -60,24 +60,24 @@ fn errno<T>(result: acrn_ioctls::Result<T>) -> Result<T, i32> {
     result.map_err(|error| error.errno())
 }
 
-/// Creates a guest that waits for the completion of a port read.
-fn at_its_port(cpus: u64) -> Guest {
+/// Creates a guest whose vCPU waits for the completion of a port read once it is started.
+fn port_reader(cpus: u64) -> Guest {
     let access = [read(Target::Port(0x510), Width::One)];
     Guest::long_mode(cpus, &program::long_mode(&access))
 }
 
-/// The hypervisor's error is passed on.
+/// START_VM of a running VM passes on the hypervisor's error.
 pub fn start_twice() -> Outcome {
-    let guest = at_its_port(need!(cpus::pick(1)));
+    let guest = port_reader(need!(cpus::pick(1)));
     guest.vm.start().expect("START_VM");
     assert_eq!(errno(guest.vm.start()), Err(libc::EPERM));
     guest.serve(1, |_, _| 0);
     Outcome::Passed
 }
 
-/// Registers of a running vCPU cannot be set.
+/// SET_VCPU_REGS fails if the VM is running.
 pub fn registers_while_running() -> Outcome {
-    let guest = at_its_port(need!(cpus::pick(1)));
+    let guest = port_reader(need!(cpus::pick(1)));
     guest.vm.start().expect("START_VM");
     let registers = acrn_vcpu_regs::default();
     assert_eq!(errno(guest.vm.set_vcpu_regs(&registers)), Err(libc::EPERM));
@@ -85,9 +85,9 @@ pub fn registers_while_running() -> Outcome {
     Outcome::Passed
 }
 
-/// PAUSE_VM may be repeated.
+/// PAUSE_VM succeeds if the VM is already paused.
 pub fn pause_twice() -> Outcome {
-    let guest = at_its_port(need!(cpus::pick(1)));
+    let guest = port_reader(need!(cpus::pick(1)));
     for _ in 0..2 {
         guest.vm.pause().expect("PAUSE_VM of a created VM");
     }
@@ -101,26 +101,27 @@ pub fn pause_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM that is not paused cannot be reset.
+/// RESET_VM fails if the VM is not paused.
 pub fn reset_needs_pause() -> Outcome {
-    let guest = at_its_port(need!(cpus::pick(1)));
+    let guest = port_reader(need!(cpus::pick(1)));
     guest.vm.start().expect("START_VM");
     assert_eq!(errno(guest.vm.reset()), Err(libc::EPERM));
     guest.serve(1, |_, _| 0);
     Outcome::Passed
 }
 
-/// The sequence of a device model when its guest reboots, including a request in flight.
+/// A VM runs again after the commands by which a device model reboots its guest, even with a
+/// request in flight.
 pub fn reset_and_start_again() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
     let access = [read(Target::Port(0x510), Width::Four)];
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&access));
-    // EAX after the read.
+    // The guest stores EAX after the read.
     let stored = || guest.memory.read::<u32>(program::RESULTS as usize);
     guest.vm.start().expect("START_VM");
     for round in 1..=3 {
-        // The request is not completed, and the vCPU starts from the beginning.
+        // The device model does not complete the request, and the vCPU starts from the beginning.
         guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
         guest.vm.pause().expect("PAUSE_VM");
         guest.vm.clear_vm_ioreq().expect("CLEAR_VM_IOREQ");
@@ -128,10 +129,10 @@ pub fn reset_and_start_again() -> Outcome {
         guest.memory.write::<u64>(program::RESULTS as usize, 0);
         guest.load_long_mode(&program::long_mode(&access));
         guest.vm.start().expect("START_VM");
-        let asked = guest.serve(1, |_, _| round.into());
-        assert_eq!(asked.len(), 1, "requests of round {round}");
+        let requests = guest.serve(1, |_, _| round.into());
+        assert_eq!(requests.len(), 1, "requests of round {round}");
         assert_eq!(stored(), round);
-        // Another reset while the vCPU halts.
+        // Resets the VM once more, while the vCPU halts.
         guest.vm.pause().expect("PAUSE_VM");
         guest.vm.reset().expect("RESET_VM");
         guest.load_long_mode(&program::long_mode(&access));
@@ -144,7 +145,7 @@ pub fn reset_and_start_again() -> Outcome {
     Outcome::Passed
 }
 
-/// Numbers that are unknown, of another driver, or of another size.
+/// Command numbers that are unknown, of another driver, or of another size fail with `ENOTTY`.
 pub fn unknown_command() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     let probe = Probe::open();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VMs that the hypervisor refuses to destroy when their file is closed, and whose guests are
-//! active. They keep only their memory, and the driver tries again to destroy them whenever a VM is
-//! created.
+//! Tests of orphans whose guests are active.
+//!
+//! An orphan is a VM that the hypervisor refused to destroy when its file was closed. It keeps only
+//! its memory. Each CREATE_VM makes the driver try again to destroy it.
 
 use acrn_ioctls::{RequestPage, Target, Width};
 use acrn_selftests::{
@@ -27,17 +28,18 @@ use acrn_selftests::{
 use acrn_uapi::ioctl::{ACRN_IOCTL_CREATE_IOREQ_CLIENT, ACRN_IOCTL_SET_MEMSEG};
 use mini_acrn_channel::{kind, vm_state};
 
-use crate::reused_id::{DOORBELL, PINS, give_eventfds, pinned};
+use crate::reused_id::{DOORBELL, PINS, assign_eventfds, pinned};
 
 /// Returns the number of hypercalls `id` for a VM.
-fn told(trace: &Trace<'_>, id: u32, vmid: u16) -> usize {
+fn hypercalls(trace: &Trace<'_>, id: u32, vmid: u16) -> usize {
     let calls = trace.calls(id);
     let of_vm = calls.iter().filter(|call| call.p1 == vmid.into());
     of_vm.count()
 }
 
-/// A VM without a file, whose guest runs on because the hypervisor refused to pause it, too.
-/// `events` come from [`give_eventfds`].
+/// An orphan whose guest runs on, because the hypervisor refused to pause it, too.
+///
+/// `events` are the eventfds of [`assign_eventfds`], and `ids` their IDs.
 struct Running {
     vmid: u16,
     events: [Eventfd; 2],
@@ -45,15 +47,17 @@ struct Running {
 }
 
 impl Running {
-    /// Creates the orphan. Its guest waits for the completion of a request when its file is closed,
-    /// reads all ones, and rings the doorbell.
+    /// Creates the orphan.
+    ///
+    /// Its guest waits for the completion of a request when the file is closed. It then reads all
+    /// ones, and writes to the doorbell.
     fn new(probe: &Probe, cpus: u64) -> Self {
         let accesses = [
             read(Target::Port(0x510), Width::Four),
             write(DOORBELL, Width::Four, 1),
         ];
         let guest = Guest::long_mode(cpus, &program::long_mode(&accesses));
-        let (events, ids) = give_eventfds(&guest.vm);
+        let (events, ids) = assign_eventfds(&guest.vm);
         let vmid = guest.vm.vmid();
         guest.vm.start().expect("START_VM");
         let slot = guest.page.slot(0).expect("slot 0");
@@ -67,18 +71,19 @@ impl Running {
             let stored = probe.read_guest(vmid, RESULTS, 4);
             stored.as_deref() == Some(&[0xff; 4])
         });
-        until("the guest rings", || {
-            let asked = trace.events(kind::REQUEST_PENDING);
-            asked.iter().any(|record| record.vmid == vmid)
+        until("the guest writes to the doorbell", || {
+            let requests = trace.events(kind::REQUEST_PENDING);
+            requests.iter().any(|record| record.vmid == vmid)
         });
-        assert_eq!(told(&trace, NOTIFY_REQUEST_FINISH, vmid), 1);
+        assert_eq!(hypercalls(&trace, NOTIFY_REQUEST_FINISH, vmid), 1);
         trace.assert_sane();
         Self { vmid, events, ids }
     }
 }
 
-/// A running orphan sees no devices: its doorbell signals nothing, and no interrupt is sent to it.
-/// The creation of the next VM pauses and destroys it.
+/// A running orphan has no devices. The next CREATE_VM pauses and destroys it.
+///
+/// Its doorbell signals no eventfd, and the driver sends no interrupts to it.
 pub fn orphan_that_runs() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -95,10 +100,10 @@ pub fn orphan_that_runs() -> Outcome {
         }
     }
     let [irqfd, doorbell] = &orphan.events;
-    assert_eq!(doorbell.take(), 0, "signals of the doorbell");
+    assert_eq!(doorbell.take(), 0, "signals of the doorbell's eventfd");
     let trace = Trace::start(&probe);
     irqfd.signal();
-    assert_eq!(irqfd.take(), 1, "events that the driver did not take");
+    assert_eq!(irqfd.take(), 1, "events left in the irqfd's eventfd");
     assert_eq!(trace.calls(INJECT_MSI).len(), 0);
     drop(orphan.events);
     until_released(&orphan.ids);
@@ -106,14 +111,14 @@ pub fn orphan_that_runs() -> Outcome {
     let trace = Trace::start(&probe);
     let (_device, _page, _) = create_raw(masks[1]);
     for id in [PAUSE_VM, DESTROY_VM] {
-        assert_eq!(told(&trace, id, vmid), 1, "{id:#x}");
+        assert_eq!(hypercalls(&trace, id, vmid), 1, "{id:#x}");
     }
-    // The new VM may have the orphan's id.
+    // The new VM may have the orphan's VM ID.
     assert_eq!(probe.vms().len(), 1, "VMs");
     assert_eq!(
         pinned(before),
         1,
-        "pinned pages, with the request page of the new VM"
+        "pinned pages: the request page of the new VM"
     );
     Outcome::Passed
 }
@@ -128,11 +133,11 @@ pub fn unload_with_running_orphan() -> Outcome {
     let trace = Trace::start(&probe);
     module::unload();
     for id in [PAUSE_VM, DESTROY_VM] {
-        assert_eq!(told(&trace, id, orphan.vmid), 1, "{id:#x}");
+        assert_eq!(hypercalls(&trace, id, orphan.vmid), 1, "{id:#x}");
     }
     probe.assert_no_vms();
     assert_eq!(pinned(before), 0);
-    // The eventfds do not refer to the module any more.
+    // The eventfds must not refer to the module any more.
     for event in &orphan.events {
         event.signal();
     }
@@ -141,13 +146,13 @@ pub fn unload_with_running_orphan() -> Outcome {
     Outcome::Passed
 }
 
-/// A paused orphan has released its eventfds, and its scripted requests wait.
+/// A paused orphan has released its eventfds, and its scripted requests stay PENDING.
 pub fn orphan_that_is_paused() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = pinned(0);
     let guest = Guest::long_mode(masks[0], &program::greet_and_spin());
-    let (events, ids) = give_eventfds(&guest.vm);
+    let (events, ids) = assign_eventfds(&guest.vm);
     let vmid = guest.vm.vmid();
     guest.vm.start().expect("START_VM");
     guest.serve(1, |_, _| 0);
@@ -158,37 +163,34 @@ pub fn orphan_that_is_paused() -> Outcome {
     let ring = request(vmid, 0, write(DOORBELL, Width::Four, 1));
     assert_eq!(probe.raise(ring), 0, "RAISE_REQUEST");
     irqfd.signal();
-    assert_eq!(irqfd.take(), 1, "events that the driver did not take");
-    // The request of another VM is served after that one.
+    assert_eq!(irqfd.take(), 1, "events left in the irqfd's eventfd");
+    // The driver serves the request of another VM after that request.
     let (other, page, other_vmid) = create_bystander(&probe, masks[1], vmid);
-    assert_eq!(probe.raise(request(other_vmid, 0, ring_of_other())), 0);
+    assert_eq!(probe.raise(request(other_vmid, 0, other_access())), 0);
     let slot = page.slot(0).expect("slot 0");
     until("the other VM's request is dispatched", || slot.is_ours());
-    assert_eq!(doorbell.take(), 0, "signals of the doorbell");
+    assert_eq!(doorbell.take(), 0, "signals of the doorbell's eventfd");
     for id in [INJECT_MSI, NOTIFY_REQUEST_FINISH] {
-        assert_eq!(told(&trace, id, vmid), 0, "{id:#x}");
+        assert_eq!(hypercalls(&trace, id, vmid), 0, "{id:#x}");
     }
     drop(events);
     until_released(&ids);
-    assert!(
-        probe.vm(vmid).is_some(),
-        "the orphan does not exist any more"
-    );
+    assert!(probe.vm(vmid).is_some(), "the orphan was destroyed");
     assert_eq!(pinned(before), PINS + 1);
     drop(other);
-    // The end of the other VM is no opportunity to destroy the orphan, but the next creation is.
+    // The end of the other VM does not make the driver try again, but the next CREATE_VM does.
     let (_device, _page, _) = create_raw(masks[1]);
-    // The new VM may have the orphan's id.
+    // The new VM may have the orphan's VM ID.
     assert_eq!(probe.vms().len(), 1, "VMs");
     assert_eq!(pinned(before), 1);
     Outcome::Passed
 }
 
-fn ring_of_other() -> program::Access {
+fn other_access() -> program::Access {
     read(Target::Port(0x510), Width::One)
 }
 
-/// Creates a VM with a client, while the hypervisor refuses once more to destroy `orphan`.
+/// Creates a VM with a client. The hypervisor refuses once more to destroy `orphan`.
 fn create_bystander(probe: &Probe, cpus: u64, orphan: u16) -> (Device, RequestPage, u16) {
     probe.refuse(DESTROY_VM, orphan);
     let (device, page, vmid) = create_raw(cpus);
@@ -198,7 +200,7 @@ fn create_bystander(probe: &Probe, cpus: u64, orphan: u16) -> (Device, RequestPa
     (device, page, vmid)
 }
 
-/// With two orphans, a refusal for one does not affect the other.
+/// If there are two orphans, the hypervisor's refusal to destroy one does not affect the other.
 pub fn orphans_two() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
@@ -223,9 +225,9 @@ pub fn orphans_two() -> Outcome {
     probe.refuse(DESTROY_VM, vmids[0]);
     let (device, page, _) = create_raw(masks[2]);
     for vmid in vmids {
-        assert_eq!(told(&trace, DESTROY_VM, vmid), 1, "VM {vmid}");
+        assert_eq!(hypercalls(&trace, DESTROY_VM, vmid), 1, "VM {vmid}");
     }
-    // The new VM has the id of the second orphan.
+    // The new VM has the VM ID of the second orphan.
     assert_eq!(
         probe.vms().len(),
         2,
@@ -233,7 +235,7 @@ pub fn orphans_two() -> Outcome {
     );
     assert!(
         probe.vm(vmids[0]).is_some(),
-        "the orphan does not exist any more"
+        "the first orphan was destroyed"
     );
     assert_eq!(pinned(before), PINS + 1);
     drop((device, page));
@@ -243,7 +245,7 @@ pub fn orphans_two() -> Outcome {
     Outcome::Passed
 }
 
-/// Other VMs are served while the driver tries again to destroy an orphan.
+/// The driver serves other VMs while it tries again to destroy an orphan.
 pub fn orphan_tried_beside_io() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
@@ -261,38 +263,37 @@ pub fn orphan_tried_beside_io() -> Outcome {
     other.vm.start().expect("START_VM of another VM");
     assert_eq!(other.serve(1, |_, _| 7).len(), accesses.len());
     assert_eq!(other.memory.read::<u32>(RESULTS as usize), 7);
-    // The command waits for the attempt to destroy the orphan.
+    // Destroying the other VM waits for the attempt to destroy the orphan.
     let ender = SleepingCommand::start_or_finish(move || drop(other));
     let created = held.release();
     ender.result();
-    assert!(
-        probe.vm(vmid).is_some(),
-        "the orphan does not exist any more"
-    );
+    assert!(probe.vm(vmid).is_some(), "the orphan was destroyed");
     drop(created);
     create_raw(cpus);
     probe.assert_no_vms();
     Outcome::Passed
 }
 
-/// Maps memory without pages. The kernel notifies the driver when the process unmaps it. The error
-/// says why the test must be skipped.
-pub fn watched(len: usize) -> Result<GuestMemory, String> {
+/// Maps memory without pages, for which SET_MEMSEG registers a notifier.
+///
+/// The kernel notifies the driver when the process unmaps the memory. Fails with the reason for
+/// skipping the test.
+pub fn notifier_memory(len: usize) -> Result<GuestMemory, String> {
     physical::map(NOWHERE, len)
 }
 
-/// Guest address of such memory.
-const WATCHED: u64 = 4 << 20;
+/// Guest address of memory with a notifier.
+const NOTIFIER_ADDRESS: u64 = 4 << 20;
 
-/// Creates an orphan with such memory, which this process still maps.
-fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, GuestMemory), String> {
-    let memory = watched(4 * PAGE)?;
+/// Creates an orphan with memory that has a notifier and that this process still maps.
+fn orphan_with_notifier(probe: &Probe, cpus: u64) -> Result<(u16, GuestMemory), String> {
+    let memory = notifier_memory(4 * PAGE)?;
     let guest = Guest::long_mode(cpus, &program::greet_and_spin());
     let vmid = guest.vm.vmid();
     Device::sharing(&guest.vm)
         .with(
             ACRN_IOCTL_SET_MEMSEG,
-            &mut ram(WATCHED, &memory, 0, memory.len()),
+            &mut ram(NOTIFIER_ADDRESS, &memory, 0, memory.len()),
         )
         .expect("SET_MEMSEG");
     guest.vm.start().expect("START_VM");
@@ -300,36 +301,36 @@ fn with_watched_memory(probe: &Probe, cpus: u64) -> Result<(u16, GuestMemory), S
     probe.refuse(DESTROY_VM, vmid);
     guest.close();
     assert_eq!(
-        probe.mapping(vmid, WATCHED).mapped,
+        probe.mapping(vmid, NOTIFIER_ADDRESS).mapped,
         1,
-        "mapping of the orphan"
+        "the orphan's memory is mapped"
     );
     Ok((vmid, memory))
 }
 
-/// An orphan, too, loses memory that is not pinned when the process unmaps it.
+/// Memory that is not pinned is unmapped from an orphan when the process unmaps it.
 pub fn orphan_loses_memory() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
-    let (vmid, memory) = need!(with_watched_memory(&probe, masks[0]));
+    let (vmid, memory) = need!(orphan_with_notifier(&probe, masks[0]));
     drop(memory);
     for page in 0..4 {
-        let address = WATCHED + (page * PAGE) as u64;
+        let address = NOTIFIER_ADDRESS + (page * PAGE) as u64;
         let mapped = probe.mapping(vmid, address).mapped;
-        assert_eq!(mapped, 0, "page {page} of the orphan");
+        assert_eq!(mapped, 0, "page {page} of the orphan's memory is unmapped");
     }
     create_raw(masks[1]);
     probe.assert_no_vms();
     Outcome::Passed
 }
 
-/// An orphan loses such memory while the driver tries again to destroy it, whether the hypervisor
-/// refuses or not.
+/// Memory with a notifier is unmapped from an orphan while the driver tries again to destroy the
+/// orphan, whether the hypervisor refuses or not.
 pub fn orphan_loses_memory_while_tried() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     for refused in [true, false] {
-        let (vmid, memory) = need!(with_watched_memory(&probe, masks[0]));
+        let (vmid, memory) = need!(orphan_with_notifier(&probe, masks[0]));
         if refused {
             probe.refuse(DESTROY_VM, vmid);
         }
@@ -338,12 +339,12 @@ pub fn orphan_loses_memory_while_tried() -> Outcome {
         let unmapper = SleepingCommand::start_or_finish(move || drop(memory));
         let created = held.release();
         unmapper.result();
-        assert_eq!(probe.vm(vmid).is_some(), refused, "the orphan");
+        assert_eq!(probe.vm(vmid).is_some(), refused, "the orphan exists");
         if refused {
             assert_eq!(
-                probe.mapping(vmid, WATCHED).mapped,
+                probe.mapping(vmid, NOTIFIER_ADDRESS).mapped,
                 0,
-                "mapping of the orphan"
+                "the orphan's memory is unmapped"
             );
         }
         drop(created);

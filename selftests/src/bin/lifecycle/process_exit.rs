@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ways in which the process of a device model ends. The harness checks that nothing is left
-//! behind; tests that go on afterwards check it themselves.
+//! Tests of the ways in which the process of a device model ends.
+//!
+//! The harness checks after each test that nothing is left behind. Tests that continue after the
+//! end of the process check it themselves.
 
 use std::{os::unix::process::ExitStatusExt, sync::Arc, thread, time::Duration};
 
@@ -22,8 +24,10 @@ use acrn_selftests::{
 use acrn_uapi::ioctl::*;
 use mini_acrn_channel::ANY_VM;
 
-/// Runs `end`, and checks that nothing is left behind, and that the driver paused and destroyed the
-/// VM.
+/// Runs `end`, which ends a device model.
+///
+/// Panics unless nothing is left behind and the driver's last hypercalls are PAUSE_VM and
+/// DESTROY_VM. Skips the test if `end` fails.
 fn ends_well(end: impl FnOnce() -> Result<(), String>) -> Outcome {
     let before = Snapshot::take();
     let probe = Probe::open();
@@ -44,7 +48,7 @@ fn ends_well(end: impl FnOnce() -> Result<(), String>) -> Outcome {
     Outcome::Passed
 }
 
-/// A file without a VM.
+/// Closing a file without a VM makes no hypercall.
 pub fn close_empty() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -55,7 +59,7 @@ pub fn close_empty() -> Outcome {
     Outcome::Passed
 }
 
-/// A VM that was never started.
+/// Closing the file destroys a VM that was never started.
 pub fn close_created() -> Outcome {
     ends_well(|| {
         Guest::new(cpus::pick(1)?).close();
@@ -63,7 +67,7 @@ pub fn close_created() -> Outcome {
     })
 }
 
-/// A VM whose vCPU halts.
+/// Closing the file destroys a VM whose vCPU halts.
 pub fn close_running() -> Outcome {
     ends_well(|| {
         let guest = Guest::long_mode(cpus::pick(1)?, &program::long_mode(&[]));
@@ -74,7 +78,7 @@ pub fn close_running() -> Outcome {
     })
 }
 
-/// A VM whose vCPU never leaves the guest by itself.
+/// Closing the file destroys a VM whose vCPU never leaves the guest by itself.
 pub fn close_spinning() -> Outcome {
     ends_well(|| {
         let guest = Guest::long_mode(cpus::pick(1)?, &program::greet_and_spin());
@@ -86,7 +90,7 @@ pub fn close_spinning() -> Outcome {
     })
 }
 
-/// A VM whose vCPU waits for the completion of a request.
+/// Closing the file destroys a VM whose vCPU waits for the completion of a request.
 pub fn close_with_request() -> Outcome {
     ends_well(|| {
         let access = [read(Target::Port(0x510), Width::One)];
@@ -98,7 +102,7 @@ pub fn close_with_request() -> Outcome {
     })
 }
 
-/// A VM that the device model has paused, but not destroyed.
+/// Closing the file destroys a VM that the device model has paused, but not destroyed.
 pub fn close_paused() -> Outcome {
     ends_well(|| {
         let guest = Guest::long_mode(cpus::pick(1)?, &program::greet_and_spin());
@@ -110,7 +114,7 @@ pub fn close_paused() -> Outcome {
     })
 }
 
-/// A VM exists as long as any descriptor of its file.
+/// Closing the last descriptor of a file destroys its VM, and closing another one does not.
 pub fn close_by_last_descriptor() -> Outcome {
     let probe = need!(Probe::open());
     let (device, _page, vmid) = create_raw(need!(cpus::pick(1)));
@@ -123,7 +127,7 @@ pub fn close_by_last_descriptor() -> Outcome {
     Outcome::Passed
 }
 
-/// The process ends while one of its threads waits for requests.
+/// A process can exit while one of its threads waits for requests.
 pub fn exit_with_attached_thread() -> Outcome {
     let (device, _page, _) = create_raw(need!(cpus::pick(1)));
     device
@@ -136,13 +140,14 @@ pub fn exit_with_attached_thread() -> Outcome {
     Outcome::Passed
 }
 
-/// SIGKILL of a device model with memory, a spinning guest, and a thread that waits for requests.
+/// SIGKILL ends a device model that has memory, a spinning guest, and a thread that waits for
+/// requests.
 pub fn killed_while_running() -> Outcome {
     ends_well(|| {
         let mut victim = harness::start(harness::helper("victim"))?;
         thread::sleep(Duration::from_millis(50));
         victim.kill().expect("SIGKILL");
-        let status = victim.wait().expect("the victim");
+        let status = victim.wait().expect("wait for the victim");
         assert_eq!(status.signal(), Some(libc::SIGKILL));
         Ok(())
     })
@@ -170,7 +175,8 @@ pub fn file_holds_module() -> Outcome {
     Outcome::Passed
 }
 
-/// PAUSE_VM fails at close, but the VM is paused already, so it is destroyed.
+/// If PAUSE_VM fails when the file is closed, the driver destroys the VM nevertheless. The device
+/// model has paused it before.
 pub fn close_pause_refused() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();
@@ -184,8 +190,8 @@ pub fn close_pause_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// SIGKILL of a device model whose DESTROY_VM is in progress. The process ends after the command,
-/// and if the hypervisor refuses, close tries again.
+/// A device model that is killed during DESTROY_VM ends after the command. If the hypervisor
+/// refuses, the driver makes the hypercall again when the file is closed.
 pub fn killed_while_destroying() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();
@@ -196,11 +202,11 @@ pub fn killed_while_destroying() -> Outcome {
         probe.hold(hypercall::DESTROY_VM, ANY_VM);
         let trace = Trace::start(&probe);
         let mut victim = need!(harness::start(harness::helper("destroying_victim")));
-        until("DESTROY_VM is held", || probe.is_held());
+        until("mini-ACRN holds DESTROY_VM", || probe.is_held());
         victim.kill().expect("SIGKILL");
-        assert_eq!(victim.try_wait().expect("the victim"), None);
+        assert_eq!(victim.try_wait().expect("try_wait for the victim"), None);
         probe.release();
-        let status = victim.wait().expect("the victim");
+        let status = victim.wait().expect("wait for the victim");
         assert_eq!(status.signal(), Some(libc::SIGKILL));
         let tried = trace.calls(hypercall::DESTROY_VM).len();
         assert_eq!(tried, 1 + usize::from(refused), "DESTROY_VM");

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads of a device model that race. The result of each command depends on their order. In any
-//! order, nothing breaks and nothing is left behind.
+//! Tests in which threads of a device model race.
+//!
+//! The result of each command depends on their order. In any order, nothing breaks, and nothing is
+//! left behind.
 
 use std::thread;
 
@@ -18,10 +20,12 @@ use acrn_selftests::{
 use acrn_uapi::{acrn_ioreq_notify, ioctl::*};
 use nix::errno::Errno;
 
-/// Repeats `command`. It may fail because there is no VM, or because the hypervisor refuses, but
-/// must succeed at least once.
-fn repeat(contest: &Race, name: &str, mut command: impl FnMut() -> Result<(), Errno>) {
-    contest.repeat(name, || match command() {
+/// Repeats `command`.
+///
+/// It may fail because there is no VM, or because the hypervisor refuses. It must succeed at least
+/// once.
+fn repeat(race: &Race, name: &str, mut command: impl FnMut() -> Result<(), Errno>) {
+    race.repeat(name, || match command() {
         Ok(()) => true,
         Err(Errno::EINVAL | Errno::ENODEV | Errno::EPERM | Errno::EEXIST) => false,
         Err(error) => panic!("{name}: {error}"),
@@ -35,34 +39,34 @@ pub fn everything_at_once() -> Outcome {
     let page = &RequestPage::new().expect("a request page");
     let first = &GuestMemory::anonymous(64 * PAGE);
     let second = &GuestMemory::anonymous(16 * PAGE);
-    let contest = &Race::of(6);
+    let race = &Race::of(6);
     thread::scope(|scope| {
         scope.spawn(move || {
-            repeat(contest, "CREATE_VM", || device.create(page, cpus).map(drop));
+            repeat(race, "CREATE_VM", || device.create(page, cpus).map(drop));
         });
         scope.spawn(move || {
-            repeat(contest, "DESTROY_VM", || {
+            repeat(race, "DESTROY_VM", || {
                 device.plain(ACRN_IOCTL_PAUSE_VM)?;
                 device.plain(ACRN_IOCTL_DESTROY_VM)
             });
         });
         scope.spawn(move || {
-            repeat(contest, "SET_MEMSEG", || {
+            repeat(race, "SET_MEMSEG", || {
                 device.with(ACRN_IOCTL_SET_MEMSEG, &mut whole(first))
             });
         });
         scope.spawn(move || {
             let segment = ram(0, second, 0, second.len());
-            repeat(contest, "UNSET_MEMSEG", || {
+            repeat(race, "UNSET_MEMSEG", || {
                 device.with(ACRN_IOCTL_SET_MEMSEG, &mut segment.clone())?;
                 device.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment.clone())
             });
         });
         scope.spawn(move || {
-            repeat(contest, "clients", || {
+            repeat(race, "clients", || {
                 device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)?;
-                // There is no request to complete. The resulting EINVAL does not prevent the next
-                // commands.
+                // This fails with `EINVAL` because there is no request to complete. The next
+                // commands do not depend on it.
                 let _ = device.with(
                     ACRN_IOCTL_NOTIFY_REQUEST_FINISH,
                     &mut acrn_ioreq_notify::default(),
@@ -72,7 +76,7 @@ pub fn everything_at_once() -> Outcome {
             });
         });
         scope.spawn(move || {
-            repeat(contest, "interrupts", || {
+            repeat(race, "interrupts", || {
                 device.inject_msi(APIC, 0x31)?;
                 device.set_irqline(4, 0)
             });

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A DESTROY_VM that fails although the VM is destroyed, which can happen on ACRN. The next VM with
-//! that name gets the same id, which tells the driver.
+//! Tests of a DESTROY_VM that fails although the hypervisor destroys the VM, which can happen on
+//! ACRN.
+//!
+//! The next VM with the same name gets the same VM ID, from which the driver concludes that the
+//! older VM does not exist any more.
 
 use std::{os::fd::AsFd, sync::Arc};
 
@@ -26,11 +29,11 @@ use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
 const TIMED_OUT: i64 = -(libc::ETIMEDOUT as i64);
-/// Pages of a guest's memory, and its request page.
+/// Number of pages that a guest pins: its memory and its request page.
 pub const PINS: i64 = 1 + MEMORY as i64 / 4096;
 
-/// Makes DESTROY_VM return an error after it was carried out.
-fn lie(probe: &Probe, vmid: u16) {
+/// Makes the next DESTROY_VM of the VM return an error after the hypervisor has destroyed the VM.
+fn fail_after_destroying(probe: &Probe, vmid: u16) {
     probe.push_fault(Fault {
         after: 1,
         vmid,
@@ -42,9 +45,9 @@ fn lie(probe: &Probe, vmid: u16) {
 pub const DOORBELL: Target = Target::Memory(DOORBELL_ADDRESS);
 const DOORBELL_ADDRESS: u64 = 0xd000_0000;
 
-/// Assigns an irqfd and an ioeventfd, at [`DOORBELL`], to a VM. Returns both eventfds, and their
-/// IDs.
-pub fn give_eventfds(file: &impl AsFd) -> ([Eventfd; 2], [u32; 2]) {
+/// Assigns an irqfd and an ioeventfd at [`DOORBELL`] to a VM. Returns their eventfds, and the IDs
+/// of the eventfds.
+pub fn assign_eventfds(file: &impl AsFd) -> ([Eventfd; 2], [u32; 2]) {
     let events = [Eventfd::new(), Eventfd::new()];
     let device = Device::sharing(file);
     device.irqfd(&events[0], 0, APIC, 0x31).expect("IRQFD");
@@ -55,26 +58,32 @@ pub fn give_eventfds(file: &impl AsFd) -> ([Eventfd; 2], [u32; 2]) {
     (events, ids)
 }
 
-/// Starts a guest with both.
+/// Starts a guest that has an irqfd and an ioeventfd.
 fn with_eventfds(cpus: u64) -> (Guest, [Eventfd; 2], [u32; 2]) {
     let guest = Guest::long_mode(cpus, &program::greet_and_spin());
-    let (events, ids) = give_eventfds(&guest.vm);
+    let (events, ids) = assign_eventfds(&guest.vm);
     guest.vm.start().expect("START_VM");
     guest.serve(1, |_, _| 0);
     (guest, events, ids)
 }
 
-/// Returns the number of pages pinned in addition to `before`.
+/// Returns the number of pages that are pinned in addition to `before`.
 pub fn pinned(before: i64) -> i64 {
     leaks::pinned_pages().expect("/proc/vmstat") - before
 }
 
-/// Creates the next VM on the same CPUs, and thereby with the same name. It must get the id of the
-/// destroyed VM, whose memory is released then. `before` pages were pinned without either VM.
+/// Creates a VM on the same CPUs, and thereby with the same name, as a VM that was destroyed.
+///
+/// The new VM must get the same VM ID. The driver then releases the memory of the older VM.
+/// `before` pages were pinned when neither VM existed.
 fn successor(cpus: u64, vmid: u16, before: i64) -> Guest {
     assert_eq!(pinned(before), PINS, "pinned pages of the older VM");
     let guest = Guest::long_mode(cpus, &program::greet_and_spin());
-    assert_eq!(guest.vm.vmid(), vmid, "id of the next VM of that name");
+    assert_eq!(
+        guest.vm.vmid(),
+        vmid,
+        "VM ID of the next VM with the same name"
+    );
     guest.vm.start().expect("START_VM");
     guest.serve(1, |_, _| 0);
     guest
@@ -87,7 +96,7 @@ fn assert_left_alone(probe: &Probe, successor: &Guest, cpus: u64) {
     for id in [PAUSE_VM, DESTROY_VM] {
         assert_eq!(trace.calls(id).len(), 0, "{id:#x} before the next VM");
     }
-    let vm = probe.vm(successor.vm.vmid()).expect("the successor");
+    let vm = probe.vm(successor.vm.vmid()).expect("the successor exists");
     assert_eq!(vm.state, mini_acrn_channel::vm_state::RUNNING);
 }
 
@@ -98,8 +107,8 @@ fn end(successor: Guest) {
     assert_eq!(destroyed, Ok(()));
 }
 
-/// The file of the destroyed VM is open. Once another VM has its id, all commands on the file fail
-/// with `ENODEV`, and its resources are released.
+/// Once another VM has the VM ID of a destroyed VM whose file is open, all commands on the file
+/// fail with `ENODEV`, and the driver releases the resources of the destroyed VM.
 pub fn gone_of_open_file() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -108,7 +117,7 @@ pub fn gone_of_open_file() -> Outcome {
     let vmid = older.vm.vmid();
     let device = Device::sharing(&older.vm);
     older.vm.pause().expect("PAUSE_VM");
-    lie(&probe, vmid);
+    fail_after_destroying(&probe, vmid);
     assert_eq!(device.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
     assert!(probe.vm(vmid).is_none());
     let successor = successor(masks[0], vmid, before);
@@ -121,7 +130,7 @@ pub fn gone_of_open_file() -> Outcome {
     }
     for event in &events {
         event.signal();
-        assert_eq!(event.take(), 1, "events that the driver did not take");
+        assert_eq!(event.take(), 1, "events left in the eventfd");
     }
     assert_eq!(trace.calls(INJECT_MSI).len(), 0);
     assert_eq!(trace.ids(), [], "hypercalls for the destroyed VM");
@@ -138,14 +147,15 @@ pub fn gone_of_open_file() -> Outcome {
     Outcome::Passed
 }
 
-/// The file is closed: only the driver has the VM, and drops it.
+/// Once another VM has the VM ID of an orphan that was destroyed, the driver releases the orphan's
+/// resources.
 pub fn gone_of_orphan() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = leaks::pinned_pages().expect("/proc/vmstat");
     let (older, events, ids) = with_eventfds(masks[0]);
     let vmid = older.vm.vmid();
-    lie(&probe, vmid);
+    fail_after_destroying(&probe, vmid);
     older.close();
     assert!(probe.vm(vmid).is_none());
     let successor = successor(masks[0], vmid, before);
@@ -157,8 +167,8 @@ pub fn gone_of_orphan() -> Outcome {
     Outcome::Passed
 }
 
-/// The next VM with that name got the id, but its creation fails: the older VM's resources are
-/// released all the same.
+/// The driver releases the resources of the older VM even if the creation of the next VM with the
+/// same name fails after it got the VM ID.
 pub fn gone_and_creation_fails() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -167,7 +177,7 @@ pub fn gone_and_creation_fails() -> Outcome {
     let vmid = older.vm.vmid();
     let device = Device::sharing(&older.vm);
     older.vm.pause().expect("PAUSE_VM");
-    lie(&probe, vmid);
+    fail_after_destroying(&probe, vmid);
     assert_eq!(device.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
     assert_eq!(pinned(before), PINS);
     probe.push_fault(Fault {
@@ -192,15 +202,15 @@ pub fn gone_and_creation_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// Another VM gets the id while a command for the older VM waits for one in progress: the command
-/// must not affect the other VM.
+/// A command for the older VM fails with `ENODEV` if another VM gets the VM ID while the command
+/// waits for a command in progress. It does not affect the other VM.
 pub fn gone_while_command_waits() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
     let (older, _page, vmid) = create_raw(cpus);
     let older = Arc::new(older);
     older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    lie(&probe, vmid);
+    fail_after_destroying(&probe, vmid);
     assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
     let trace = Trace::start(&probe);
     let sharing = older.clone();
@@ -215,7 +225,8 @@ pub fn gone_while_command_waits() -> Outcome {
     });
     let sharing = older.clone();
     let starter = SleepingCommand::start(|| true, move || sharing.plain(ACRN_IOCTL_START_VM));
-    // This command began before the driver could know, so its result does not matter.
+    // The result of this command does not matter. It began before the driver could know that the VM
+    // does not exist any more.
     let _ = held.release();
     assert_eq!(starter.result(), Err(Errno::ENODEV), "START_VM");
     let (_successor, _page, successor_vmid) = creator.result();

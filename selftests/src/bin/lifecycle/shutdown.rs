@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Device models of a Service VM that is about to reboot. The test-bed's init runs them, and its
-//! runner checks the result.
+//! Device models of a Service VM that is about to reboot.
+//!
+//! The test-bed's init runs these helpers, and its runner checks the result.
 
 use std::{path::Path, thread};
 
@@ -23,19 +24,20 @@ use acrn_selftests::{
 use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
 use mini_acrn_channel::{ANY_VM, Fault};
 
-use crate::orphans::watched;
+use crate::orphans::notifier_memory;
 
 const DIRECTORY: &str = "/sys/kernel/debug/acrn_hsm";
 
-/// A VM outlives its file and the module, which is then loaded again. The kernel must not be able
-/// to call the unloaded module: the process unmaps memory that had a notifier, and debugfs has no
-/// files.
+/// A VM outlives its file and the module, which is then loaded again.
+///
+/// The kernel must not call the unloaded module. The test therefore unmaps memory that had a
+/// notifier, and checks that debugfs has no files of the driver.
 pub fn orphan_outlives_module() -> Outcome {
     let path = need!(module::path());
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
     let vmid = guest.vm.vmid();
-    let memory = need!(watched(4 * PAGE));
+    let memory = need!(notifier_memory(4 * PAGE));
     let mut segment = ram(4 * GUEST, &memory, 0, memory.len());
     Device::sharing(&guest.vm)
         .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
@@ -55,25 +57,25 @@ pub fn orphan_outlives_module() -> Outcome {
         "debugfs still has the driver's directory"
     );
     drop(memory);
-    // The VM's memory has no other user.
+    // The kernel has not reused the orphan's memory.
     let code = program::greet_and_spin();
     let seen = probe.read_guest(vmid, program::ENTRY, code.len());
     assert_eq!(seen, Some(code));
     module::load(&path);
-    assert!(probe.vm(vmid).is_some(), "the VM does not exist any more");
+    assert!(probe.vm(vmid).is_some(), "the orphan was destroyed");
     harness::ready();
     Outcome::Passed
 }
 
-/// The creation of one VM is in progress when the Service VM goes down, and the driver destroys the
-/// VM when it is created. A later VM must not be created any more.
+/// The Service VM reboots while CREATE_VM is in progress for one VM, which the driver destroys as
+/// soon as the hypervisor has created it. A later CREATE_VM must not create a VM.
 pub fn late_creators() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let (first, second) = (masks[0], masks[1]);
     let held = HeldHypercall::start(&probe, CREATE_VM, ANY_VM, move || create(first));
     harness::ready();
-    // The command waits for the first one, during init's reboot system call.
+    // The second CREATE_VM begins during the reboot system call of init, and waits for the first.
     until("init reboots", || waits_in_driver("1"));
     let _second = SleepingCommand::start(|| true, move || create(second));
     held.release();
@@ -82,7 +84,7 @@ pub fn late_creators() -> Outcome {
     }
 }
 
-/// Makes CREATE_VM, which may fail. Keeps the file and the request page.
+/// Makes CREATE_VM, which may fail. The file stays open, and the request page stays allocated.
 fn create(cpus: u64) {
     let page = RequestPage::new().expect("a request page");
     let device = Device::open().expect("the device");
