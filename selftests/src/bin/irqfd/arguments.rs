@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Invalid arguments. None of them reaches the hypervisor.
+//! Tests of invalid arguments. IRQFD refuses them without a hypercall.
 
 use std::{sync::Barrier, thread};
 
@@ -20,7 +20,7 @@ use nix::{
 
 use crate::assign::{argument, assign, assigned, deassign, injected, irqfd};
 
-/// IRQFD before CREATE_VM and after DESTROY_VM.
+/// IRQFD fails with `EINVAL` before CREATE_VM and after DESTROY_VM.
 pub fn without_vm() -> Outcome {
     let event = Eventfd::new();
     let device = need!(Device::open());
@@ -32,7 +32,7 @@ pub fn without_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// Unknown flags are refused (A18).
+/// IRQFD refuses unknown flags (A18).
 pub fn unknown_flags() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
@@ -50,7 +50,7 @@ pub fn unknown_flags() -> Outcome {
     Outcome::Passed
 }
 
-/// Descriptors that are not open, or not of an eventfd, are refused.
+/// IRQFD refuses descriptors that are not open or do not refer to an eventfd.
 pub fn descriptors() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
@@ -66,7 +66,8 @@ pub fn descriptors() -> Outcome {
     Outcome::Passed
 }
 
-/// An eventfd has one MSI in a VM, even if it is given by different descriptors.
+/// An eventfd has at most one MSI in a VM. A second assignment fails with `EEXIST`, even with
+/// another descriptor of the eventfd.
 pub fn same_again() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -85,15 +86,17 @@ pub fn same_again() -> Outcome {
 }
 
 /// Maximum number of irqfds of a VM.
-const MOST: usize = 1024;
+const MAX_IRQFDS: usize = 1024;
 
-/// Closed eventfds do not count towards the limit.
+/// Irqfds whose eventfds are closed do not count towards the limit.
 pub fn too_many_but_closed() -> Outcome {
-    let files = 2 * MOST as u64;
+    let files = 2 * MAX_IRQFDS as u64;
     setrlimit(Resource::RLIMIT_NOFILE, files, files).expect("RLIMIT_NOFILE");
     let fixture = need!(MappingFixture::new());
     for _ in 0..2 {
-        let events: Vec<_> = (0..MOST).map(|_| assigned(&fixture.device, 0x31)).collect();
+        let events: Vec<_> = (0..MAX_IRQFDS)
+            .map(|_| assigned(&fixture.device, 0x31))
+            .collect();
         drop(events);
     }
     let last = assigned(&fixture.device, 0x45);
@@ -103,8 +106,8 @@ pub fn too_many_but_closed() -> Outcome {
     Outcome::Passed
 }
 
-/// If two threads assign the same eventfd concurrently, one of them succeeds, and a signal is one
-/// interrupt.
+/// If two threads assign the same eventfd concurrently, one of them succeeds. A signal then causes
+/// one interrupt.
 pub fn by_two_threads() -> Outcome {
     const ROUNDS: usize = 300;
     let fixture = need!(MappingFixture::new());
@@ -117,7 +120,7 @@ pub fn by_two_threads() -> Outcome {
         };
         let mut results = thread::scope(|scope| {
             [scope.spawn(assign), scope.spawn(assign)]
-                .map(|thread| thread.join().expect("a thread"))
+                .map(|thread| thread.join().expect("join the thread"))
         });
         results.sort_by_key(Result::is_err);
         assert_eq!(results, [Ok(()), Err(Errno::EBUSY)], "round {round}");
@@ -129,19 +132,25 @@ pub fn by_two_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// More irqfds than a VM may have are refused, so the kernel's memory for them is bounded.
+/// IRQFD refuses more irqfds than a VM may have, which bounds the kernel memory that they use.
 /// Upstream's driver has no limit.
 pub fn too_many() -> Outcome {
-    let files = 2 * MOST as u64;
+    let files = 2 * MAX_IRQFDS as u64;
     setrlimit(Resource::RLIMIT_NOFILE, files, files).expect("RLIMIT_NOFILE");
     let fixture = need!(MappingFixture::new());
-    let events: Vec<_> = (0..MOST).map(|_| assigned(&fixture.device, 0x31)).collect();
+    let events: Vec<_> = (0..MAX_IRQFDS)
+        .map(|_| assigned(&fixture.device, 0x31))
+        .collect();
     let last = Eventfd::new();
     let refused = assign(&fixture.device, &last, 0x45);
     assert_eq!(refused, Err(Errno::ENOSPC));
     last.signal();
-    assert_eq!(last.take(), 1, "signals of an eventfd that was refused");
-    deassign(&fixture.device, &events[MOST / 2]).expect("DEASSIGN");
+    assert_eq!(
+        last.take(),
+        1,
+        "events left in an eventfd that IRQFD refused"
+    );
+    deassign(&fixture.device, &events[MAX_IRQFDS / 2]).expect("DEASSIGN");
     assign(&fixture.device, &last, 0x45).expect("IRQFD");
     let trace = Trace::start(&fixture.probe);
     last.signal();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IRQFD requests and the resulting hypercalls.
+//! Makes IRQFD requests, and reads the resulting hypercalls.
 
 use std::os::fd::AsRawFd;
 
@@ -27,7 +27,7 @@ pub fn irqfd(device: &Device, mut argument: acrn_irqfd) -> Result<(), Errno> {
     device.with(ACRN_IOCTL_IRQFD, &mut argument)
 }
 
-/// Makes IRQFD to assign vector `vector` of vCPU 0.
+/// Makes IRQFD to assign vector `vector` of vCPU 0 to an eventfd.
 pub fn assign(device: &Device, event: &Eventfd, vector: u8) -> Result<(), Errno> {
     irqfd(device, argument(event, APIC, vector.into()))
 }
@@ -39,19 +39,19 @@ pub fn deassign(device: &Device, event: &Eventfd) -> Result<(), Errno> {
     irqfd(device, argument)
 }
 
-/// Creates an eventfd and assigns a vector to it.
+/// Creates an eventfd and assigns vector `vector` of vCPU 0 to it.
 pub fn assigned(device: &Device, vector: u8) -> Eventfd {
     let event = Eventfd::new();
     assign(device, &event, vector).expect("IRQFD");
     event
 }
 
-/// Returns the VM, the address and the data of each MSI that the hypervisor was told to inject.
+/// Returns the VM, address and data of each MSI in the hypercalls of `trace`.
 pub fn injected(trace: &Trace<'_>) -> Vec<(u64, u64, u64)> {
     let calls = trace.calls(INJECT_MSI);
-    let told = calls.iter().map(|record| {
+    let messages = calls.iter().map(|record| {
         let msi: acrn_msi_entry = parameter(record);
         (record.p1, msi.msi_addr, msi.msi_data)
     });
-    told.collect()
+    messages.collect()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DEASSIGN, and eventfds that are closed while they are assigned.
+//! Tests of DEASSIGN, and of eventfds that are closed while they are assigned.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -18,7 +18,7 @@ use nix::errno::Errno;
 
 use crate::assign::{assign, assigned, deassign, injected};
 
-/// After DEASSIGN a write raises no interrupt, and the event stays on the counter.
+/// After DEASSIGN, a write to the eventfd causes no interrupt, and the event stays on the counter.
 pub fn deassign_stops() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -31,7 +31,7 @@ pub fn deassign_stops() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN of an eventfd that is not assigned succeeds, as with upstream's driver. Device models
+/// DEASSIGN succeeds for an eventfd that is not assigned, as with upstream's driver. Device models
 /// rely on it.
 pub fn deassign_unknown() -> Outcome {
     let fixture = need!(MappingFixture::new());
@@ -57,7 +57,7 @@ pub fn deassign_by_duplicate() -> Outcome {
     Outcome::Passed
 }
 
-/// Assigning another MSI to the same eventfd, which is how a device model changes it.
+/// A device model can change the MSI of an eventfd by DEASSIGN and another assignment.
 pub fn assign_again() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
@@ -76,7 +76,8 @@ pub fn assign_again() -> Outcome {
     Outcome::Passed
 }
 
-/// An eventfd that is closed, but still signalled by a VM's writes, raises no interrupt any more.
+/// An eventfd whose descriptors are closed causes no interrupt any more, even if a VM's writes
+/// still signal it.
 pub fn closed_but_signalled() -> Outcome {
     const PORT: u16 = 0x520;
     let vm = need!(ScriptedVm::new());
@@ -84,13 +85,13 @@ pub fn closed_but_signalled() -> Outcome {
     vm.device
         .ioeventfd(&event, ACRN_IOEVENTFD_FLAG_PIO, PORT.into(), 4)
         .expect("IOEVENTFD");
-    let ring = || vm.ask(write(Target::Port(PORT), Width::Four, 1));
+    let write_port = || vm.ask(write(Target::Port(PORT), Width::Four, 1));
     let trace = Trace::start(&vm.probe);
-    assert_eq!(ring(), Answer::Driver(None));
+    assert_eq!(write_port(), Answer::Driver(None));
     assert_eq!(injected(&trace).len(), 1);
     drop(event);
     let trace = Trace::start(&vm.probe);
-    assert_eq!(ring(), Answer::Driver(None));
+    assert_eq!(write_port(), Answer::Driver(None));
     assert_eq!(injected(&trace), []);
     Outcome::Passed
 }
@@ -107,7 +108,8 @@ pub fn deassign_releases() -> Outcome {
     Outcome::Passed
 }
 
-/// Closing the last descriptor of an eventfd detaches it. Its number may be reused for another one.
+/// Closing the last descriptor of an eventfd detaches it. The descriptor number may then refer to
+/// another eventfd.
 pub fn closed_detaches() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let mut ids = Vec::new();
@@ -115,13 +117,13 @@ pub fn closed_detaches() -> Outcome {
     for round in 0..20u8 {
         ids.push(event.id());
         let fresh = Eventfd::new();
-        // Closes the old eventfd and takes its number.
+        // This closes the old eventfd, and the new one takes over its descriptor number.
         event = fresh.duplicate_onto(event);
         drop(fresh);
         assert_eq!(
             deassign(&fixture.device, &event),
             Ok(()),
-            "DEASSIGN of an eventfd that is not assigned yet"
+            "DEASSIGN of an eventfd that is not yet assigned"
         );
         let vector = 0x40 + round;
         assert_eq!(assign(&fixture.device, &event, vector), Ok(()));
@@ -138,14 +140,14 @@ pub fn closed_detaches() -> Outcome {
     Outcome::Passed
 }
 
-/// A closed eventfd is released while the VM goes on, at the latest with the next assignment.
+/// A closed eventfd is released while the VM exists, at the latest by the next assignment.
 pub fn closed_is_released() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let events: Vec<_> = (0..10).map(|_| assigned(&fixture.device, 0x31)).collect();
     let ids: Vec<_> = events.iter().map(Eventfd::id).collect();
     drop(events);
     let next = assigned(&fixture.device, 0x31);
-    // If they are released at once, the next eventfd has the ID of one of them.
+    // If the driver releases the eventfds at once, the next eventfd has the ID of one of them.
     let ids: Vec<_> = ids.into_iter().filter(|id| *id != next.id()).collect();
     until_released(&ids);
     let trace = Trace::start(&fixture.probe);
@@ -154,7 +156,7 @@ pub fn closed_is_released() -> Outcome {
     Outcome::Passed
 }
 
-/// A closed eventfd is released by the next DEASSIGN, of another eventfd.
+/// DEASSIGN of another eventfd releases a closed eventfd.
 pub fn closed_is_released_by_deassign() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let stays = assigned(&fixture.device, 0x31);
@@ -170,7 +172,7 @@ pub fn closed_is_released_by_deassign() -> Outcome {
     Outcome::Passed
 }
 
-/// An eventfd stays assigned while it has any open descriptor.
+/// An eventfd stays assigned while any of its descriptors is open.
 pub fn closed_but_not_last() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VMs that end while eventfds are assigned: later writes raise no interrupt, and nothing is left
-//! behind.
+//! Tests of VMs that end while eventfds are assigned. Later writes cause no interrupts, and nothing
+//! is left behind.
 
 use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -32,7 +32,7 @@ use crate::assign::{assign, assigned, deassign, injected};
 /// Environment variable with the descriptor of the victim's eventfd.
 const DESCRIPTOR: &str = "ACRN_SELFTEST_EVENTFD";
 
-/// After DESTROY_VM no interrupt is sent, and the eventfds are released.
+/// DESTROY_VM releases the eventfds. No interrupt is sent afterwards.
 pub fn destroy() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let users = module_users();
@@ -52,11 +52,11 @@ pub fn destroy() -> Outcome {
     Outcome::Passed
 }
 
-/// A refused DESTROY_VM leaves the eventfds assigned.
+/// If DESTROY_VM fails, the eventfds stay assigned.
 pub fn destroy_refused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
-    // The VM is not paused.
+    // DESTROY_VM fails because the VM is not paused.
     let refused = fixture.device.plain(ACRN_IOCTL_DESTROY_VM);
     assert_eq!(refused, Err(Errno::EPERM));
     let trace = Trace::start(&fixture.probe);
@@ -66,8 +66,8 @@ pub fn destroy_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// PAUSE_VM and DESTROY_VM of a paused VM, which the hypervisor refuses: the VM stays paused, and
-/// gets no interrupt.
+/// If the hypervisor refuses PAUSE_VM or DESTROY_VM of a paused VM, the VM stays paused, and the
+/// driver sends no interrupts.
 pub fn refused_while_paused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -80,7 +80,7 @@ pub fn refused_while_paused() -> Outcome {
         assert_eq!(fixture.device.plain(command), Err(Errno::EIO));
         let trace = Trace::start(&fixture.probe);
         event.signal();
-        assert_eq!(event.take(), 0, "events that were not taken");
+        assert_eq!(event.take(), 0, "events left in the eventfd");
         assert_eq!(trace.ids(), [], "after {command:#x}");
     }
     fixture.device.plain(ACRN_IOCTL_RESET_VM).expect("RESET_VM");
@@ -91,8 +91,8 @@ pub fn refused_while_paused() -> Outcome {
     Outcome::Passed
 }
 
-/// An irqfd with an event is assigned while PAUSE_VM or DESTROY_VM is in progress. If that command
-/// fails, the interrupt is sent.
+/// An irqfd that is assigned while PAUSE_VM or DESTROY_VM is in progress sends the interrupt for an
+/// earlier signal if that command fails.
 pub fn assigned_while_stopping() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let device = Arc::new(fixture.device);
@@ -115,7 +115,7 @@ pub fn assigned_while_stopping() -> Outcome {
         });
         assert_eq!(held.release(), Err(Errno::EIO));
         let event = assigner.result();
-        assert_eq!(event.take(), 0, "events that were not taken");
+        assert_eq!(event.take(), 0, "events left in the eventfd");
         assert_eq!(injected(&trace).len(), 1, "after {command:#x}");
         deassign(&device, &event).expect("DEASSIGN");
     }
@@ -127,7 +127,7 @@ pub fn reset_keeps() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
     for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
-        fixture.device.plain(request).expect("a command of a reset");
+        fixture.device.plain(request).expect("PAUSE_VM or RESET_VM");
     }
     let trace = Trace::start(&fixture.probe);
     event.signal();
@@ -135,7 +135,7 @@ pub fn reset_keeps() -> Outcome {
     Outcome::Passed
 }
 
-/// Close without DESTROY_VM while the guest runs (A1).
+/// Closing the file while the guest runs releases the eventfds (A1).
 pub fn close_running() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();
@@ -168,7 +168,7 @@ fn start_victim(event: &Eventfd) -> Result<Child, String> {
     harness::start(victim)
 }
 
-/// SIGKILL of a device model whose eventfd other processes go on signalling (A1).
+/// SIGKILL ends a device model whose eventfd other processes continue to signal (A1).
 pub fn killed() -> Outcome {
     let probe = need!(Probe::open());
     let before = Snapshot::take();
@@ -178,7 +178,7 @@ pub fn killed() -> Outcome {
     event.signal();
     assert_eq!(trace.calls(INJECT_MSI).len(), 1);
     victim.kill().expect("SIGKILL");
-    victim.wait().expect("the victim");
+    victim.wait().expect("wait for the victim");
     assert_eq!(before.leaks(), [""; 0]);
     let trace = Trace::start(&probe);
     event.signal();

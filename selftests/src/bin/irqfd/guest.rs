@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts reach guests that count them.
+//! Tests of irqfds with guests that count their interrupts.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -47,17 +47,17 @@ fn each_vector(rest: Rest) -> Outcome {
     Outcome::Passed
 }
 
-/// Interrupts to a guest that waits in HLT.
+/// Interrupts reach a guest that waits in HLT.
 pub fn to_halted_guest() -> Outcome {
     each_vector(Rest::Halt)
 }
 
-/// Interrupts to a guest that does not leave by itself.
+/// Interrupts reach a guest that spins without leaving guest mode by itself.
 pub fn to_spinning_guest() -> Outcome {
     each_vector(Rest::Spin)
 }
 
-/// An eventfd that was signalled before it was assigned.
+/// Assigning an eventfd that was signalled before interrupts the guest.
 pub fn signalled_before_to_guest() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[0];
@@ -71,7 +71,7 @@ pub fn signalled_before_to_guest() -> Outcome {
     Outcome::Passed
 }
 
-/// Each VM gets its own interrupts, and two VMs may share an eventfd.
+/// Each VM gets its own interrupts, and two VMs can share an eventfd.
 pub fn two_guests() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let first = InterruptGuest::start(masks[0], Rest::Halt);
@@ -95,7 +95,7 @@ pub fn two_guests() -> Outcome {
     Outcome::Passed
 }
 
-/// Several threads with an eventfd each.
+/// Several threads, each with its own eventfd, interrupt a guest concurrently.
 pub fn from_several_threads() -> Outcome {
     const COUNT: u64 = 50;
     let guest = &InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
@@ -113,8 +113,10 @@ pub fn from_several_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// Several threads write to one eventfd as fast as possible. Interrupts of one vector may coalesce,
-/// but each write sends one, and one arrives after the last write.
+/// Several threads write to one eventfd as fast as possible.
+///
+/// The hypervisor may coalesce interrupts of one vector, but the driver sends one for each write,
+/// and one arrives after the last write.
 pub fn one_event_of_several_threads() -> Outcome {
     const THREADS: usize = 4;
     const COUNT: usize = 200;
@@ -130,7 +132,7 @@ pub fn one_event_of_several_threads() -> Outcome {
             }
         });
         assert_eq!(trace.calls(INJECT_MSI).len(), THREADS * COUNT);
-        // Interrupts that are in flight arrive, and no others follow.
+        // Interrupts in flight arrive while this thread sleeps. No others follow.
         thread::sleep(Duration::from_millis(200));
         let count = guest.count(vector);
         event.signal();
@@ -139,7 +141,7 @@ pub fn one_event_of_several_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// Another thread reads the eventfd meanwhile: no interrupt depends on the order.
+/// The number of interrupts does not depend on another thread that reads the eventfd concurrently.
 pub fn with_another_reader() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let vector = VECTORS[0];
@@ -160,8 +162,8 @@ pub fn with_another_reader() -> Outcome {
     Outcome::Passed
 }
 
-/// One eventfd for a port of one VM and an interrupt of another: a write interrupts the other VM,
-/// without any process being involved.
+/// If one eventfd belongs to a port of one VM and to an interrupt of another VM, a write to the
+/// port interrupts the other VM, without any process.
 pub fn doorbell_to_another_vm() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -185,7 +187,7 @@ pub fn doorbell_to_another_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// A doorbell by which a VM interrupts itself.
+/// A VM interrupts itself if one eventfd belongs to its port and to its interrupt.
 pub fn doorbell_to_itself() -> Outcome {
     let probe = need!(Probe::open());
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);

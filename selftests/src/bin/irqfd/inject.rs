@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hypercall for a signalled eventfd.
+//! Tests of the hypercall for a signalled eventfd.
 
 use acrn_selftests::{
     cpus,
@@ -20,7 +20,8 @@ use nix::errno::Errno;
 
 use crate::assign::{argument, assign, assigned, deassign, injected, irqfd};
 
-/// Address and data are passed on unchanged. The write returns when the interrupt is sent.
+/// The driver passes address and data on unchanged. The write to the eventfd returns after the
+/// interrupt was sent.
 pub fn exact_bytes() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let vm = u64::from(fixture.vmid);
@@ -28,7 +29,8 @@ pub fn exact_bytes() -> Outcome {
         (APIC, 0x41),
         (APIC | 0xffff_ffff_000f_fffc, 0x1ef),
         (APIC, 0x8765_4321_0000_c155),
-        // These are no addresses of a local APIC. The hypervisor refuses them, not the driver.
+        // These are no addresses of a local APIC. The driver passes them on, and the hypervisor
+        // refuses them.
         (0, 0),
         (u64::MAX, u64::MAX),
     ] {
@@ -42,20 +44,19 @@ pub fn exact_bytes() -> Outcome {
     Outcome::Passed
 }
 
-/// There is one interrupt for each write, for any value.
+/// Each write to the eventfd causes one interrupt, for any value.
 pub fn one_for_each_write() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
     let trace = Trace::start(&fixture.probe);
     for count in [1, 1, 7, 1 << 32] {
-        event.add(count).expect("write to an eventfd");
+        event.add(count).expect("write to the eventfd");
     }
     assert_eq!(trace.calls(INJECT_MSI).len(), 4);
     Outcome::Passed
 }
 
-/// The driver takes the event, so that it is not on the counter afterwards. Upstream's driver
-/// leaves it there.
+/// The driver takes each event from the counter of the eventfd. Upstream's driver leaves it there.
 pub fn event_is_taken() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = assigned(&fixture.device, 0x31);
@@ -63,7 +64,7 @@ pub fn event_is_taken() -> Outcome {
         event.signal();
         assert_eq!(event.take(), 0);
     }
-    // So a writer never finds the counter full.
+    // Therefore the counter is never full for a writer.
     for _ in 0..3 {
         assert_eq!(event.add(u64::MAX - 1), Ok(()));
     }
@@ -71,7 +72,7 @@ pub fn event_is_taken() -> Outcome {
     Outcome::Passed
 }
 
-/// Earlier signals are injected at once, as one interrupt.
+/// Assigning an eventfd that was signalled several times before injects one interrupt at once.
 pub fn signalled_before() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
@@ -86,14 +87,15 @@ pub fn signalled_before() -> Outcome {
     Outcome::Passed
 }
 
-/// Earlier signals are taken. Upstream's driver leaves them on the counter.
+/// The driver takes earlier signals from the counter of the eventfd. Upstream's driver leaves them
+/// there.
 pub fn signalled_before_is_taken() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
     event.signal();
     assign(&fixture.device, &event, 0x45).expect("IRQFD");
     assert_eq!(event.take(), 0);
-    // An event that was taken is not injected again by the next assignment.
+    // The next assignment does not inject an event again that the driver has taken.
     deassign(&fixture.device, &event).expect("DEASSIGN");
     let trace = Trace::start(&fixture.probe);
     assign(&fixture.device, &event, 0x45).expect("IRQFD");
@@ -101,21 +103,21 @@ pub fn signalled_before_is_taken() -> Outcome {
     Outcome::Passed
 }
 
-/// A thread that waits to write to a full counter goes on when the driver takes the event.
+/// A thread that waits for a full counter continues when the driver takes the event.
 pub fn writer_goes_on() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();
-    event.add(u64::MAX - 1).expect("write to an eventfd");
+    event.add(u64::MAX - 1).expect("write to the eventfd");
     event.block();
     let writer = event.duplicate();
     let writer = SleepingCommand::start_or_finish(move || writer.signal());
-    assert!(writer.waits(), "the write to a full counter returned");
+    assert!(writer.waits(), "the write to a full counter returned early");
     assign(&fixture.device, &event, 0x45).expect("IRQFD");
     writer.result();
     Outcome::Passed
 }
 
-/// Nothing is injected before a signal.
+/// The driver injects no interrupt before a signal.
 pub fn silent_until_signalled() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);
@@ -126,7 +128,7 @@ pub fn silent_until_signalled() -> Outcome {
     Outcome::Passed
 }
 
-/// Many eventfds, each with its own MSI.
+/// Each of many eventfds causes its own MSI.
 pub fn many() -> Outcome {
     const MANY: u64 = 256;
     let fixture = need!(MappingFixture::new());
@@ -147,7 +149,7 @@ pub fn many() -> Outcome {
     Outcome::Passed
 }
 
-/// Two VMs with an eventfd each, and one that they share.
+/// Two VMs have an eventfd each, and share a third one, which interrupts both.
 pub fn two_vms() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -166,11 +168,11 @@ pub fn two_vms() -> Outcome {
 
     let trace = Trace::start(&probe);
     shared.signal();
-    let mut told = injected(&trace);
-    told.sort_by_key(|(_, _, data)| *data);
-    assert_eq!(told, [(first_id, APIC, 0x41), (second_id, APIC, 0x42)]);
+    let mut messages = injected(&trace);
+    messages.sort_by_key(|(_, _, data)| *data);
+    assert_eq!(messages, [(first_id, APIC, 0x41), (second_id, APIC, 0x42)]);
 
-    // One VM may deassign the shared one.
+    // One VM can deassign the shared eventfd.
     deassign(&first, &shared).expect("DEASSIGN");
     let trace = Trace::start(&probe);
     shared.signal();
@@ -202,7 +204,7 @@ pub fn refused() -> Outcome {
     Outcome::Passed
 }
 
-/// The eventfd is assigned even if the hypervisor refuses the interrupt for an earlier signal.
+/// IRQFD succeeds even if the hypervisor refuses the interrupt for an earlier signal.
 pub fn refused_at_once() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::new();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IRQFD: eventfds that interrupt a guest.
+//! Tests of IRQFD, which makes eventfds interrupt a guest.
 
 use std::process::ExitCode;
 
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         ending::refused_while_paused,
         ending::assigned_while_stopping,
         ending::reset_keeps,
-        // The tests from here on may break upstream's driver, and the tests after them.
+        // The tests from here on may damage upstream's driver, and affect the tests after them.
         ending::close_running,
         ending::killed,
         ending::victim.helper(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! eventfds from which each read takes 1 (`EFD_SEMAPHORE`).
+//! Tests of eventfds from which each read takes 1 (`EFD_SEMAPHORE`).
 
 use acrn_selftests::{
     device::APIC, eventfd::Eventfd, harness::Outcome, hypercall::INJECT_MSI,
@@ -9,14 +9,15 @@ use acrn_selftests::{
 
 use crate::assign::{assign, injected};
 
-/// There is one interrupt for each write, and none by itself, for any value of the counter.
+/// Each write causes one interrupt, for any value of the counter. Without a write there is no
+/// interrupt.
 pub fn semaphore() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::semaphore();
     assign(&fixture.device, &event, 0x31).expect("IRQFD");
     let trace = Trace::start(&fixture.probe);
     for (written, count) in (1..).zip([1, 1, 7, 1, 1 << 32]) {
-        event.add(count).expect("write to an eventfd");
+        event.add(count).expect("write to the eventfd");
         assert_eq!(trace.calls(INJECT_MSI).len(), written);
         // A read wakes pollers that wait for POLLOUT.
         event.take();
@@ -25,11 +26,11 @@ pub fn semaphore() -> Outcome {
     Outcome::Passed
 }
 
-/// Earlier signals are injected at once, as one interrupt.
+/// Assigning an eventfd that was signalled several times before injects one interrupt at once.
 pub fn semaphore_signalled_before() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let event = Eventfd::semaphore();
-    event.add(5).expect("write to an eventfd");
+    event.add(5).expect("write to the eventfd");
     let trace = Trace::start(&fixture.probe);
     assign(&fixture.device, &event, 0x45).expect("IRQFD");
     assert_eq!(injected(&trace), [(fixture.vmid.into(), APIC, 0x45)]);
