@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Completion of requests by the driver itself: the vCPU is notified, and the device model is not
-//! involved.
+//! Tests of requests that the driver completes itself. It notifies the vCPU, and the device model
+//! is not involved.
 
 use std::{thread, time::Duration};
 
@@ -21,7 +21,7 @@ use mini_acrn_channel::kind;
 
 use crate::range::{ADDRESS, PORT, assigned, range};
 
-/// Each request leads to one notification of the right vCPU.
+/// The driver notifies the vCPU of each request once.
 pub fn one_notification_each() -> Outcome {
     let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
     let event = assigned(&vm.device, range(PORT, 4));
@@ -35,14 +35,14 @@ pub fn one_notification_each() -> Outcome {
     }
     assert_eq!(trace.events(kind::REQUEST_PENDING).len(), 20);
     let notified = trace.calls(NOTIFY_REQUEST_FINISH);
-    let told: Vec<_> = notified
+    let completed: Vec<_> = notified
         .iter()
         .map(|record| (record.p1, record.p2, record.result))
         .collect();
     let expected: Vec<_> = (0..20)
         .map(|round| (u64::from(vm.vmid), round % 2, 0))
         .collect();
-    assert_eq!(told, expected);
+    assert_eq!(completed, expected);
     // The driver made no other hypercalls.
     let others = trace.events(kind::HYPERCALL);
     assert_eq!(others.len(), notified.len(), "hypercalls");
@@ -50,7 +50,7 @@ pub fn one_notification_each() -> Outcome {
     Outcome::Passed
 }
 
-/// A hypervisor that polls the slot is not notified.
+/// The driver does not notify a hypervisor that polls the slot.
 pub fn completion_polling() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(ADDRESS, 8));
@@ -69,7 +69,7 @@ pub fn completion_polling() -> Outcome {
     Outcome::Passed
 }
 
-/// A thread in ATTACH_IOREQ_CLIENT is not woken for requests that the driver completes.
+/// ATTACH_IOREQ_CLIENT does not return for requests that the driver completes.
 pub fn device_model_sleeps() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(PORT, 4));
@@ -81,7 +81,7 @@ pub fn device_model_sleeps() -> Outcome {
     thread::sleep(Duration::from_millis(50));
     assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
     assert_eq!(event.take(), 10);
-    // It is woken for the device model's requests.
+    // It returns for a request to the device model.
     let unassigned = request(vm.vmid, 0, read(ADDRESS, Width::Four));
     assert_eq!(vm.probe.raise(unassigned), 0);
     assert_eq!(waiter.result(), Ok(()));
@@ -89,7 +89,7 @@ pub fn device_model_sleeps() -> Outcome {
     Outcome::Passed
 }
 
-/// The driver completes requests without an ioreq client.
+/// The driver completes requests of a VM that has no ioreq client.
 pub fn without_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let event = assigned(&vm.device, range(PORT, 4));
@@ -99,7 +99,7 @@ pub fn without_client() -> Outcome {
     Outcome::Passed
 }
 
-/// Writes of one vCPU are completed while another vCPU waits for the device model.
+/// The driver completes the writes of a vCPU while another vCPU waits for the device model.
 pub fn beside_the_device_model() -> Outcome {
     let vm = need!(ScriptedVm::on(need!(cpus::pick(2))));
     let event = assigned(&vm.device, range(PORT, 4));
@@ -116,7 +116,8 @@ pub fn beside_the_device_model() -> Outcome {
     Outcome::Passed
 }
 
-/// Writes of one vCPU are completed while the request of another one waits for a client (A11).
+/// The driver completes the writes of a vCPU while the request of another vCPU waits for an ioreq
+/// client (A11).
 pub fn behind_a_request_without_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(2))));
     let event = assigned(&vm.device, range(PORT, 4));
@@ -132,7 +133,7 @@ pub fn behind_a_request_without_client() -> Outcome {
     Outcome::Passed
 }
 
-/// A write that waits for a client is examined again when an ioeventfd is assigned.
+/// The driver examines a write that waits for an ioreq client again when an ioeventfd is assigned.
 pub fn assigned_while_pending() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let access = request(vm.vmid, 0, write(PORT, Width::Four, 0));
@@ -142,7 +143,7 @@ pub fn assigned_while_pending() -> Outcome {
     let other = assigned(&vm.device, range(ADDRESS, 4));
     assert_eq!(slot.state(), ACRN_IOREQ_STATE_PENDING);
     let event = assigned(&vm.device, range(PORT, 4));
-    assert_eq!(event.take(), 1, "signals of the waiting write");
+    assert_eq!(event.take(), 1, "signals for the waiting write");
     assert_eq!(vm.answered(&trace, &access), None);
     assert_eq!(other.take(), 0);
     Outcome::Passed

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Invalid arguments. No case involves the hypervisor.
+//! Tests of invalid arguments. IOEVENTFD refuses them without a hypercall.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -19,7 +19,7 @@ use crate::range::{ADDRESS, ASYNC, PORT, assign, assigned, deassign, ioeventfd, 
 
 const DEASSIGN: u32 = ACRN_IOEVENTFD_FLAG_DEASSIGN;
 
-/// Panics if the VM has a range at [`PORT`].
+/// Panics if the VM has an ioeventfd at [`PORT`].
 #[track_caller]
 fn assert_nothing_assigned(vm: &ScriptedVm) {
     let answer = vm.ask(write(PORT, Width::One, 0));
@@ -30,7 +30,7 @@ fn assert_nothing_assigned(vm: &ScriptedVm) {
     );
 }
 
-/// IOEVENTFD before CREATE_VM and after DESTROY_VM.
+/// IOEVENTFD fails with `EINVAL` before CREATE_VM and after DESTROY_VM.
 pub fn without_vm() -> Outcome {
     let event = Eventfd::new();
     let device = need!(Device::open());
@@ -44,7 +44,7 @@ pub fn without_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// Unknown flags are refused (A18).
+/// IOEVENTFD refuses unknown flags (A18).
 pub fn unknown_flags() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -62,7 +62,7 @@ pub fn unknown_flags() -> Outcome {
     Outcome::Passed
 }
 
-/// acrn-dm sets a flag of ACRN's own kernel in all requests. It is ignored.
+/// IOEVENTFD ignores a flag of ACRN's own kernel that acrn-dm sets in all requests.
 pub fn async_flag_is_ignored() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -81,7 +81,7 @@ pub fn async_flag_is_ignored() -> Outcome {
     Outcome::Passed
 }
 
-/// A reserved field that is not zero is refused.
+/// IOEVENTFD refuses a reserved field that is not zero.
 pub fn reserved_field() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(ADDRESS, 4));
@@ -101,7 +101,7 @@ pub fn reserved_field() -> Outcome {
     Outcome::Passed
 }
 
-/// Invalid lengths are refused.
+/// IOEVENTFD refuses invalid lengths.
 pub fn lengths() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -113,7 +113,8 @@ pub fn lengths() -> Outcome {
     Outcome::Passed
 }
 
-/// Ranges beyond the last address are refused, and one that ends there is accepted.
+/// IOEVENTFD refuses ranges that extend beyond the last address, and accepts a range that ends
+/// there.
 pub fn wrapping_ranges() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -135,7 +136,7 @@ pub fn wrapping_ranges() -> Outcome {
     Outcome::Passed
 }
 
-/// Descriptors that are not open, or not of an eventfd, are refused.
+/// IOEVENTFD refuses descriptors that are not open or do not refer to an eventfd.
 pub fn descriptors() -> Outcome {
     let vm = need!(ScriptedVm::new());
     each_bad_descriptor(&*vm.device, |fd, expected| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges that can be assigned together, and ranges that DEASSIGN removes.
+//! Tests of the ranges that can be assigned together, and of the ranges that DEASSIGN removes.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -15,12 +15,13 @@ use nix::errno::Errno;
 
 use crate::range::{ADDRESS, PORT, Range, WIDTHS, assign, assigned, deassign, ioeventfd, range};
 
-/// Returns whether the driver takes a write of `value` with 4 bytes to `target`.
+/// Returns whether the driver completes a write of `value` with 4 bytes to `target`.
 fn is_taken(vm: &ScriptedVm, target: Target, value: u64) -> bool {
     vm.ask(write(target, Width::Four, value)) != Answer::DeviceModel
 }
 
-/// The same eventfd cannot be assigned twice for the same write, regardless of the lengths.
+/// Assigning the same eventfd twice for the same write fails with `EEXIST`, regardless of the
+/// lengths.
 pub fn same_again() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let assign = |event, range| assign(&vm.device, event, range);
@@ -34,20 +35,21 @@ pub fn same_again() -> Outcome {
         assert_eq!(assign(&one, range(PORT, len)), Err(Errno::EEXIST));
         assert_eq!(assign(&one, range(PORT, len).with(1)), Err(Errno::EEXIST));
     }
-    // Another descriptor still refers to the same eventfd.
+    // Another descriptor refers to the same eventfd.
     let duplicate = any.duplicate();
     assert_eq!(assign(&duplicate, range(PORT, 4)), Err(Errno::EEXIST));
 
-    assign(&any, range(ADDRESS, 4)).expect("another address");
-    assign(&any, range(Target::Memory(0x510), 4)).expect("memory with the port's number");
-    assign(&any, range(Target::Port(0x511), 4)).expect("another port");
-    assign(&one, range(PORT, 4).with(2)).expect("another value");
+    assign(&any, range(ADDRESS, 4)).expect("IOEVENTFD at another address");
+    assign(&any, range(Target::Memory(0x510), 4))
+        .expect("IOEVENTFD at the address with the port's number");
+    assign(&any, range(Target::Port(0x511), 4)).expect("IOEVENTFD at another port");
+    assign(&one, range(PORT, 4).with(2)).expect("IOEVENTFD with another value");
     assert!(is_taken(&vm, PORT, 3));
     assert_eq!((any.take(), one.take()), (1, 0));
     Outcome::Passed
 }
 
-/// DEASSIGN removes exactly the given range if it exists, not the eventfd's first range (A16).
+/// DEASSIGN removes exactly the given range if it exists, and not the eventfd's first range (A16).
 pub fn deassign_is_exact() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -88,8 +90,8 @@ pub fn deassign_by_data() -> Outcome {
     Outcome::Passed
 }
 
-/// Values of 64 bits with the same low half are different, and DEASSIGN removes the given one
-/// (A16).
+/// DEASSIGN with a value of 64 bits removes the range with that value, and keeps a range whose
+/// value has the same low half (A16).
 pub fn deassign_by_high_half() -> Outcome {
     const LOW: u64 = 0x0102_0304;
     let vm = need!(ScriptedVm::new());
@@ -109,7 +111,7 @@ pub fn deassign_by_high_half() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN without a value removes ranges with a value as well, the oldest first.
+/// DEASSIGN without a value removes ranges with a value as well, the oldest one first.
 pub fn deassign_without_data() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -149,8 +151,8 @@ pub fn deassign_by_descriptor() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN of a range that the eventfd does not have removes its oldest range: acrn-dm computes
-/// the address from a BAR, which may have moved.
+/// DEASSIGN of a range that the eventfd does not have removes the eventfd's oldest range. acrn-dm
+/// computes the address from a BAR, which may have moved.
 pub fn deassign_inexact() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let other = assigned(&vm.device, range(Target::Port(0x530), 4));
@@ -188,13 +190,13 @@ pub fn deassign_inexact() -> Outcome {
     Outcome::Passed
 }
 
-/// DEASSIGN for an eventfd without a range succeeds: acrn-dm does it twice when vhost ends.
+/// DEASSIGN succeeds for an eventfd without a range. acrn-dm makes it twice when vhost ends.
 pub fn deassign_of_nothing() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(PORT, 4));
-    let stranger = Eventfd::new();
-    for asked in [range(PORT, 4), range(ADDRESS, 8).with(1), range(PORT, 0)] {
-        assert_eq!(deassign(&vm.device, &stranger, asked), Ok(()));
+    let unassigned = Eventfd::new();
+    for removed in [range(PORT, 4), range(ADDRESS, 8).with(1), range(PORT, 0)] {
+        assert_eq!(deassign(&vm.device, &unassigned, removed), Ok(()));
     }
     assert!(is_taken(&vm, PORT, 0));
     assert_eq!(event.take(), 1);
@@ -205,7 +207,7 @@ pub fn deassign_of_nothing() -> Outcome {
     Outcome::Passed
 }
 
-/// Removing one of two eventfds with the same range keeps the other.
+/// If two eventfds have the same range, DEASSIGN of one keeps the other.
 pub fn deassign_one_of_two() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let gone = assigned(&vm.device, range(PORT, 4));
@@ -218,8 +220,8 @@ pub fn deassign_one_of_two() -> Outcome {
     Outcome::Passed
 }
 
-/// Removing the longest of several ranges at an address leaves accesses that only it covered to the
-/// device model.
+/// If the longest of several ranges at an address is removed, accesses that only this range covered
+/// go to the device model.
 pub fn deassign_longest() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let events = WIDTHS.map(|width| assigned(&vm.device, range(ADDRESS, width as u32)));
@@ -233,7 +235,7 @@ pub fn deassign_longest() -> Outcome {
     Outcome::Passed
 }
 
-/// Nothing is left of a removed range, however often this is repeated.
+/// A removed range leaves nothing behind, even after many repetitions.
 pub fn again_and_again() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -249,17 +251,17 @@ pub fn again_and_again() -> Outcome {
     Outcome::Passed
 }
 
-/// With many ranges, each write signals the right eventfd.
+/// If a VM has many ranges, each write signals the right eventfd.
 pub fn many_ranges() -> Outcome {
     const RANGES: usize = 256;
     let vm = need!(ScriptedVm::new());
-    // Ports and addresses alternate, with four values at each, in mixed order.
+    // Ports and addresses alternate. Each has four values. The order is mixed.
     let ranges = (0..RANGES).map(|index| {
         let index = (index * 101 % RANGES) as u64;
-        let (place, value) = (index / 4, index % 4);
-        let target = match place % 2 {
-            0 => Target::Port(0x1000 + 4 * place as u16),
-            _ => Target::Memory(0xd000_0000 + 4 * place),
+        let (number, value) = (index / 4, index % 4);
+        let target = match number % 2 {
+            0 => Target::Port(0x1000 + 4 * number as u16),
+            _ => Target::Memory(0xd000_0000 + 4 * number),
         };
         range(target, 4).with(0x1000 + value)
     });
@@ -273,7 +275,7 @@ pub fn many_ranges() -> Outcome {
         assert_eq!(signals, expected, "{range:x?}");
     }
     assert!(!is_taken(&vm, Target::Port(0xffc), 0));
-    // Removes every other eventfd by its descriptor alone.
+    // Deassigns every other eventfd by its descriptor alone.
     for (_, event) in ranges.iter().step_by(2) {
         let mut argument = range(PORT, 0).argument(event);
         argument.flags = ACRN_IOEVENTFD_FLAG_DEASSIGN;
@@ -286,44 +288,44 @@ pub fn many_ranges() -> Outcome {
     Outcome::Passed
 }
 
-/// More ranges than a VM may have are refused, so the upcall's work is bounded. Upstream's driver
-/// has no limit.
+/// IOEVENTFD refuses more ranges than a VM may have, which bounds the work of the upcall.
+/// Upstream's driver has no limit.
 pub fn too_many_ranges() -> Outcome {
     const MOST: u64 = 1024;
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
-    let place = |index| range(Target::Memory(0xd000_0000 + 8 * index), 8);
+    let nth = |index| range(Target::Memory(0xd000_0000 + 8 * index), 8);
     for index in 0..MOST {
-        assign(&vm.device, &event, place(index)).expect("IOEVENTFD");
+        assign(&vm.device, &event, nth(index)).expect("IOEVENTFD");
     }
-    let last = place(MOST);
+    let last = nth(MOST);
     assert_eq!(assign(&vm.device, &event, last), Err(Errno::ENOSPC));
     assert!(!is_taken(&vm, last.target, 0));
-    deassign(&vm.device, &event, place(0)).expect("DEASSIGN");
+    deassign(&vm.device, &event, nth(0)).expect("DEASSIGN");
     assign(&vm.device, &event, last).expect("IOEVENTFD");
     assert!(is_taken(&vm, last.target, 0));
     assert_eq!(event.take(), 1);
     Outcome::Passed
 }
 
-/// More ranges at one address than one write may signal are refused.
+/// IOEVENTFD refuses more ranges at one address than one write may signal.
 pub fn too_many_at_a_place() -> Outcome {
     const MOST: u64 = 64;
     let vm = need!(ScriptedVm::new());
     let events: Vec<_> = (0..=MOST).map(|_| Eventfd::new()).collect();
-    // Half of them match any value, and half match one value each.
-    let place = |index: u64| match index % 2 {
+    // Half of the ranges match any value, and the other ranges match one value each.
+    let nth = |index: u64| match index % 2 {
         0 => range(PORT, 4),
         _ => range(PORT, 4).with(index),
     };
     for index in 0..MOST {
-        assign(&vm.device, &events[index as usize], place(index)).expect("IOEVENTFD");
+        assign(&vm.device, &events[index as usize], nth(index)).expect("IOEVENTFD");
     }
     let last = &events[MOST as usize];
     for more in [range(PORT, 4), range(PORT, 2).with(7)] {
         assert_eq!(assign(&vm.device, last, more), Err(Errno::ENOSPC));
     }
-    assign(&vm.device, last, range(Target::Port(0x514), 4)).expect("at another place");
+    assign(&vm.device, last, range(Target::Port(0x514), 4)).expect("IOEVENTFD at another port");
     deassign(&vm.device, last, range(Target::Port(0x514), 4)).expect("DEASSIGN");
     assert!(is_taken(&vm, PORT, 1));
     let signals: Vec<_> = events.iter().map(|event| event.take()).collect();
@@ -331,7 +333,7 @@ pub fn too_many_at_a_place() -> Outcome {
         .map(|index| u64::from(index < MOST && (index % 2 == 0 || index == 1)))
         .collect();
     assert_eq!(signals, expected);
-    deassign(&vm.device, &events[0], place(0)).expect("DEASSIGN");
-    assign(&vm.device, last, place(0)).expect("IOEVENTFD");
+    deassign(&vm.device, &events[0], nth(0)).expect("DEASSIGN");
+    assign(&vm.device, last, nth(0)).expect("IOEVENTFD");
     Outcome::Passed
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lifetime of ranges, and release of eventfds at their end. The harness checks that VMs leave
-//! nothing behind.
+//! Tests of the lifetime of ranges, and of the release of eventfds at its end. The harness checks
+//! that VMs leave nothing behind.
 
 use std::{sync::mpsc, thread};
 
@@ -26,7 +26,7 @@ use crate::range::{ADDRESS, PORT, assign, assigned, range};
 
 const CHATTER: IoEvent = doorbell(0x510);
 
-/// Assigns two ranges to each of ten eventfds.
+/// Assigns two ranges to each of ten new eventfds.
 fn fill(vm: &ScriptedVm) -> Vec<Eventfd> {
     let events = (0..10).map(|_| assigned(&vm.device, range(PORT, 4)));
     let events: Vec<_> = events.collect();
@@ -59,7 +59,7 @@ pub fn destroy_releases() -> Outcome {
     Outcome::Passed
 }
 
-/// Close releases the eventfds, of a VM that is destroyed and of one that is not (A1).
+/// Closing the file releases the eventfds, whether the hypervisor destroys the VM or not (A1).
 pub fn close_releases() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let ids = ids(&fill(&vm));
@@ -95,14 +95,14 @@ pub fn deassign_releases() -> Outcome {
     Outcome::Passed
 }
 
-/// A descriptor that user space closed may refer to an unrelated eventfd by now (A16).
+/// DEASSIGN does not affect an unrelated eventfd that reuses a closed descriptor (A16).
 pub fn reused_descriptor() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let first = assigned(&vm.device, range(PORT, 4));
     let other = Eventfd::new();
     let first = other.duplicate_onto(first);
-    let stranger = crate::range::deassign(&vm.device, &first, range(PORT, 4));
-    assert_eq!(stranger, Ok(()));
+    let deassigned = crate::range::deassign(&vm.device, &first, range(PORT, 4));
+    assert_eq!(deassigned, Ok(()));
     assign(&vm.device, &first, range(PORT, 4)).expect("IOEVENTFD");
     assert_eq!(vm.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
     assert_eq!(other.take(), 1);
@@ -119,7 +119,7 @@ pub fn reset_keeps() -> Outcome {
             ACRN_IOCTL_CLEAR_VM_IOREQ,
             ACRN_IOCTL_RESET_VM,
         ] {
-            vm.device.plain(request).expect("a command of a reset");
+            vm.device.plain(request).expect("PAUSE_VM or RESET_VM");
         }
         assert_eq!(vm.ask(write(PORT, Width::Four, 0)), Answer::Driver(None));
         assert_eq!(event.take(), 1);
@@ -156,8 +156,10 @@ pub fn next_vm_has_none() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM of one VM while the upcall handles another VM's write. The upcall walks over all VMs,
-/// so DESTROY_VM must not return before it has ended. The trace shows the order.
+/// DESTROY_VM of one VM does not return before the end of an upcall that handles the write of
+/// another VM.
+///
+/// The upcall iterates over all VMs. The trace shows the order.
 pub fn destroy_waits_for_upcall() -> Outcome {
     const IN_FLIGHT_MS: u16 = 1500;
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -165,13 +167,15 @@ pub fn destroy_waits_for_upcall() -> Outcome {
     let other = need!(ScriptedVm::on(masks[1]));
     let event = assigned(&writer.device, range(PORT, 4));
     other.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    // The upcall occupies CPU 0.
+    // The upcall runs on CPU 0.
     need!(cpus::stay_on(1));
-    let (sender, word) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let (device, vmid) = (other.device.clone(), other.vmid);
     let marker = need!(Probe::open());
     let destroyer = thread::spawn(move || {
-        word.recv().expect("a word");
+        receiver
+            .recv()
+            .expect("wait until the upcall is in progress");
         let destroyed = device.plain(ACRN_IOCTL_DESTROY_VM);
         // The VM does not exist any more, so this hypercall only marks a position in the trace.
         marker.call(PAUSE_VM, vmid.into(), 0);
@@ -182,21 +186,24 @@ pub fn destroy_waits_for_upcall() -> Outcome {
     probe.hold_for(NOTIFY_REQUEST_FINISH, writer.vmid, IN_FLIGHT_MS);
     let access = write(PORT, Width::Four, 0);
     assert_eq!(probe.raise(request(writer.vmid, 0, access)), 0);
-    until("the upcall is in progress, or over", || {
+    until("the upcall is in progress or has ended", || {
         probe.is_held() || !trace.calls(NOTIFY_REQUEST_FINISH).is_empty()
     });
-    sender.send(()).expect("the thread waits");
+    sender.send(()).expect("send to the waiting thread");
     until("DESTROY_VM returns", || destroyer.is_finished());
-    assert_eq!(destroyer.join().expect("a thread"), Ok(()));
-    until("the write has signalled", || event.take() == 1);
+    assert_eq!(destroyer.join().expect("join the thread"), Ok(()));
+    until("the write signals the eventfd", || event.take() == 1);
     let ids = trace.ids();
     let at = |id| ids.iter().position(|known| *known == id);
     let [upcall, return_] = [NOTIFY_REQUEST_FINISH, PAUSE_VM].map(at);
-    assert!(upcall < return_, "DESTROY_VM returned before the upcall");
+    assert!(
+        upcall < return_,
+        "DESTROY_VM returned before the upcall ended"
+    );
     Outcome::Passed
 }
 
-fn chatterer() -> Result<(Guest, Eventfd), String> {
+fn writing_guest() -> Result<(Guest, Eventfd), String> {
     let guest = Guest::long_mode(cpus::pick(1)?, &program::chatter(0x510));
     let event = Eventfd::new();
     guest
@@ -208,9 +215,9 @@ fn chatterer() -> Result<(Guest, Eventfd), String> {
     Ok((guest, event))
 }
 
-/// PAUSE_VM and DESTROY_VM while the guest writes.
+/// PAUSE_VM and DESTROY_VM succeed while the guest writes to an ioeventfd.
 pub fn destroy_while_writing() -> Outcome {
-    let (guest, event) = need!(chatterer());
+    let (guest, event) = need!(writing_guest());
     let id = event.id();
     drop(event);
     guest.vm.pause().expect("PAUSE_VM");
@@ -219,29 +226,33 @@ pub fn destroy_while_writing() -> Outcome {
     Outcome::Passed
 }
 
-/// Close while the guest writes (A1).
+/// Closing the file while the guest writes to an ioeventfd leaves nothing behind (A1).
 pub fn close_while_writing() -> Outcome {
     let before = Snapshot::take();
-    let (guest, event) = need!(chatterer());
+    let (guest, event) = need!(writing_guest());
     let id = event.id();
     guest.close();
     assert_eq!(before.leaks(), [""; 0]);
     event.take();
-    // Once this upcall is served, earlier upcalls have been served, too.
+    // When the driver has served this upcall, it has served all earlier ones, too.
     let vm = need!(ScriptedVm::new());
     assert_eq!(vm.ask(read(PORT, Width::Four)), Answer::DeviceModel);
-    assert_eq!(event.take(), 0, "signals of a closed VM");
+    assert_eq!(
+        event.take(),
+        0,
+        "signals of the VM after its file was closed"
+    );
     drop(event);
     until_released(&[id]);
     Outcome::Passed
 }
 
-/// SIGKILL while the guest writes (A1).
+/// SIGKILL while the guest writes to an ioeventfd leaves nothing behind (A1).
 pub fn killed_while_writing() -> Outcome {
     let before = Snapshot::take();
     let mut victim = need!(harness::start(harness::helper("victim")));
     victim.kill().expect("SIGKILL");
-    victim.wait().expect("the victim");
+    victim.wait().expect("wait for the victim");
     assert_eq!(before.leaks(), [""; 0]);
     if let Ok(probe) = Probe::open() {
         probe.assert_no_vms();
@@ -251,7 +262,7 @@ pub fn killed_while_writing() -> Outcome {
 
 /// The process that [`killed_while_writing`] kills.
 pub fn victim() -> Outcome {
-    let (guest, _event) = need!(chatterer());
+    let (guest, _event) = need!(writing_guest());
     harness::ready();
     let ended = guest.vm.attach_ioreq_client();
     panic!("ATTACH_IOREQ_CLIENT: {ended:?}");

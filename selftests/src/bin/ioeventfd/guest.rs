@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guests that run and write to addresses with ioeventfds.
+//! Tests of running guests that write to addresses with ioeventfds.
 
 use std::{thread, time::Duration};
 
@@ -35,7 +35,7 @@ fn assigned(guest: &Guest, range: &IoEvent) -> Eventfd {
     event
 }
 
-/// OUT, IN and MOV of each width: writes signal, and reads return 0.
+/// OUT, IN and MOV of each width work at an ioeventfd. Writes signal it, and reads return 0.
 pub fn each_instruction() -> Outcome {
     let ports = [Width::One, Width::Two, Width::Four].map(|width| (PORT, width));
     let addresses = WIDTHS.map(|width| (ADDRESS, width));
@@ -50,8 +50,8 @@ pub fn each_instruction() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
     guest.vm.start().expect("START_VM");
-    let asked = guest.serve(1, |_, _| 0x77);
-    assert_eq!(asked, [], "left to the device model");
+    let requests = guest.serve(1, |_, _| 0x77);
+    assert_eq!(requests, [], "requests for the device model");
     assert_eq!((at_port.take(), at_address.take()), (3, 4));
     let reads = accesses.iter().filter(|access| access.value.is_none());
     for (index, access) in reads.enumerate() {
@@ -60,11 +60,11 @@ pub fn each_instruction() -> Outcome {
         assert_eq!(stored, expected, "after {access:?}");
     }
     if let Some(trace) = trace {
-        // One more request reports that the guest is done.
+        // The guest makes one more request to report that it is done.
         let requests = accesses.len() + 1;
         assert_eq!(trace.events(kind::REQUEST_PENDING).len(), requests);
-        // The vCPU may take the last value later.
-        until("all answers are taken", || {
+        // The vCPU may read the last value later.
+        until("the hypervisor consumes all completed requests", || {
             trace.events(kind::REQUEST_CONSUMED).len() == requests
         });
         assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), requests);
@@ -88,7 +88,7 @@ pub fn in_turns() -> Outcome {
     let event = assigned(&guest, &doorbell(0x510));
     guest.vm.start().expect("START_VM");
     let mut signals = 0;
-    let asked = guest.serve_until(
+    let requests = guest.serve_until(
         |_, _| 0,
         |_, request| {
             signals += event.take();
@@ -98,11 +98,11 @@ pub fn in_turns() -> Outcome {
             request.target == Target::Port(program::DONE_PORT)
         },
     );
-    assert_eq!(asked.len() as u64, TURNS);
+    assert_eq!(requests.len() as u64, TURNS);
     Outcome::Passed
 }
 
-/// Two vCPUs write concurrently to one eventfd and to two others: no signal is lost.
+/// Two vCPUs write concurrently to one shared eventfd and to one eventfd each. No signal is lost.
 pub fn two_vcpus() -> Outcome {
     const COUNT: usize = 100;
     let own = |port| write(Target::Port(port), Width::Two, 0);
@@ -115,22 +115,21 @@ pub fn two_vcpus() -> Outcome {
         .write_bytes(program::REAL_MODE_ENTRY as usize, &second);
     let events = [0x510, 0x520, 0x530].map(|number| assigned(&guest, &doorbell(number)));
     guest.vm.start().expect("START_VM");
-    let asked = guest.serve(2, |_, _| 0);
-    assert_eq!(asked, []);
+    let requests = guest.serve(2, |_, _| 0);
+    assert_eq!(requests, []);
     let count = COUNT as u64;
     let signals = events.each_ref().map(Eventfd::take);
     assert_eq!(signals, [2 * count, count, count]);
     Outcome::Passed
 }
 
-/// DEASSIGN while the guest writes: all later writes are left to the device model, and none is
-/// lost.
+/// DEASSIGN while the guest writes makes all later writes go to the device model, and loses none.
 pub fn deassign_while_writing() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(0x510));
     let event = assigned(&guest, &doorbell(0x510));
     let mut signals = 0;
     guest.vm.start().expect("START_VM");
-    until("the guest has written often", || {
+    until("the guest writes often", || {
         signals += event.take();
         signals > 100
     });
@@ -138,15 +137,15 @@ pub fn deassign_while_writing() -> Outcome {
         .vm
         .deassign_ioeventfd(&event, &doorbell(0x510))
         .expect("DEASSIGN");
-    let asked = guest.serve_requests(10);
+    let requests = guest.serve_requests(10);
     signals += event.take();
-    let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
+    let values: Vec<_> = requests.iter().map(|(_, request)| request.value).collect();
     let expected: Vec<_> = (signals..signals + 10).collect();
     assert_eq!(values, expected, "after {signals} signals");
     Outcome::Passed
 }
 
-/// The device model completes a write that it already has when an eventfd is assigned for it.
+/// The device model completes a write that it received before an ioeventfd is assigned for it.
 pub fn assign_while_waiting() -> Outcome {
     let accesses = [write(PORT, Width::Four, 1), write(PORT, Width::Four, 2)];
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
@@ -155,8 +154,8 @@ pub fn assign_while_waiting() -> Outcome {
     let event = assigned(&guest, &doorbell(0x510));
     thread::sleep(Duration::from_millis(20));
     assert_eq!(event.take(), 0);
-    let asked = guest.serve(1, |_, _| 0);
-    let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
+    let requests = guest.serve(1, |_, _| 0);
+    let values: Vec<_> = requests.iter().map(|(_, request)| request.value).collect();
     assert_eq!(values, [1]);
     assert_eq!(event.take(), 1);
     Outcome::Passed

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IOEVENTFD: writes of a guest that signal an eventfd and do not reach the device model.
+//! Tests of IOEVENTFD, which makes writes of a guest signal an eventfd. These writes do not reach
+//! the device model.
 
 use std::process::ExitCode;
 
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
         ending::client_goes,
         ending::destroy_while_writing,
         ending::destroy_waits_for_upcall,
-        // The tests from here on may break upstream's driver, and the tests after them.
+        // The tests from here on may damage upstream's driver, and affect the tests after them.
         ending::next_vm_has_none,
         ending::close_releases,
         ending::close_while_writing,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges, and the requests that assign and deassign them.
+//! Ranges of ioeventfds, and the requests that assign and deassign them.
 
 use std::os::fd::AsRawFd;
 
@@ -15,7 +15,7 @@ pub const WIDTHS: [Width; 4] = [Width::One, Width::Two, Width::Four, Width::Eigh
 /// A flag of ACRN's own kernel, which acrn-dm sets in all requests. Other drivers ignore it.
 pub const ASYNC: u32 = 0x08;
 
-/// A range with an ioeventfd.
+/// A range of ports or addresses with an ioeventfd.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
     pub target: Target,
@@ -47,7 +47,7 @@ impl Range {
         let (addr, pio) = match self.target {
             Target::Port(port) => (port.into(), ACRN_IOEVENTFD_FLAG_PIO),
             Target::Memory(address) => (address, 0),
-            Target::PciConfig { .. } => panic!("only ports and addresses can be assigned"),
+            Target::PciConfig { .. } => panic!("IOEVENTFD only accepts ports and addresses"),
         };
         acrn_ioeventfd {
             fd: event.as_raw_fd() as u32,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Accesses that signal an eventfd, and accesses that are left to the device model.
+//! Tests of accesses that signal an eventfd, and of accesses that the driver leaves to the device
+//! model.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -25,8 +26,8 @@ fn beyond(target: Target, offset: u64) -> Target {
     }
 }
 
-/// Accesses of each width to the start of a range of each length. Wider accesses are not inside the
-/// range.
+/// Accesses of each width to the start of a range of each length signal the eventfd if they are
+/// inside the range. Wider accesses go to the device model.
 pub fn each_length_and_width() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for len in WIDTHS {
@@ -54,20 +55,20 @@ pub fn each_length_and_width() -> Outcome {
     Outcome::Passed
 }
 
-/// An access inside a range, but not at its start, is completed without a signal. An access that is
-/// partly inside is left to the device model.
+/// The driver completes an access inside a range, but not at its start, without a signal. An access
+/// that overlaps the range without being inside it goes to the device model.
 pub fn inside_and_partly_inside() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
         let event = assigned(&vm.device, range(target, 8));
         for (offset, width) in [(1, 1), (2, 2), (4, 4), (7, 1), (6, 2), (3, 4)] {
-            let width = Width::from_bytes(width).expect("a width");
+            let width = Width::from_bytes(width).expect("a valid width");
             let at = beyond(target, offset);
             assert_eq!(vm.ask(write(at, width, 0)), WRITTEN, "at {offset}");
             assert_eq!(vm.ask(read(at, width)), ZERO, "at {offset}");
         }
         for (offset, width) in [(7, 2), (5, 4), (8, 1)] {
-            let width = Width::from_bytes(width).expect("a width");
+            let width = Width::from_bytes(width).expect("a valid width");
             let at = beyond(target, offset);
             let answers = (vm.ask(write(at, width, 0)), vm.ask(read(at, width)));
             let expected = (Answer::DeviceModel, Answer::DeviceModel);
@@ -82,7 +83,8 @@ pub fn inside_and_partly_inside() -> Outcome {
     Outcome::Passed
 }
 
-/// Overlapping ranges with different starts.
+/// If ranges with different starts overlap, a write signals only the range that starts at its
+/// address.
 pub fn overlapping_ranges() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let long = assigned(&vm.device, range(ADDRESS, 8));
@@ -100,13 +102,13 @@ pub fn overlapping_ranges() -> Outcome {
         let seen = (long.take(), short.take());
         assert_eq!(seen, signals, "{width:?} at {offset}");
     }
-    // The access is inside neither range, though inside their union.
+    // The access is inside their union, but inside neither range.
     let partly = vm.ask(write(beyond(ADDRESS, 2), Width::Eight, 0));
     assert_eq!(partly, Answer::DeviceModel);
     Outcome::Passed
 }
 
-/// A range inside another one: the rest of the outer range still takes accesses.
+/// If a range is inside another one, the outer range still handles accesses to its other parts.
 pub fn range_inside_another() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let long = assigned(&vm.device, range(ADDRESS, 8));
@@ -123,14 +125,14 @@ pub fn range_inside_another() -> Outcome {
         assert_eq!(vm.ask(read(at, width)), ZERO, "at {offset}");
         assert_eq!((long.take(), short.take()), signals, "at {offset}");
     }
-    // The access is wider than the inner range, and inside the outer one.
+    // The access is inside the outer range, but wider than the inner one.
     let answer = vm.ask(write(beyond(ADDRESS, 2), Width::Four, 0));
     assert_eq!((answer, short.take()), (WRITTEN, 0));
     Outcome::Passed
 }
 
-/// Partly overlapping ranges: an access inside the second one is taken, though it extends beyond
-/// the first.
+/// If two ranges overlap, the driver completes an access inside the second one even if it extends
+/// beyond the first one.
 pub fn partly_overlapping_ranges() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let first = assigned(&vm.device, range(ADDRESS, 4));
@@ -149,7 +151,7 @@ pub fn partly_overlapping_ranges() -> Outcome {
     Outcome::Passed
 }
 
-/// A port and an address with the same number are different.
+/// A port and an address with the same number are different targets.
 pub fn port_is_no_address() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let port = assigned(&vm.device, range(PORT, 4));
@@ -164,7 +166,7 @@ pub fn port_is_no_address() -> Outcome {
     Outcome::Passed
 }
 
-/// Only writes of the right value signal. Others are completed without a signal.
+/// Only writes of the right value signal. The driver completes others without a signal.
 pub fn data_match() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
@@ -186,18 +188,18 @@ pub fn data_match() -> Outcome {
     Outcome::Passed
 }
 
-/// All bits of a 64-bit value count.
+/// The driver compares all bits of a 64-bit value.
 pub fn data_of_64_bits() -> Outcome {
     const DATA: u64 = 0x8182_8384_0102_0304;
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(ADDRESS, 8).with(DATA));
     for (value, signals) in [
         (DATA, 1),
-        // The low half agrees.
+        // The low half is equal.
         (DATA & 0xffff_ffff, 0),
         (DATA ^ 1 << 32, 0),
         (DATA ^ 1 << 63, 0),
-        // The high half agrees.
+        // The high half is equal.
         (DATA ^ 1, 0),
         (DATA ^ 1 << 31, 0),
         (DATA, 1),
@@ -208,7 +210,7 @@ pub fn data_of_64_bits() -> Outcome {
     Outcome::Passed
 }
 
-/// The value is ignored without the flag.
+/// Without the flag, the driver ignores the value.
 pub fn data_without_flag() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -220,8 +222,8 @@ pub fn data_without_flag() -> Outcome {
     Outcome::Passed
 }
 
-/// Bits beyond the width of the access are ignored, both in the range's value and in the slot
-/// (A16).
+/// The driver ignores the bits beyond the width of the access, both in the value of the range and
+/// in the slot (A16).
 pub fn data_match_is_masked() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
@@ -250,7 +252,7 @@ pub fn data_match_is_masked() -> Outcome {
 }
 
 /// A narrow write to a wide range with many values signals each eventfd whose value has the same
-/// low bytes, in any order.
+/// low bytes, in any order of assignment.
 pub fn narrow_write_to_many_values() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let values = [0x0101, 0x0205, 0x0301, 0x0405, 0x0505];
@@ -272,7 +274,7 @@ pub fn narrow_write_to_many_values() -> Outcome {
     Outcome::Passed
 }
 
-/// Several eventfds with the same range are all signalled (A16).
+/// A write signals all eventfds with the same range (A16).
 pub fn each_of_several() -> Outcome {
     let vm = need!(ScriptedVm::new());
     for target in [PORT, ADDRESS] {
@@ -286,7 +288,8 @@ pub fn each_of_several() -> Outcome {
     Outcome::Passed
 }
 
-/// Several ranges at one address, some for any value, with different lengths (A16).
+/// A write signals each range at its address that matches, for any lengths. Some of the ranges
+/// match any value (A16).
 pub fn each_that_matches() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let events = [
@@ -312,7 +315,7 @@ pub fn each_that_matches() -> Outcome {
     Outcome::Passed
 }
 
-/// One eventfd for several values at one address.
+/// One eventfd can have several values at one address.
 pub fn one_for_several_values() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
@@ -334,7 +337,7 @@ pub fn counter() -> Outcome {
         assert_eq!(vm.ask(write(PORT, Width::Four, value)), WRITTEN);
     }
     assert_eq!(event.take(), 10);
-    event.add(u64::MAX - 1).expect("write to an eventfd");
+    event.add(u64::MAX - 1).expect("write to the eventfd");
     for value in 0..3 {
         assert_eq!(vm.ask(write(PORT, Width::Four, value)), WRITTEN);
     }
@@ -356,7 +359,7 @@ pub fn every_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// Each VM has its own ranges, and VMs may share an eventfd.
+/// Each VM has its own ranges, and VMs can share an eventfd.
 pub fn two_vms() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
     let first = need!(ScriptedVm::on(masks[0]));
@@ -377,7 +380,7 @@ pub fn two_vms() -> Outcome {
     Outcome::Passed
 }
 
-/// The ports of PCI configuration take precedence, though a range may cover them.
+/// The ports of PCI configuration take precedence over a range that covers them.
 pub fn pci_ports() -> Outcome {
     const ENABLE: u64 = 1 << 31;
     let vm = need!(ScriptedVm::new());
@@ -400,8 +403,8 @@ pub fn pci_ports() -> Outcome {
     Outcome::Passed
 }
 
-/// Invalid sizes, as a device model could write them into its request page, have no effect on
-/// others (R11).
+/// Invalid sizes have no effect on other requests (R11). A device model could write them into its
+/// request page.
 pub fn hostile_size() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let event = assigned(&vm.device, range(ADDRESS, 8));
