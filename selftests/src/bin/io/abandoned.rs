@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that the device model cannot complete any more end as if there were no device. Checks
-//! the values of reads, their widths, and that a polling hypervisor is not notified.
+//! Tests of requests that the device model cannot complete any more.
+//!
+//! The driver completes them as if there were no device. The tests check the values and widths of
+//! reads, and that the driver does not notify a polling hypervisor.
 
 use acrn_ioctls::{Slot, Target, Width};
 use acrn_selftests::{
@@ -23,7 +25,7 @@ use acrn_uapi::{
 const PORT: Target = Target::Port(0x510);
 const ADDRESS: Target = Target::Memory(0xd000_0040);
 
-/// Accesses, and their resulting values, as wide as the slot stores them.
+/// Accesses and their resulting values, as wide as the slot stores them.
 const ACCESSES: [(Access, Option<u64>); 6] = [
     (read(ADDRESS, Width::Eight), Some(u64::MAX)),
     (read(ADDRESS, Width::Four), Some(u64::MAX)),
@@ -33,7 +35,7 @@ const ACCESSES: [(Access, Option<u64>); 6] = [
     (write(ADDRESS, Width::Eight, 0x55), None),
 ];
 
-/// Panics unless `end` completes each access, once `ready` returns true for its slot.
+/// Panics unless `end` completes each access. `end` runs when `ready` returns true for the slot.
 fn check(vm: &ScriptedVm, ready: impl Fn(Slot<'_>) -> bool, end: impl Fn(&ScriptedVm)) {
     let slot = vm.page.slot(0).expect("slot 0");
     for (access, expected) in ACCESSES {
@@ -41,10 +43,7 @@ fn check(vm: &ScriptedVm, ready: impl Fn(Slot<'_>) -> bool, end: impl Fn(&Script
         for request in [plain, polled(plain)] {
             let trace = Trace::start(&vm.probe);
             assert_eq!(vm.probe.raise(request), 0);
-            until(
-                "the request is in the state from which it is completed",
-                || ready(slot),
-            );
+            until("the request is ready for `end`", || ready(slot));
             end(vm);
             let answered = vm.answered(&trace, &request);
             assert_eq!(answered, expected, "{access:?}");
@@ -56,7 +55,7 @@ fn clear(vm: &ScriptedVm) {
     assert_eq!(vm.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
 }
 
-/// DESTROY_IOREQ_CLIENT completes the client's requests (A12).
+/// DESTROY_IOREQ_CLIENT completes the requests of the ioreq client (A12).
 pub fn destroy_client_reads_all_ones() -> Outcome {
     let vm = need!(ScriptedVm::new());
     check(
@@ -74,13 +73,13 @@ pub fn destroy_client_reads_all_ones() -> Outcome {
     Outcome::Passed
 }
 
-/// CLEAR_VM_IOREQ completes the client's requests.
+/// CLEAR_VM_IOREQ completes the requests of the ioreq client.
 pub fn clear_reads_all_ones() -> Outcome {
     check(&need!(ScriptedVm::new()), |slot| slot.is_ours(), clear);
     Outcome::Passed
 }
 
-/// CLEAR_VM_IOREQ completes requests that wait for a client (A11).
+/// CLEAR_VM_IOREQ completes requests that wait for an ioreq client (A11).
 pub fn clear_without_client() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     check(&vm, |slot| slot.state() == ACRN_IOREQ_STATE_PENDING, clear);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A polling hypervisor takes a request at the instant at which it is COMPLETE, and may use the
-//! slot for another one then. The request must be complete by then, and the driver must not look at
-//! the slot afterwards.
+//! Tests of a polling hypervisor that frees a slot at the instant at which its request is COMPLETE.
+//!
+//! The hypervisor may use the slot for another request from then on. The driver must therefore
+//! store the result before it makes the request COMPLETE, and must not read the slot afterwards.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -23,16 +24,16 @@ const MEMORY: Target = Target::Memory(0xd000_0040);
 const DOORBELL: u64 = 0xd000_0080;
 const CONFIG_ADDRESS: Target = Target::Port(0xcf8);
 
-/// The party that makes the request COMPLETE.
+/// The cause of the request's completion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum By {
-    /// The driver, in the upcall.
+    /// The driver completes the request in the upcall.
     Upcall,
-    /// NOTIFY_REQUEST_FINISH.
+    /// The device model makes NOTIFY_REQUEST_FINISH.
     DeviceModel,
-    /// CLEAR_VM_IOREQ.
+    /// The device model makes CLEAR_VM_IOREQ.
     Clear,
-    /// DESTROY_IOREQ_CLIENT.
+    /// The device model makes DESTROY_IOREQ_CLIENT.
     DestroyClient,
 }
 
@@ -49,8 +50,8 @@ fn end(vm: &ScriptedVm, by: By) {
     }
 }
 
-/// The value of a read is stored in time, and there is no notification, though the slot requests
-/// one by then.
+/// The driver stores the value of a read in time. It does not notify the hypervisor, although the
+/// slot requests a notification by then.
 pub fn taken_at_once() -> Outcome {
     need!(cpus::stay_on(cpus::UPCALLS));
     let vm = need!(ScriptedVm::new());
@@ -86,10 +87,10 @@ pub fn taken_at_once() -> Outcome {
         vm.probe.take_at_once(vm.vmid, 0);
         assert_eq!(vm.probe.raise(request), 0);
         if by != By::Upcall {
-            until("the request is left to the device model", || slot.is_ours());
+            until("the device model has the request", || slot.is_ours());
         }
         end(&vm, by);
-        until("the request is taken", || {
+        until("the hypervisor frees the slot", || {
             slot.state() == ACRN_IOREQ_STATE_FREE
         });
         let consumed = vm.consumed(&trace, &request);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The upcall uses a small part of a CPU's time, and leaves the excess of a guest's requests to a
-//! thread.
+//! Tests that the upcall uses a small part of a CPU's time, and leaves the excess of a guest's
+//! requests to a thread.
 
 use std::{
     fs, slice, thread,
@@ -23,13 +23,13 @@ use acrn_selftests::{
 
 const PORT: u16 = 0x510;
 
-/// The upcall may use one twentieth of any period, plus its share of the 10 ms before.
+/// The upcall may use one twentieth of any period, plus its share of the 10 ms before the period.
 const ONE_IN: u64 = 20;
-const SAVED: Duration = Duration::from_millis(10);
+const PERIOD_BEFORE: Duration = Duration::from_millis(10);
 
 fn status(vmid: u16) -> Result<Status, String> {
     let status = Status::of_vm(vmid).filter(|status| status.has("upcall_ns"));
-    status.ok_or_else(|| "the driver does not report the upcall's work".to_owned())
+    status.ok_or_else(|| "the driver does not report the time of the upcall".to_owned())
 }
 
 /// A guest that writes to an ioeventfd in a loop.
@@ -64,23 +64,25 @@ impl Storm {
     }
 }
 
-/// Returns whether the upcall keeps to its share. Only the upcall's own time is counted, so a
-/// machine that stops meanwhile can only make it look longer.
+/// Returns whether the upcall keeps to its share.
+///
+/// The driver counts only the upcall's own time. If the machine stops during the measurement, that
+/// time can only look longer.
 fn share_is_kept(storms: &[Storm]) -> bool {
     let upcalls = || -> u64 { storms.iter().map(|storm| storm.number("upcall_ns")).sum() };
     let begun = Instant::now();
     let before = upcalls();
     thread::sleep(Duration::from_millis(300));
     let spent = upcalls() - before;
-    let all = (begun.elapsed() + SAVED).as_nanos();
+    let all = (begun.elapsed() + PERIOD_BEFORE).as_nanos();
     u128::from(spent * ONE_IN) <= all
 }
 
-/// The thread serves requests beyond the upcall's share.
+/// A thread serves the requests that exceed the upcall's share.
 pub fn storm() -> Outcome {
     let storm = Storm::on(need!(cpus::pick(1)));
     need!(storm.status());
-    until("the thread serves the rest", || {
+    until("the thread serves requests", || {
         storm.number("thread_requests") > 1000
     });
     until("the upcall keeps to its share", || {
@@ -90,23 +92,23 @@ pub fn storm() -> Outcome {
     Outcome::Passed
 }
 
-/// After any idle period of the driver, a guest can use the upcall for its share only.
+/// After an idle period of the driver, however long, a guest can use the upcall for its share only.
 pub fn storm_after_silence() -> Outcome {
     let cpus = need!(cpus::pick(1));
     until("the upcall keeps to its share from the beginning", || {
         let begun = Instant::now();
         let storm = Storm::on(cpus);
         let mut spent = 0;
-        until("the thread serves the rest", || {
+        until("the thread serves requests", || {
             spent = storm.number("upcall_ns");
             storm.number("thread_requests") > 0
         });
-        u128::from(spent * ONE_IN) <= (begun.elapsed() + SAVED).as_nanos()
+        u128::from(spent * ONE_IN) <= (begun.elapsed() + PERIOD_BEFORE).as_nanos()
     });
     Outcome::Passed
 }
 
-/// Both VMs go on while they exceed the share, and together they use no more of the upcall's time
+/// The driver serves two VMs that exceed the share. Together they use no more of the upcall's time
 /// than one VM.
 pub fn two_storms() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -117,7 +119,7 @@ pub fn two_storms() -> Outcome {
         .map(|storm| storm.number("thread_requests"))
         .collect();
     for (storm, begun) in storms.iter().zip(begun) {
-        until("the thread serves each", || {
+        until("the thread serves each VM", || {
             storm.number("thread_requests") > begun + 100
         });
     }
@@ -125,23 +127,24 @@ pub fn two_storms() -> Outcome {
     Outcome::Passed
 }
 
-/// Makes isolated requests until the upcall has served ten in a row. A request during which the
-/// machine stops costs the VM its share for a while.
+/// Makes isolated requests until the upcall has served ten in succession.
+///
+/// A request during which the machine stops uses up the share of the VM for a while.
 fn served_by_upcall(vm: &ScriptedVm) {
-    let mut in_a_row = 0;
-    until("requests that come alone are served by the upcall", || {
+    let mut in_succession = 0;
+    until("the upcall serves isolated requests", || {
         let before = status(vm.vmid).expect("status");
         let answer = vm.ask(write(Target::Port(PORT), Width::Four, 1));
         assert_eq!(answer, Answer::DeviceModel);
         let after = status(vm.vmid).expect("status");
         let more = |key| after.number(key) - before.number(key);
         assert_eq!(more("upcall_requests") + more("thread_requests"), 1);
-        in_a_row = match more("upcall_requests") {
-            1 => in_a_row + 1,
+        in_succession = match more("upcall_requests") {
+            1 => in_succession + 1,
             _ => 0,
         };
         thread::sleep(Duration::from_millis(20));
-        in_a_row == 10
+        in_succession == 10
     });
 }
 
@@ -153,7 +156,7 @@ pub fn alone() -> Outcome {
     Outcome::Passed
 }
 
-/// The upcall serves an isolated request beside VMs that exceed their share. One of them, which the
+/// The upcall serves an isolated request while other VMs exceed their share. One of them, which the
 /// upcall looks at first, always has a request that is pending.
 pub fn alone_beside_storm() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
@@ -164,19 +167,19 @@ pub fn alone_beside_storm() -> Outcome {
     let storm = Storm::on(masks[0]);
     need!(storm.status());
     let vm = need!(ScriptedVm::on(masks[1]));
-    until("the thread serves the rest", || {
+    until("the thread serves requests", || {
         storm.number("thread_requests") > 1000
     });
     served_by_upcall(&vm);
     Outcome::Passed
 }
 
-/// The thread has a name, and is scheduled like user space.
+/// The thread has its own name, and the scheduling policy of user space.
 pub fn thread_has_a_name() -> Outcome {
     let vm = need!(ScriptedVm::new());
     need!(status(vm.vmid));
     assert_eq!(policies("acrn_ioreq_rest"), [libc::SCHED_OTHER]);
-    // On a real-time kernel another thread does the work of the upcall.
+    // On a real-time kernel, another thread does the work of the upcall.
     let kernel = fs::read_to_string("/proc/version").expect("/proc/version");
     let is_real_time = kernel.contains("PREEMPT_RT");
     let expected: &[i32] = if is_real_time {
@@ -188,7 +191,7 @@ pub fn thread_has_a_name() -> Outcome {
     Outcome::Passed
 }
 
-/// Returns the scheduling policies of the threads with this name.
+/// Returns the scheduling policies of the threads with the name `name`.
 fn policies(name: &str) -> Vec<i32> {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Clients are created and destroyed while vCPUs wait.
+//! Tests of ioreq clients that are created and destroyed while vCPUs wait.
 
 use std::{thread, time::Duration};
 
@@ -29,31 +29,31 @@ fn reader(guest: &Guest) {
     guest.load_long_mode(&program::long_mode(&[read(PORT, Width::Four)]));
 }
 
-/// Returns EAX after the read.
+/// Returns EAX after the read, as stored by the program.
 fn stored(guest: &Guest) -> u32 {
     guest.memory.read(program::RESULTS as usize)
 }
 
-/// A request that is made before there is a client waits for one (A11).
+/// A request of a vCPU that has no ioreq client stays PENDING (A11).
 pub fn request_before_client() -> Outcome {
     let guest = Guest::without_client(need!(cpus::pick(1)));
     reader(&guest);
     guest.vm.start().expect("START_VM");
     let slot = guest.page.slot(0).expect("slot 0");
-    // The state changes from FREE to PENDING, and no further without a client.
+    // The state changes from FREE to PENDING. Without a client, it does not change further.
     until("the guest makes a request", || {
         slot.state() != ACRN_IOREQ_STATE_FREE
     });
     thread::sleep(Duration::from_millis(50));
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
-    let asked = guest.serve(1, |_, _| 0x77);
-    assert_eq!(asked.len(), 1);
+    let requests = guest.serve(1, |_, _| 0x77);
+    assert_eq!(requests.len(), 1);
     assert_eq!(stored(&guest), 0x77);
     Outcome::Passed
 }
 
-/// Destroying a client with a request lets the vCPU go on as if there were no device at the port
-/// (A12).
+/// DESTROY_IOREQ_CLIENT completes the client's request, and the vCPU continues as if there were no
+/// device at the port (A12).
 pub fn destroy_client_frees_vcpu() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -68,7 +68,7 @@ pub fn destroy_client_frees_vcpu() -> Outcome {
         .destroy_ioreq_client()
         .expect("DESTROY_IOREQ_CLIENT");
     guest.vm.create_ioreq_client().expect("CREATE_IOREQ_CLIENT");
-    // The next request of the vCPU reports that it is done.
+    // The next request of the vCPU reports that the program has ended.
     guest.serve(1, |_, _| 0);
     assert_eq!(stored(&guest), 0xffff_ffff);
     if let Some(trace) = trace {
@@ -77,7 +77,7 @@ pub fn destroy_client_frees_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// CLEAR_VM_IOREQ completes requests that the device model has not completed.
+/// CLEAR_VM_IOREQ completes the requests that the device model has not completed.
 pub fn clear_completes_requests() -> Outcome {
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
@@ -94,7 +94,7 @@ pub fn clear_completes_requests() -> Outcome {
     Outcome::Passed
 }
 
-/// A client that is created after another was destroyed receives the requests.
+/// An ioreq client that is created after the destruction of another one receives the requests.
 pub fn next_client_serves() -> Outcome {
     let guest = Guest::new(need!(cpus::pick(1)));
     reader(&guest);
@@ -109,7 +109,8 @@ pub fn next_client_serves() -> Outcome {
     Outcome::Passed
 }
 
-/// ATTACH_IOREQ_CLIENT does not wait while there is a request that is not completed.
+/// ATTACH_IOREQ_CLIENT returns at once while the device model has a request that it has not
+/// completed.
 pub fn attach_returns_while_unserved() -> Outcome {
     let guest = Guest::new(need!(cpus::pick(1)));
     reader(&guest);
@@ -117,16 +118,15 @@ pub fn attach_returns_while_unserved() -> Outcome {
     for _ in 0..3 {
         guest.vm.attach_ioreq_client().expect("ATTACH_IOREQ_CLIENT");
     }
-    let asked = guest.serve_until(
+    let requests = guest.serve_until(
         |_, _| 1,
         |_, request| request.target == Target::Port(DONE_PORT),
     );
-    assert_eq!(asked.len(), 1);
+    assert_eq!(requests.len(), 1);
     Outcome::Passed
 }
 
-/// A thread that works on a request keeps no request from other threads: each request wakes a
-/// waiting thread.
+/// Each request wakes a waiting thread, even if another thread is working on an earlier request.
 pub fn each_request_wakes_a_thread() -> Outcome {
     const VCPUS: u16 = 3;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
@@ -140,7 +140,7 @@ pub fn each_request_wakes_a_thread() -> Outcome {
                 waiters.iter().filter(|waiter| waiter.waits()).count() == left
             });
             let ended = waiters.iter().position(|waiter| !waiter.waits());
-            let waiter = waiters.remove(ended.expect("a thread that returned"));
+            let waiter = waiters.remove(ended.expect("the index of a thread that returned"));
             assert_eq!(waiter.result(), Ok(()));
         }
         for vcpu in 0..VCPUS {
@@ -151,15 +151,17 @@ pub fn each_request_wakes_a_thread() -> Outcome {
 }
 
 /// A request that CLEAR_VM_IOREQ completed does not belong to the device model any more, and wakes
-/// no thread. A late NOTIFY_REQUEST_FINISH affects neither the next request of the vCPU nor one
-/// that a polling hypervisor has not taken yet (A13).
+/// no thread.
+///
+/// A late NOTIFY_REQUEST_FINISH fails. It affects neither the next request of the vCPU nor a
+/// request that a polling hypervisor has not consumed yet (A13).
 pub fn cleared_request_is_gone() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
     let plain = request(vm.vmid, 0, read(PORT, Width::Four));
     for request in [plain, polled(plain), plain] {
         assert_eq!(vm.probe.raise(request), 0);
-        until("the request is left to the device model", || slot.is_ours());
+        until("the device model has the request", || slot.is_ours());
         assert_eq!(vm.device.plain(ACRN_IOCTL_CLEAR_VM_IOREQ), Ok(()));
         let late = vm.finish(0);
         assert_eq!(late, Err(Errno::EINVAL), "NOTIFY_REQUEST_FINISH");
@@ -171,8 +173,8 @@ pub fn cleared_request_is_gone() -> Outcome {
     Outcome::Passed
 }
 
-/// A new ioeventfd takes a request that waits for a client at once. An ioeventfd for another
-/// address leaves it alone.
+/// A new ioeventfd at once completes a request that waits for an ioreq client. An ioeventfd for
+/// another address does not affect it.
 pub fn ioeventfd_takes_waiting_request() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     let slot = vm.page.slot(0).expect("slot 0");
@@ -193,8 +195,8 @@ pub fn ioeventfd_takes_waiting_request() -> Outcome {
     Outcome::Passed
 }
 
-/// Destroying a client while several vCPUs wait completes the requests of all, even if the next
-/// client is created at once.
+/// DESTROY_IOREQ_CLIENT completes the requests of all vCPUs that wait, even if the next client is
+/// created at once.
 pub fn destroy_client_frees_each_vcpu() -> Outcome {
     const VCPUS: u16 = 3;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
@@ -205,7 +207,7 @@ pub fn destroy_client_frees_each_vcpu() -> Outcome {
             let request = request(vm.vmid, vcpu, read(PORT, Width::Four));
             assert_eq!(vm.probe.raise(request), 0);
         }
-        until("the requests are left to the device model", || {
+        until("the device model has the requests", || {
             slots().all(|slot| slot.is_ours())
         });
         for request in [

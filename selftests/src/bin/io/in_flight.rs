@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RESET_VM and DESTROY_VM in progress: requests that vCPUs make meanwhile wait. Checks their
-//! completion if the hypervisor refuses the command, and if it succeeds.
+//! Tests of requests that vCPUs make during RESET_VM and DESTROY_VM.
+//!
+//! The requests stay PENDING until the hypercall returns. The tests check how they end if the
+//! hypervisor refuses the command, and if it succeeds.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -26,7 +28,8 @@ const LATCHED: u64 = 0x8005_1a40;
 const LATCH: Access = write(CONFIG_ADDRESS, Width::Four, LATCHED);
 const VCPUS: u16 = 2;
 
-/// A VM whose command is held, and a VM whose requests show that upcalls were served.
+/// A VM whose command mini-ACRN holds, and a VM whose requests show that the driver has served the
+/// upcalls.
 struct Pair {
     vm: ScriptedVm,
     other: ScriptedVm,
@@ -57,7 +60,7 @@ impl Pair {
         self.vm.page.slot(vcpu.into()).expect("a slot").state()
     }
 
-    /// Panics unless the slots of both vCPUs are in this state.
+    /// Panics unless the slots of both vCPUs are in `state`.
     #[track_caller]
     fn assert_states(&self, state: u32) {
         for vcpu in 0..VCPUS {
@@ -65,15 +68,17 @@ impl Pair {
         }
     }
 
-    /// Waits until each VM was scanned after all earlier requests: the upcall that served the last
-    /// of these requests began after the one before it had been served.
-    fn until_looked_at(&self) {
+    /// Waits until the driver has scanned each VM after all earlier requests.
+    ///
+    /// The upcall that serves the last of these requests begins after the request before it was
+    /// served.
+    fn until_scanned(&self) {
         for _ in 0..3 {
             assert_eq!(self.other.ask(READ), Answer::DeviceModel);
         }
     }
 
-    /// Holds the hypercall of `command` while `meanwhile` runs.
+    /// Runs `meanwhile` while mini-ACRN holds the hypercall of `command`.
     fn during(&self, (command, hypercall): (u32, u32), verdict: Verdict, meanwhile: impl FnOnce()) {
         if verdict == Verdict::Refused {
             self.vm.probe.refuse(hypercall, self.vm.vmid);
@@ -90,65 +95,70 @@ impl Pair {
         assert_eq!(held.release(), expected);
     }
 
-    fn told(&self, trace: &Trace<'_>) -> Vec<u64> {
+    fn notified(&self, trace: &Trace<'_>) -> Vec<u64> {
         let calls = trace.calls(NOTIFY_REQUEST_FINISH);
-        let of_ours = calls
+        let of_vm = calls
             .iter()
             .filter(|call| call.p1 == u64::from(self.vm.vmid));
-        of_ours.map(|call| call.p2).collect()
+        of_vm.map(|call| call.p2).collect()
     }
 }
 
-/// Requests of each kind that are made while `command` is in progress are not taken. If the command
-/// is refused, each request is found without another upcall, and is completed once.
-fn holds_the_gate(pair: &Pair, command: (u32, u32)) {
+/// Checks a `command` that the hypervisor refuses.
+///
+/// During the command, requests of each kind stay PENDING. Afterwards the driver finds each request
+/// without another upcall, and it is completed once.
+fn check_refused(pair: &Pair, command: (u32, u32)) {
     for _ in 0..3 {
         let trace = Trace::start(&pair.vm.probe);
         let waiter = Waiter::start(&pair.vm.device);
         pair.during(command, Verdict::Refused, || {
             pair.raise(0, LATCH);
             pair.raise(1, READ);
-            pair.until_looked_at();
+            pair.until_scanned();
             pair.assert_states(ACRN_IOREQ_STATE_PENDING);
             assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
         });
         assert_eq!(pair.state(1), ACRN_IOREQ_STATE_PROCESSING);
         assert_eq!(waiter.result(), Ok(()));
-        assert_eq!(pair.told(&trace), [0]);
+        assert_eq!(pair.notified(&trace), [0]);
         assert_eq!(pair.state(0), ACRN_IOREQ_STATE_FREE);
         assert_eq!(pair.vm.finish(1), Ok(()));
         assert_eq!(pair.vm.finish(1), Err(Errno::EINVAL));
-        assert_eq!(pair.told(&trace), [0, 1]);
+        assert_eq!(pair.notified(&trace), [0, 1]);
         trace.assert_sane();
     }
     let latched = pair.vm.ask(read(CONFIG_ADDRESS, Width::Four));
     assert_eq!(latched, Answer::Driver(Some(LATCHED)));
 }
 
-/// Requests that are made while a successful `command` is in progress are not taken. Returns a
-/// thread that waits for requests, and the vCPUs that were notified.
-fn holds_the_gate_for_good(pair: &Pair, command: (u32, u32)) -> (Waiter, Vec<u64>) {
+/// Makes a `command` that succeeds, and checks that requests stay PENDING during it.
+///
+/// Returns a thread that waits for requests, and the vCPUs of which the driver notified the
+/// hypervisor.
+fn check_done(pair: &Pair, command: (u32, u32)) -> (Waiter, Vec<u64>) {
     pair.vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let trace = Trace::start(&pair.vm.probe);
     let waiter = Waiter::start(&pair.vm.device);
     pair.during(command, Verdict::Done, || {
         pair.raise(0, LATCH);
         pair.raise(1, READ);
-        pair.until_looked_at();
+        pair.until_scanned();
         pair.assert_states(ACRN_IOREQ_STATE_PENDING);
     });
-    pair.until_looked_at();
-    (waiter, pair.told(&trace))
+    pair.until_scanned();
+    (waiter, pair.notified(&trace))
 }
 
-/// RESET_VM: if it succeeds, the requests are discarded, and later ones are served.
+/// Requests stay PENDING during RESET_VM. If it succeeds, the driver discards them, and serves
+/// later ones.
 pub fn reset_holds_the_gate() -> Outcome {
     let pair = need!(Pair::new());
     let reset = (ACRN_IOCTL_RESET_VM, RESET_VM);
-    holds_the_gate(&pair, reset);
-    let (waiter, told) = holds_the_gate_for_good(&pair, reset);
+    check_refused(&pair, reset);
+    let (waiter, notified) = check_done(&pair, reset);
     pair.assert_states(ACRN_IOREQ_STATE_FREE);
-    assert_eq!(told, []);
+    assert_eq!(notified, []);
     assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
     let latched = pair.vm.ask(read(CONFIG_ADDRESS, Width::Four));
     assert_eq!(latched, Answer::Driver(Some(0)));
@@ -158,21 +168,23 @@ pub fn reset_holds_the_gate() -> Outcome {
     Outcome::Passed
 }
 
-/// DESTROY_VM: if it succeeds, the driver does not access the page any more, and
-/// ATTACH_IOREQ_CLIENT returns.
+/// Requests stay PENDING during DESTROY_VM. If it succeeds, the driver does not access the request
+/// page any more, and ATTACH_IOREQ_CLIENT returns.
 pub fn destroy_holds_the_gate() -> Outcome {
     let pair = need!(Pair::new());
     let destroy = (ACRN_IOCTL_DESTROY_VM, DESTROY_VM);
-    holds_the_gate(&pair, destroy);
-    let (waiter, told) = holds_the_gate_for_good(&pair, destroy);
+    check_refused(&pair, destroy);
+    let (waiter, notified) = check_done(&pair, destroy);
     pair.assert_states(ACRN_IOREQ_STATE_PENDING);
-    assert_eq!(told, []);
+    assert_eq!(notified, []);
     assert_eq!(waiter.result(), Err(Errno::ENODEV));
     Outcome::Passed
 }
 
-/// No other command runs concurrently with RESET_VM: a NOTIFY_REQUEST_FINISH that is made meanwhile
-/// finds the request discarded, or unchanged.
+/// No other command runs concurrently with RESET_VM.
+///
+/// A NOTIFY_REQUEST_FINISH that is made during RESET_VM waits. It fails if RESET_VM succeeds,
+/// because the request was discarded, and completes the request if RESET_VM fails.
 pub fn reset_is_alone() -> Outcome {
     let pair = need!(Pair::new());
     let vmid = pair.vm.vmid;
@@ -181,7 +193,7 @@ pub fn reset_is_alone() -> Outcome {
             pair.vm.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
         }
         pair.raise(0, READ);
-        until("the request is left to the device model", || {
+        until("the device model has the request", || {
             pair.state(0) == ACRN_IOREQ_STATE_PROCESSING
         });
         let trace = Trace::start(&pair.vm.probe);
@@ -202,13 +214,13 @@ pub fn reset_is_alone() -> Outcome {
             assert_eq!(pair.state(0), ACRN_IOREQ_STATE_PROCESSING);
             command = Some(finish);
         });
-        let result = command.expect("the command").result();
-        let (expected, told) = match verdict {
+        let result = command.expect("NOTIFY_REQUEST_FINISH").result();
+        let (expected, notified) = match verdict {
             Verdict::Refused => (Ok(()), vec![0]),
             Verdict::Done => (Err(Errno::EINVAL), vec![]),
         };
         assert_eq!(result, expected, "NOTIFY_REQUEST_FINISH");
-        assert_eq!(pair.told(&trace), told);
+        assert_eq!(pair.notified(&trace), notified);
         assert_eq!(pair.state(0), ACRN_IOREQ_STATE_FREE);
         trace.assert_sane();
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! I/O requests: a guest's accesses to ports and addresses without a device, and their results.
+//! Tests of I/O requests: a guest's accesses to ports and addresses without a device, and their
+//! results.
 
 use std::process::ExitCode;
 

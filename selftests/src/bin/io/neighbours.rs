@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! VMs and device models do not disturb each other.
+//! Tests that VMs and device models do not disturb each other.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -11,14 +11,15 @@ use acrn_selftests::{cpus, guest::Guest, harness::Outcome, need, program};
 
 const PORT: u16 = 0x510;
 
-/// VMs and clients are created and destroyed while another VM makes requests (R6).
+/// The requests of a VM stay complete and in order while other VMs and their clients are created
+/// and destroyed (R6).
 pub fn other_vms_come_and_go() -> Outcome {
     const ROUNDS: usize = 15;
     let masks = need!(cpus::pick_many(&[1, 1]));
     let guest = Guest::long_mode(masks[0], &program::chatter(PORT));
     let ended = AtomicBool::new(false);
     guest.vm.start().expect("START_VM");
-    let asked = thread::scope(|scope| {
+    let requests = thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..ROUNDS {
                 let other = Guest::long_mode(masks[1], &program::long_mode(&[]));
@@ -29,23 +30,23 @@ pub fn other_vms_come_and_go() -> Outcome {
         });
         guest.serve_until(|_, _| 0, |_, _| ended.load(Ordering::Relaxed))
     });
-    let values = asked.iter().map(|(_, request)| request.value);
+    let values = requests.iter().map(|(_, request)| request.value);
     assert!(
-        values.eq(0..asked.len() as u64),
+        values.eq(0..requests.len() as u64),
         "requests are out of order"
     );
     Outcome::Passed
 }
 
-/// A device model that writes random values to its request page disturbs at most itself (R11).
+/// A device model that writes random values to its request page affects at most its own VM (R11).
 pub fn scribbled_page() -> Outcome {
-    const SCRIBBLES: u32 = 20_000;
+    const WRITES: u32 = 20_000;
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(PORT));
     guest.vm.start().expect("START_VM");
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for number in 0..SCRIBBLES {
+            for number in 0..WRITES {
                 let value = number.wrapping_mul(0x9e37_79b9);
                 let slot = guest.page.slot(value >> 8 & 15).expect("a slot");
                 slot.fill(

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! PCI configuration mechanism #1: the driver translates accesses to ports 0xCF8 and 0xCFC into
-//! configuration requests.
+//! Tests of PCI configuration mechanism #1.
 //!
-//! ACRN completes some accesses itself, and passes an access to 0xCFC on only once after each
-//! address. Scripted requests show how the driver handles the others.
+//! The driver translates accesses to ports 0xCF8 and 0xCFC into configuration requests. ACRN
+//! completes some of the accesses itself, and passes on only one access to 0xCFC after each
+//! address. Scripted requests show how the driver handles the other accesses.
 
 use acrn_ioctls::{Direction, Request, Target, Width};
 use acrn_selftests::{
@@ -23,10 +23,10 @@ use acrn_uapi::ioctl::{
 
 const ADDRESS: Target = Target::Port(0xcf8);
 const ENABLE: u64 = 1 << 31;
-/// Bus 5, device 3, function 2, register 0x40.
+/// Address of register 0x40 of bus 5, device 3, function 2.
 const REGISTER: u64 = ENABLE | 5 << 16 | 3 << 11 | 2 << 8 | 0x40;
-/// Register 0xf40 of the same function, from PCI Express. ACRN hides it from the guest, but passes
-/// it on.
+/// Address of register 0xf40 of the same function, in the extended configuration space of PCI
+/// Express. ACRN hides it from the guest, but passes it on.
 const EXTENDED: u64 = REGISTER | 0xf << 24;
 const ANSWER: u64 = 0x4433_2211;
 
@@ -43,18 +43,19 @@ fn config(register: u32) -> Target {
     }
 }
 
-/// Returns the target and the width of a request, and the value of a write.
-fn essence(request: &Request) -> (Target, Width, Option<u64>) {
+/// Returns the target and width of a request, and the value if it is a write.
+fn summary(request: &Request) -> (Target, Width, Option<u64>) {
     let written = (request.direction == Direction::Write).then_some(request.value);
     (request.target, request.width, written)
 }
 
-/// Raises a request that is left to the device model. Returns it as the device model sees it.
+/// Raises a request that the driver leaves to the device model. Returns the request as the device
+/// model sees it.
 fn seen(vm: &ScriptedVm, access: Access) -> (Target, Width, Option<u64>) {
     let slot = vm.page.slot(0).expect("slot 0");
     assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
-    until("the request is left to the device model", || slot.is_ours());
-    let seen = essence(&slot.request().expect("a valid request"));
+    until("the device model has the request", || slot.is_ours());
+    let seen = summary(&slot.request().expect("a valid request"));
     vm.finish(0).expect("NOTIFY_REQUEST_FINISH");
     seen
 }
@@ -64,8 +65,10 @@ fn latch(vm: &ScriptedVm, address: u64) {
     assert_eq!(latched, Answer::Driver(None));
 }
 
-/// Accesses of a guest: ACRN completes reads of the address, and narrower accesses. An address is
-/// valid for one access. ACRN completes later ones.
+/// A guest's configuration accesses reach the device model if ACRN passes them on.
+///
+/// ACRN completes reads of the address and narrower accesses. An address is valid for one access,
+/// and ACRN completes later ones.
 pub fn config_of_guest() -> Outcome {
     let accesses = [
         read(ADDRESS, Width::Four),
@@ -86,13 +89,16 @@ pub fn config_of_guest() -> Outcome {
     ];
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
     guest.vm.start().expect("START_VM");
-    let asked = guest.serve(1, |_, _| ANSWER);
-    let asked: Vec<_> = asked.iter().map(|(_, request)| essence(request)).collect();
+    let requests = guest.serve(1, |_, _| ANSWER);
+    let requests: Vec<_> = requests
+        .iter()
+        .map(|(_, request)| summary(request))
+        .collect();
     let expected = [
         (config(0xf40), Width::Four, None),
         (config(0x42), Width::Two, Some(0xbeef)),
     ];
-    assert_eq!(asked, expected);
+    assert_eq!(requests, expected);
     let answers = [0, !0, !0, REGISTER, ANSWER, !0, 0, !0];
     let reads = accesses.iter().filter(|access| access.value.is_none());
     for (index, (access, answer)) in reads.zip(answers).enumerate() {
@@ -113,7 +119,7 @@ pub fn config_address_latches() -> Outcome {
     Outcome::Passed
 }
 
-/// Each access to 0xCFC..0xCFF becomes an access to the register in 0xCF8.
+/// Each access to 0xCFC..0xCFF becomes an access to the register whose address is in 0xCF8.
 pub fn config_access_folds() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER);
@@ -131,8 +137,8 @@ pub fn config_access_folds() -> Outcome {
     Outcome::Passed
 }
 
-/// If the enable bit is clear, reads return all ones, writes are dropped, and the device model gets
-/// no request.
+/// If the enable bit is clear, reads return all ones, writes have no effect, and the device model
+/// receives no request.
 pub fn config_disabled_is_all_ones() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER & !ENABLE);
@@ -146,8 +152,8 @@ pub fn config_disabled_is_all_ones() -> Outcome {
     Outcome::Passed
 }
 
-/// A narrow access to 0xCF8 does not refer to the address register (A10), and is left to the device
-/// model.
+/// The driver leaves narrow accesses to 0xCF8 to the device model, because they do not refer to the
+/// address register (A10).
 pub fn config_narrow_address_passes() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER);
@@ -159,8 +165,8 @@ pub fn config_narrow_address_passes() -> Outcome {
     Outcome::Passed
 }
 
-/// The two lowest bits of the address, and the bits between the enable bit and the extended
-/// register, are ignored. All other fields have their full width.
+/// The driver ignores the two lowest bits of the address, and the bits between the enable bit and
+/// the extended register. All other fields have their full width.
 pub fn config_address_has_low_bits() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let widest = Target::PciConfig {
@@ -176,17 +182,17 @@ pub fn config_address_has_low_bits() -> Outcome {
         (u32::MAX.into(), widest),
     ] {
         latch(&vm, address);
-        let asked = seen(&vm, read(data(0), Width::Four));
-        assert_eq!(asked, (expected, Width::Four, None), "{address:#x}");
-        // It is read back unchanged.
+        let access = seen(&vm, read(data(0), Width::Four));
+        assert_eq!(access, (expected, Width::Four, None), "{address:#x}");
+        // A read of the address register returns the address unchanged.
         let latched = vm.ask(read(ADDRESS, Width::Four));
         assert_eq!(latched, Answer::Driver(Some(address)));
     }
     Outcome::Passed
 }
 
-/// Accesses next to the two ports, or similar to accesses to them, are left to the device model
-/// unchanged: chipsets have the reset control register at 0xCF9.
+/// The driver leaves accesses next to the two ports, or similar to accesses to them, to the device
+/// model unchanged. Chipsets have the reset control register at 0xCF9.
 pub fn config_neighbours_pass() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, REGISTER);
@@ -198,12 +204,12 @@ pub fn config_neighbours_pass() -> Outcome {
         write(port(0xcfb), Width::One, 0xff),
         read(port(0xcf7), Width::Four),
         write(port(0xcf4), Width::Four, 1),
-        // Beyond the end of the data port.
+        // These accesses extend beyond the end of the data port.
         read(data(1), Width::Four),
         write(data(3), Width::Two, 0xbeef),
         read(data(4), Width::Four),
         read(data(4), Width::One),
-        // Memory with the same addresses.
+        // These accesses are to memory with the same addresses.
         write(Target::Memory(0xcf8), Width::Four, 0),
         read(Target::Memory(0xcf8), Width::Four),
         write(Target::Memory(0xcfc), Width::Four, 0x55),
@@ -231,8 +237,8 @@ pub fn config_of_two_vms_apart() -> Outcome {
     Outcome::Passed
 }
 
-/// PCICFG requests from the hypervisor, which may make them, are left to the device model
-/// unchanged, with any contents of the address register.
+/// The driver leaves PCICFG requests to the device model unchanged, with any contents of the
+/// address register. The hypervisor may make such requests.
 pub fn config_requests_pass() -> Outcome {
     let vm = need!(ScriptedVm::new());
     latch(&vm, ENABLE | 0xff_ff00);
@@ -248,7 +254,7 @@ pub fn config_requests_pass() -> Outcome {
     Outcome::Passed
 }
 
-/// PCICFG requests that the device model cannot complete any more: reads return all ones.
+/// Reads by PCICFG requests that the device model cannot complete any more return all ones.
 pub fn config_requests_abandoned() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
@@ -268,7 +274,7 @@ pub fn config_requests_abandoned() -> Outcome {
             for end in [&clear as &dyn Fn(), &destroy] {
                 let trace = Trace::start(&vm.probe);
                 assert_eq!(vm.probe.raise(request), 0);
-                until("the request is left to the device model", || slot.is_ours());
+                until("the device model has the request", || slot.is_ours());
                 end();
                 let answered = vm.answered(&trace, &request);
                 assert_eq!(answered, expected, "{access:?}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A VM whose hypervisor polls for completion is never notified.
+//! Tests of a VM whose hypervisor polls for completion.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -21,7 +21,8 @@ const POLLING: u64 = 1 << 2;
 const ANSWER: u64 = 0x0123_4567_89ab_cdef;
 const DOORBELL: u16 = 0x600;
 
-/// Requests that are completed by the device model, by an ioeventfd and by the driver itself.
+/// The driver never notifies a polling hypervisor of requests that the device model, an ioeventfd
+/// or the driver itself completes.
 pub fn polling_is_never_notified() -> Outcome {
     const ROUNDS: usize = 30;
     let probe = need!(Probe::open());
@@ -30,7 +31,7 @@ pub fn polling_is_never_notified() -> Outcome {
         write(Target::Port(DOORBELL), Width::Four, 1),
         read(Target::Port(0x510), Width::Four),
         write(Target::Port(0xcf8), Width::Four, 0),
-        // ACRN completes this access itself: the address is disabled.
+        // ACRN completes this access itself, because the enable bit of the address is clear.
         read(Target::Port(0xcfc), Width::Four),
     ];
     let guest = Guest::with_flags(need!(cpus::pick(1)), POLLING);
@@ -44,8 +45,8 @@ pub fn polling_is_never_notified() -> Outcome {
         .expect("IOEVENTFD");
     let trace = Trace::start(&probe);
     guest.vm.start().expect("START_VM");
-    let asked = guest.serve(1, |_, _| ANSWER);
-    assert_eq!(asked.len(), 2 * ROUNDS);
+    let requests = guest.serve(1, |_, _| ANSWER);
+    assert_eq!(requests.len(), 2 * ROUNDS);
     assert_eq!(event.take(), ROUNDS as u64);
     let after = |access, answer| program::register_after_read(access, answer, Operand::Bits64);
     let expected = [
@@ -57,7 +58,7 @@ pub fn polling_is_never_notified() -> Outcome {
         let stored: u64 = guest.memory.read(program::RESULTS as usize + 8 * index);
         assert_eq!(stored, expected[index % 3], "answer {index}");
     }
-    // One more request reports that the guest is done.
+    // The guest makes one more request to report that it is done.
     let requests = (round.len() - 1) * ROUNDS + 1;
     assert_eq!(trace.events(kind::REQUEST_PENDING).len(), requests);
     assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RESET_VM discards the guest's requests, and keeps all of them if it fails.
+//! Tests that RESET_VM discards the guest's requests if it succeeds, and keeps all of them if it
+//! fails.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use nix::errno::Errno;
 const PORT: Target = Target::Port(0x510);
 const CONFIG_ADDRESS: Target = Target::Port(0xcf8);
 
-/// Returns EAX after the read.
+/// Returns EAX after the read, as stored by the program.
 fn stored(guest: &Guest) -> u32 {
     guest.memory.read(program::RESULTS as usize)
 }
@@ -40,9 +41,10 @@ fn restart(guest: &Guest, program: &[u8]) {
     guest.vm.start().expect("START_VM");
 }
 
-/// A request in flight that was not cleared before: it does not belong to the device model any
-/// more, whose notification would complete the next request (A13). It does not wake the device
-/// model either.
+/// RESET_VM discards a request in flight that was not cleared before.
+///
+/// The request does not belong to the device model any more, whose late NOTIFY_REQUEST_FINISH would
+/// complete the next request (A13). The discarded request does not wake the device model either.
 pub fn reset_drops_request() -> Outcome {
     let probe = need!(Probe::open());
     let program = program::long_mode(&[read(PORT, Width::Four)]);
@@ -68,15 +70,16 @@ pub fn reset_drops_request() -> Outcome {
         assert_eq!(waiter.result(), Ok(()));
     }
     let trace = Trace::start(&probe);
-    let asked = guest.serve(1, |_, _| 0x77);
-    assert_eq!(asked.len(), 1);
+    let requests = guest.serve(1, |_, _| 0x77);
+    assert_eq!(requests.len(), 1);
     assert_eq!(stored(&guest), 0x77);
     trace.assert_sane();
     Outcome::Passed
 }
 
-/// The address register of PCI configuration space is cleared. ACRN completes reads of the port
-/// itself, so the accesses are scripted.
+/// RESET_VM clears the address register of PCI configuration space.
+///
+/// ACRN completes reads of the port itself, so the accesses are scripted.
 pub fn reset_clears_config_address() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let latch = write(CONFIG_ADDRESS, Width::Four, 0x8005_1a40);
@@ -89,7 +92,7 @@ pub fn reset_clears_config_address() -> Outcome {
     Outcome::Passed
 }
 
-/// A request in flight stays with the device model if the hypervisor refuses.
+/// If the hypervisor refuses RESET_VM, a request in flight stays with the device model.
 pub fn reset_refused() -> Outcome {
     let vm = need!(ScriptedVm::new());
     let slot = vm.page.slot(0).expect("slot 0");
@@ -97,7 +100,7 @@ pub fn reset_refused() -> Outcome {
     let trace = Trace::start(&vm.probe);
     for _ in 0..3 {
         assert_eq!(vm.probe.raise(request(vm.vmid, 0, access)), 0);
-        until("the request is left to the device model", || slot.is_ours());
+        until("the device model has the request", || slot.is_ours());
         vm.probe.push_fault(fault(RESET_VM, -5));
         let reset = vm.device.plain(ACRN_IOCTL_RESET_VM);
         assert_eq!(reset, Err(Errno::EIO));
@@ -109,7 +112,8 @@ pub fn reset_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// The address register of PCI configuration space is kept if the hypervisor refuses.
+/// If the hypervisor refuses RESET_VM, the address register of PCI configuration space keeps its
+/// value.
 pub fn reset_refused_keeps_config_address() -> Outcome {
     const ADDRESS: u64 = 0x8005_1a40;
     let vm = need!(ScriptedVm::new());
@@ -125,7 +129,8 @@ pub fn reset_refused_keeps_config_address() -> Outcome {
     Outcome::Passed
 }
 
-/// Requests of several vCPUs in flight do not belong to the device model any more (A13).
+/// RESET_VM discards the requests of several vCPUs in flight, which do not belong to the device
+/// model any more (A13).
 pub fn reset_of_several_vcpus() -> Outcome {
     const VCPUS: u16 = 3;
     let vm = need!(ScriptedVm::on(need!(cpus::pick(VCPUS.into()))));
@@ -134,13 +139,14 @@ pub fn reset_of_several_vcpus() -> Outcome {
             let request = request(vm.vmid, vcpu, read(PORT, Width::Four));
             assert_eq!(vm.probe.raise(request), 0);
             let slot = vm.page.slot(vcpu.into()).expect("a slot");
-            until("the request is left to the device model", || slot.is_ours());
+            until("the device model has the request", || slot.is_ours());
         }
         let trace = Trace::start(&vm.probe);
         for request in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
             assert_eq!(vm.device.plain(request), Ok(()));
         }
-        // This precedes the late notifications, each of which would take a remaining request.
+        // The thread attaches before the late notifications, because each of them would complete a
+        // request that RESET_VM left behind.
         let waiter = Waiter::start(&vm.device);
         for vcpu in 0..VCPUS.into() {
             assert_eq!(vm.finish(vcpu), Err(Errno::EINVAL), "vCPU {vcpu}");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Scripted requests in single slots: the number of notifications to the hypervisor.
+//! Tests of scripted requests in single slots, and of the number of notifications to the
+//! hypervisor.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -47,7 +48,7 @@ const COMPLETION_POLLING: usize = 4;
 const KERNEL_HANDLED: usize = 132;
 const PROCESSED: usize = 136;
 
-/// A VM that does not run: its requests are scripted.
+/// A VM that does not run. The tests script its requests.
 struct SlotFixture {
     probe: Probe,
     guest: Guest,
@@ -91,7 +92,7 @@ impl SlotFixture {
     }
 }
 
-/// The second NOTIFY_REQUEST_FINISH for a request is refused and not passed on (A13).
+/// The second NOTIFY_REQUEST_FINISH for a request fails, and the driver does not pass it on (A13).
 pub fn notify_twice() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let trace = Trace::start(&fixture.probe);
@@ -105,7 +106,7 @@ pub fn notify_twice() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH for a slot without a request is refused (A13).
+/// NOTIFY_REQUEST_FINISH fails for a slot without a request (A13).
 pub fn notify_free_slot() -> Outcome {
     let fixture = need!(SlotFixture::new(2));
     let trace = Trace::start(&fixture.probe);
@@ -116,8 +117,8 @@ pub fn notify_free_slot() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH is refused for vCPUs that the VM does not have, even if their low 16 bits
-/// denote an existing one (A13).
+/// NOTIFY_REQUEST_FINISH fails for vCPUs that the VM does not have, even if the low 16 bits of
+/// their number are those of an existing vCPU (A13).
 pub fn notify_unknown_vcpu() -> Outcome {
     let fixture = need!(SlotFixture::new(2));
     let trace = Trace::start(&fixture.probe);
@@ -130,13 +131,13 @@ pub fn notify_unknown_vcpu() -> Outcome {
     assert_eq!(fixture.notified(&trace), []);
     fixture
         .notify(0)
-        .expect("NOTIFY_REQUEST_FINISH for the vCPU");
+        .expect("NOTIFY_REQUEST_FINISH for an existing vCPU");
     assert_eq!(fixture.notified(&trace), [0]);
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH after the client is destroyed, which may happen when a device model shuts
-/// down, has no effect.
+/// NOTIFY_REQUEST_FINISH has no effect after the ioreq client was destroyed. This can happen when a
+/// device model shuts down.
 pub fn notify_without_client() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     fixture.raise(request(fixture.vm().vmid(), 0));
@@ -151,7 +152,7 @@ pub fn notify_without_client() -> Outcome {
     Outcome::Passed
 }
 
-/// A hypervisor that polls the slot is not notified.
+/// The driver does not notify a hypervisor that polls the slot.
 pub fn completion_polling() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let trace = Trace::start(&fixture.probe);
@@ -165,7 +166,7 @@ pub fn completion_polling() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model may make the slot COMPLETE itself before it notifies.
+/// A device model can make the slot COMPLETE itself before NOTIFY_REQUEST_FINISH.
 pub fn completed_by_device_model() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let trace = Trace::start(&fixture.probe);
@@ -182,10 +183,11 @@ pub fn completed_by_device_model() -> Outcome {
     Outcome::Passed
 }
 
-/// The last slot is served if the VM has as many vCPUs as there are slots.
+/// The driver serves the last slot of the request page if the VM has as many vCPUs as there are
+/// slots.
 pub fn last_slot() -> Outcome {
     let probe = need!(Probe::open());
-    // mini-ACRN does not have that many CPUs: it creates one vCPU, and reports 16.
+    // mini-ACRN does not have that many CPUs. It creates one vCPU, and reports 16.
     probe.push_fault(Fault {
         after: 1,
         patch: 1,
@@ -194,7 +196,7 @@ pub fn last_slot() -> Outcome {
     });
     let fixture = need!(SlotFixture::new(1));
     assert_eq!(fixture.vm().vcpu_count(), 16);
-    // Nor can it wake that vCPU.
+    // mini-ACRN cannot wake that vCPU either.
     probe.push_fault(Fault {
         after: 1,
         ..fault(NOTIFY_REQUEST_FINISH, 0)
@@ -228,7 +230,7 @@ pub fn spurious_upcall() -> Outcome {
     Outcome::Passed
 }
 
-/// Two upcalls for one request make one request.
+/// Two upcalls for one request result in one request to the device model.
 pub fn repeated_upcall() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let trace = Trace::start(&fixture.probe);
@@ -245,8 +247,8 @@ pub fn repeated_upcall() -> Outcome {
     Outcome::Passed
 }
 
-/// Upcalls coalesce: a request whose own upcall was lost is found by the next one, even one for
-/// another VM.
+/// Upcalls coalesce. If the upcall of a request was lost, the next upcall finds the request, even
+/// an upcall for another VM.
 pub fn silent_request_found_later() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[2, 1]));
@@ -272,7 +274,8 @@ pub fn silent_request_found_later() -> Outcome {
     Outcome::Passed
 }
 
-/// Slots without a vCPU, and invalid states and types, have no effect on others (R11).
+/// Requests in slots without a vCPU, and invalid states and types, have no effect on other slots
+/// (R11).
 pub fn hostile_page() -> Outcome {
     let probe = need!(Probe::open());
     let (device, page, vmid) = create_raw(need!(cpus::pick(1)));
@@ -291,18 +294,21 @@ pub fn hostile_page() -> Outcome {
         assert_eq!(probe.raise(odd), 0);
         assert_eq!(page.slot(0).expect("slot 0").state(), state);
     }
-    // None of these is a request, so a waiting thread goes on waiting.
+    // None of these is a request, so a waiting thread keeps waiting.
     let waiter = Waiter::start(&device);
     thread::sleep(Duration::from_millis(100));
-    assert!(waiter.waits(), "ATTACH_IOREQ_CLIENT returned");
+    assert!(
+        waiter.waits(),
+        "ATTACH_IOREQ_CLIENT returned without a request"
+    );
     assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
 
-    // A request with an unknown type is left to the device model.
-    let mut strange = request(vmid, 0);
-    strange.force = 1;
-    set(&mut strange, 0, 99);
-    set(&mut strange, PROCESSED, PENDING);
-    assert_eq!(probe.raise(strange), 0);
+    // The driver leaves a request of an unknown type to the device model.
+    let mut unknown = request(vmid, 0);
+    unknown.force = 1;
+    set(&mut unknown, 0, 99);
+    set(&mut unknown, PROCESSED, PENDING);
+    assert_eq!(probe.raise(unknown), 0);
     assert_eq!(waiter.result(), Ok(()));
     let mut notify = acrn_ioreq_notify {
         vmid,
@@ -316,7 +322,7 @@ pub fn hostile_page() -> Outcome {
     Outcome::Passed
 }
 
-/// The driver clears an old `kernel_handled` in the slot: the device model relies on it.
+/// The driver clears an old `kernel_handled` in the slot. The device model relies on it.
 pub fn kernel_handled_is_cleared() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let mut handled = request(fixture.vm().vmid(), 0);
@@ -332,7 +338,7 @@ pub fn kernel_handled_is_cleared() -> Outcome {
     Outcome::Passed
 }
 
-/// If a device model overwrites the state of a request, its NOTIFY_REQUEST_FINISH is refused (R11).
+/// NOTIFY_REQUEST_FINISH fails if the device model has overwritten the state of the request (R11).
 pub fn scribbled_slot_is_refused() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let slot = fixture.guest.page.slot(0).expect("slot 0");
@@ -348,7 +354,7 @@ pub fn scribbled_slot_is_refused() -> Outcome {
         assert_eq!(slot.state(), state);
         assert_eq!(fixture.notified(&trace), []);
     }
-    // The next request is served normally.
+    // The driver serves the next request as usual.
     slot.set_state(ACRN_IOREQ_STATE_FREE);
     let trace = Trace::start(&fixture.probe);
     fixture.raise(request(fixture.vm().vmid(), 0));
@@ -358,8 +364,8 @@ pub fn scribbled_slot_is_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH with the id of another VM or a reserved field that is not zero does not
-/// complete the open request (A13).
+/// NOTIFY_REQUEST_FINISH with the VM ID of another VM, or with a reserved field that is not zero,
+/// does not complete the open request (A13).
 pub fn notify_names_the_vm() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -382,15 +388,15 @@ pub fn notify_names_the_vm() -> Outcome {
         };
         device.with(ACRN_IOCTL_NOTIFY_REQUEST_FINISH, &mut notify)
     };
-    for (named, reserved) in [
+    for (named_vmid, reserved) in [
         (other, 0),
         (0, 0),
         (vmid + 0x100, 0),
         (0xffff, 0),
         (vmid, 1),
     ] {
-        let refused = notify(named, reserved);
-        assert_eq!(refused, Err(Errno::EINVAL), "VM {named}, {reserved}");
+        let refused = notify(named_vmid, reserved);
+        assert_eq!(refused, Err(Errno::EINVAL), "VM {named_vmid}, {reserved}");
         assert!(slot.is_ours());
     }
     assert_eq!(trace.calls(NOTIFY_REQUEST_FINISH).len(), 0);
@@ -400,8 +406,8 @@ pub fn notify_names_the_vm() -> Outcome {
     Outcome::Passed
 }
 
-/// A device model makes the slot COMPLETE and is stopped before it notifies. The driver notifies
-/// the vCPU, which sleeps until then, once.
+/// If a device model makes the slot COMPLETE and is stopped before it notifies the hypervisor, the
+/// driver notifies the hypervisor once. The vCPU sleeps until then.
 pub fn completed_then_abandoned() -> Outcome {
     let fixture = need!(SlotFixture::new(1));
     let device = Device::sharing(fixture.vm());

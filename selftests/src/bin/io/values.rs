@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Written values arrive, and read values reach guest registers.
+//! Tests that written values reach the device model, and that read values reach guest registers.
 
 use std::thread;
 
@@ -29,11 +29,11 @@ fn all_widths(target: Target, widths: &[Width]) -> Vec<Access> {
     accesses.collect()
 }
 
-/// Panics unless the requests `asked` correspond to `accesses`.
+/// Panics unless the requests `served` correspond to `accesses`.
 #[track_caller]
-fn assert_asked(asked: &[Request], accesses: &[Access]) {
-    assert_eq!(asked.len(), accesses.len(), "requests: {asked:#x?}");
-    for (request, access) in asked.iter().zip(accesses) {
+fn assert_requests(served: &[Request], accesses: &[Access]) {
+    assert_eq!(served.len(), accesses.len(), "requests: {served:#x?}");
+    for (request, access) in served.iter().zip(accesses) {
         assert_eq!(request.target, access.target, "target of {request:#x?}");
         assert_eq!(request.width, access.width, "width of {request:#x?}");
         let direction = match access.value {
@@ -59,39 +59,39 @@ fn assert_stored(guest: &Guest, results: u64, accesses: &[Access], operand: Oper
     }
 }
 
-fn requests(asked: Vec<(u32, Request)>, of: u32) -> Vec<Request> {
-    let requests = asked.into_iter().filter(|(vcpu, _)| *vcpu == of);
+fn requests(served: Vec<(u32, Request)>, of: u32) -> Vec<Request> {
+    let requests = served.into_iter().filter(|(vcpu, _)| *vcpu == of);
     requests.map(|(_, request)| request).collect()
 }
 
 fn check_long_mode(accesses: &[Access]) -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(accesses));
     guest.vm.start().expect("START_VM");
-    let asked = guest.serve(1, |_, _| ANSWER);
-    assert_asked(&requests(asked, 0), accesses);
+    let served = guest.serve(1, |_, _| ANSWER);
+    assert_requests(&requests(served, 0), accesses);
     assert_stored(&guest, program::RESULTS, accesses, Operand::Bits64);
     Outcome::Passed
 }
 
-/// OUT and IN of 1, 2 and 4 bytes.
+/// OUT and IN of 1, 2 and 4 bytes transfer the right values.
 pub fn port_io_of_each_width() -> Outcome {
     check_long_mode(&all_widths(PORT, &PORT_WIDTHS))
 }
 
-/// MOV of 1, 2, 4 and 8 bytes.
+/// MOV of 1, 2, 4 and 8 bytes transfers the right values.
 pub fn mmio_of_each_width() -> Outcome {
     check_long_mode(&all_widths(ADDRESS, &WIDTHS))
 }
 
-/// OUT and IN in real mode.
+/// OUT and IN transfer the right values in real mode.
 pub fn port_io_in_real_mode() -> Outcome {
     let accesses = all_widths(PORT, &PORT_WIDTHS);
     let guest = Guest::new(need!(cpus::pick(1)));
     let program = program::real_mode(program::RESULTS, &accesses);
     guest.load_real_mode(&program);
     guest.vm.start().expect("START_VM");
-    let asked = guest.serve(1, |_, _| ANSWER);
-    assert_asked(&requests(asked, 0), &accesses);
+    let served = guest.serve(1, |_, _| ANSWER);
+    assert_requests(&requests(served, 0), &accesses);
     assert_stored(&guest, program::RESULTS, &accesses, Operand::Bits32);
     Outcome::Passed
 }
@@ -121,9 +121,9 @@ pub fn two_vms_two_vcpus_each() -> Outcome {
         for guest in &guests {
             scope.spawn(|| {
                 guest.vm.start().expect("START_VM");
-                let asked = guest.serve(2, |_, _| ANSWER);
-                assert_asked(&requests(asked.clone(), 0), &first);
-                assert_asked(&requests(asked, 1), &second);
+                let served = guest.serve(2, |_, _| ANSWER);
+                assert_requests(&requests(served.clone(), 0), &first);
+                assert_requests(&requests(served, 1), &second);
                 assert_stored(guest, program::RESULTS, &first, Operand::Bits64);
                 assert_stored(guest, program::SECOND_RESULTS, &second, Operand::Bits32);
             });
@@ -135,15 +135,15 @@ pub fn two_vms_two_vcpus_each() -> Outcome {
     Outcome::Passed
 }
 
-/// There is one notification for each request, and no request is lost.
+/// The driver notifies the hypervisor once of each request, and loses no request.
 pub fn many_requests_in_a_row() -> Outcome {
     const COUNT: u64 = 500;
     let probe = Probe::open();
     let trace = probe.as_ref().ok().map(Trace::start);
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::chatter(0x510));
     guest.vm.start().expect("START_VM");
-    let asked = guest.serve_until(|_, _| 0, |_, request| request.value == COUNT - 1);
-    let values: Vec<_> = asked.iter().map(|(_, request)| request.value).collect();
+    let served = guest.serve_until(|_, _| 0, |_, request| request.value == COUNT - 1);
+    let values: Vec<_> = served.iter().map(|(_, request)| request.value).collect();
     assert!(values.into_iter().eq(0..COUNT), "requests are out of order");
     guest.vm.pause().expect("PAUSE_VM");
     if let Some(trace) = trace {
