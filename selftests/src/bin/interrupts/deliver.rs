@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts reach the guest.
+//! Tests that interrupts reach the guest.
 
 use std::thread;
 
@@ -35,17 +35,17 @@ fn each_vector(rest: Rest) -> Outcome {
     Outcome::Passed
 }
 
-/// An MSI to a guest that waits in HLT.
+/// MSIs reach a guest that waits in HLT.
 pub fn msi_to_halted_guest() -> Outcome {
     each_vector(Rest::Halt)
 }
 
-/// An MSI to a guest that does not leave by itself.
+/// MSIs reach a guest that spins without leaving guest mode by itself.
 pub fn msi_to_spinning_guest() -> Outcome {
     each_vector(Rest::Spin)
 }
 
-/// Of many successive MSIs none is lost.
+/// None of many successive MSIs is lost.
 pub fn msi_many() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     for count in 1..=200 {
@@ -55,7 +55,7 @@ pub fn msi_many() -> Outcome {
     Outcome::Passed
 }
 
-/// Two threads of a device model send MSIs concurrently.
+/// Two threads of a device model send MSIs concurrently, and none is lost.
 pub fn msi_from_two_threads() -> Outcome {
     let guest = &InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     thread::scope(|scope| {
@@ -85,7 +85,7 @@ pub fn msi_to_two_guests() -> Outcome {
     Outcome::Passed
 }
 
-/// Delivery modes that the hypervisor does not support are accepted without any effect.
+/// INJECT_MSI accepts delivery modes that the hypervisor does not support, without any effect.
 pub fn msi_of_other_mode() -> Outcome {
     const SMI: u64 = 2 << 8;
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
@@ -116,7 +116,7 @@ pub fn msi_in_trace() -> Outcome {
     Outcome::Passed
 }
 
-/// A pulse of a line is one interrupt.
+/// A pulse of a line causes one interrupt.
 pub fn line_pulse() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let (gsi, vector) = PIN;
@@ -130,7 +130,7 @@ pub fn line_pulse() -> Outcome {
     Outcome::Passed
 }
 
-/// Each rise of an edge-triggered line is one interrupt, and nothing else is.
+/// Each rise of an edge-triggered line causes one interrupt. Other changes cause none.
 pub fn line_high_and_low() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Spin);
     let (gsi, vector) = PIN;
@@ -150,7 +150,7 @@ pub fn line_high_and_low() -> Outcome {
     Outcome::Passed
 }
 
-/// A pin that the guest has masked raises no interrupt.
+/// A pin that the guest has masked causes no interrupt.
 pub fn line_masked() -> Outcome {
     let guest = InterruptGuest::start(need!(cpus::pick(1)), Rest::Halt);
     let (gsi, vector) = MASKED_PIN;

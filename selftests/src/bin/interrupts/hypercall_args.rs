@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parameters of the hypercalls, and the hypervisor's errors, which are passed on.
+//! Tests of the parameters of the hypercalls, and of the hypervisor's errors, which the driver
+//! passes on.
 
 use acrn_selftests::{
     device::Argument,
@@ -32,9 +33,9 @@ pub fn msi_parameters() -> Outcome {
     for (address, data) in [(0xfee0_0000, 0x41), (0xfee0_0000, 0x1ef)] {
         inject(&fixture, address, data).expect("INJECT_MSI");
         let calls = trace.calls(INJECT_MSI);
-        let last = calls.last().expect("a hypercall");
-        let told: acrn_msi_entry = parameter(last);
-        assert_eq!((told.msi_addr, told.msi_data), (address, data));
+        let last = calls.last().expect("the INJECT_MSI hypercall");
+        let passed: acrn_msi_entry = parameter(last);
+        assert_eq!((passed.msi_addr, passed.msi_data), (address, data));
         assert_eq!(last.p1, u64::from(fixture.vmid));
     }
     fixture.destroy();
@@ -48,14 +49,14 @@ pub fn line_parameters() -> Outcome {
     for line in [0, 5, 1 << 32 | 47, 2 << 32 | 4, 3 << 32 | 4] {
         set_line(&fixture, line).expect("SET_IRQLINE");
         let calls = trace.calls(SET_IRQLINE);
-        let last = calls.last().expect("a hypercall");
+        let last = calls.last().expect("the SET_IRQLINE hypercall");
         assert_eq!((last.p1, last.p2), (u64::from(fixture.vmid), line));
     }
     fixture.destroy();
     Outcome::Passed
 }
 
-/// An MSI address outside of the local APICs is refused.
+/// INJECT_MSI fails for an address outside of the local APICs.
 pub fn msi_to_nowhere() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for address in [0, 0xfed0_0000, 0xdee0_0000] {
@@ -69,7 +70,7 @@ pub fn msi_to_nowhere() -> Outcome {
     Outcome::Passed
 }
 
-/// Lines that the VM does not have are refused.
+/// SET_IRQLINE fails for lines that the VM does not have.
 pub fn unknown_line() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for gsi in [48, 1000, 0xffff_ffff] {
@@ -79,7 +80,7 @@ pub fn unknown_line() -> Outcome {
     Outcome::Passed
 }
 
-/// Makes INJECT_MSI and SET_IRQLINE with `result` as the hypervisor's result.
+/// Makes INJECT_MSI and SET_IRQLINE, each with `result` as the hypervisor's result.
 fn results_with(fixture: &MappingFixture, result: i64) -> [Result<(), Errno>; 2] {
     for id in [INJECT_MSI, SET_IRQLINE] {
         fixture.probe.push_fault(Fault {
@@ -90,7 +91,7 @@ fn results_with(fixture: &MappingFixture, result: i64) -> [Result<(), Errno>; 2]
     [inject(fixture, 0xfee0_0000, 0x41), set_line(fixture, 5)]
 }
 
-/// Any error of the hypervisor is passed on.
+/// INJECT_MSI and SET_IRQLINE pass on any error of the hypervisor.
 pub fn errors_passed_on() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for errno in [Errno::EPERM, Errno::EINVAL, Errno::EFAULT, Errno::EBUSY] {
@@ -101,7 +102,7 @@ pub fn errors_passed_on() -> Outcome {
     Outcome::Passed
 }
 
-/// Negative results that are out of the range of errno are errors, not a success.
+/// Negative results are errors, even if they are out of the range of errno.
 pub fn results_that_are_no_errno() -> Outcome {
     const LEAST: i64 = -4095;
     let fixture = need!(MappingFixture::new());
@@ -109,7 +110,7 @@ pub fn results_that_are_no_errno() -> Outcome {
         LEAST - 1,
         -0x1_0000,
         i32::MIN.into(),
-        // As 32 bits these would be 0, -1 and a success.
+        // Truncated to 32 bits, these would be 0, -1 and a success.
         -1 << 32,
         (-1 << 32) - 1,
         (-1 << 32) + 1,
@@ -124,7 +125,7 @@ pub fn results_that_are_no_errno() -> Outcome {
     Outcome::Passed
 }
 
-/// Positive results, which ACRN does not return, are no errors.
+/// Positive results are success. ACRN does not return them.
 pub fn positive_results() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for result in [1, 25, 4096, i32::MAX.into()] {
@@ -135,12 +136,13 @@ pub fn positive_results() -> Outcome {
     Outcome::Passed
 }
 
-/// The results are the same for a paused VM, though the driver makes no hypercalls.
+/// INJECT_MSI and SET_IRQLINE return the same results for a paused VM, although the driver makes no
+/// hypercalls.
 pub fn paused_answers_the_same() -> Outcome {
     const ADDRESSES: [u64; 8] = [
         0xfee0_0000,
         0xfeef_fffc,
-        // With bits that the hypervisor ignores.
+        // These have bits set that the hypervisor ignores.
         0xffff_ffff_fee0_0000,
         0x1_fee0_0000,
         0xfed0_0000,
@@ -150,15 +152,15 @@ pub fn paused_answers_the_same() -> Outcome {
     ];
     const LINES: [u64; 6] = [0, 47, 48, 2 << 32 | 47, 2 << 32 | 48, 0xffff_ffff];
     let fixture = need!(MappingFixture::new());
-    let answers = || {
+    let results = || {
         let injected = ADDRESSES.map(|address| inject(&fixture, address, 0x41));
         (injected, LINES.map(|line| set_line(&fixture, line)))
     };
-    let running = answers();
+    let running = results();
     assert!(running.0[2].is_ok() && running.0[4].is_err(), "{running:?}");
     fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
     let trace = Trace::start(&fixture.probe);
-    assert_eq!(answers(), running);
+    assert_eq!(results(), running);
     trace.assert_no_hypercalls();
     fixture.destroy();
     Outcome::Passed

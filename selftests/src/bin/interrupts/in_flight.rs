@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts whose hypercall is in progress when another command arrives.
+//! Tests of interrupts whose hypercall is in progress when the device model makes another command.
 
 use std::thread;
 
@@ -16,8 +16,7 @@ use acrn_selftests::{
 };
 use acrn_uapi::ioctl::*;
 
-/// How long the hypercall takes, in milliseconds. The CPU that makes it has its interrupts
-/// disabled.
+/// Duration of the hypercall in milliseconds. Interrupts are disabled on the CPU that makes it.
 const IN_FLIGHT_MS: u16 = 500;
 
 /// PAUSE_VM waits for an INJECT_MSI that is in progress. Otherwise the interrupt would wake a vCPU
@@ -38,7 +37,7 @@ pub fn pause_waits() -> Outcome {
             fixture.probe.is_held() || sender.is_finished()
         });
         fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-        sender.join().expect("a thread")
+        sender.join().expect("join the thread")
     });
     need!(pinned);
     assert_eq!(injected, Ok(()));

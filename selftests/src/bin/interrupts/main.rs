@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts that the device model sends to the guest.
+//! Tests of interrupts that the device model sends to the guest.
 
 use std::process::ExitCode;
 
