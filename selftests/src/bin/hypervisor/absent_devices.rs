@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Invalid devices that ACRN accepts.
+//! Tests of invalid devices that ACRN accepts.
 
 use acrn_selftests::{harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need};
 use acrn_uapi::{acrn_mmiodev, acrn_ptdev_irq, acrn_ptdev_irq__bindgen_ty_1};
@@ -22,7 +22,7 @@ fn line(bdf: u16) -> acrn_ptdev_irq {
     }
 }
 
-/// SET_PTDEV_INTR of a line that belongs to no PCI device.
+/// SET_PTDEV_INTR succeeds for a line that belongs to no PCI device.
 pub fn line_of_no_device() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let call = |id, bdf| {
@@ -33,14 +33,14 @@ pub fn line_of_no_device() -> Outcome {
     assert_eq!(
         call(SET_PTDEV_INTR, 0x18),
         GENERIC,
-        "SET_PTDEV_INTR for an unknown device"
+        "SET_PTDEV_INTR for an unknown PCI device"
     );
     assert_eq!(call(SET_PTDEV_INTR, 0xffff), 0);
     assert_eq!(call(RESET_PTDEV_INTR, 0xffff), 0);
     Outcome::Passed
 }
 
-/// ASSIGN_MMIODEV and DEASSIGN_MMIODEV of zeros succeed in any order.
+/// ASSIGN_MMIODEV and DEASSIGN_MMIODEV of a device of zeros succeed in any order.
 pub fn memory_of_no_device() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for id in [

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The time that mini-ACRN spends, which `bench` subtracts from the cost of a path.
+//! Tests of the time that mini-ACRN spends in hypercalls. `bench` subtracts it from the cost of a
+//! path.
 
 use acrn_selftests::{harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need};
 use mini_acrn_channel::{Account, Spent};

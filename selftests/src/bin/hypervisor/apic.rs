@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! APIC IDs of vCPUs, which are those of their physical CPUs, and lines of the I/O APIC.
+//! Tests of the APIC IDs of vCPUs, which are those of their physical CPUs, and of the lines of the
+//! I/O APIC.
 
 use acrn_selftests::{
     cpus,
@@ -34,7 +35,7 @@ fn ids(cpus: u64) -> Result<Vec<u8>, String> {
 fn msi(id: u8, vector: u8) -> [u8; 16] {
     let address = 0xfee0_0000 | u64::from(id) << 12;
     let words = [address, vector.into()].map(u64::to_le_bytes);
-    words.as_flattened().try_into().expect("two words")
+    words.as_flattened().try_into().expect("convert two words")
 }
 
 /// Emits a store of RAX to result `index`.
@@ -43,7 +44,7 @@ fn store(code: &mut CodeAssembler, index: u64) -> Result<(), IcedError> {
     code.mov(qword_ptr(rsi), rax)
 }
 
-/// vCPU 0 sees its ID in the local APIC, and in CPUID leaves 1 and 0xB.
+/// vCPU 0 reads its APIC ID in the local APIC, and in CPUID leaves 1 and 0xB.
 pub fn id_of_vcpu() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let program = program::assemble(64, ENTRY, |code| {
@@ -93,7 +94,8 @@ pub fn ipi_by_id() -> Outcome {
     Outcome::Passed
 }
 
-/// An MSI to an ID that no vCPU has is accepted and lost. So is a broadcast.
+/// The hypervisor accepts MSIs to an APIC ID that no vCPU has, and broadcasts, but delivers
+/// neither.
 pub fn msi_to_another_id() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -111,7 +113,7 @@ pub fn msi_to_another_id() -> Outcome {
     Outcome::Passed
 }
 
-/// GSIs 0 to 47 are lines. Others are refused.
+/// GSIs 0 to 47 are lines. SET_IRQLINE fails for other GSIs.
 pub fn lines() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let trace = Trace::start(&fixture.probe);

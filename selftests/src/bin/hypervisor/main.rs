@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Checks that mini-ACRN refuses and tolerates as little as ACRN does, including cases that no
-//! driver causes. The tests make the hypercalls themselves.
+//! Tests that mini-ACRN refuses the same hypercalls as ACRN, and tolerates as little as ACRN does.
+//!
+//! The tests make the hypercalls themselves. They include cases that no driver causes.
 
 use std::process::ExitCode;
 

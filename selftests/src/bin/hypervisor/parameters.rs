@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Invalid parameters, and the hypervisor's errors.
+//! Tests of invalid parameters, and the errors of the hypervisor.
 
 use acrn_selftests::{
     harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need, probe::Probe,
@@ -8,9 +8,9 @@ use acrn_selftests::{
 
 /// ACRN's general error.
 pub const GENERIC: i64 = -1;
-/// The error for an invalid parameter.
+/// ACRN's error for an invalid parameter.
 pub const INVALID: i64 = -22;
-/// The error for an unknown hypercall or VM.
+/// ACRN's error for an unknown hypercall or VM.
 pub const NOTTY: i64 = -25;
 
 /// Linux's vector of the upcall.
@@ -24,7 +24,7 @@ pub fn regions(vmid: u16, count: u32) -> [u8; 24] {
     bytes
 }
 
-/// Vectors of exceptions, and numbers that are no vector, are refused.
+/// SET_CALLBACK_VECTOR refuses vectors of exceptions, and numbers that are no vector.
 pub fn callback_vector() -> Outcome {
     let probe = need!(Probe::open());
     for vector in [0, 2, 0x1f, 0x100, VECTOR | 1 << 32] {
@@ -35,7 +35,7 @@ pub fn callback_vector() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH for a vCPU that the VM does not have is refused.
+/// NOTIFY_REQUEST_FINISH fails for a vCPU that the VM does not have.
 pub fn notify_unknown_vcpu() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for vcpu in [1, 2, 15, 16, 0xffff] {
@@ -47,7 +47,7 @@ pub fn notify_unknown_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// SET_MEMORY_REGIONS without a region is refused.
+/// SET_MEMORY_REGIONS without a region fails.
 pub fn no_regions() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let set =
@@ -59,7 +59,8 @@ pub fn no_regions() -> Outcome {
     Outcome::Passed
 }
 
-/// Invalid request pages are refused. The VM has no page then, and does not start.
+/// SET_IOREQ_BUFFER refuses invalid request pages. The VM then has no request page, and does not
+/// start.
 pub fn request_pages() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let page = || fixture.probe.vm(fixture.vmid).expect("the VM").request_page;
@@ -70,7 +71,7 @@ pub fn request_pages() -> Outcome {
             .probe
             .call_with_parameter(SET_IOREQ_BUFFER, Some(fixture.vmid), &parameter)
     };
-    // Addresses outside of the Service VM's memory.
+    // These addresses are outside of the Service VM's memory.
     for wrong in [1 << 45, u64::MAX << 12] {
         assert_eq!(set(wrong), GENERIC, "{wrong:#x}");
         assert_eq!(page(), 0);

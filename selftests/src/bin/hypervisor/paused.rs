@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Events that wake the vCPUs of a paused VM, and their consequences. The test makes each hypercall
-//! after PAUSE_VM itself, so that the driver does not prevent it.
+//! Tests of the events that wake the vCPUs of a paused VM, and of their consequences.
+//!
+//! The tests make each hypercall after PAUSE_VM themselves, because the driver would prevent some
+//! of them.
 
 use std::{thread, time::Duration};
 
@@ -25,15 +27,16 @@ use mini_acrn_channel::{kind, vm_state};
 use zerocopy::IntoBytes;
 
 const PORT: u16 = 0x510;
-/// Guest address of a counter that the guest increments once its request is completed.
+/// Guest address of a counter that the guest increments when its request is completed.
 const COUNT: u64 = 0x2_0000;
-/// How long a counter is observed that must not change. A counter that changes does so at once.
+/// How long the test observes a counter that must not change. A counter that changes does so at
+/// once.
 const WATCH: Duration = Duration::from_millis(200);
-/// Maximum number of attempts. A guest may not have reached its HLT when it is paused.
+/// Maximum number of attempts. A guest may not yet have reached its HLT when it is paused.
 const ATTEMPTS: u32 = 20;
 
 /// Returns a program that reads from a port, and then increments a counter in a loop.
-fn ask_and_count() -> Vec<u8> {
+fn read_and_count() -> Vec<u8> {
     assemble(64, ENTRY, |code| {
         code.mov(rbx, COUNT)?;
         code.mov(dx, u32::from(PORT))?;
@@ -55,13 +58,13 @@ struct Waiting {
 impl Waiting {
     fn new() -> Result<Self, String> {
         let probe = Probe::open()?;
-        let guest = Guest::long_mode(cpus::pick(1)?, &ask_and_count());
+        let guest = Guest::long_mode(cpus::pick(1)?, &read_and_count());
         let waiting = Self { probe, guest };
         waiting.start();
         Ok(waiting)
     }
 
-    /// Starts the guest, and pauses it once it has made its request.
+    /// Starts the guest, and pauses it when it has made its request.
     fn start(&self) {
         self.guest.vm.start().expect("START_VM");
         self.guest
@@ -84,7 +87,7 @@ impl Waiting {
         self.guest.memory.read(COUNT as usize)
     }
 
-    /// Panics unless the guest does not run.
+    /// Panics if the guest runs.
     #[track_caller]
     fn assert_still(&self) {
         let count = self.count();
@@ -110,8 +113,10 @@ impl Waiting {
     }
 }
 
-/// After NOTIFY_REQUEST_FINISH the guest takes the value and runs on, though the VM is paused, and
-/// another PAUSE_VM does not stop it. RESET_VM would crash ACRN then.
+/// After NOTIFY_REQUEST_FINISH the guest reads the value and runs on, although the VM is paused,
+/// and another PAUSE_VM does not stop it.
+///
+/// RESET_VM would crash ACRN then.
 pub fn paused_notify_wakes() -> Outcome {
     let waiting = need!(Waiting::new());
     waiting.assert_still();
@@ -140,13 +145,13 @@ pub fn paused_notify_wakes() -> Outcome {
         text,
         "vCPU 0 was woken by NOTIFY_REQUEST_FINISH while the VM was paused"
     );
-    // mini-ACRN goes on.
+    // mini-ACRN continues.
     assert_eq!(waiting.state(), Some(vm_state::CREATED));
     waiting.assert_still();
     Outcome::Passed
 }
 
-/// DESTROY_VM would crash ACRN as well.
+/// After NOTIFY_REQUEST_FINISH for a paused VM, DESTROY_VM would crash ACRN.
 pub fn paused_notify_destroy() -> Outcome {
     let waiting = need!(Waiting::new());
     waiting.notify();
@@ -155,15 +160,15 @@ pub fn paused_notify_destroy() -> Outcome {
     let Waiting { probe, guest } = waiting;
     let trace = Trace::start(&probe);
     probe.expect_broken_rule();
-    // The driver destroys the VM, because it must release the memory.
+    // The driver destroys the VM nevertheless, because it must release the memory.
     drop(guest);
     assert_eq!(trace.events(kind::RULE_BROKEN).len(), 1);
     assert!(probe.vm(vmid).is_none());
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH does not wake a vCPU that waits for no completion. RESET_VM discards the
-/// notification.
+/// NOTIFY_REQUEST_FINISH does not wake a vCPU that does not wait for the completion of a request.
+/// RESET_VM discards the notification.
 pub fn paused_notify_of_none() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &greet_and_spin());
@@ -173,8 +178,8 @@ pub fn paused_notify_of_none() -> Outcome {
     for id in [PAUSE_VM, NOTIFY_REQUEST_FINISH, RESET_VM] {
         assert_eq!(call(id), 0, "{id:#x}");
     }
-    // A notification that is not discarded would complete the first request after the next start
-    // too early.
+    // If RESET_VM did not discard the notification, it would complete the first request after the
+    // next start too early.
     let trace = Trace::start(&probe);
     guest.load_long_mode(&greet_and_spin());
     assert_eq!(call(START_VM), 0);
@@ -183,14 +188,14 @@ pub fn paused_notify_of_none() -> Outcome {
     Outcome::Passed
 }
 
-/// RESET_VM works without a notification: it discards the request, and the VM starts again.
+/// RESET_VM succeeds without a notification. It discards the request, and the VM starts again.
 pub fn paused_reset_waiting() -> Outcome {
     let waiting = need!(Waiting::new());
     let trace = Trace::start(&waiting.probe);
     for _ in 0..3 {
         waiting.guest.vm.reset().expect("RESET_VM");
         assert_eq!(waiting.slot().state(), ACRN_IOREQ_STATE_FREE);
-        waiting.guest.load_long_mode(&ask_and_count());
+        waiting.guest.load_long_mode(&read_and_count());
         waiting.start();
         waiting.assert_still();
     }
@@ -199,14 +204,14 @@ pub fn paused_reset_waiting() -> Outcome {
     Outcome::Passed
 }
 
-/// A request that a test raises stands for a vCPU that waits.
+/// mini-ACRN treats a request that a test raises like a request of a vCPU that waits.
 pub fn paused_raised_request() -> Outcome {
     let vm = need!(scripted_vm::ScriptedVm::new());
     let access = program::read(Target::Port(PORT), Width::One);
     let raised = vm.probe.raise(scripted_vm::request(vm.vmid, 0, access));
     assert_eq!(raised, 0);
     let slot = vm.page.slot(0).expect("slot 0");
-    until("the request is left to the device model", || slot.is_ours());
+    until("the device model has the request", || slot.is_ours());
     let call = |id| vm.probe.call(id, vm.vmid.into(), 0);
     assert_eq!(call(PAUSE_VM), 0);
     slot.set_state(ACRN_IOREQ_STATE_COMPLETE);
@@ -216,8 +221,9 @@ pub fn paused_raised_request() -> Outcome {
     Outcome::Passed
 }
 
-/// Pauses a guest that halts, and lets `send` interrupt it: it runs its handler, though the VM is
-/// paused, and RESET_VM would crash ACRN.
+/// Pauses a guest that halts, and lets `send` interrupt it.
+///
+/// The guest runs its interrupt handler, although the VM is paused. RESET_VM would crash ACRN then.
 fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, &InterruptGuest) -> i64) -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -233,7 +239,7 @@ fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, &InterruptGuest) -> i64) ->
         assert_eq!(send(&probe, &receiver), 0);
         thread::sleep(WATCH * longer);
         if receiver.count(vector) == 0 {
-            // The vCPU had not halted yet: the interrupt is lost, and no rule is broken.
+            // The vCPU had not halted yet. The interrupt is lost, and no rule is broken.
             assert_eq!(call(RESET_VM), 0);
             continue;
         }
@@ -244,7 +250,7 @@ fn interrupt_wakes(vector: u8, send: impl Fn(&Probe, &InterruptGuest) -> i64) ->
         assert_eq!(call(RESET_VM), 0);
         return Outcome::Passed;
     }
-    panic!("the guest was not woken");
+    panic!("the interrupt did not wake the guest");
 }
 
 fn inject(probe: &Probe, receiver: &InterruptGuest, vector: u8) -> i64 {
@@ -255,13 +261,13 @@ fn inject(probe: &Probe, receiver: &InterruptGuest, vector: u8) -> i64 {
     probe.call_with_parameter(INJECT_MSI, Some(receiver.vm().vmid()), msi.as_bytes())
 }
 
-/// INJECT_MSI wakes a vCPU.
+/// INJECT_MSI wakes a vCPU of a paused VM.
 pub fn paused_msi_wakes() -> Outcome {
     let vector = VECTORS[0];
     interrupt_wakes(vector, |probe, receiver| inject(probe, receiver, vector))
 }
 
-/// SET_IRQLINE wakes a vCPU.
+/// SET_IRQLINE wakes a vCPU of a paused VM.
 pub fn paused_line_wakes() -> Outcome {
     const RISING_PULSE: u64 = 2;
     interrupt_wakes(PIN.1, |probe, receiver| {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Port accesses of a guest that reach the Service VM, and the guest's registers afterwards.
+//! Tests of port accesses of a guest that reach the Service VM, and of the guest's registers
+//! afterwards.
 
 use acrn_ioctls::{Direction, Request, Target, Width};
 use acrn_selftests::{
@@ -30,8 +31,8 @@ fn port_io(record: &Record) -> (bool, u64, u64, u32) {
     (is_write, word(72), word(80), word(88) as u32)
 }
 
-/// Ports 0xCF8 to 0xCFF: writes of an address are passed on unchanged, and after each of them one
-/// access to the data. ACRN completes all other accesses itself.
+/// At ports 0xCF8 to 0xCFF, ACRN passes writes of an address on unchanged, and one access to the
+/// data after each of them. It completes all other accesses itself.
 pub fn config_ports() -> Outcome {
     let probe = need!(Probe::open());
     let (address, data) = (Target::Port(0xcf8), Target::Port(0xcfc));
@@ -45,13 +46,13 @@ pub fn config_ports() -> Outcome {
         write(data, Width::Four, 1),
         write(address, Width::Four, 0x8000_1844),
         write(Target::Port(0xcfe), Width::Two, 0x1234),
-        // An unaligned access.
+        // This access is unaligned.
         write(address, Width::Four, 0x8000_1844),
         write(Target::Port(0xcfd), Width::Two, 0x1234),
-        // An address with a clear enable bit.
+        // The enable bit of this address is clear.
         write(address, Width::Four, 0x1844),
         read(data, Width::One),
-        // The reset control register, which is not a part of configuration space.
+        // The reset control register is not a part of configuration space.
         write(Target::Port(0xcf9), Width::One, 2),
     ];
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program::long_mode(&accesses));
@@ -60,8 +61,10 @@ pub fn config_ports() -> Outcome {
     guest.serve(1, |_, _| 0x77);
     let pending = trace.events(kind::REQUEST_PENDING);
     let mut passed_on: Vec<_> = pending.iter().map(port_io).collect();
-    passed_on.pop().expect("the report that the guest is done");
-    // For a read, the value in the slot is an earlier one.
+    passed_on
+        .pop()
+        .expect("the guest's request that reports its end");
+    // For a read, the slot contains an earlier value.
     let passed_on = passed_on
         .into_iter()
         .map(|(is_write, port, size, value)| (port, size, is_write.then_some(value)));
@@ -89,11 +92,11 @@ pub fn config_ports() -> Outcome {
     Outcome::Passed
 }
 
-/// Runs a program. Returns all of its requests except the last.
+/// Runs a program. Returns all of its requests but the last.
 fn run(guest: &Guest) -> Vec<Request> {
     guest.vm.start().expect("START_VM");
-    let asked = guest.serve(1, |_, _| 0xffff_ffff_8765_4321);
-    asked.into_iter().map(|(_, request)| request).collect()
+    let requests = guest.serve(1, |_, _| 0xffff_ffff_8765_4321);
+    requests.into_iter().map(|(_, request)| request).collect()
 }
 
 /// IN changes only the bits of RAX that it reads.
@@ -112,7 +115,7 @@ pub fn in_keeps_the_rest_of_rax() -> Outcome {
     Outcome::Passed
 }
 
-/// REP OUTSB is one OUT of AL, and REP INSB is one IN: memory and counters stay unchanged.
+/// REP OUTSB is one OUT of AL, and REP INSB is one IN. Memory and counters stay unchanged.
 pub fn string_instructions_are_single() -> Outcome {
     let registers = [rcx, rsi, rdi, rax];
     let program = program::assemble(64, ENTRY, |code| {
@@ -130,17 +133,17 @@ pub fn string_instructions_are_single() -> Outcome {
         program::done(code)
     });
     let guest = Guest::long_mode(need!(cpus::pick(1)), &program);
-    let asked = run(&guest);
+    let requests = run(&guest);
     let out = Request {
         target: Target::Port(PORT),
         direction: Direction::Write,
         width: Width::One,
         value: PATTERN & 0xff,
     };
-    assert_eq!(asked.len(), 2);
-    assert_eq!(asked[0], out);
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0], out);
     assert_eq!(
-        (asked[1].target, asked[1].direction, asked[1].width),
+        (requests[1].target, requests[1].direction, requests[1].width),
         (out.target, Direction::Read, Width::One)
     );
     let stored = [0, 8, 16, 24].map(|offset| guest.memory.read::<u64>(RESULTS as usize + offset));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! SET_MEMORY_REGIONS: the properties of a region that are checked, and those that are not.
+//! Tests of the properties of a region that SET_MEMORY_REGIONS checks, and of those that it does
+//! not check.
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
@@ -15,7 +16,7 @@ use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB};
 use crate::parameters::{GENERIC, INVALID, regions};
 
 const LEN: u64 = PAGE as u64;
-/// An address beyond all of the Service VM's memory.
+/// A physical address beyond all of the Service VM's memory.
 const NOWHERE: u64 = 1 << 45;
 
 /// A VM that does not run, and two pages with their physical addresses.
@@ -112,7 +113,8 @@ pub fn regions_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// A range with a page that is not mapped is not deleted, not even partly.
+/// A deletion fails if a page of its range is not mapped. It does not even delete a part of the
+/// range.
 pub fn regions_hole() -> Outcome {
     let subject = need!(Subject::new());
     let pages = [GUEST, GUEST + 2 * LEN];
@@ -127,7 +129,7 @@ pub fn regions_hole() -> Outcome {
     Outcome::Passed
 }
 
-/// Adding a region over a mapping has no effect and is no error.
+/// Adding a region over a mapping succeeds without any effect.
 pub fn regions_over() -> Outcome {
     let subject = need!(Subject::new());
     let other = Region {
@@ -141,7 +143,7 @@ pub fn regions_over() -> Outcome {
     Outcome::Passed
 }
 
-/// Regions before the first refused one are carried out, and are not rolled back.
+/// ACRN carries out the regions before the first refused one, and does not roll them back.
 pub fn regions_no_roll_back() -> Outcome {
     let subject = need!(Subject::new());
     let set = subject.set(&[
@@ -155,7 +157,7 @@ pub fn regions_no_roll_back() -> Outcome {
     Outcome::Passed
 }
 
-/// An address inside a page is rounded up to the next page.
+/// ACRN rounds an address inside a page up to the next page.
 pub fn regions_unaligned() -> Outcome {
     let subject = need!(Subject::new());
     let guest = GUEST + LEN;
@@ -173,7 +175,7 @@ pub fn regions_unaligned() -> Outcome {
     Outcome::Passed
 }
 
-/// Adding a range that wraps is accepted without any effect.
+/// Adding a region that wraps around succeeds without any effect.
 pub fn regions_wrapping() -> Outcome {
     let subject = need!(Subject::new());
     for size in [LEN, 16 * LEN] {
@@ -184,7 +186,7 @@ pub fn regions_wrapping() -> Outcome {
     Outcome::Passed
 }
 
-/// An array outside of the Service VM's memory is refused.
+/// SET_MEMORY_REGIONS refuses an array outside of the Service VM's memory.
 pub fn regions_of_nobody() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let mut header = regions(fixture.vmid, 1);

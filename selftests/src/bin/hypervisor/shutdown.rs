@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Guests that cannot continue, and instructions at device registers that ACRN does not support.
+//! Tests of guests that cannot continue, and of instructions that ACRN does not support at device
+//! registers.
 
 use acrn_ioctls::{Direction, Request, Target, Width};
 use acrn_selftests::{
@@ -24,21 +25,21 @@ const POWER_OFF: Request = Request {
     value: 0x3400,
 };
 
-/// Serves requests until the guest has requested power-off three times. Returns its requests before
-/// that.
+/// Serves requests until the guest has requested power-off three times. Returns its earlier
+/// requests.
 fn serve_until_power_off(guest: &Guest) -> Vec<Request> {
     let mut left = 3;
-    let asked = guest.serve_until(
+    let requests = guest.serve_until(
         |_, _| 0,
         |_, request| {
             left -= u32::from(request == POWER_OFF);
             left == 0
         },
     );
-    let mut asked: Vec<_> = asked.into_iter().map(|(_, request)| request).collect();
-    let before = asked.len() - 3;
-    assert_eq!(asked.split_off(before), [POWER_OFF; 3]);
-    asked
+    let mut requests: Vec<_> = requests.into_iter().map(|(_, request)| request).collect();
+    let before = requests.len() - 3;
+    assert_eq!(requests.split_off(before), [POWER_OFF; 3]);
+    requests
 }
 
 fn triple_fault() -> Vec<u8> {
@@ -46,7 +47,7 @@ fn triple_fault() -> Vec<u8> {
 }
 
 /// After a triple fault the guest requests power-off repeatedly, until it is paused. After a reset
-/// it starts anew, and it can be destroyed.
+/// it starts again, and it can be destroyed.
 pub fn triple_fault_powers_off() -> Outcome {
     let guest = Guest::long_mode(need!(cpus::pick(1)), &triple_fault());
     for _ in 0..2 {
@@ -67,7 +68,7 @@ pub fn triple_fault_powers_off() -> Outcome {
     Outcome::Passed
 }
 
-/// Creates a guest with a handler for invalid opcodes that reports that the guest is done.
+/// Creates a guest whose handler for invalid opcodes reports that the guest is done.
 fn with_handler(cpus: u64, program: &[u8]) -> Guest {
     let guest = Guest::long_mode(cpus, program);
     let handler = program::assemble(64, HANDLER, program::done);
@@ -76,7 +77,7 @@ fn with_handler(cpus: u64, program: &[u8]) -> Guest {
     guest
 }
 
-/// MOV with an address in the instruction, opcodes A0 to A3, is an invalid opcode at a device
+/// MOV with an address in the instruction (opcodes A0 to A3) is an invalid opcode at a device
 /// register, and an ordinary MOV in memory.
 pub fn mov_with_offset() -> Outcome {
     let cpus = need!(cpus::pick(1));
@@ -88,7 +89,7 @@ pub fn mov_with_offset() -> Outcome {
         guest.serve(1, |_, _| 0);
         guest.vm.pause().expect("PAUSE_VM");
         guest.vm.reset().expect("RESET_VM");
-        // The instructions after it never report the end, so only the handler can.
+        // The instructions after it never report the end. Only the exception handler can.
         let spin = program::assemble(64, ENTRY + 9, |code| {
             let mut again = code.create_label();
             code.set_label(&mut again)?;
@@ -101,8 +102,8 @@ pub fn mov_with_offset() -> Outcome {
     Outcome::Passed
 }
 
-/// Without paging, no instruction at a device register is supported, and without a handler the
-/// guest shuts down. Ports work.
+/// Without paging, ACRN supports no instruction at a device register. The guest shuts down if it
+/// has no handler for the exception. Ports work.
 pub fn mmio_without_paging() -> Outcome {
     let guest = Guest::new(need!(cpus::pick(1)));
     guest.load_protected_mode(&program::assemble(32, ENTRY, |code| {

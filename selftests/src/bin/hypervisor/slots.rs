@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! CREATE_VM: ids, names and CPUs. The test creates the VMs without the driver's knowledge.
+//! Tests of the VM IDs, names and CPUs of CREATE_VM.
+//!
+//! The tests create the VMs without the driver's knowledge.
 
 use acrn_selftests::{
     cpus,
@@ -34,7 +36,7 @@ fn create(probe: &Probe, name: &str, cpus: u64) -> u16 {
     created.vmid
 }
 
-/// A name gets the id that it had before, unless another VM has taken the id.
+/// A VM gets the VM ID that the last VM with the same name had, unless another VM has it now.
 pub fn vm_names() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -45,9 +47,10 @@ pub fn vm_names() -> Outcome {
     for vmid in [first, second] {
         probe.destroy(vmid);
     }
-    // This is so although the lower id is free, too.
+    // The VM gets this VM ID although the lower one is free, too.
     assert_eq!(create(&probe, "slot-b", masks[0]), second);
-    // A new name gets the first free id. The name that had the id before is forgotten.
+    // A VM with a new name gets the first free VM ID. The hypervisor forgets the name that had it
+    // before.
     let third = create(&probe, "slot-c", masks[1]);
     assert_eq!(third, first);
     for vmid in [second, third] {
@@ -55,7 +58,7 @@ pub fn vm_names() -> Outcome {
     }
     assert_eq!(create(&probe, "slot-c", masks[0]), third);
     probe.destroy(third);
-    // Bytes after the end of a name are ignored.
+    // The hypervisor ignores the bytes after the end of a name.
     let mut longer = creation("slot-b", masks[0]);
     longer.uuid[10] = 7;
     let (result, created) = probe.create_vm(longer);
@@ -76,7 +79,7 @@ pub fn vm_without_name() -> Outcome {
     Outcome::Passed
 }
 
-/// One VM more than the maximum is refused.
+/// CREATE_VM fails if the maximum number of VMs exists.
 pub fn vm_slots() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1; MAX_VMS]));
@@ -92,7 +95,8 @@ pub fn vm_slots() -> Outcome {
     Outcome::Passed
 }
 
-/// Without an affinity the configuration decides: here, the first free CPU.
+/// For a VM without an affinity, the configuration chooses the CPUs. In this one, it is the first
+/// free CPU.
 pub fn vm_without_cpus() -> Outcome {
     let probe = need!(Probe::open());
     let lowest = need!(cpus::pick(1));
@@ -100,7 +104,7 @@ pub fn vm_without_cpus() -> Outcome {
     assert_eq!((result, created.vcpu_num), (0, 1));
     let vm = probe.vm(created.vmid).expect("the VM");
     assert_eq!(vm.cpu_affinity, lowest);
-    // If the CPUs are in use, there is no error and no VM.
+    // If the CPUs are in use, the hypervisor reports no error, but creates no VM.
     let (result, refused) = probe.create_vm(creation("slot-b", lowest));
     assert_eq!((result, refused.vmid), (0, NO_VM));
     probe.destroy(created.vmid);
@@ -119,7 +123,7 @@ pub fn vm_on_unknown_cpu() -> Outcome {
     Outcome::Passed
 }
 
-/// If DESTROY_VM fails but destroys the VM, the VM's name and id are free.
+/// If DESTROY_VM fails but destroys the VM, the VM's name and VM ID are free.
 pub fn destroyed_with_an_error() -> Outcome {
     const TIMED_OUT: i64 = -110;
     let probe = need!(Probe::open());

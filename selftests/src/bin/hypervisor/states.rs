@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hypercalls that are refused because of the VM's state.
+//! Tests of hypercalls that ACRN refuses because of the VM's state.
 
 use acrn_selftests::{
     cpus,
@@ -27,14 +27,15 @@ impl Subject<'_> {
         self.probe.call(id, self.vmid.into(), 0)
     }
 
-    /// Makes SET_IOREQ_BUFFER with the current page.
+    /// Makes SET_IOREQ_BUFFER with the current request page.
     fn set_request_page(&self) -> i64 {
         let page = self.probe.vm(self.vmid).expect("the VM").request_page;
         self.probe
             .call_with_parameter(SET_IOREQ_BUFFER, Some(self.vmid), &page.to_le_bytes())
     }
 
-    /// Panics unless these hypercalls are refused, and the VM is in `state` before and after.
+    /// Panics unless the hypervisor refuses the hypercalls `ids`, and the VM is in `state` before
+    /// and after.
     #[track_caller]
     fn assert_refused(&self, state: u8, ids: &[u32]) {
         self.assert_state(state);
@@ -51,10 +52,10 @@ impl Subject<'_> {
     }
 }
 
-/// A VM without a request page does not start, and NOTIFY_REQUEST_FINISH is refused.
+/// A VM without a request page does not start, and NOTIFY_REQUEST_FINISH fails.
 pub fn no_request_page() -> Outcome {
     let probe = need!(Probe::open());
-    // For the driver, setting the page succeeds.
+    // For the driver, SET_IOREQ_BUFFER succeeds.
     probe.push_fault(fault(SET_IOREQ_BUFFER, 0));
     let (_device, _page, vmid) = create_raw(need!(cpus::pick(1)));
     assert_eq!(probe.vm(vmid).expect("the VM").has_request_page, 0);
@@ -66,7 +67,7 @@ pub fn no_request_page() -> Outcome {
     Outcome::Passed
 }
 
-/// Before the start.
+/// DESTROY_VM and RESET_VM fail before the VM starts.
 pub fn created() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let subject = Subject {
@@ -77,7 +78,7 @@ pub fn created() -> Outcome {
     Outcome::Passed
 }
 
-/// While the VM runs.
+/// DESTROY_VM, RESET_VM, START_VM and SET_IOREQ_BUFFER fail while the VM runs.
 pub fn running() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::long_mode(need!(cpus::pick(1)), &greet_and_spin());
@@ -92,7 +93,7 @@ pub fn running() -> Outcome {
     Outcome::Passed
 }
 
-/// From PAUSE_VM, which may be repeated, until RESET_VM.
+/// START_VM and SET_IOREQ_BUFFER fail from PAUSE_VM, which may be repeated, until RESET_VM.
 pub fn paused() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let subject = Subject {

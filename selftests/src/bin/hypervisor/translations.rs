@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Accesses to a page after SET_MEMORY_REGIONS has deleted it.
+//! Tests of accesses to a page that SET_MEMORY_REGIONS has deleted.
 
 use std::{mem::offset_of, thread, time::Duration};
 
@@ -23,17 +23,17 @@ use iced_x86::code_asm::*;
 use crate::parameters::regions;
 
 /// A guest address after the guest's other memory.
-const PLACE: u64 = MEMORY as u64;
+const ADDRESS: u64 = MEMORY as u64;
 const LEN: u64 = PAGE as u64;
-/// How long a guest is observed that must go on.
+/// How long the test observes a guest that must continue.
 const WATCH: Duration = Duration::from_millis(500);
-/// Physical address of a PCI device.
+/// Physical BDF of a PCI device.
 const PHYS_BDF: u16 = 0x00b8;
 
-/// Returns a program that increments the word at [`PLACE`] in a loop.
-fn count_there() -> Vec<u8> {
+/// Returns a program that increments the word at [`ADDRESS`] in a loop.
+fn count_at_address() -> Vec<u8> {
     assemble(64, ENTRY, |code| {
-        code.mov(rbx, PLACE)?;
+        code.mov(rbx, ADDRESS)?;
         let mut again = code.create_label();
         code.set_label(&mut again)?;
         code.mov(qword_ptr(rbx), rax)?;
@@ -43,7 +43,7 @@ fn count_there() -> Vec<u8> {
     })
 }
 
-/// A guest with a page at [`PLACE`] that the driver does not know of.
+/// A guest with a page at [`ADDRESS`] that the driver does not know of.
 struct Subject {
     probe: Probe,
     guest: Guest,
@@ -60,7 +60,7 @@ impl Subject {
         }
         let subject = Self {
             probe: Probe::open()?,
-            guest: Guest::long_mode(cpus::pick(1)?, &count_there()),
+            guest: Guest::long_mode(cpus::pick(1)?, &count_at_address()),
             array_address: array.physical_address()?,
             page,
             array,
@@ -77,7 +77,7 @@ impl Subject {
     /// Makes SET_MEMORY_REGIONS for the page.
     fn set(&self, operation: u32, page: u64) -> i64 {
         let attr = u64::from(ACRN_MEM_TYPE_WB | 7) << 32;
-        let words = [attr | u64::from(operation), PLACE, page, LEN];
+        let words = [attr | u64::from(operation), ADDRESS, page, LEN];
         for (word, value) in words.into_iter().enumerate() {
             self.array.write::<u64>(8 * word, value);
         }
@@ -89,7 +89,7 @@ impl Subject {
 
     fn delete(&self) {
         assert_eq!(self.set(Region::DELETE, 0), 0, "SET_MEMORY_REGIONS");
-        assert_eq!(self.probe.mapping(self.vmid(), PLACE).mapped, 0);
+        assert_eq!(self.probe.mapping(self.vmid(), ADDRESS).mapped, 0);
     }
 
     fn count(&self) -> u64 {
@@ -102,7 +102,7 @@ impl Subject {
         until("the guest counts", || self.count() > count);
     }
 
-    /// Waits until the guest's access becomes a request, because the page is gone.
+    /// Waits until the guest's access becomes a request, because the page is not mapped.
     #[track_caller]
     fn assert_stopped(&self) {
         self.guest
@@ -110,8 +110,8 @@ impl Subject {
             .attach_ioreq_client()
             .expect("ATTACH_IOREQ_CLIENT");
         let slot = self.guest.page.slot(0).expect("slot 0");
-        let request = slot.request().expect("a request that makes sense");
-        assert_eq!(request.target, Target::Memory(PLACE), "target");
+        let request = slot.request().expect("a valid request");
+        assert_eq!(request.target, Target::Memory(ADDRESS), "target");
         let count = self.count();
         thread::sleep(Duration::from_millis(100));
         assert_eq!(self.count(), count, "counter without a mapping");
@@ -130,7 +130,7 @@ impl Subject {
     }
 }
 
-/// Deleting kicks the vCPU, but does not wait for it.
+/// SET_MEMORY_REGIONS kicks the vCPU when it deletes a page, but does not wait for it.
 pub fn delete_kicks() -> Outcome {
     let subject = need!(Subject::new());
     subject.guest.vm.start().expect("START_VM");
@@ -140,7 +140,7 @@ pub fn delete_kicks() -> Outcome {
     Outcome::Passed
 }
 
-/// A vCPU that does not leave the guest uses its old translation even after SET_MEMORY_REGIONS has
+/// A vCPU that does not leave guest mode uses its old translation even after SET_MEMORY_REGIONS has
 /// returned.
 pub fn delete_does_not_flush() -> Outcome {
     let subject = need!(Subject::new());
@@ -152,7 +152,7 @@ pub fn delete_does_not_flush() -> Outcome {
         thread::sleep(WATCH / 5);
         subject.assert_counts();
     }
-    // The vCPU leaves the guest for another deletion, and flushes its translations.
+    // The vCPU leaves guest mode for another deletion, and flushes its translations.
     subject.probe.hold_kicks(false);
     let page = subject.page.physical_address();
     assert_eq!(subject.set(Region::ADD, need!(page)), 0);
@@ -175,13 +175,13 @@ pub fn pause_flushes() -> Outcome {
     Outcome::Passed
 }
 
-/// A passed-through device keeps its translations until it is de-assigned.
+/// A passed-through device keeps its translations until it is deassigned.
 pub fn device_keeps_translations() -> Outcome {
     let subject = need!(Subject::new());
     let probe = &subject.probe;
-    let write = |value: u64| probe.dma_write(PHYS_BDF, PLACE, &value.to_le_bytes());
-    let read = || probe.dma_read(PHYS_BDF, PLACE, 8);
-    assert!(!write(1), "DMA of a device that is not assigned succeeded");
+    let write = |value: u64| probe.dma_write(PHYS_BDF, ADDRESS, &value.to_le_bytes());
+    let read = || probe.dma_read(PHYS_BDF, ADDRESS, 8);
+    assert!(!write(1), "DMA of a device that is not assigned");
     assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
     assert!(write(0x1234));
     assert_eq!(subject.count(), 0x1234);
@@ -200,7 +200,7 @@ pub fn device_keeps_translations() -> Outcome {
     subject.delete();
 
     assert_eq!(subject.device(DEASSIGN_PCIDEV), 0);
-    assert!(!write(1), "DMA of a device that is not assigned succeeded");
+    assert!(!write(1), "DMA of a device that is not assigned");
     assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
     assert_eq!(read(), None, "DMA without a mapping");
     assert_eq!(subject.device(DEASSIGN_PCIDEV), 0);
@@ -208,13 +208,13 @@ pub fn device_keeps_translations() -> Outcome {
     Outcome::Passed
 }
 
-/// A device cannot access a deleted page of which it has no translation, and no page after
-/// DESTROY_VM.
+/// A device cannot access a deleted page of which it has no translation. After DESTROY_VM it cannot
+/// access any page.
 pub fn device_of_ended_vm() -> Outcome {
     let subject = need!(Subject::new());
     assert_eq!(subject.device(ASSIGN_PCIDEV), 0);
     subject.delete();
-    assert_eq!(subject.probe.dma_read(PHYS_BDF, PLACE, 8), None);
+    assert_eq!(subject.probe.dma_read(PHYS_BDF, ADDRESS, 8), None);
     let read = |probe: &Probe| probe.dma_read(PHYS_BDF, 0, 8);
     assert!(read(&subject.probe).is_some());
     let Subject { probe, guest, .. } = subject;

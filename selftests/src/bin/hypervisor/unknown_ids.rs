@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Unknown hypercalls and VMs.
+//! Tests of unknown hypercalls and VMs.
 
 use acrn_selftests::{
     harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need, probe::Probe,
@@ -19,7 +19,7 @@ const FOR_A_VM: [u32; 6] = [
     SET_IRQLINE,
 ];
 
-/// Unknown hypercall numbers are refused.
+/// The hypervisor refuses unknown hypercall numbers.
 pub fn unknown_hypercalls() -> Outcome {
     let probe = need!(Probe::open());
     for id in [0x8000_0000, 0x8000_0014, 0x8000_0043, 0x8000_00ff] {
@@ -28,7 +28,7 @@ pub fn unknown_hypercalls() -> Outcome {
     Outcome::Passed
 }
 
-/// Only the low byte of a hypercall number counts.
+/// The hypervisor uses only the low byte of a hypercall number.
 pub fn low_byte_counts() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let id = PAUSE_VM & 0xff | 0x1234_5600;
@@ -38,7 +38,7 @@ pub fn low_byte_counts() -> Outcome {
     Outcome::Passed
 }
 
-/// VM ids that are too large.
+/// The hypervisor refuses VM IDs that are too large.
 pub fn unknown_vms() -> Outcome {
     let probe = need!(Probe::open());
     for vmid in [0x7fff, 0xffff] {
@@ -51,7 +51,7 @@ pub fn unknown_vms() -> Outcome {
     Outcome::Passed
 }
 
-/// A valid id of a VM that does not exist.
+/// The hypervisor refuses a valid VM ID of a VM that does not exist.
 pub fn vm_that_is_off() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture.destroy();
