@@ -141,9 +141,11 @@ impl Test {
 /// # Examples
 ///
 /// ```
-/// # use acrn_selftests::{harness::{Outcome, Test}, tests};
+/// use acrn_selftests::{harness::Test, tests};
+///
 /// mod segments {
-///     # use super::*;
+///     use acrn_selftests::harness::Outcome;
+///
 ///     pub fn segment_empty() -> Outcome {
 ///         Outcome::Passed
 ///     }

@@ -40,7 +40,7 @@ suites![
     "vcpu",
 ];
 
-/// Each suite of the driver has a test here.
+/// Each suite of the driver is a test of this program.
 fn all_suites() -> Outcome {
     let Ok(entries) = fs::read_dir(DIRECTORY) else {
         skip!("{DIRECTORY} does not exist");
