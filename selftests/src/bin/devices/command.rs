@@ -104,7 +104,8 @@ pub const CREATE_VIRTUAL: Command = command(ACRN_IOCTL_CREATE_VDEV, CREATE_VDEV,
 /// Destroys a virtual device.
 pub const DESTROY_VIRTUAL: Command = command(ACRN_IOCTL_DESTROY_VDEV, DESTROY_VDEV, 192);
 
-/// All commands.
+/// All commands. Each has a structure without reserved fields, exists in upstream's driver, and is
+/// refused while the VM runs. See [`Command::gives`] for the ids.
 pub const COMMANDS: [Command; 8] = [
     SET_LINE,
     RESET_LINE,
