@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     harness::main(&tests![
         memory::set.named("set_memory"),
         memory::set_scattered_memory,
-        memory::set_much_scattered_memory.within(120),
+        memory::set_much_scattered_memory.within(1800),
         memory::set_memory_over_other,
         memory::set_watched_memory,
         memory::set_device_memory,
