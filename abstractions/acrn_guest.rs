@@ -32,6 +32,18 @@ const CPUID_FEATURES: u32 = 0x4000_0001;
 const FEATURE_PRIVILEGED_VM: u32 = 1 << 0;
 
 /// The environment in which the kernel runs.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::acrn_guest::Platform;
+///
+/// match Platform::detect() {
+///     Platform::ServiceVm => Ok(()),
+///     Platform::UserVm => Err(EPERM),
+///     Platform::Other => Err(ENODEV),
+/// }?;
+/// ```
 pub(crate) enum Platform {
     /// Not on ACRN.
     Other,
@@ -74,6 +86,26 @@ pub(crate) trait Upcall: Send + Sync + 'static {
 static RECEIVER: Atomic<*mut c_void> = Atomic::new(ptr::null_mut());
 
 /// A registration of an upcall handler. Dropping it unregisters the handler.
+///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::acrn_guest::{Upcall, UpcallRegistration};
+/// use kernel::{
+///     interrupt::LocalInterruptDisabled,
+///     sync::atomic::{ordering, Atomic},
+/// };
+///
+/// struct Counter(Atomic<u32>);
+///
+/// impl Upcall for Counter {
+///     fn upcall(&self, _irq: &LocalInterruptDisabled) {
+///         self.0.add(1, ordering::Relaxed);
+///     }
+/// }
+///
+/// let _registration = UpcallRegistration::new(Counter(Atomic::new(0)))?;
+/// ```
 ///
 /// # Invariants
 ///

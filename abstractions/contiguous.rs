@@ -33,6 +33,17 @@ use kernel::{
 
 /// A value in physically contiguous kernel memory, aligned for `T`.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::contiguous::Contiguous;
+///
+/// let mut number = Contiguous::new(1_u64)?;
+/// *number += 1;
+/// assert_eq!(*number, 2);
+/// assert!(number.phys() % 8 == 0);
+/// ```
+///
 /// # Invariants
 ///
 /// The memory is a `kmalloc` allocation, so it lies in the direct map and is physically
@@ -112,6 +123,19 @@ impl<T> DerefMut for Contiguous<T> {
 }
 
 /// A vector of fixed capacity in physically contiguous kernel memory.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::contiguous::ContiguousVec;
+///
+/// let mut numbers = ContiguousVec::<u64>::with_capacity_up_to(3)?;
+/// numbers.refill([1, 2].into_iter())?;
+/// assert_eq!(numbers.len(), 2);
+///
+/// let too_many = numbers.capacity() as u64 + 1;
+/// assert_eq!(numbers.refill(0..too_many), Err(ENOSPC));
+/// ```
 ///
 /// # Invariants
 ///

@@ -16,6 +16,19 @@ use kernel::{
 };
 
 /// A CPU that can be taken offline and brought back online.
+///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::cpu_hotplug::HotplugCpu;
+///
+/// let cpu = HotplugCpu::new(1).ok_or(EINVAL)?;
+/// cpu.while_offline(|offline| {
+///     pr_info!("CPU {} with LAPIC {} is offline\n", cpu, offline.lapic_id());
+///     Ok(())
+/// })?;
+/// cpu.bring_online()?;
+/// ```
 #[derive(Clone, Copy)]
 pub(crate) struct HotplugCpu(CpuId);
 

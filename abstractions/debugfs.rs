@@ -37,6 +37,17 @@ use kernel::{
 /// If debugfs could not create the directory, it and its files do not exist, and no function here
 /// fails.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::debugfs::Dir;
+///
+/// static ANSWER: u32 = 42;
+///
+/// let dir = Dir::new(c"acrn_example");
+/// dir.add_file(c"answer", &ANSWER);
+/// ```
+///
 /// # Invariants
 ///
 /// The pointer is a debugfs directory that is ours to remove, or one of debugfs's error pointers.
@@ -82,6 +93,17 @@ impl Drop for Dir {
 }
 
 /// A directory in another one, with a single file that shows a value to root.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::debugfs::{Dir, DirWithFile};
+/// use kernel::sync::Arc;
+///
+/// let parent = Arc::new(Dir::new(c"acrn_example"), GFP_KERNEL)?;
+/// let value = Arc::new(42, GFP_KERNEL)?;
+/// let _dir = DirWithFile::new(parent, c"vm1", c"answer", value);
+/// ```
 pub(crate) struct DirWithFile<T: Display + Send + Sync + 'static> {
     // Dropped first: while it exists, the file uses the value.
     _dir: Dir,

@@ -31,6 +31,26 @@ pub(crate) trait WriteOnlyAttribute {
 
 /// The C tables that lead to a single attribute. A value belongs in a `static`.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::device_attribute::{AttributeGroups, WriteOnlyAttribute};
+/// use kernel::str::BStr;
+///
+/// struct Greet;
+///
+/// impl WriteOnlyAttribute for Greet {
+///     const NAME: &'static CStr = c"greet";
+///
+///     fn store(text: &BStr) -> Result {
+///         pr_info!("Hello, {}\n", text);
+///         Ok(())
+///     }
+/// }
+///
+/// static GROUPS: AttributeGroups = AttributeGroups::new::<Greet>(&GROUPS);
+/// ```
+///
 /// # Invariants
 ///
 /// `groups` is a null-terminated list of `group`, which has a null-terminated list of `attribute`,

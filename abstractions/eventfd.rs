@@ -22,6 +22,17 @@ use kernel::{
 
 /// A counted reference to a `struct eventfd_ctx`.
 ///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::eventfd::EventFd;
+///
+/// fn signal(fd: u32) -> Result {
+///     EventFd::from_fd(fd)?.signal();
+///     Ok(())
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// `context` is valid, and this owns one reference to it.

@@ -52,6 +52,32 @@ pub(crate) trait Listener: Send + Sync {
 
 /// A [`Listener`] on the wait queue of an eventfd. Dropping it takes the listener off the queue.
 ///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::eventfd_notifier::{EventFdNotifier, Listener};
+/// use kernel::{
+///     fs::file::LocalFile,
+///     interrupt::LocalInterruptDisabled,
+///     sync::atomic::{ordering, Atomic},
+/// };
+///
+/// struct Counter(Atomic<u32>);
+///
+/// impl Listener for Counter {
+///     fn signalled(&self, _irq: Option<&LocalInterruptDisabled>) -> bool {
+///         self.0.add(1, ordering::Relaxed);
+///         true
+///     }
+///
+///     fn hung_up(&self) {}
+/// }
+///
+/// fn listen(fd: u32) -> Result<Pin<KBox<EventFdNotifier<Counter>>>> {
+///     EventFdNotifier::new(&*LocalFile::fget(fd)?, Counter(Atomic::new(0)))
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// `entry` is on the wait queue `queue`, which is that of `eventfd`; or `queue` is null.

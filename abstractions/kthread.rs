@@ -63,6 +63,28 @@ struct Shared<W: Work> {
 
 /// A kernel thread. Dropping it waits for work in progress and ends the thread. Process context.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::kthread::{KThread, Policy, Work};
+/// use kernel::sync::{Arc, Completion};
+///
+/// struct Complete(Arc<Completion>);
+///
+/// impl Work for Complete {
+///     const NAME: &'static CStr = c"acrn_example";
+///
+///     fn run(&self) {
+///         self.0.complete_all();
+///     }
+/// }
+///
+/// let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+/// let thread = KThread::start(Complete(done.clone()), Policy::Normal)?;
+/// thread.wake();
+/// done.wait_for_completion();
+/// ```
+///
 /// # Invariants
 ///
 /// `task` is a thread that runs [`Self::main`] on `shared`, and only `drop` stops it.

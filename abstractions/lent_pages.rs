@@ -27,6 +27,24 @@ pub(crate) unsafe trait Returned {}
 ///
 /// Dropping this without [`Returned`] leaks the pins and their charge: the borrower may still write
 /// to the pages, which must not be used for anything else then.
+///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::{
+///     lent_pages::{LentPages, Returned},
+///     pinned_pages::PinnedPages,
+/// };
+///
+/// fn lend(start: usize, proof: &impl Returned) -> Result {
+///     let pages = LentPages::new(PinnedPages::pin(start, 2)?);
+///     for run in pages.runs() {
+///         pr_info!("{} bytes at {:#x}\n", run.len(), run.phys());
+///     }
+///     drop(pages.take_back(proof));
+///     Ok(())
+/// }
+/// ```
 pub(crate) struct LentPages(ManuallyDrop<PinnedPages>);
 
 /// A physically contiguous part of [`LentPages`].

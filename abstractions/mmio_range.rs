@@ -16,6 +16,16 @@ use kernel::{
 
 /// A range of physical addresses that contains none of the kernel's RAM.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::mmio_range::MmioRange;
+///
+/// let hpet = MmioRange::new(0xFED0_0000, 0x1000)?;
+/// assert_eq!(hpet.phys(), 0xFED0_0000);
+/// assert_eq!(MmioRange::new(u64::MAX, 2).err(), Some(EINVAL));
+/// ```
+///
 /// # Invariants
 ///
 /// `start + len` does not overflow. No page of the range was system RAM when it was created.

@@ -44,6 +44,42 @@ pub(crate) trait Invalidate: Send + Sync + 'static {
 /// A notifier for a range of user addresses. Dropping it waits for calls of
 /// [`Invalidate::invalidate`] in progress, so it must not be dropped under their lock.
 ///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::mmu_interval_notifier::{Invalidate, MmuIntervalNotifier};
+/// use kernel::{
+///     new_mutex,
+///     sync::Arc, //
+/// };
+///
+/// /// Keeps the physical address of the range in its state, if it is mapped.
+/// struct Address;
+///
+/// impl Invalidate for Address {
+///     type State = Option<u64>;
+///
+///     fn invalidate(&self, state: &mut Option<u64>) {
+///         *state = None;
+///     }
+/// }
+///
+/// fn watch(start: usize) -> Result<Pin<KBox<MmuIntervalNotifier<Address>>>> {
+///     let lock = Arc::pin_init(new_mutex!(None), GFP_KERNEL)?;
+///     let notifier = MmuIntervalNotifier::new(start, 1, lock, Address)?;
+///     loop {
+///         let followed = notifier.follow_pfnmap(true)?;
+///         if followed
+///             .commit(|_, state, pfns| *state = Some(pfns.phys()))
+///             .is_some()
+///         {
+///             break;
+///         }
+///     }
+///     Ok(notifier)
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// `notifier` is inserted, for `pages` pages from `start`.

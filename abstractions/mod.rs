@@ -14,6 +14,7 @@ pub(crate) mod debugfs;
 pub(crate) mod device_attribute;
 pub(crate) mod eventfd;
 pub(crate) mod eventfd_notifier;
+mod examples;
 pub(crate) mod kthread;
 pub(crate) mod lent_pages;
 pub(crate) mod miscdevice;

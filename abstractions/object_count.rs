@@ -91,6 +91,22 @@ counts! {
 
 /// A field of a counted object: the object is counted from [`Counted::new`] until it is dropped. An
 /// object that is leaked stays counted.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::object_count::{self, Counted};
+///
+/// struct Buffer {
+///     _bytes: [u8; 16],
+///     _count: Counted,
+/// }
+///
+/// let _buffer = Buffer {
+///     _bytes: [0; 16],
+///     _count: Counted::new(&object_count::BUFFERS),
+/// };
+/// ```
 pub(crate) struct Counted(&'static Count);
 
 impl Counted {

@@ -22,6 +22,16 @@ use kernel::{
 };
 
 /// The address of a PCI function in domain 0.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::pci::PciAddress;
+/// use kernel::str::CString;
+///
+/// let text = CString::try_from_fmt(fmt!("{}", PciAddress::from_bdf(0x00FA)))?;
+/// assert_eq!(text.to_bytes(), b"00:1f.2");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PciAddress(u16);
 
@@ -40,6 +50,18 @@ impl fmt::Display for PciAddress {
 }
 
 /// A counted reference to a `struct pci_dev`.
+///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::pci::{PciAddress, PciFunction};
+///
+/// fn stop(bdf: u16) -> Result {
+///     let function = PciFunction::get(PciAddress::from_bdf(bdf)).ok_or(ENODEV)?;
+///     function.clear_master();
+///     function.reset()
+/// }
+/// ```
 ///
 /// # Invariants
 ///

@@ -67,6 +67,18 @@ pub(crate) fn is_pfnmap(start: usize) -> Result<bool> {
 /// # Context
 ///
 /// Process context. Takes the mmap lock.
+///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::pfnmap::follow_pfnmap;
+///
+/// fn log_address(start: usize) -> Result {
+///     let pfns = follow_pfnmap(start, 4, true)?;
+///     pr_info!("{} bytes at {:#x}\n", pfns.len(), pfns.phys());
+///     Ok(())
+/// }
+/// ```
 pub(crate) fn follow_pfnmap(start: usize, pages: usize, write: bool) -> Result<PfnRange> {
     let task = current!();
     let mmap = task.mm().ok_or(ESRCH)?.mmap_read_lock();

@@ -82,6 +82,20 @@ impl Drop for LockedMemory {
 /// Dropping this marks the pages dirty, because the hypervisor and its VMs write to them without
 /// the kernel's knowledge, and unpins them. That may take long, sleeps, and takes the mmap lock.
 ///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::pinned_pages::PinnedPages;
+///
+/// fn log_addresses(start: usize) -> Result {
+///     let pages = PinnedPages::pin(start, 512)?;
+///     for run in pages.runs() {
+///         pr_info!("{} bytes at {:#x}\n", run.len(), run.phys());
+///     }
+///     Ok(())
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// Each page of each run has one pin (`FOLL_PIN | FOLL_LONGTERM | FOLL_WRITE`) of ours, and is

@@ -16,6 +16,15 @@ pub(crate) fn is_allowed() -> bool {
 }
 
 /// Logs an error as `pr_err!` does, unless too many lines were logged recently.
+///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::ratelimit::pr_err_ratelimited;
+///
+/// let vmid = 1;
+/// pr_err_ratelimited!("VM {}: cannot be destroyed\n", vmid);
+/// ```
 macro_rules! pr_err_ratelimited {
     ($($argument:tt)*) => {
         if $crate::abstractions::ratelimit::is_allowed() {

@@ -28,6 +28,22 @@ pub(crate) trait Reboot {
 
 /// A registration of a reboot notifier. Dropping it unregisters the notifier.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::reboot_notifier::{Reboot, RebootNotifier};
+///
+/// struct Announce;
+///
+/// impl Reboot for Announce {
+///     fn reboot() {
+///         pr_info!("The machine is going down\n");
+///     }
+/// }
+///
+/// let _notifier = KBox::try_pin_init(RebootNotifier::<Announce>::register(), GFP_KERNEL)?;
+/// ```
+///
 /// # Invariants
 ///
 /// `block` is registered.

@@ -41,7 +41,9 @@ pub(crate) use new_rwsem;
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
+/// use crate::abstractions::rwsem::{new_rwsem, RwSemaphore};
+///
 /// #[pin_data]
 /// struct File {
 ///     #[pin]

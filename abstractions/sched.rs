@@ -19,6 +19,19 @@ pub(crate) fn cond_resched() {
 /// Lets another task run if it is due. May sleep.
 ///
 /// Fails with `EINTR` if the current task was killed.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::sched::cond_resched_killable;
+///
+/// let mut sum = 0_u64;
+/// for number in 1..=10 {
+///     cond_resched_killable()?;
+///     sum += number;
+/// }
+/// assert_eq!(sum, 55);
+/// ```
 pub(crate) fn cond_resched_killable() -> Result {
     cond_resched();
     // SAFETY: No precondition.

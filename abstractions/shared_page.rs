@@ -27,6 +27,19 @@ use kernel::{
 
 /// A pinned page. Dropping it while it is lent leaks the pin: the hypervisor may still write to the
 /// page.
+///
+/// # Examples
+///
+/// ```no_run
+/// use crate::abstractions::{lent_pages::Returned, shared_page::SharedPage};
+///
+/// fn lend(start: usize, proof: &impl Returned) -> Result {
+///     let page = SharedPage::pin(start)?;
+///     pr_info!("The page is at {:#x}\n", **page.lend());
+///     page.take_back(proof);
+///     Ok(())
+/// }
+/// ```
 pub(crate) struct SharedPage {
     page: ManuallyDrop<PinnedPages>,
     /// The physical address of the page, in memory that the hypervisor can read.

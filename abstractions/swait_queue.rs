@@ -32,7 +32,10 @@ pub(crate) use new_swait_queue;
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
+/// use crate::abstractions::swait_queue::{new_swait_queue, SwaitQueue};
+/// use kernel::sync::atomic::{ordering, Atomic};
+///
 /// #[pin_data]
 /// struct Flag {
 ///     is_set: Atomic<bool>,
@@ -48,6 +51,16 @@ pub(crate) use new_swait_queue;
 ///     flag.is_set.store(true, ordering::Release);
 ///     flag.wait_queue.wake_one();
 /// }
+///
+/// let flag = KBox::pin_init(
+///     pin_init!(Flag {
+///         is_set: Atomic::new(false),
+///         wait_queue <- new_swait_queue!("flag"),
+///     }),
+///     GFP_KERNEL,
+/// )?;
+/// set(&flag);
+/// wait(&flag)?;
 /// ```
 ///
 /// # Invariants

@@ -16,6 +16,16 @@ pub(crate) fn cycles_per_ms() -> u64 {
 }
 
 /// A time-stamp. Those of different CPUs may not be comparable.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::tsc::{cycles_per_ms, Tsc};
+///
+/// let start = Tsc::now();
+/// let cycles = Tsc::now().since(start);
+/// pr_info!("It took {} ms\n", cycles / cycles_per_ms());
+/// ```
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tsc(u64);
 

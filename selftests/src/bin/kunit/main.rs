@@ -31,6 +31,7 @@ macro_rules! suites {
 
 suites![
     "budget",
+    "examples",
     "hypercall",
     "ioeventfd_table",
     "page_range",
