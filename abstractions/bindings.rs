@@ -19,3 +19,10 @@
 use kernel::ffi;
 
 include!(concat!(env!("ACRN_HSM_OBJ"), "/bindings_generated.rs"));
+
+/// Bindings of the kernel's own `<linux/acrn.h>`.
+pub(super) mod linux {
+    use kernel::ffi;
+
+    include!(concat!(env!("ACRN_HSM_OBJ"), "/kernel_uapi_generated.rs"));
+}

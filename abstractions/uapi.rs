@@ -3,7 +3,10 @@
 //! The structures and constants of `uapi/acrn.h`, and assertions that the kernel's own
 //! `<linux/acrn.h>` has the same.
 
-use super::bindings;
+use super::bindings::{
+    self,
+    linux, //
+};
 pub(crate) use bindings::{
     acrn_cstate_data, acrn_io_request, acrn_ioeventfd, acrn_ioreq_notify, acrn_irqfd, acrn_mmiodev,
     acrn_msi_entry, acrn_pcidev, acrn_pm_cmd_type_ACRN_PMCMD_GET_CX_CNT as ACRN_PMCMD_GET_CX_CNT,
@@ -125,24 +128,6 @@ impl Reserved for acrn_vcpu_regs {
             && gdt == [0; 3]
             && idt == [0; 3]
     }
-}
-
-/// The kernel's own header.
-mod linux {
-    #![allow(
-        clippy::all,
-        clippy::undocumented_unsafe_blocks,
-        dead_code,
-        missing_docs,
-        non_camel_case_types,
-        non_upper_case_globals,
-        non_snake_case,
-        unreachable_pub,
-        unsafe_op_in_unsafe_fn
-    )]
-    use kernel::ffi;
-
-    include!(concat!(env!("ACRN_HSM_OBJ"), "/kernel_uapi_generated.rs"));
 }
 
 include!("../uapi/src/layouts.rs");
