@@ -98,8 +98,8 @@ impl CountingGuest {
     pub fn assert_pages(&self, pinned: usize, parked: usize) {
         let pins = leaks::pinned_pages().expect("the kernel counts pins") - self.pins;
         assert_eq!(pins, pinned as i64, "pinned pages");
-        let told = Status::of(&self.device).number("parked_bytes");
-        assert_eq!(told, (parked * PAGE) as u64, "parked bytes");
+        let reported = Status::of(&self.device).number("parked_bytes");
+        assert_eq!(reported, (parked * PAGE) as u64, "parked bytes");
         assert_eq!(locked() - self.locked, (pinned * 4) as u64, "VmLck");
     }
 
@@ -117,7 +117,7 @@ impl CountingGuest {
     }
 
     /// The same number as reported by the driver.
-    pub fn told_bytes(&self) -> u64 {
+    pub fn reported_bytes(&self) -> u64 {
         Status::of(&self.device).number("mapped_bytes") - self.guest.memory.len() as u64
     }
 }

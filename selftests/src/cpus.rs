@@ -72,7 +72,7 @@ impl Cpus {
 /// Returns the CPUs that the Service VM's kernel does not use, or all CPUs if there are none.
 fn of_machine() -> Result<u64, String> {
     let machine = PhysicalCpus::of_machine().map_err(|error| {
-        format!("{VARIABLE} is not set, and the machine does not tell: {error}")
+        format!("{VARIABLE} is not set, and the machine's CPUs are unknown: {error}")
     })?;
     match machine.unused() {
         0 => Ok(machine.all()),
@@ -86,7 +86,7 @@ pub fn msi(cpus: u64) -> Result<u64, String> {
     Ok(0xfee0_0000 | u64::from(id) << 12)
 }
 
-/// Returns the APIC ID of physical CPU `cpu`.
+/// Returns the APIC id of physical CPU `cpu`.
 pub fn apic_id(cpu: usize) -> Result<u8, String> {
     let machine = PhysicalCpus::of_machine().map_err(|error| error.to_string())?;
     machine

@@ -16,7 +16,7 @@ use zerocopy::FromBytes;
 
 use crate::{cleanup, eventfd::Eventfd, guest_memory::GuestMemory};
 
-/// MSI address of the vCPU with APIC ID 0.
+/// MSI address of the vCPU with APIC id 0.
 pub const APIC: u64 = 0xfee0_0000;
 
 /// The argument of a request.

@@ -63,7 +63,7 @@ pub struct Test {
     body: fn() -> Outcome,
     timeout: Duration,
     kind: Kind,
-    tells: bool,
+    shows_output: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Test {
             body,
             timeout: TIMEOUT,
             kind: Kind::Test,
-            tells: false,
+            shows_output: false,
         }
     }
 
@@ -125,9 +125,9 @@ impl Test {
     }
 
     /// Shows the output of the test even if it passes.
-    pub const fn telling(self) -> Self {
+    pub const fn show_output(self) -> Self {
         Self {
-            tells: true,
+            shows_output: true,
             ..self
         }
     }
@@ -282,7 +282,7 @@ pub fn seed() -> u64 {
     options().seed
 }
 
-/// Returns how long tests run that can run for any time, if the option is given.
+/// Returns how long open-ended tests run, if the option is given.
 pub fn seconds() -> Option<u64> {
     options().seconds
 }
@@ -433,7 +433,7 @@ fn all(tests: &[&Test]) -> ExitCode {
         let name = test.name;
         let before = Snapshot::take();
         let Verdict {
-            told,
+            output,
             mut problems,
             skipped,
             hung,
@@ -442,7 +442,7 @@ fn all(tests: &[&Test]) -> ExitCode {
             ..Default::default()
         });
         problems.extend(before.leaks());
-        let all = told.iter().chain(&problems);
+        let all = output.iter().chain(&problems);
         for line in all.flat_map(|text| text.lines()) {
             println!("# {line}");
         }
@@ -464,7 +464,7 @@ fn all(tests: &[&Test]) -> ExitCode {
 #[derive(Default)]
 struct Verdict {
     /// Output that reports no problem.
-    told: Vec<String>,
+    output: Vec<String>,
     problems: Vec<String>,
     skipped: Option<String>,
     /// The test exceeded its time limit.
@@ -521,8 +521,8 @@ fn run(test: &Test) -> io::Result<Verdict> {
     }
     let said = String::from_utf8_lossy(&said).trim().to_owned();
     let mut verdict = judge(status, &said);
-    if test.tells && verdict.problems.is_empty() {
-        verdict.told.push(said);
+    if test.shows_output && verdict.problems.is_empty() {
+        verdict.output.push(said);
     }
     Ok(verdict)
 }

@@ -86,12 +86,12 @@ fn broken_rules(probe: &Probe, before: u64) -> Vec<String> {
     let mut problems = Vec::new();
     if list.expected_rules != 0 {
         problems.push(format!(
-            "{} broken rules were announced and did not come",
+            "{} announced violations of ACRN's rules did not occur",
             list.expected_rules
         ));
     }
     if count != 0 {
-        problems.push(format!("ACRN would not have survived this: {count} times"));
+        problems.push(format!("hypercalls that would have crashed ACRN: {count}"));
         problems.extend(last_broken_rules(probe, count as usize));
     }
     problems

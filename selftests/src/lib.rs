@@ -31,6 +31,7 @@ pub mod physical;
 pub mod probe;
 pub mod program;
 pub mod race;
+pub mod region_array;
 pub mod scripted_vm;
 pub mod status;
 pub mod trace;

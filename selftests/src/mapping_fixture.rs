@@ -9,17 +9,16 @@ use crate::{
     device::Device,
     guest::create_raw,
     guest_memory::{GuestMemory, PAGE},
-    hypercall::SET_MEMORY_REGIONS,
     leaks,
     probe::Probe,
-    trace::{Region, Trace},
+    region_array::{self, RegionArray},
+    trace::Trace,
 };
+use acrn_hypercall_abi::MemoryRegion;
 use acrn_ioctls::RequestPage;
 use acrn_uapi::{ioctl::*, *};
 use nix::errno::Errno;
 
-/// Read, write and execute.
-pub const ALL_RIGHTS: u32 = ACRN_MEM_ACCESS_READ | ACRN_MEM_ACCESS_WRITE | ACRN_MEM_ACCESS_EXEC;
 /// Guest address at which tests map memory.
 pub const GUEST: u64 = 0x10_0000;
 
@@ -40,7 +39,7 @@ pub fn ram(guest: u64, memory: &GuestMemory, offset: usize, len: usize) -> acrn_
     assert!(offset + len <= memory.len());
     acrn_vm_memmap {
         type_: ACRN_MEMMAP_RAM,
-        attr: ACRN_MEM_TYPE_WB | ALL_RIGHTS,
+        attr: ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_RWX,
         user_vm_pa: guest,
         __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
             vma_base: memory.address() + offset as u64,
@@ -98,7 +97,7 @@ impl MappingFixture {
     pub fn device_memory(&self, source: u64) -> acrn_vm_memmap {
         acrn_vm_memmap {
             type_: ACRN_MEMMAP_MMIO,
-            attr: ACRN_MEM_TYPE_UC | ALL_RIGHTS,
+            attr: ACRN_MEM_TYPE_UC | ACRN_MEM_ACCESS_RWX,
             user_vm_pa: GUEST,
             __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
                 service_vm_pa: source,
@@ -179,14 +178,7 @@ impl MappingFixture {
 /// Deletes a range of a VM's memory in the hypervisor without the driver's knowledge. The error
 /// says why the test must be skipped.
 pub fn lose(probe: &Probe, vmid: u16, guest: u64, len: u64) -> Result<(), String> {
-    // An array of one region: type and attributes, guest address, source address, size.
-    let array = GuestMemory::anonymous(PAGE);
-    for (index, word) in [Region::DELETE.into(), guest, 0, len].iter().enumerate() {
-        array.write::<u64>(8 * index, *word);
-    }
-    let address = array.physical_address()?;
-    let header = [u64::from(vmid), 1, address].map(u64::to_le_bytes);
-    let deleted = probe.call_with_parameter(SET_MEMORY_REGIONS, None, header.as_flattened());
+    let deleted = RegionArray::new()?.set(probe, vmid, &[region_array::delete(guest, len)]);
     assert_eq!(deleted, 0, "SET_MEMORY_REGIONS");
     Ok(())
 }
@@ -208,10 +200,10 @@ pub fn locked_by(process: &str) -> u64 {
 
 /// Panics unless `regions` add `len` bytes from `guest` on, without a gap.
 #[track_caller]
-pub fn assert_contiguous(regions: &[Region], guest: u64, len: usize) {
+pub fn assert_contiguous(regions: &[MemoryRegion], guest: u64, len: usize) {
     let mut next = guest;
     for region in regions {
-        assert_eq!(region.operation, Region::ADD, "operation of {region:#x?}");
+        assert_eq!(region.type_, MemoryRegion::ADD, "operation of {region:#x?}");
         assert_eq!(region.user_vm_pa, next, "guest address in {regions:#x?}");
         assert!(
             region.size > 0 && region.size.is_multiple_of(PAGE as u64),
@@ -224,7 +216,7 @@ pub fn assert_contiguous(regions: &[Region], guest: u64, len: usize) {
 
 /// Maps all of `memory`, and checks the hypercall's regions and the guest's view.
 #[track_caller]
-pub fn check_mapping(fixture: &MappingFixture, memory: &GuestMemory) -> Vec<Region> {
+pub fn check_mapping(fixture: &MappingFixture, memory: &GuestMemory) -> Vec<MemoryRegion> {
     let trace = Trace::start(&fixture.probe);
     fixture.set(whole(memory)).expect("SET_MEMSEG");
     let regions = trace.regions();

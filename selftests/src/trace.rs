@@ -2,6 +2,7 @@
 
 //! Hypercalls and other events that mini-ACRN has recorded since a test began.
 
+use acrn_hypercall_abi::MemoryRegion;
 use mini_acrn_channel::{Record, kind};
 use zerocopy::FromBytes;
 
@@ -11,29 +12,6 @@ use crate::{hypercall, probe::Probe};
 pub struct Trace<'a> {
     probe: &'a Probe,
     from: u64,
-}
-
-/// One entry of SET_MEMORY_REGIONS.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes)]
-pub struct Region {
-    /// [`Region::ADD`] or [`Region::DELETE`].
-    pub operation: u32,
-    /// Access rights and memory type.
-    pub attr: u32,
-    /// Its address in the User VM.
-    pub user_vm_pa: u64,
-    /// The physical address that backs it.
-    pub service_vm_pa: u64,
-    /// Length in bytes.
-    pub size: u64,
-}
-
-impl Region {
-    /// `operation` of an entry that maps a range.
-    pub const ADD: u32 = 0;
-    /// `operation` of an entry that unmaps a range.
-    pub const DELETE: u32 = 2;
 }
 
 impl<'a> Trace<'a> {
@@ -88,7 +66,7 @@ impl<'a> Trace<'a> {
     }
 
     /// Returns all entries of SET_MEMORY_REGIONS that were carried out.
-    pub fn regions(&self) -> Vec<Region> {
+    pub fn regions(&self) -> Vec<MemoryRegion> {
         self.events(kind::MEMORY_REGION)
             .iter()
             .filter(|record| record.result == 0)

@@ -153,7 +153,7 @@ pub fn waits_in_driver(task: &str) -> bool {
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let mut patience = patience(PATIENCE);
     while !condition() {
-        assert!(!patience.is_over(), "waited in vain until {what}");
+        assert!(!patience.is_over(), "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Makes a mistake when it is loaded, of which the kernel complains. A check that runs at the same
+//! Makes a mistake when it is loaded, that the kernel reports. A check that runs at the same
 //! time must fail.
 //!
 //! For the test-bed only. The mistakes are made in Rust, like those of a driver in Rust.
@@ -14,7 +14,7 @@ module! {
     type: Mistake,
     name: "acrn_mistake",
     authors: ["The ACRN HSM test-bed"],
-    description: "Mistakes that the kernel complains of, for the ACRN HSM test-bed",
+    description: "Mistakes that the kernel reports, for the ACRN HSM test-bed",
     license: "GPL",
     params: {
         warning: bool {

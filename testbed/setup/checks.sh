@@ -127,7 +127,7 @@ cargo_host() {
 	CARGO_TARGET_DIR=$target CARGO_TERM_COLOR=never cargo "$@"
 }
 
-# A kernel that hangs prints warnings without end. After so many seconds it panics instead.
+# A hung kernel would print warnings forever. After this many seconds it panics instead.
 patience=90
 hang_is_panic() {
 	echo "rcupdate.rcu_cpu_stall_timeout=$patience sysctl.kernel.panic_on_rcu_stall=1" \
@@ -178,7 +178,7 @@ checks() {
 	selftests check "${record[@]}" --mistake "${mistakes[plain]}" --add-results "$results"
 }
 
-# The complaints of each kernel about the mistakes of acrn_mistake.ko.
+# The mistakes of acrn_mistake.ko that each kernel must report.
 declare -A mistakes=(
 	[plain]='warning'
 	[debug]='warning use_after_free leak lock_order sleep'

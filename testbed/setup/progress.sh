@@ -30,7 +30,7 @@ interrupted() {
 	for group in $running $beside; do
 		kill -TERM -- "-$group" 2>/dev/null || :
 	done
-	printf '\ninterrupted: the same command goes on from here\n' >&2
+	printf '\ninterrupted: run the same command again to continue\n' >&2
 	exit 130
 }
 trap interrupted INT TERM HUP

@@ -7,7 +7,7 @@ use linked_list_allocator::LockedHeap;
 use mini_acrn_logic::npt::{PAGE, TableMemory};
 use spin::Mutex;
 
-/// 24 MiB, which is enough for the tables of six User VMs of 1 GiB in pages of 4 KiB.
+/// 24 MiB, which is enough for the tables of eight User VMs of 1 GiB in pages of 4 KiB.
 const FRAMES: usize = 6144;
 const HEAP: usize = 1 << 20;
 

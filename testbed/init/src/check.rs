@@ -60,12 +60,12 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
         writeln!(report, "    # Subtest: {name}")?;
         let mut failures = run_program(program, &arguments, &mut report)
             .unwrap_or_else(|error| vec![format!("{name}: {error}")]);
-        failures.extend(complaints(&mut log, kmemleak.as_ref())?);
+        failures.extend(warnings(&mut log, kmemleak.as_ref())?);
         conclude(&mut report, number, &name, failures)?;
     }
 
     let mut failures = as_failures(unload());
-    failures.extend(complaints(&mut log, kmemleak.as_ref())?);
+    failures.extend(warnings(&mut log, kmemleak.as_ref())?);
     failures.extend(lockdep::problem());
     conclude(&mut report, programs.len() + 2, "unload", failures)?;
     report.flush()
@@ -76,24 +76,24 @@ pub fn refuse(command_line: &CommandLine) -> io::Result<()> {
     let mut report = OpenOptions::new().write(true).open(REPORT)?;
     writeln!(report, "KTAP version 1\n1..1")?;
     let mut log = KernelLog::open()?;
-    // Complaints during the boot are not about the driver.
-    log.complaints();
+    // Warnings during the boot are not about the driver.
+    log.warnings();
     let mut failures = match modules::try_insmod(&command_line.driver(), c"") {
         Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Vec::new(),
         other => vec![format!("{other:?}, not ENODEV")],
     };
-    failures.extend(log.complaints());
+    failures.extend(log.warnings());
     conclude(&mut report, 1, "refuse_off_acrn", failures)?;
     report.flush()
 }
 
-/// Returns the kernel's complaints since the last call.
-fn complaints(log: &mut KernelLog, kmemleak: Option<&Kmemleak>) -> io::Result<Vec<String>> {
+/// Returns kernel warnings since the last call.
+fn warnings(log: &mut KernelLog, kmemleak: Option<&Kmemleak>) -> io::Result<Vec<String>> {
     let leaks = kmemleak.map(Kmemleak::leaks).transpose()?;
     // A scan that finds a leak also reports it in the log.
-    let mut complaints = log.complaints();
-    complaints.extend(leaks.into_iter().flatten());
-    Ok(complaints)
+    let mut warnings = log.warnings();
+    warnings.extend(leaks.into_iter().flatten());
+    Ok(warnings)
 }
 
 /// Unloads the driver, which must not be in use any more.
@@ -192,8 +192,8 @@ mod tests {
     #[test]
     fn programs_get_seed_time_order_and_tests() {
         let line = CommandLine::new("testbed.seed=7 testbed.order=declared testbed.tests=a,b");
-        let told = ["--seed", "7", "--declared-order", "a", "b"];
-        assert_eq!(arguments(&line), told);
+        let arguments_of_line = ["--seed", "7", "--declared-order", "a", "b"];
+        assert_eq!(arguments(&line), arguments_of_line);
         let line = CommandLine::new("testbed.seconds=60 testbed.patience=little");
         assert_eq!(arguments(&line), ["--seconds", "60", "--impatient"]);
     }

@@ -34,7 +34,7 @@ pub fn run(command_line: &CommandLine) -> io::Result<()> {
     disk_image::verify(disk, SEED)
         .map_err(|error| io::Error::other(format!("the User VM's disk: {error}")))?;
     println!(
-        "testbed: the User VM's disk: what it read and wrote is right, {} bytes each",
+        "testbed: the User VM has read and written its disk correctly, {} bytes each",
         disk_image::FILE_SIZE
     );
     modules::rmmod("acrn")?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! The kernel's complaints, from /dev/kmsg.
+//! kernel warnings, from /dev/kmsg.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use testbed_watch::Complaints;
+use testbed_watch::Warnings;
 
 /// The kernel's log. It is read all the time, because the kernel only keeps the last lines.
 pub struct KernelLog(Arc<Mutex<Reader>>);
@@ -27,7 +27,7 @@ impl KernelLog {
         let watched = file.try_clone()?;
         let reader = Arc::new(Mutex::new(Reader {
             file,
-            complaints: Complaints::default(),
+            warnings: Warnings::default(),
         }));
         let log = Self(reader.clone());
         thread::spawn(move || {
@@ -41,11 +41,11 @@ impl KernelLog {
         Ok(log)
     }
 
-    /// Returns the complaints since the last call, line by line.
-    pub fn complaints(&mut self) -> Vec<String> {
+    /// Returns the warnings since the last call, line by line.
+    pub fn warnings(&mut self) -> Vec<String> {
         let mut reader = lock(&self.0);
         reader.catch_up();
-        mem::take(&mut reader.complaints).lines
+        mem::take(&mut reader.warnings).lines
     }
 }
 
@@ -55,7 +55,7 @@ fn lock(reader: &Mutex<Reader>) -> MutexGuard<'_, Reader> {
 
 struct Reader {
     file: File,
-    complaints: Complaints,
+    warnings: Warnings,
 }
 
 impl Reader {
@@ -64,9 +64,9 @@ impl Reader {
         loop {
             match self.file.read(&mut record) {
                 Ok(0) => break,
-                Ok(length) => self.complaints.record(&record[..length]),
+                Ok(length) => self.warnings.record(&record[..length]),
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    self.complaints.lost();
+                    self.warnings.lost();
                 }
                 Err(_) => break,
             }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Checks whether lockdep is active: it stops at its first complaint, and when it runs out of
+//! Checks whether lockdep is active: it stops at its first warning, and when it runs out of
 //! memory.
 
 use std::fs;

@@ -12,12 +12,11 @@ use crate::{
     differences::Differences,
     ktap::{Results, Totals},
     mistakes::{self, Mistake},
-    reboot,
+    print_seed, reboot,
     record::{Lines, Record},
     refuse,
     shown::Show,
     tables::Detail,
-    tell_seed,
 };
 
 /// The approximate run times of long programs in seconds, by which the machines are balanced.
@@ -94,7 +93,7 @@ pub fn run(
             totals.add(judge(&ours, recorded, only)?);
         }
     }
-    tell_seed(totals, chance);
+    print_seed(totals, chance);
     conclude(totals, add_results)
 }
 
@@ -209,7 +208,7 @@ fn judge_ours(ours: &Results, recorded: &Recorded, only: Option<&str>) -> io::Re
         }
         let changes = record.ours()?.changes(&lines, transcript_ran);
         for change in changes.iter().take(SHOWN) {
-            println!("Our driver differs from its record: {}", change.told());
+            println!("Our driver differs from its record: {}", change.describe());
         }
         match changes.len() {
             0 => totals.passed += usize::from(!lines.is_empty()),

@@ -50,7 +50,7 @@ pub enum Job {
         #[arg(long)]
         other_kernel: bool,
 
-        /// A mistake of which this kernel complains, and which the check must notice; repeatable
+        /// A mistake that this kernel reports, and which the check must notice; repeatable
         #[arg(long = "mistake", value_name = "NAME")]
         mistakes: Vec<Mistake>,
 

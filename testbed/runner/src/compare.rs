@@ -130,9 +130,9 @@ pub fn compare_tests<'a>(
                     Verdict::Unlisted,
                     "is skipped here, not on upstream's driver",
                 ),
-                // It is not known which test made the kernel complain.
+                // It is not known which test caused the kernel's warning.
                 (Some(Outcome::Failed), _) if blamed && name.ends_with(BESIDE_TESTS) => {
-                    (Verdict::Listed, "the kernel complains on upstream's driver")
+                    (Verdict::Listed, "the kernel warns on upstream's driver")
                 }
                 (Some(upstream), _) if ids.is_empty() => (Verdict::Unlisted, in_words(*upstream)),
                 (Some(upstream), _) => {
@@ -253,7 +253,7 @@ mod tests {
     use Outcome::{EndedMachine, Failed, Hung, Passed, Skipped, Varies};
 
     fn list() -> Differences {
-        let text = "id,what,upstream,here,cases\nA1,,,,io.bad* X.listed\nR1,,,,io.worse\n";
+        let text = "id,behaviour,upstream,here,cases\nA1,,,,io.bad* X.listed\nR1,,,,io.worse\n";
         Differences::read(text.as_bytes()).unwrap()
     }
 
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_of_the_kernel_are_put_down_to_a_listed_test() {
+    fn kernel_warnings_are_put_down_to_a_listed_test() {
         let ours = [
             ("io.bad", Passed),
             ("io.kernel_log", Passed),
@@ -430,7 +430,7 @@ mod tests {
             &["X.a | 0 | - | -"],
         );
         let upstream = results(&[("transcript.bad", EndedMachine)], &[]);
-        let text = "id,what,upstream,here,cases\nA1,,,,transcript.bad\n";
+        let text = "id,behaviour,upstream,here,cases\nA1,,,,transcript.bad\n";
         let list = Differences::read(text.as_bytes()).unwrap();
         let compared = compare(&upstream, &ours, &list, false);
         assert_eq!(compared.rows[0].verdict, Verdict::NotReached);

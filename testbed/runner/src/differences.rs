@@ -11,7 +11,7 @@ const DEFECTS: [(char, u32); 2] = [('A', 19), ('R', 13)];
 /// Takes the place of an id if upstream has no defect and our driver does more.
 const EXTENSION: &str = "extension";
 /// The first line of the list.
-const HEADER: [&str; 5] = ["id", "what", "upstream", "here", "cases"];
+const HEADER: [&str; 5] = ["id", "behaviour", "upstream", "here", "cases"];
 
 /// Returns the ids of all known defects of upstream's driver.
 pub fn defects() -> impl Iterator<Item = String> {

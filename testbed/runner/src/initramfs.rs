@@ -97,7 +97,7 @@ mod tests {
     use cpio::newc::Reader;
 
     #[test]
-    fn folders_come_before_files_and_once() {
+    fn directories_precede_files_once() {
         let mut archive = Archive::default();
         archive.add("a/b/one", b"1").unwrap();
         archive.add("a/b/two", b"22").unwrap();

@@ -123,7 +123,7 @@ pub struct Results {
     pub crashes: Vec<(String, String)>,
 }
 
-/// The name for a failure of a program outside its tests: a complaint of the kernel, or a signal.
+/// The name for a failure of a program outside its tests: a kernel warning, or a signal.
 pub const BESIDE_TESTS: &str = "kernel_log";
 
 /// The reader of a whole report.
@@ -193,8 +193,8 @@ impl Report {
             program.totals.count(outcome);
         } else {
             let mismatch = program.mismatch();
-            let untold = outcome == Outcome::Failed && program.totals.failed == 0;
-            if untold || mismatch.is_some() {
+            let unreported = outcome == Outcome::Failed && program.totals.failed == 0;
+            if unreported || mismatch.is_some() {
                 self.diagnostics.extend(mismatch);
                 program.totals.count(Outcome::Failed);
             }
@@ -224,8 +224,8 @@ impl Report {
             return;
         }
         // The exit status also reports that a test failed.
-        let told = |line: &String| line.starts_with("exit status:");
-        let beside = outcome == Outcome::Failed && !self.diagnostics.iter().all(told);
+        let is_exit_status = |line: &String| line.starts_with("exit status:");
+        let beside = outcome == Outcome::Failed && !self.diagnostics.iter().all(is_exit_status);
         let beside = match beside {
             true => Outcome::Failed,
             false => Outcome::Passed,
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_tests_are_told_with_their_diagnostics() {
+    fn failed_tests_are_shown_with_diagnostics() {
         let (text, _) = totals_of("1..1\n    1..1\n    # got 3\n    not ok 1 b\nnot ok 1 io\n");
         assert!(text.contains("not ok 1 b\n  # got 3"), "{text}");
         assert!(text.contains("io           ok   0  not ok   1"), "{text}");
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_told_by_name() {
+    fn results_are_known_by_name() {
         let mut report = Report::default();
         let text = "ok 1 load\n    1..2\n    # transcript: A.b | 0 | - | -\n    ok 1 a\n    # why\n\
     \x20   not ok 2 b\n# exit status: 1\nnot ok 2 io\n    ok 1 c\n# BUG: x\n\

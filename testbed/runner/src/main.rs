@@ -27,7 +27,7 @@ use cli::{Chance, Cli, Driver, Job, Limits, Machine};
 use ktap::{Results, Totals};
 use qemu::{Boot, Listener, Outcome};
 use shown::{Show, Shown};
-use testbed_watch::is_complaint;
+use testbed_watch::is_warning;
 
 /// The line of init after the User VM has ended and the driver is unloaded.
 const DEMO_SUCCESS: &str = "testbed: acrn-vmm: exit status: 0; the driver is unloaded";
@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
 }
 
 /// Prints the seed of a failed run, with which the run can be repeated.
-fn tell_seed(totals: Totals, chance: Chance) {
+fn print_seed(totals: Totals, chance: Chance) {
     if totals.failed != 0 {
         println!("The seed of this run: {}", chance.seed);
     }
@@ -262,10 +262,10 @@ impl Run<'_> {
         }
         let mut results = report.take_results(program);
         results.crash = outcome.crash();
-        // If the run continued after a complaint of the kernel, init has reported the program as
+        // If the run continued after a kernel warning, init has reported the program as
         // failed.
         for fault in &outcome.faults {
-            if !report.is_complete() || !is_complaint(fault) {
+            if !report.is_complete() || !is_warning(fault) {
                 report.fail(fault);
             }
         }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Tests whether a check notices complaints of the kernel.
+//! Tests whether a check notices kernel warnings.
 //!
 //! A module makes a mistake while a test runs. The test passes, but the run must fail and show the
-//! complete complaint.
+//! complete warning.
 
 use std::io;
 
@@ -39,8 +39,8 @@ impl Mistake {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Returns parts of the complaint, from its beginning to its end.
-    fn complaint(self) -> &'static [&'static str] {
+    /// Returns parts of the warning, from its beginning to its end.
+    fn warning(self) -> &'static [&'static str] {
         match self {
             Self::Warning => &["WARNING: ", TRACE_END],
             Self::UseAfterFree => &[
@@ -93,7 +93,7 @@ pub fn run(
         let is_seen = ended(test, Outcome::Passed)
             && ended(BESIDE_TESTS, Outcome::Failed)
             && reported.totals.failed > 0
-            && are_in_order(&reported.text, mistake.complaint());
+            && are_in_order(&reported.text, mistake.warning());
         let result = match is_seen {
             true => "ok",
             false => "not ok",
@@ -132,12 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_is_whole() {
-        let complaint = Mistake::LockOrder.complaint();
+    fn a_warning_is_whole() {
+        let warning = Mistake::LockOrder.warning();
         let text =
             "# possible circular locking dependency detected\n# stack backtrace:\n#  </TASK>";
-        assert!(are_in_order(text, complaint));
-        assert!(!are_in_order(&text[..text.len() - 3], complaint));
-        assert!(!are_in_order("", complaint));
+        assert!(are_in_order(text, warning));
+        assert!(!are_in_order(&text[..text.len() - 3], warning));
+        assert!(!are_in_order("", warning));
     }
 }

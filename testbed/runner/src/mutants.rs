@@ -165,11 +165,11 @@ impl<'a, I: Iterator<Item = (usize, &'a Slip)>> Queue<I> {
                     (verdict, format!("{} s", began.elapsed().as_secs()))
                 }
             };
-            let told = in_words(&verdict);
+            let text = in_words(&verdict);
             let mut verdicts = lock(&self.verdicts);
             verdicts.insert(index, verdict);
             let (done, all) = (verdicts.len(), self.all);
-            println!("{done:>3} of {all}  {time:>6}  {}: {told}", slip.name);
+            println!("{done:>3} of {all}  {time:>6}  {}: {text}", slip.name);
         }
         Ok(())
     }
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_there_is_not_is_an_error() {
+    fn a_missing_test_is_an_error() {
         let (verdict, _) = judge_with(seen_by(&["c"]), &[]);
         assert_eq!(verdict, Verdict::Wrong("io.c did not run".to_owned()));
     }

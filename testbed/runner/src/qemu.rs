@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use testbed_watch::{LOOK, Patience, is_complaint};
+use testbed_watch::{LOOK, Patience, is_warning};
 
 use crate::cli::{Clock, Driver, Limits, Machine};
 
@@ -374,7 +374,7 @@ impl Watch {
             let line = String::from_utf8_lossy(&self.line).trim_end().to_owned();
             self.line.clear();
             let is_fatal = FATAL.iter().any(|sign| line.contains(sign));
-            if is_fatal || is_complaint(&line) {
+            if is_fatal || is_warning(&line) {
                 self.faults.push(format!("console: {line}"));
             }
             fatal |= is_fatal;
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_is_told_without_numbers() {
+    fn crash_messages_have_no_numbers() {
         let script = "echo '[ 9.1] BUG: unable to handle page fault \
                       for address: ffffc90000123456'\n\
                       echo '[ 9.1] RIP: 0010:acrn_io+0x12/0x34 [acrn]'";

@@ -7,7 +7,7 @@
 
 use std::{fs, io};
 
-use testbed_watch::Complaints;
+use testbed_watch::Warnings;
 
 use crate::{
     cli::{Limits, Machine},
@@ -24,7 +24,7 @@ const ENDED: usize = 3;
 /// know.
 const STAYING: usize = 2;
 /// The driver's log message for a VM that it cannot destroy.
-const LEFT: &str = "outlives the kernel";
+const LEFT: &str = "not destroyed at shutdown";
 /// mini-ACRN's log message for a created VM.
 const CREATED: &str = " created";
 /// mini-ACRN's log message for a destroyed VM. It destroys paused VMs only.
@@ -66,7 +66,7 @@ pub fn run(machine: &Machine, limits: &Limits) -> io::Result<Totals> {
 /// The relevant lines of the Service VM's console.
 #[derive(Default)]
 struct Console {
-    complaints: Complaints,
+    warnings: Warnings,
     began: bool,
     left: usize,
 }
@@ -75,7 +75,7 @@ impl Listener for Console {
     fn report(&mut self, _line: &str) {}
 
     fn console(&mut self, line: &str) {
-        self.complaints.line(line);
+        self.warnings.line(line);
         self.began |= line.contains(BEGIN);
         self.left += usize::from(line.contains(LEFT));
     }
@@ -86,7 +86,7 @@ impl Console {
     fn judge(&self, log: &str) -> Vec<String> {
         let count = |word| log.lines().filter(|line| line.contains(word)).count();
         let (created, destroyed) = (count(CREATED), count(DESTROYED));
-        let mut problems = self.complaints.lines.clone();
+        let mut problems = self.warnings.lines.clone();
         if !self.began {
             problems.push("the User VMs were not created".to_owned());
         }
@@ -116,7 +116,7 @@ mod tests {
         let log = created + &[3, 4, 5].map(destroyed).concat();
         assert_eq!(console.judge("").len(), 3);
         console.console("testbed: the Service VM reboots with User VMs");
-        console.console("[ 1.0] acrn: VM 2: outlives the kernel: EPERM");
+        console.console("[ 1.0] acrn: VM 2: not destroyed at shutdown: EPERM");
         assert_eq!(console.judge(&log), [""; 0]);
         assert_eq!(console.judge("").len(), 1);
         assert_eq!(console.judge(&(log.clone() + "VM 6 created\n")).len(), 1);

@@ -210,7 +210,7 @@ impl Change {
     }
 
     /// Describes the change in three lines.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let none = "nothing is recorded";
         let gone = "is not there";
         let Self { name, before, now } = self;
@@ -460,8 +460,8 @@ mod tests {
         };
         assert_eq!(names(true), ["X.b", "X.c", "X.d"]);
         assert_eq!(names(false), ["X.b", "X.d"]);
-        let told = before.changes(&now, true)[0].told();
-        assert!(told.contains("recorded: X.b | 0") && told.contains("now:      X.b | EIO"));
+        let text = before.changes(&now, true)[0].describe();
+        assert!(text.contains("recorded: X.b | 0") && text.contains("now:      X.b | EIO"));
         assert!(before.changes(&before, true).is_empty());
     }
 

@@ -84,7 +84,7 @@ pub fn run(
         let lines = Lines::new(&reported.results.transcript).map_err(io::Error::other)?;
         for change in record.ours()?.changes(&lines, true) {
             changed += 1;
-            println!("Our driver: {}", change.told());
+            println!("Our driver: {}", change.describe());
         }
         record.write_ours(&lines)?;
         expected.transcript = lines.all();
@@ -114,7 +114,7 @@ pub fn run(
     changed += changes.len();
     // The table shows tests without a record.
     for change in changes.iter().filter(|change| change.before.is_some()) {
-        println!("Upstream's driver: {}", change.told());
+        println!("Upstream's driver: {}", change.describe());
     }
     if !known {
         println!("There was no record of upstream's driver on this version of Linux.");

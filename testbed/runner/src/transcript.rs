@@ -28,7 +28,7 @@ impl Case {
     pub fn differences(&self, ours: &Self) -> Vec<Difference> {
         let parts = PARTS.iter().zip(self.parts.iter().zip(&ours.parts));
         let differing = parts.filter(|(_, (upstream, here))| upstream != here);
-        let told = differing.map(|(part, (upstream, here))| {
+        let lines = differing.map(|(part, (upstream, here))| {
             let common = common(upstream, here);
             Difference {
                 part,
@@ -36,7 +36,7 @@ impl Case {
                 here: cut(&here[common..]),
             }
         });
-        told.collect()
+        lines.collect()
     }
 }
 
@@ -116,16 +116,16 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_told_part_by_part() {
+    fn differences_are_listed_by_part() {
         let upstream = Case::parse("PM.a | 0 | - | X(1)=0").unwrap();
         let ours = Case::parse("PM.a | EINVAL | - | -").unwrap();
-        let told: Vec<_> = upstream
+        let lines: Vec<_> = upstream
             .differences(&ours)
             .iter()
             .map(Difference::to_string)
             .collect();
         assert_eq!(
-            told,
+            lines,
             ["result: 0, here EINVAL", "hypercalls: X(1)=0, here -"]
         );
         assert!(ours.differences(&ours).is_empty());
@@ -135,8 +135,8 @@ mod tests {
     fn what_hypercalls_have_in_common_is_left_out() {
         let upstream = Case::parse("PM.a | 0 | - | X(1)=0; Y(1)=0; Z(1)=EPERM").unwrap();
         let ours = Case::parse("PM.a | 0 | - | X(1)=0; Y(1)=0; Z(1)=0").unwrap();
-        let told = upstream.differences(&ours)[0].to_string();
-        assert_eq!(told, "hypercalls: Z(1)=EPERM, here Z(1)=0");
+        let lines = upstream.differences(&ours)[0].to_string();
+        assert_eq!(lines, "hypercalls: Z(1)=EPERM, here Z(1)=0");
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn run_through(
     Ok(())
 }
 
-/// Later results replace earlier ones, except complaints of the kernel.
+/// Later results replace earlier ones, except kernel warnings.
 fn add(results: &mut Results, later: Results) {
     for (name, outcome) in later.tests {
         match results.tests.iter_mut().find(|(known, _)| *known == name) {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_ends_its_machine_when_it_is_tried_again_is_told() {
+    fn a_repeated_crash_is_reported() {
         let (results, asked) = run_machines(&[], "c", "io.a io.c");
         assert_eq!(asked.len(), 1, "nothing is unlisted");
         assert!(results.crashes.is_empty());

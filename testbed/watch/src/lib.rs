@@ -3,8 +3,8 @@
 //! Code that is shared by the programs that watch a machine: init and the tests inside, the runner
 //! outside.
 
-mod complaints;
 mod patience;
+mod warnings;
 
-pub use complaints::{Complaints, is_complaint};
 pub use patience::{LOOK, Patience};
+pub use warnings::{Warnings, is_warning};

@@ -25,8 +25,8 @@ fn assert_bytes(fixture: &MappingFixture, bytes: usize, before: u64) {
     assert_eq!(fixture.mapped_bytes(), bytes as u64, "mapped bytes");
     assert_eq!(fixture.pinned(), (bytes / PAGE) as i64, "pinned pages");
     assert_eq!(locked() - before, bytes as u64 >> 10, "VmLck");
-    let told = Status::of(&fixture.device).number("mapped_bytes");
-    assert_eq!(told, bytes as u64, "mapped_bytes");
+    let reported = Status::of(&fixture.device).number("mapped_bytes");
+    assert_eq!(reported, bytes as u64, "mapped_bytes");
 }
 
 fn check_set(memory: &GuestMemory) -> Outcome {
@@ -261,7 +261,7 @@ fn set_beside_guest(
                 parked += PAGES;
             }
             assert_eq!(counter.mapped_bytes(), PAGE as u64);
-            assert_eq!(counter.told_bytes(), PAGE as u64);
+            assert_eq!(counter.reported_bytes(), PAGE as u64);
             counter.assert_pages(1 + parked, parked);
         },
     );

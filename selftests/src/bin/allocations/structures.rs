@@ -21,7 +21,7 @@ use nix::errno::Errno;
 const PHYS_BDF: u16 = 0x00b8;
 const PHYS_BDF_AT: usize = 6;
 
-/// Commands and their hypercalls. Each assignment of a device is followed by its de-assignment.
+/// Commands and their hypercalls. Each assignment of a device is followed by its deassignment.
 const COMMANDS: [(u32, u32); 11] = [
     (ACRN_IOCTL_SET_VCPU_REGS, SET_VCPU_REGS),
     (ACRN_IOCTL_VM_INTR_MONITOR, VM_INTR_MONITOR),

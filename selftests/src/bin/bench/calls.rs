@@ -55,7 +55,7 @@ fn call(fixture: &MappingFixture, work: &str, null: u64, mut operation: impl FnM
         .times(&samples)
         .with("null", null)
         .with("hypervisor", spent)
-        .tell();
+        .print();
 }
 
 /// Returns the time of an ioctl that no driver knows.

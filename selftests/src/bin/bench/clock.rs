@@ -96,8 +96,8 @@ mod tests {
     #[test]
     fn quantiles() {
         let samples = Samples::of((1..=200).rev().collect());
-        let told = (samples.median(), samples.p99(), samples.max());
-        assert_eq!(told, (100, 198, 200));
+        let figures = (samples.median(), samples.p99(), samples.max());
+        assert_eq!(figures, (100, 198, 200));
         let one = Samples::of(vec![7]);
         assert_eq!((one.median(), one.p99(), one.max()), (7, 7, 7));
     }

@@ -46,9 +46,9 @@ pub fn killed() -> Outcome {
     let ticks = now() - from;
     child.wait().expect("the device model");
     match probe.vm(vmid) {
-        None => Figure::of("P10", "killed").with("value", ticks).tell(),
+        None => Figure::of("P10", "killed").with("value", ticks).print(),
         Some(_) => {
-            Figure::of("P10", "killed").with("waited", ticks).tell();
+            Figure::of("P10", "killed").with("waited", ticks).print();
             probe.destroy(vmid);
         }
     }

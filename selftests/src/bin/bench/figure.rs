@@ -48,7 +48,7 @@ impl Figure {
     }
 
     /// Prints the line.
-    pub fn tell(self) {
+    pub fn print(self) {
         println!("{}", self.0);
     }
 }

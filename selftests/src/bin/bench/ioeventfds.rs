@@ -32,16 +32,16 @@ pub fn write() -> Outcome {
         let trips = guest::run(&guest, &probe, rounds(), Pace::Alone);
         Figure::of("P3", &format!("{ranges}_ranges"))
             .trips(&trips)
-            .tell();
+            .print();
         medians.push(trips.samples.median());
     }
     Figure::of("P3", "growth")
         .ratio(medians[2], medians[0])
-        .tell();
+        .print();
     let guest = Guest::new(cpu);
     let _events = assign(&guest, 1);
     let trips = guest::run(&guest, &probe, rounds(), Pace::BackToBack);
-    Figure::of("P3", "back_to_back").average(&trips).tell();
+    Figure::of("P3", "back_to_back").average(&trips).print();
     Outcome::Passed
 }
 

@@ -45,12 +45,12 @@ pub fn beside_lives() -> Outcome {
         thread::scope(|scope| scope.spawn(run).join().expect("the device model"))
     };
     let alone = run();
-    Figure::of("P7", "alone").times(&alone.samples).tell();
+    Figure::of("P7", "alone").times(&alone.samples).print();
 
     let hypervisor = Hypervisor::watch(&probe);
     live(masks[1]);
     let longest = hypervisor.longest_hypercall();
-    Figure::of("P7", "hypercall").with("value", longest).tell();
+    Figure::of("P7", "hypercall").with("value", longest).print();
 
     let stop = AtomicBool::new(false);
     let lives = AtomicU64::new(0);
@@ -70,10 +70,10 @@ pub fn beside_lives() -> Outcome {
     Figure::of("P7", "beside")
         .times(&beside.samples)
         .with("lives", lives)
-        .tell();
+        .print();
     Figure::of("P7", "slowdown")
         .ratio(beside.samples.max(), alone.samples.max())
-        .tell();
+        .print();
     Outcome::Passed
 }
 

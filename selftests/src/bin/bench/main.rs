@@ -30,19 +30,19 @@ mod vms;
 
 fn main() -> ExitCode {
     harness::main(&tests![
-        calls::plain.named("P1").telling(),
-        requests::round_trip.named("P2").telling(),
-        ioeventfds::write.named("P3").telling(),
-        irqfd::write.named("P4").telling(),
-        memory::set_and_destroy.named("P5").telling(),
-        memory::held.named("P6").telling(),
-        isolation::beside_lives.named("P7").telling(),
-        scale::beside_idle_vms.named("P8").telling(),
-        vms::create_and_destroy.named("P9").telling(),
-        storm::thread_beside.named("P11").telling(),
-        storm::vm_beside.named("P12").telling(),
+        calls::plain.named("P1").show_output(),
+        requests::round_trip.named("P2").show_output(),
+        ioeventfds::write.named("P3").show_output(),
+        irqfd::write.named("P4").show_output(),
+        memory::set_and_destroy.named("P5").show_output(),
+        memory::held.named("P6").show_output(),
+        isolation::beside_lives.named("P7").show_output(),
+        scale::beside_idle_vms.named("P8").show_output(),
+        vms::create_and_destroy.named("P9").show_output(),
+        storm::thread_beside.named("P11").show_output(),
+        storm::vm_beside.named("P12").show_output(),
         // Upstream's driver leaves a VM behind in this test.
-        close::killed.named("P10").telling(),
+        close::killed.named("P10").show_output(),
         close::victim.helper(),
     ])
 }

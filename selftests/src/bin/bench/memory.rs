@@ -106,7 +106,7 @@ pub fn set_and_destroy() -> Outcome {
             .with("set", set.median())
             .with("destroy", destroy.median())
             .with("hypervisor", spent)
-            .tell();
+            .print();
     }
     Outcome::Passed
 }
@@ -134,7 +134,7 @@ pub fn held() -> Outcome {
         let held = kernel_memory.held();
         Figure::of("P6", kind)
             .with("value", held * GIB / memory.len() as u64)
-            .tell();
+            .print();
     }
     Outcome::Passed
 }

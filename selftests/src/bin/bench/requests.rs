@@ -18,8 +18,8 @@ pub fn round_trip() -> Outcome {
     let cpu = need!(cpus::pick(1));
     let run = |pace| guest::run(&Guest::new(cpu), &probe, rounds(), pace);
     let lone = run(Pace::Alone);
-    Figure::of("P2", "lone").trips(&lone).tell();
+    Figure::of("P2", "lone").trips(&lone).print();
     let busy = run(Pace::BackToBack);
-    Figure::of("P2", "back_to_back").average(&busy).tell();
+    Figure::of("P2", "back_to_back").average(&busy).print();
     Outcome::Passed
 }

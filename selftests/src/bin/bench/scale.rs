@@ -42,13 +42,13 @@ pub fn beside_idle_vms() -> Outcome {
         let trips = guest::run(&guest, &probe, rounds(), Pace::Alone);
         Figure::of("P8", &format!("{count}_idle"))
             .trips(&trips)
-            .tell();
+            .print();
         medians.push(trips.samples.median());
     }
     let grown = medians[2].saturating_sub(medians[0]);
     Figure::of("P8", "each_idle")
         .with("value", grown.div_ceil(IDLE as u64))
-        .tell();
+        .print();
     Outcome::Passed
 }
 

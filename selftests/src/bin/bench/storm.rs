@@ -57,16 +57,16 @@ pub fn thread_beside() -> Outcome {
         .ratio(storm, quiet)
         .with("quiet", quiet)
         .with("storm", storm)
-        .tell();
+        .print();
     let upcall = Figure::of("P11", "upcall");
     match status {
         Some(status) => ACCOUNT
             .into_iter()
             .fold(upcall, |upcall, key| upcall.with(key, status.number(key)))
             .ratio(status.number("upcall_ns"), span())
-            .tell(),
+            .print(),
         // Upstream's driver reports no such values.
-        None => upcall.tell(),
+        None => upcall.print(),
     }
     Outcome::Passed
 }
@@ -110,7 +110,7 @@ pub fn vm_beside() -> Outcome {
     let _metronome = Metronome::start(masks[2]);
     let run = |work: &str| {
         let trips = guest::run(&Guest::new(masks[0]), &probe, rounds(), Pace::Alone);
-        Figure::of("P12", work).times(&trips.samples).tell();
+        Figure::of("P12", work).times(&trips.samples).print();
         trips.samples.median()
     };
     let run_beside = |work: &str, program: &[u8]| {
@@ -122,6 +122,8 @@ pub fn vm_beside() -> Outcome {
     run("alone");
     let computing = run_beside("computing", &count());
     let storm = run_beside("storm", &program::chatter(PORT));
-    Figure::of("P12", "slowdown").ratio(storm, computing).tell();
+    Figure::of("P12", "slowdown")
+        .ratio(storm, computing)
+        .print();
     Outcome::Passed
 }

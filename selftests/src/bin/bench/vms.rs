@@ -40,6 +40,6 @@ pub fn create_and_destroy() -> Outcome {
     Figure::of("P9", "vm")
         .times(&samples)
         .with("hypervisor", spent)
-        .tell();
+        .print();
     Outcome::Passed
 }

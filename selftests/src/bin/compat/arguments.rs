@@ -62,12 +62,12 @@ pub fn interrupt_line() -> Outcome {
     let set = |line| machine.device.number(ACRN_IOCTL_SET_IRQLINE, line);
     assert_eq!(set(5), Ok(()));
     assert_eq!(set(u32::MAX), Err(Errno::EPERM));
-    let told: Vec<u64> = trace
+    let passed: Vec<u64> = trace
         .calls(hypercall::SET_IRQLINE)
         .iter()
         .map(|call| call.p2)
         .collect();
-    assert_eq!(told, [5, u64::from(u32::MAX)]);
+    assert_eq!(passed, [5, u64::from(u32::MAX)]);
     machine.destroy();
     Outcome::Passed
 }
@@ -140,7 +140,7 @@ pub fn power_states() -> Outcome {
     Outcome::Passed
 }
 
-/// IOEVENTFD and IRQFD are assigned and de-assigned.
+/// IOEVENTFD and IRQFD are assigned and deassigned.
 pub fn eventfds() -> Outcome {
     let machine = need!(Machine::new());
     let event = Eventfd::new();

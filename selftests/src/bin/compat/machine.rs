@@ -10,9 +10,7 @@ use acrn_selftests::{
     device::{Argument, creation},
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    hypercall,
-    mapping_fixture::ALL_RIGHTS,
-    need,
+    hypercall, need,
     probe::Probe,
     program::{self, DONE_PORT, REAL_MODE_ENTRY, read},
     trace::Trace,
@@ -118,7 +116,7 @@ pub fn life_of_a_vm() -> Outcome {
     let memory = GuestMemory::low(16 * PAGE);
     let segment = acrn_vm_memmap {
         type_: ACRN_MEMMAP_RAM,
-        attr: ACRN_MEM_TYPE_WB | ALL_RIGHTS,
+        attr: ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_RWX,
         user_vm_pa: 0,
         __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
             vma_base: memory.address(),
@@ -184,8 +182,8 @@ pub fn end_of_registers() -> Outcome {
             .bytes(SET_VCPU_REGS, &registers()[..VCPU_REGS])
             .expect("SET_VCPU_REGS");
         let calls = trace.calls(hypercall::SET_VCPU_REGS);
-        let told = &calls[0].data[..calls[0].data_len as usize];
-        assert_eq!(told[VCPU_REGS..], [0; 4]);
+        let received = &calls[0].data[..calls[0].data_len as usize];
+        assert_eq!(received[VCPU_REGS..], [0; 4]);
     }
     machine.destroy();
     Outcome::Passed

@@ -171,7 +171,7 @@ fn pcidev(device: &Device, request: u32) -> Result<(), Errno> {
     device.with(request, &mut PCI.clone())
 }
 
-/// Power-off of a VM with a passed-through PCI device, which is de-assigned while the VM is paused,
+/// Power-off of a VM with a passed-through PCI device, which is deassigned while the VM is paused,
 /// or just before.
 pub fn passed_through_device() -> Outcome {
     again_and_again(|round| {
@@ -216,7 +216,7 @@ pub fn passed_through_device() -> Outcome {
     })
 }
 
-/// vhost: the kernel uses the eventfds of a virtio device. They are de-assigned at power-off, the
+/// vhost: the kernel uses the eventfds of a virtio device. They are deassigned at power-off, the
 /// doorbell's twice.
 pub fn vhost() -> Outcome {
     again_and_again(|round| {
@@ -244,7 +244,7 @@ pub fn vhost() -> Outcome {
         assert_eq!(set_irqfd(ACRN_IRQFD_FLAG_DEASSIGN), Ok(()), "IRQFD");
         for _ in 0..2 {
             let taken = model.ring_by(&kick, ACRN_IOEVENTFD_FLAG_DEASSIGN);
-            assert_eq!(taken, Ok(()), "IOEVENTFD de-assigned");
+            assert_eq!(taken, Ok(()), "IOEVENTFD deassigned");
         }
         call.signal();
         model.destroy_client(server);

@@ -136,9 +136,12 @@ impl Model {
         ] {
             let mut words = [0; 6];
             words[0] = u64::from(kind) | number << 8 | u64::from(self.vmid) << 24;
-            let told = self.device.with(ACRN_IOCTL_PM_GET_CPU_STATE, &mut words);
+            let answered = self.device.with(ACRN_IOCTL_PM_GET_CPU_STATE, &mut words);
             // The hypervisor may have no such data.
-            assert!(matches!(told, Ok(()) | Err(Errno::EPERM)), "{told:?}");
+            assert!(
+                matches!(answered, Ok(()) | Err(Errno::EPERM)),
+                "{answered:?}"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The commands that assign and de-assign devices.
+//! The commands that assign and deassign devices.
 
 use acrn_selftests::{
     device::{Argument, Device},
@@ -20,7 +20,7 @@ pub struct Command {
     /// Number of its hypercall.
     pub hypercall: u32,
     /// Number of bytes that the hypervisor reads.
-    pub told: usize,
+    pub received_len: usize,
 }
 
 impl Command {
@@ -35,8 +35,8 @@ impl Command {
         known.map_or("unknown", |(_, name)| name)
     }
 
-    /// Whether the command assigns a device, as opposed to de-assigning it.
-    pub const fn gives(&self) -> bool {
+    /// Whether the command assigns a device, as opposed to deassigning it.
+    pub const fn assigns(&self) -> bool {
         self.hypercall & 1 == 1
     }
 
@@ -78,11 +78,11 @@ impl Command {
     }
 }
 
-const fn command(request: u32, hypercall: u32, told: usize) -> Command {
+const fn command(request: u32, hypercall: u32, received_len: usize) -> Command {
     Command {
         request,
         hypercall,
-        told,
+        received_len,
     }
 }
 
@@ -92,12 +92,12 @@ pub const SET_LINE: Command = command(ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR,
 pub const RESET_LINE: Command = command(ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR, 24);
 /// Assigns a PCI device.
 pub const ASSIGN_PCI: Command = command(ACRN_IOCTL_ASSIGN_PCIDEV, hypercall::ASSIGN_PCIDEV, 36);
-/// De-assigns a PCI device.
+/// Deassigns a PCI device.
 pub const DEASSIGN_PCI: Command =
     command(ACRN_IOCTL_DEASSIGN_PCIDEV, hypercall::DEASSIGN_PCIDEV, 36);
 /// Assigns a device that is identified by its memory.
 pub const ASSIGN_MMIO: Command = command(ACRN_IOCTL_ASSIGN_MMIODEV, ASSIGN_MMIODEV, 104);
-/// De-assigns a device that is identified by its memory.
+/// Deassigns a device that is identified by its memory.
 pub const DEASSIGN_MMIO: Command = command(ACRN_IOCTL_DEASSIGN_MMIODEV, DEASSIGN_MMIODEV, 104);
 /// Creates a virtual device.
 pub const CREATE_VIRTUAL: Command = command(ACRN_IOCTL_CREATE_VDEV, CREATE_VDEV, 192);
@@ -105,7 +105,7 @@ pub const CREATE_VIRTUAL: Command = command(ACRN_IOCTL_CREATE_VDEV, CREATE_VDEV,
 pub const DESTROY_VIRTUAL: Command = command(ACRN_IOCTL_DESTROY_VDEV, DESTROY_VDEV, 192);
 
 /// All commands. Each has a structure without reserved fields, exists in upstream's driver, and is
-/// refused while the VM runs. See [`Command::gives`] for the ids.
+/// refused while the VM runs. See [`Command::assigns`] for the ids.
 pub const COMMANDS: [Command; 8] = [
     SET_LINE,
     RESET_LINE,

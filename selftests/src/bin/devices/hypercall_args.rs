@@ -11,15 +11,15 @@ use nix::errno::Errno;
 use crate::command::{COMMANDS, Command, RESET_LINE, SET_LINE};
 
 /// Issues `command` with `bytes`. Returns the bytes that the hypervisor received.
-fn told(fixture: &MappingFixture, command: &Command, bytes: &[u8]) -> Vec<u8> {
+fn received(fixture: &MappingFixture, command: &Command, bytes: &[u8]) -> Vec<u8> {
     let trace = Trace::start(&fixture.probe);
     // The result does not matter: the structure may be invalid.
     let _ = command.issue(&fixture.device, bytes);
     let calls = trace.calls(command.hypercall);
     assert_eq!(calls.len(), 1, "{}: hypercalls", command.name());
     assert_eq!(calls[0].p1, u64::from(fixture.vmid), "{}", command.name());
-    assert_eq!(calls[0].data_len as usize, command.told);
-    calls[0].data[..command.told].to_vec()
+    assert_eq!(calls[0].data_len as usize, command.received_len);
+    calls[0].data[..command.received_len].to_vec()
 }
 
 /// All bytes arrive, including padding.
@@ -28,8 +28,8 @@ pub fn bytes_arrive() -> Outcome {
     for command in &COMMANDS {
         for round in 0..4 {
             let bytes = pattern(command.size(), round);
-            let told = told(&fixture, command, &bytes);
-            assert_eq!(told[..bytes.len()], bytes, "{}", command.name());
+            let received = received(&fixture, command, &bytes);
+            assert_eq!(received[..bytes.len()], bytes, "{}", command.name());
         }
     }
     fixture.destroy();
@@ -44,8 +44,8 @@ pub fn line_is_padded() -> Outcome {
         for command in [SET_LINE, RESET_LINE] {
             let bytes = pattern(command.size(), round);
             dirty_the_heap();
-            let told = told(&fixture, &command, &bytes);
-            assert_eq!(told[bytes.len()..], [0; 4], "{}", command.name());
+            let received = received(&fixture, &command, &bytes);
+            assert_eq!(received[bytes.len()..], [0; 4], "{}", command.name());
         }
     }
     fixture.destroy();

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     harness::main(&tests![
         hypercall_args::bytes_arrive,
         hypercall_args::errors_passed_on,
-        ownership::given_and_taken,
+        ownership::assigned_and_deassigned,
         ownership::line_of_a_device,
         ownership::one_owner,
         ownership::state_matters,

@@ -110,9 +110,9 @@ pub fn monitor_request_arrives() -> Outcome {
     assert_eq!(calls[0].p1, u64::from(fixture.vmid));
     let offset = calls[0].p2 as usize % PAGE;
     assert!(offset + USED <= PAGE, "{:#x}", calls[0].p2);
-    let told: [u64; USED / 8] = parameter(&calls[0]);
-    assert_eq!(told[0], u64::from(ENTRIES) << 32 | u64::from(GET));
-    assert_eq!(told[1..], [FILLER; ENTRIES as usize]);
+    let received: [u64; USED / 8] = parameter(&calls[0]);
+    assert_eq!(received[0], u64::from(ENTRIES) << 32 | u64::from(GET));
+    assert_eq!(received[1..], [FILLER; ENTRIES as usize]);
     fixture.destroy();
     Outcome::Passed
 }

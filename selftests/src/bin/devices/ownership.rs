@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The owner of each device as recorded by the hypervisor: a device is assigned once, can be
-//! de-assigned, and is free once the VM is destroyed.
+//! deassigned, and is free once the VM is destroyed.
 
 use acrn_ioctls::{Target, Width};
 use acrn_selftests::{
@@ -78,8 +78,8 @@ fn entries(fixture: &MappingFixture) -> u16 {
     fixture.probe.vm(fixture.vmid).expect("the VM").devices
 }
 
-/// A device of each kind is assigned, not twice, and de-assigned, not twice.
-pub fn given_and_taken() -> Outcome {
+/// A device of each kind is assigned, not twice, and deassigned, not twice.
+pub fn assigned_and_deassigned() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let device = mmio(b"TESTDEV0", 0xfed4_0000, 0x5000);
     let cases: [(&Command, &Command, Vec<u8>, Errno); 3] = [
@@ -162,7 +162,7 @@ pub fn line_of_a_device() -> Outcome {
     Outcome::Passed
 }
 
-/// A device of one VM is refused to others until it is de-assigned or its owner is destroyed, in
+/// A device of one VM is refused to others until it is deassigned or its owner is destroyed, in
 /// any way.
 pub fn one_owner() -> Outcome {
     let first = need!(MappingFixture::new());
@@ -196,7 +196,7 @@ pub fn free_after_close() -> Outcome {
     Outcome::Passed
 }
 
-/// Devices are assigned before the start and de-assigned while the VM is paused. The driver passes
+/// Devices are assigned before the start and deassigned while the VM is paused. The driver passes
 /// the hypervisor's refusal on.
 pub fn state_matters() -> Outcome {
     let probe = need!(Probe::open());
@@ -218,7 +218,7 @@ pub fn state_matters() -> Outcome {
 
     guest.serve(1, |_, _| 0);
     guest.vm.pause().expect("PAUSE_VM");
-    for command in COMMANDS.iter().filter(|command| command.gives()) {
+    for command in COMMANDS.iter().filter(|command| command.assigns()) {
         let refused = command.issue(&device, &vec![0; command.size()]);
         assert_eq!(refused, Err(command.wrong_state()), "{}", command.name());
     }

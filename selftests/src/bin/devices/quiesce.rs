@@ -214,7 +214,7 @@ fn end(fixture: MappingFixture, destroy: bool) {
     }
 }
 
-/// A de-assigned device is left alone: neither DESTROY_VM nor close changes it.
+/// A deassigned device is left alone: neither DESTROY_VM nor close changes it.
 pub fn left_over_taken_back() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let bytes = pci_bytes(&Function::pcidev(function.bdf()));
@@ -256,7 +256,7 @@ pub fn left_over_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// A device that the hypervisor refused to de-assign belongs to the VM until the VM is destroyed.
+/// A device that the hypervisor refused to deassign belongs to the VM until the VM is destroyed.
 pub fn left_over_not_taken_back() -> Outcome {
     let function = need!(Function::find("0x0101", false));
     let bytes = pci_bytes(&Function::pcidev(function.bdf()));

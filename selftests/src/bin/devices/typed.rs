@@ -18,7 +18,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::ownership::{LINE, PCI, VIRTUAL, mmio, pci_bytes};
 
-/// A device of each kind is assigned and de-assigned, and the hypervisor gets its description.
+/// A device of each kind is assigned and deassigned, and the hypervisor gets its description.
 pub fn each_by_acrn_ioctls() -> Outcome {
     let probe = need!(Probe::open());
     let guest = Guest::without_client(need!(cpus::pick(1)));

@@ -105,12 +105,12 @@ fn everything() -> Outcome {
 
 fn main() -> ExitCode {
     harness::main(&tests![
-        commands.within(LIMIT).telling(),
-        memory.within(LIMIT).telling(),
-        requests.within(LIMIT).telling(),
-        eventfds.within(LIMIT).telling(),
-        faults.within(LIMIT).telling(),
-        ends.within(LIMIT).telling(),
-        everything.within(LIMIT).telling(),
+        commands.within(LIMIT).show_output(),
+        memory.within(LIMIT).show_output(),
+        requests.within(LIMIT).show_output(),
+        eventfds.within(LIMIT).show_output(),
+        faults.within(LIMIT).show_output(),
+        ends.within(LIMIT).show_output(),
+        everything.within(LIMIT).show_output(),
     ])
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the APIC IDs of vCPUs, which are those of their physical CPUs, and of the lines of the
+//! Tests of the APIC ids of vCPUs, which are those of their physical CPUs, and of the lines of the
 //! I/O APIC.
 
 use acrn_selftests::{
@@ -25,7 +25,7 @@ const ICR_HIGH: u64 = 0xfee0_0310;
 const INIT: u32 = 0x4500;
 const STARTUP: u32 = 0x4600 | (REAL_MODE_ENTRY >> 12) as u32;
 
-/// Returns the APIC IDs of the physical CPUs in `cpus`.
+/// Returns the APIC ids of the physical CPUs in `cpus`.
 fn ids(cpus: u64) -> Result<Vec<u8>, String> {
     let of_mask = (0..64).filter(|cpu| cpus & 1 << cpu != 0);
     of_mask.map(cpus::apic_id).collect()
@@ -44,7 +44,7 @@ fn store(code: &mut CodeAssembler, index: u64) -> Result<(), IcedError> {
     code.mov(qword_ptr(rsi), rax)
 }
 
-/// vCPU 0 reads its APIC ID in the local APIC, and in CPUID leaves 1 and 0xB.
+/// vCPU 0 reads its APIC id in the local APIC, and in CPUID leaves 1 and 0xB.
 pub fn id_of_vcpu() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let program = program::assemble(64, ENTRY, |code| {
@@ -72,7 +72,7 @@ pub fn id_of_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// INIT and start-up IPIs go to the vCPU with the APIC ID in them, not to the vCPU with that
+/// INIT and start-up IPIs go to the vCPU with the APIC id in them, not to the vCPU with that
 /// number.
 pub fn ipi_by_id() -> Outcome {
     let cpus = need!(cpus::pick(2));
@@ -94,7 +94,7 @@ pub fn ipi_by_id() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor accepts MSIs to an APIC ID that no vCPU has, and broadcasts, but delivers
+/// The hypervisor accepts MSIs to an APIC id that no vCPU has, and broadcasts, but delivers
 /// neither.
 pub fn msi_to_another_id() -> Outcome {
     let probe = need!(Probe::open());

@@ -4,6 +4,7 @@
 
 use acrn_selftests::{
     harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need, probe::Probe,
+    region_array::set_memory_regions,
 };
 
 /// ACRN's general error.
@@ -15,14 +16,6 @@ pub const NOTTY: i64 = -25;
 
 /// Linux's vector of the upcall.
 const VECTOR: u64 = 0xf3;
-
-/// Returns the parameter of SET_MEMORY_REGIONS: `count` regions for a VM, in an array at address 0.
-pub fn regions(vmid: u16, count: u32) -> [u8; 24] {
-    let mut bytes = [0; 24];
-    bytes[..2].copy_from_slice(&vmid.to_le_bytes());
-    bytes[8..12].copy_from_slice(&count.to_le_bytes());
-    bytes
-}
 
 /// SET_CALLBACK_VECTOR refuses vectors of exceptions, and numbers that are no vector.
 pub fn callback_vector() -> Outcome {
@@ -50,10 +43,7 @@ pub fn notify_unknown_vcpu() -> Outcome {
 /// SET_MEMORY_REGIONS without a region fails.
 pub fn no_regions() -> Outcome {
     let fixture = need!(MappingFixture::new());
-    let set =
-        fixture
-            .probe
-            .call_with_parameter(SET_MEMORY_REGIONS, None, &regions(fixture.vmid, 0));
+    let set = set_memory_regions(&fixture.probe, fixture.vmid, 0, 0);
     assert_eq!(set, GENERIC);
     assert_eq!(fixture.mapped_bytes(), 0);
     Outcome::Passed

@@ -3,17 +3,17 @@
 //! Tests of the properties of a region that SET_MEMORY_REGIONS checks, and of those that it does
 //! not check.
 
+use acrn_hypercall_abi::MemoryRegion;
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    hypercall::SET_MEMORY_REGIONS,
     mapping_fixture::{GUEST, MappingFixture},
     need,
-    trace::Region,
+    region_array::{RegionArray, delete, set_memory_regions},
 };
 use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB};
 
-use crate::parameters::{GENERIC, INVALID, regions};
+use crate::parameters::{GENERIC, INVALID};
 
 const LEN: u64 = PAGE as u64;
 /// A physical address beyond all of the Service VM's memory.
@@ -22,9 +22,7 @@ const NOWHERE: u64 = 1 << 45;
 /// A VM that does not run, and two pages with their physical addresses.
 struct Subject {
     fixture: MappingFixture,
-    /// The array of regions.
-    array: GuestMemory,
-    array_address: u64,
+    array: RegionArray,
     /// The page that is mapped into the VM.
     _page: GuestMemory,
     page_address: u64,
@@ -32,23 +30,20 @@ struct Subject {
 
 impl Subject {
     fn new() -> Result<Self, String> {
-        let (array, page) = (GuestMemory::anonymous(PAGE), GuestMemory::anonymous(PAGE));
-        for memory in [&array, &page] {
-            memory.number_pages(1);
-        }
+        let page = GuestMemory::anonymous(PAGE);
+        page.number_pages(1);
         Ok(Self {
             fixture: MappingFixture::new()?,
-            array_address: array.physical_address()?,
-            array,
+            array: RegionArray::new()?,
             page_address: page.physical_address()?,
             _page: page,
         })
     }
 
     /// Returns a region that maps `size` bytes of the page at `guest`.
-    fn add(&self, guest: u64, size: u64) -> Region {
-        Region {
-            operation: Region::ADD,
+    fn add(&self, guest: u64, size: u64) -> MemoryRegion {
+        MemoryRegion {
+            type_: MemoryRegion::ADD,
             attr: ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_READ,
             user_vm_pa: guest,
             service_vm_pa: self.page_address,
@@ -57,23 +52,9 @@ impl Subject {
     }
 
     /// Makes the hypercall.
-    fn set(&self, changes: &[Region]) -> i64 {
-        for (index, change) in changes.iter().enumerate() {
-            let words = [
-                u64::from(change.attr) << 32 | u64::from(change.operation),
-                change.user_vm_pa,
-                change.service_vm_pa,
-                change.size,
-            ];
-            for (word, value) in words.into_iter().enumerate() {
-                self.array.write::<u64>(32 * index + 8 * word, value);
-            }
-        }
-        let mut header = regions(self.fixture.vmid, changes.len() as u32);
-        header[16..].copy_from_slice(&self.array_address.to_le_bytes());
-        self.fixture
-            .probe
-            .call_with_parameter(SET_MEMORY_REGIONS, None, &header)
+    fn set(&self, changes: &[MemoryRegion]) -> i64 {
+        self.array
+            .set(&self.fixture.probe, self.fixture.vmid, changes)
     }
 
     /// Returns the physical address that is mapped at `guest`.
@@ -83,21 +64,11 @@ impl Subject {
     }
 }
 
-fn delete(guest: u64, size: u64) -> Region {
-    Region {
-        operation: Region::DELETE,
-        attr: 0,
-        user_vm_pa: guest,
-        service_vm_pa: 0,
-        size,
-    }
-}
-
 /// ACRN refuses sizes that are not multiples of the page size, memory outside of the Service VM,
 /// and deletions without a mapping.
 pub fn regions_refused() -> Outcome {
     let subject = need!(Subject::new());
-    let outside = Region {
+    let outside = MemoryRegion {
         service_vm_pa: NOWHERE,
         ..subject.add(GUEST, LEN)
     };
@@ -132,8 +103,8 @@ pub fn regions_hole() -> Outcome {
 /// Adding a region over a mapping succeeds without any effect.
 pub fn regions_over() -> Outcome {
     let subject = need!(Subject::new());
-    let other = Region {
-        service_vm_pa: subject.array_address,
+    let other = MemoryRegion {
+        service_vm_pa: subject.array.address(),
         ..subject.add(GUEST, LEN)
     };
     assert_eq!(subject.set(&[subject.add(GUEST, LEN)]), 0);
@@ -161,7 +132,7 @@ pub fn regions_no_roll_back() -> Outcome {
 pub fn regions_unaligned() -> Outcome {
     let subject = need!(Subject::new());
     let guest = GUEST + LEN;
-    let change = Region {
+    let change = MemoryRegion {
         service_vm_pa: subject.page_address - 0x123,
         ..subject.add(guest - 0x456, LEN)
     };
@@ -189,11 +160,7 @@ pub fn regions_wrapping() -> Outcome {
 /// SET_MEMORY_REGIONS refuses an array outside of the Service VM's memory.
 pub fn regions_of_nobody() -> Outcome {
     let fixture = need!(MappingFixture::new());
-    let mut header = regions(fixture.vmid, 1);
-    header[16..].copy_from_slice(&NOWHERE.to_le_bytes());
-    let set = fixture
-        .probe
-        .call_with_parameter(SET_MEMORY_REGIONS, None, &header);
+    let set = set_memory_regions(&fixture.probe, fixture.vmid, 1, NOWHERE);
     assert_eq!(set, GENERIC);
     Outcome::Passed
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the VM IDs, names and CPUs of CREATE_VM.
+//! Tests of the VM ids, names and CPUs of CREATE_VM.
 //!
 //! The tests create the VMs without the driver's knowledge.
 
@@ -36,7 +36,7 @@ fn create(probe: &Probe, name: &str, cpus: u64) -> u16 {
     created.vmid
 }
 
-/// A VM gets the VM ID that the last VM with the same name had, unless another VM has it now.
+/// A VM gets the VM id that the last VM with the same name had, unless another VM has it now.
 pub fn vm_names() -> Outcome {
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
@@ -47,9 +47,9 @@ pub fn vm_names() -> Outcome {
     for vmid in [first, second] {
         probe.destroy(vmid);
     }
-    // The VM gets this VM ID although the lower one is free, too.
+    // The VM gets this VM id although the lower one is free, too.
     assert_eq!(create(&probe, "slot-b", masks[0]), second);
-    // A VM with a new name gets the first free VM ID. The hypervisor forgets the name that had it
+    // A VM with a new name gets the first free VM id. The hypervisor forgets the name that had it
     // before.
     let third = create(&probe, "slot-c", masks[1]);
     assert_eq!(third, first);
@@ -123,7 +123,7 @@ pub fn vm_on_unknown_cpu() -> Outcome {
     Outcome::Passed
 }
 
-/// If DESTROY_VM fails but destroys the VM, the VM's name and VM ID are free.
+/// If DESTROY_VM fails but destroys the VM, the VM's name and VM id are free.
 pub fn destroyed_with_an_error() -> Outcome {
     const TIMED_OUT: i64 = -110;
     let probe = need!(Probe::open());

@@ -4,6 +4,7 @@
 
 use std::{mem::offset_of, thread, time::Duration};
 
+use acrn_hypercall_abi::MemoryRegion;
 use acrn_ioctls::Target;
 use acrn_selftests::{
     cpus,
@@ -14,13 +15,11 @@ use acrn_selftests::{
     need,
     probe::Probe,
     program::{ENTRY, assemble},
-    trace::Region,
+    region_array::{RegionArray, delete},
     waiter::until,
 };
-use acrn_uapi::{ACRN_MEM_TYPE_WB, acrn_pcidev};
+use acrn_uapi::{ACRN_MEM_ACCESS_RWX, ACRN_MEM_TYPE_WB, acrn_pcidev};
 use iced_x86::code_asm::*;
-
-use crate::parameters::regions;
 
 /// A guest address after the guest's other memory.
 const ADDRESS: u64 = MEMORY as u64;
@@ -48,25 +47,20 @@ struct Subject {
     probe: Probe,
     guest: Guest,
     page: GuestMemory,
-    array: GuestMemory,
-    array_address: u64,
+    array: RegionArray,
 }
 
 impl Subject {
     fn new() -> Result<Self, String> {
-        let (array, page) = (GuestMemory::anonymous(PAGE), GuestMemory::anonymous(PAGE));
-        for memory in [&array, &page] {
-            memory.number_pages(0);
-        }
+        let page = GuestMemory::anonymous(PAGE);
+        page.number_pages(0);
         let subject = Self {
             probe: Probe::open()?,
             guest: Guest::long_mode(cpus::pick(1)?, &count_at_address()),
-            array_address: array.physical_address()?,
+            array: RegionArray::new()?,
             page,
-            array,
         };
-        let added = subject.set(Region::ADD, subject.page.physical_address()?);
-        assert_eq!(added, 0, "SET_MEMORY_REGIONS");
+        subject.add(subject.page.physical_address()?);
         Ok(subject)
     }
 
@@ -74,21 +68,24 @@ impl Subject {
         self.guest.vm.vmid()
     }
 
-    /// Makes SET_MEMORY_REGIONS for the page.
-    fn set(&self, operation: u32, page: u64) -> i64 {
-        let attr = u64::from(ACRN_MEM_TYPE_WB | 7) << 32;
-        let words = [attr | u64::from(operation), ADDRESS, page, LEN];
-        for (word, value) in words.into_iter().enumerate() {
-            self.array.write::<u64>(8 * word, value);
-        }
-        let mut header = regions(self.vmid(), 1);
-        header[16..].copy_from_slice(&self.array_address.to_le_bytes());
-        self.probe
-            .call_with_parameter(SET_MEMORY_REGIONS, None, &header)
+    /// Maps the page at the physical address `page`.
+    fn add(&self, page: u64) {
+        let region = MemoryRegion {
+            type_: MemoryRegion::ADD,
+            attr: ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_RWX,
+            user_vm_pa: ADDRESS,
+            service_vm_pa: page,
+            size: LEN,
+        };
+        let added = self.array.set(&self.probe, self.vmid(), &[region]);
+        assert_eq!(added, 0, "SET_MEMORY_REGIONS");
     }
 
     fn delete(&self) {
-        assert_eq!(self.set(Region::DELETE, 0), 0, "SET_MEMORY_REGIONS");
+        let deleted = self
+            .array
+            .set(&self.probe, self.vmid(), &[delete(ADDRESS, LEN)]);
+        assert_eq!(deleted, 0, "SET_MEMORY_REGIONS");
         assert_eq!(self.probe.mapping(self.vmid(), ADDRESS).mapped, 0);
     }
 
@@ -155,7 +152,7 @@ pub fn delete_does_not_flush() -> Outcome {
     // The vCPU leaves guest mode for another deletion, and flushes its translations.
     subject.probe.hold_kicks(false);
     let page = subject.page.physical_address();
-    assert_eq!(subject.set(Region::ADD, need!(page)), 0);
+    subject.add(need!(page));
     subject.delete();
     subject.assert_stopped();
     Outcome::Passed
@@ -194,7 +191,7 @@ pub fn device_keeps_translations() -> Outcome {
     // Another page at this address does not replace the translation either.
     let other = GuestMemory::anonymous(PAGE);
     other.number_pages(0);
-    assert_eq!(subject.set(Region::ADD, need!(other.physical_address())), 0);
+    subject.add(need!(other.physical_address()));
     assert!(write(0xdef0));
     assert_eq!(subject.count(), 0xdef0);
     subject.delete();

@@ -4,10 +4,11 @@
 
 use acrn_selftests::{
     harness::Outcome, hypercall::*, mapping_fixture::MappingFixture, need, probe::Probe,
+    region_array::set_memory_regions,
 };
 use mini_acrn_channel::vm_state;
 
-use crate::parameters::{GENERIC, NOTTY, regions};
+use crate::parameters::{GENERIC, NOTTY};
 
 /// Hypercalls that take a VM and no memory.
 const FOR_A_VM: [u32; 6] = [
@@ -38,20 +39,20 @@ pub fn low_byte_counts() -> Outcome {
     Outcome::Passed
 }
 
-/// The hypervisor refuses VM IDs that are too large.
+/// The hypervisor refuses VM ids that are too large.
 pub fn unknown_vms() -> Outcome {
     let probe = need!(Probe::open());
     for vmid in [0x7fff, 0xffff] {
         for id in FOR_A_VM {
             assert_eq!(probe.call(id, vmid.into(), 0), NOTTY, "{id:#x} of {vmid}");
         }
-        let set = probe.call_with_parameter(SET_MEMORY_REGIONS, None, &regions(vmid, 1));
+        let set = set_memory_regions(&probe, vmid, 1, 0);
         assert_eq!(set, NOTTY, "SET_MEMORY_REGIONS of {vmid}");
     }
     Outcome::Passed
 }
 
-/// The hypervisor refuses a valid VM ID of a VM that does not exist.
+/// The hypervisor refuses a valid VM id of a VM that does not exist.
 pub fn vm_that_is_off() -> Outcome {
     let fixture = need!(MappingFixture::new());
     fixture.destroy();
@@ -59,7 +60,7 @@ pub fn vm_that_is_off() -> Outcome {
     for id in FOR_A_VM {
         assert_eq!(probe.call(id, fixture.vmid.into(), 0), GENERIC, "{id:#x}");
     }
-    let set = probe.call_with_parameter(SET_MEMORY_REGIONS, None, &regions(fixture.vmid, 1));
+    let set = set_memory_regions(probe, fixture.vmid, 1, 0);
     assert_eq!(set, GENERIC, "SET_MEMORY_REGIONS");
     Outcome::Passed
 }

@@ -152,7 +152,7 @@ fn check_done(pair: &Pair, command: (u32, u32)) -> (Waiter, Vec<u64>) {
 
 /// Requests stay PENDING during RESET_VM. If it succeeds, the driver discards them, and serves
 /// later ones.
-pub fn reset_holds_the_gate() -> Outcome {
+pub fn reset_holds_requests() -> Outcome {
     let pair = need!(Pair::new());
     let reset = (ACRN_IOCTL_RESET_VM, RESET_VM);
     check_refused(&pair, reset);
@@ -170,7 +170,7 @@ pub fn reset_holds_the_gate() -> Outcome {
 
 /// Requests stay PENDING during DESTROY_VM. If it succeeds, the driver does not access the request
 /// page any more, and ATTACH_IOREQ_CLIENT returns.
-pub fn destroy_holds_the_gate() -> Outcome {
+pub fn destroy_holds_requests() -> Outcome {
     let pair = need!(Pair::new());
     let destroy = (ACRN_IOCTL_DESTROY_VM, DESTROY_VM);
     check_refused(&pair, destroy);

@@ -364,7 +364,7 @@ pub fn scribbled_slot_is_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// NOTIFY_REQUEST_FINISH with the VM ID of another VM, or with a reserved field that is not zero,
+/// NOTIFY_REQUEST_FINISH with the VM id of another VM, or with a reserved field that is not zero,
 /// does not complete the open request (A13).
 pub fn notify_names_the_vm() -> Outcome {
     let probe = need!(Probe::open());

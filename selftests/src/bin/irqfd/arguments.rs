@@ -66,7 +66,7 @@ pub fn descriptors() -> Outcome {
     Outcome::Passed
 }
 
-/// An eventfd has at most one MSI in a VM. A second assignment fails with `EEXIST`, even with
+/// An eventfd has at most one MSI in a VM. A second assignment fails with `EBUSY`, even with
 /// another descriptor of the eventfd.
 pub fn same_again() -> Outcome {
     let fixture = need!(MappingFixture::new());

@@ -86,9 +86,9 @@ pub fn create_from_two_threads() -> Outcome {
     Outcome::Passed
 }
 
-/// CREATE_VM returns the hypervisor's VM ID and number of vCPUs, and leaves the other fields of its
+/// CREATE_VM returns the hypervisor's VM id and number of vCPUs, and leaves the other fields of its
 /// argument unchanged.
-pub fn create_tells_vmid_and_vcpus() -> Outcome {
+pub fn create_returns_vmid_and_vcpus() -> Outcome {
     let cpus = need!(cpus::pick(2));
     let device = need!(Device::open());
     let page = page();

@@ -115,7 +115,7 @@ pub fn destroy_refused_at_close() -> Outcome {
 }
 
 /// DESTROY_VM releases memory. The file need not be closed.
-pub fn destroy_gives_memory_back() -> Outcome {
+pub fn destroy_releases_memory() -> Outcome {
     let before = leaks::pinned_pages().expect("/proc/vmstat");
     let guest = Guest::new(need!(cpus::pick(1)));
     assert_ne!(leaks::pinned_pages(), Some(before));

@@ -113,7 +113,7 @@ pub fn orphan_that_runs() -> Outcome {
     for id in [PAUSE_VM, DESTROY_VM] {
         assert_eq!(hypercalls(&trace, id, vmid), 1, "{id:#x}");
     }
-    // The new VM may have the orphan's VM ID.
+    // The new VM may have the orphan's VM id.
     assert_eq!(probe.vms().len(), 1, "VMs");
     assert_eq!(
         pinned(before),
@@ -180,7 +180,7 @@ pub fn orphan_that_is_paused() -> Outcome {
     drop(other);
     // The end of the other VM does not make the driver try again, but the next CREATE_VM does.
     let (_device, _page, _) = create_raw(masks[1]);
-    // The new VM may have the orphan's VM ID.
+    // The new VM may have the orphan's VM id.
     assert_eq!(probe.vms().len(), 1, "VMs");
     assert_eq!(pinned(before), 1);
     Outcome::Passed
@@ -227,7 +227,7 @@ pub fn orphans_two() -> Outcome {
     for vmid in vmids {
         assert_eq!(hypercalls(&trace, DESTROY_VM, vmid), 1, "VM {vmid}");
     }
-    // The new VM has the VM ID of the second orphan.
+    // The new VM has the VM id of the second orphan.
     assert_eq!(
         probe.vms().len(),
         2,

@@ -3,7 +3,7 @@
 //! Tests of a DESTROY_VM that fails although the hypervisor destroys the VM, which can happen on
 //! ACRN.
 //!
-//! The next VM with the same name gets the same VM ID, from which the driver concludes that the
+//! The next VM with the same name gets the same VM id, from which the driver concludes that the
 //! older VM does not exist any more.
 
 use std::{os::fd::AsFd, sync::Arc};
@@ -74,7 +74,7 @@ pub fn pinned(before: i64) -> i64 {
 
 /// Creates a VM on the same CPUs, and thereby with the same name, as a VM that was destroyed.
 ///
-/// The new VM must get the same VM ID. The driver then releases the memory of the older VM.
+/// The new VM must get the same VM id. The driver then releases the memory of the older VM.
 /// `before` pages were pinned when neither VM existed.
 fn successor(cpus: u64, vmid: u16, before: i64) -> Guest {
     assert_eq!(pinned(before), PINS, "pinned pages of the older VM");
@@ -82,7 +82,7 @@ fn successor(cpus: u64, vmid: u16, before: i64) -> Guest {
     assert_eq!(
         guest.vm.vmid(),
         vmid,
-        "VM ID of the next VM with the same name"
+        "VM id of the next VM with the same name"
     );
     guest.vm.start().expect("START_VM");
     guest.serve(1, |_, _| 0);
@@ -107,7 +107,7 @@ fn end(successor: Guest) {
     assert_eq!(destroyed, Ok(()));
 }
 
-/// Once another VM has the VM ID of a destroyed VM whose file is open, all commands on the file
+/// Once another VM has the VM id of a destroyed VM whose file is open, all commands on the file
 /// fail with `ENODEV`, and the driver releases the resources of the destroyed VM.
 pub fn gone_of_open_file() -> Outcome {
     let probe = need!(Probe::open());
@@ -147,7 +147,7 @@ pub fn gone_of_open_file() -> Outcome {
     Outcome::Passed
 }
 
-/// Once another VM has the VM ID of an orphan that was destroyed, the driver releases the orphan's
+/// Once another VM has the VM id of an orphan that was destroyed, the driver releases the orphan's
 /// resources.
 pub fn gone_of_orphan() -> Outcome {
     let probe = need!(Probe::open());
@@ -168,7 +168,7 @@ pub fn gone_of_orphan() -> Outcome {
 }
 
 /// The driver releases the resources of the older VM even if the creation of the next VM with the
-/// same name fails after it got the VM ID.
+/// same name fails after it got the VM id.
 pub fn gone_and_creation_fails() -> Outcome {
     let probe = need!(Probe::open());
     let cpus = need!(cpus::pick(1));
@@ -202,7 +202,7 @@ pub fn gone_and_creation_fails() -> Outcome {
     Outcome::Passed
 }
 
-/// A command for the older VM fails with `ENODEV` if another VM gets the VM ID while the command
+/// A command for the older VM fails with `ENODEV` if another VM gets the VM id while the command
 /// waits for a command in progress. It does not affect the other VM.
 pub fn gone_while_command_waits() -> Outcome {
     let probe = need!(Probe::open());

@@ -13,7 +13,7 @@ use iced_x86::{IcedError, code_asm::*};
 use crate::{LIMIT, machine::Machine, virtio::Image};
 
 /// The line that the guest prints after the initialisation of its disk.
-const READY_LINE: &str = "here I am";
+const READY_LINE: &str = "disk is set up";
 /// Load address of a flat binary.
 const FLAT: u64 = 0x7c00;
 

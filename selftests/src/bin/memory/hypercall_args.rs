@@ -2,28 +2,17 @@
 
 //! Tests of the parameters of SET_MEMORY_REGIONS, byte by byte.
 
+use acrn_hypercall_abi::{MemoryRegion, MemoryRegions};
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
-    mapping_fixture::{ALL_RIGHTS, GUEST, MappingFixture, ram, scattered},
+    mapping_fixture::{GUEST, MappingFixture, ram, scattered},
     need,
-    trace::{Region, Trace, parameter},
+    trace::{Trace, parameter},
 };
 use acrn_uapi::*;
 use mini_acrn_channel::kind;
-use zerocopy::FromBytes;
-
-/// `struct set_regions` of ACRN.
-#[repr(C)]
-#[derive(FromBytes)]
-struct Regions {
-    vmid: u16,
-    reserved: [u16; 3],
-    count: u32,
-    padding: u32,
-    address: u64,
-}
 
 /// The header contains the VM, the number of entries and their address. All other fields are zero.
 pub fn header() -> Outcome {
@@ -38,12 +27,12 @@ pub fn header() -> Outcome {
                 .expect("SET_MEMSEG");
             let mut entries = 0;
             for call in trace.calls(SET_MEMORY_REGIONS) {
-                assert_eq!(call.data_len as usize, size_of::<Regions>());
-                let header: Regions = parameter(&call);
+                assert_eq!(call.data_len as usize, size_of::<MemoryRegions>());
+                let header: MemoryRegions = parameter(&call);
                 assert_eq!((header.vmid, header.reserved), (fixture.vmid, [0; 3]));
-                assert_eq!(header.padding, 0);
-                assert_ne!(header.address, 0);
-                entries += header.count as usize;
+                assert_eq!(header.reserved1, 0);
+                assert_ne!(header.regions_gpa, 0);
+                entries += header.mr_num as usize;
             }
             assert!(entries > 0);
             assert_eq!(entries, trace.events(kind::MEMORY_REGION).len());
@@ -66,7 +55,8 @@ pub fn rights() -> Outcome {
         ACRN_MEM_TYPE_WT,
         !(ACRN_MEM_ACCESS_RIGHT_MASK | ACRN_MEM_TYPE_WB),
     ];
-    let attributes = (0..=ALL_RIGHTS).flat_map(|rights| others.map(|others| (rights, others)));
+    let attributes =
+        (0..=ACRN_MEM_ACCESS_RWX).flat_map(|rights| others.map(|others| (rights, others)));
     for (index, (rights, others)) in attributes.enumerate() {
         // Upstream's driver cannot unset memory, so each segment has a different address.
         let guest = GUEST + (2 * index * PAGE) as u64;
@@ -79,17 +69,10 @@ pub fn rights() -> Outcome {
         let regions = trace.regions();
         let reported: Vec<_> = regions
             .iter()
-            .map(|region| {
-                (
-                    region.operation,
-                    region.attr,
-                    region.user_vm_pa,
-                    region.size,
-                )
-            })
+            .map(|region| (region.type_, region.attr, region.user_vm_pa, region.size))
             .collect();
         let attr = ACRN_MEM_TYPE_WB | rights;
-        assert_eq!(reported, [(Region::ADD, attr, guest, PAGE as u64)]);
+        assert_eq!(reported, [(MemoryRegion::ADD, attr, guest, PAGE as u64)]);
     }
     fixture.destroy();
     Outcome::Passed

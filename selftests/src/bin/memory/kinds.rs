@@ -12,7 +12,7 @@ use acrn_uapi::*;
 use nix::{errno::Errno, sys::mman::MmapAdvise};
 
 use acrn_selftests::mapping_fixture::{
-    ALL_RIGHTS, GUEST, MappingFixture, assert_contiguous, check_mapping, ram, scattered, whole,
+    GUEST, MappingFixture, assert_contiguous, check_mapping, ram, scattered, whole,
 };
 
 /// Anonymous memory in pages of 4 KiB is mapped. The device model sees the guest's writes.
@@ -205,7 +205,7 @@ pub fn mmio() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let segment = acrn_vm_memmap {
         type_: ACRN_MEMMAP_MMIO,
-        attr: ACRN_MEM_TYPE_WB | ALL_RIGHTS,
+        attr: ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_RWX,
         user_vm_pa: 0xd000_0000,
         __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
             service_vm_pa: DEVICE,

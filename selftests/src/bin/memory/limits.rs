@@ -249,7 +249,7 @@ pub fn locked_memory_of_another_process() -> Outcome {
 
 /// At the limit, the driver checks whether the pages are set already. The check may have to wait
 /// for pages of the process. Other commands proceed meanwhile.
-pub fn looked_at_without_a_lock() -> Outcome {
+pub fn same_pages_checked_without_lock() -> Outcome {
     /// More than one batch of pages, so that the driver reaches the limit before a page is missing.
     const PRESENT: usize = 600 * PAGE;
     let fixture = need!(MappingFixture::new());

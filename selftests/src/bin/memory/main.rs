@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         remap::same_pages_twice,
         remap::part_of_a_device,
         random::random_segments.within(180),
-        holes::holes_cost_few_hypercalls.telling(),
+        holes::holes_cost_few_hypercalls.show_output(),
         holes::all_lost,
         holes::too_much_lost,
         parked::parked_until_pause,
@@ -121,7 +121,7 @@ fn main() -> ExitCode {
         limits::locked_memory_of_mixed,
         limits::locked_memory_of_same,
         limits::locked_memory_of_another_process,
-        limits::looked_at_without_a_lock,
+        limits::same_pages_checked_without_lock,
         limits::segments_limit,
     ])
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Tests of memory that is unset while the VM may still access it. A vCPU uses its translations
-//! until it leaves the guest, and a passed-through device until it is de-assigned. The pages stay
+//! until it leaves the guest, and a passed-through device until it is deassigned. The pages stay
 //! pinned until then.
 
 use acrn_selftests::{

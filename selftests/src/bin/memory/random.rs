@@ -9,7 +9,9 @@ use acrn_selftests::{
     need,
     status::Status,
 };
-use acrn_uapi::{ACRN_MEMMAP_MMIO, acrn_vm_memmap, acrn_vm_memmap__bindgen_ty_1};
+use acrn_uapi::{
+    ACRN_MEM_ACCESS_RWX, ACRN_MEMMAP_MMIO, acrn_vm_memmap, acrn_vm_memmap__bindgen_ty_1,
+};
 use nix::errno::Errno;
 
 /// The number of pages of the guest that change.
@@ -44,7 +46,7 @@ impl Random {
 fn firmware(guest: u64, first: usize, pages: usize) -> acrn_vm_memmap {
     acrn_vm_memmap {
         type_: ACRN_MEMMAP_MMIO,
-        attr: acrn_selftests::mapping_fixture::ALL_RIGHTS,
+        attr: ACRN_MEM_ACCESS_RWX,
         user_vm_pa: guest,
         __bindgen_anon_1: acrn_vm_memmap__bindgen_ty_1 {
             service_vm_pa: FIRMWARE + (first * PAGE) as u64,

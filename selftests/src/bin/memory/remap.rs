@@ -3,16 +3,17 @@
 //! Tests of memory that is set over other memory, and of memory that is unset with either type, as
 //! acrn-dm does at each reset of a guest.
 
+use acrn_hypercall_abi::MemoryRegion;
 use acrn_selftests::{
     guest_memory::{GuestMemory, HUGE_PAGE, PAGE},
     harness::Outcome,
-    mapping_fixture::{ALL_RIGHTS, GUEST, MappingFixture, as_mmio, locked, ram, whole},
+    mapping_fixture::{GUEST, MappingFixture, as_mmio, locked, ram, whole},
     need,
     physical::FIRMWARE,
     status::Status,
-    trace::{Region, Trace},
+    trace::Trace,
 };
-use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB, acrn_vm_memmap};
+use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_ACCESS_RWX, ACRN_MEM_TYPE_WB, acrn_vm_memmap};
 use nix::errno::Errno;
 
 /// A buffer is set as RAM, unset as MMIO and freed repeatedly. No pin and no charge is left behind.
@@ -272,7 +273,7 @@ pub fn other_pages_refused() -> Outcome {
     let trace = Trace::start(&fixture.probe);
     assert_eq!(fixture.set(whole(&new)), Err(Errno::EPERM));
     let deleted = trace.regions();
-    assert_eq!(deleted[0].operation, Region::DELETE);
+    assert_eq!(deleted[0].type_, MemoryRegion::DELETE);
     fixture.assert_nothing_left();
     fixture.set(whole(&new)).expect("SET_MEMSEG");
     fixture.assert_shows(GUEST, &new, 0, new.len());
@@ -287,7 +288,7 @@ pub fn same_but_for_bits() -> Outcome {
     memory.number_pages(1);
     fixture.set(whole(&memory)).expect("SET_MEMSEG");
     let trace = Trace::start(&fixture.probe);
-    for attr in [ALL_RIGHTS, !0] {
+    for attr in [ACRN_MEM_ACCESS_RWX, !0] {
         let segment = acrn_vm_memmap {
             attr,
             ..whole(&memory)

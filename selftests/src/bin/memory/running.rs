@@ -30,7 +30,11 @@ fn assert_mapped(counter: &CountingGuest, pages: usize) {
 
 #[track_caller]
 fn assert_reported(counter: &CountingGuest, pages: usize) {
-    assert_eq!(counter.told_bytes(), (pages * PAGE) as u64, "mapped_bytes");
+    assert_eq!(
+        counter.reported_bytes(),
+        (pages * PAGE) as u64,
+        "mapped_bytes"
+    );
 }
 
 /// The hypervisor fails in the middle of SET_MEMSEG, and refuses to unmap the regions that it has

@@ -82,7 +82,7 @@ pub fn stale_vcpu() -> Outcome {
     Outcome::Passed
 }
 
-/// A device uses its translations until it is de-assigned, whether the VM runs or not. Until then,
+/// A device uses its translations until it is deassigned, whether the VM runs or not. Until then,
 /// the pages are parked.
 pub fn stale_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));

@@ -2,6 +2,7 @@
 
 //! Tests of the methods of acrn-ioctls for memory.
 
+use acrn_hypercall_abi::MemoryRegion;
 use acrn_ioctls::MemoryAttributes;
 use acrn_selftests::{
     cpus,
@@ -10,7 +11,7 @@ use acrn_selftests::{
     harness::Outcome,
     need,
     probe::Probe,
-    trace::{Region, Trace},
+    trace::Trace,
 };
 
 /// Device memory is set with the requested attributes, and unset.
@@ -32,16 +33,16 @@ pub fn mmio_by_acrn_ioctls() -> Outcome {
         .expect("UNSET_MEMSEG");
     assert_eq!(probe.mapping(guest.vm.vmid(), USER).mapped, 0);
     let regions = trace.regions();
-    let added = Region {
-        operation: Region::ADD,
+    let added = MemoryRegion {
+        type_: MemoryRegion::ADD,
         attr: attributes.bits(),
         user_vm_pa: USER,
         service_vm_pa: DEVICE,
         size: LEN,
     };
     assert_eq!(regions[0], added);
-    let deleted = (regions[1].operation, regions[1].user_vm_pa, regions[1].size);
-    assert_eq!(deleted, (Region::DELETE, USER, LEN));
+    let deleted = (regions[1].type_, regions[1].user_vm_pa, regions[1].size);
+    assert_eq!(deleted, (MemoryRegion::DELETE, USER, LEN));
     assert_eq!(regions.len(), 2);
     Outcome::Passed
 }

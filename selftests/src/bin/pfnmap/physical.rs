@@ -2,10 +2,11 @@
 
 //! VMs that have memory without kernel pages.
 
+use acrn_hypercall_abi::MemoryRegion;
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     mapping_fixture::{GUEST, MappingFixture, whole},
-    trace::{Region, Trace},
+    trace::Trace,
 };
 
 pub use acrn_selftests::physical::{FIRMWARE, HPET, NOWHERE, map};
@@ -33,7 +34,7 @@ impl Mapped {
 /// since `trace` began.
 #[track_caller]
 pub fn assert_lost(fixture: &MappingFixture, trace: &Trace<'_>, pages: usize) {
-    let deleted = |region: &Region| region.operation == Region::DELETE;
+    let deleted = |region: &MemoryRegion| region.type_ == MemoryRegion::DELETE;
     assert!(
         trace.regions().iter().any(deleted),
         "the hypervisor deleted no region"

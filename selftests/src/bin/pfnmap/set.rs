@@ -4,14 +4,15 @@
 
 use std::fs;
 
+use acrn_hypercall_abi::MemoryRegion;
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
-    mapping_fixture::{ALL_RIGHTS, GUEST, MappingFixture, assert_contiguous, ram, whole},
+    mapping_fixture::{GUEST, MappingFixture, assert_contiguous, ram, whole},
     need,
     probe::fault,
     skip,
-    trace::{Region, Trace},
+    trace::Trace,
 };
 use acrn_uapi::*;
 use nix::errno::Errno;
@@ -30,7 +31,7 @@ pub fn whole_area() -> Outcome {
     assert_contiguous(&regions, GUEST, memory.len());
     for region in &regions {
         assert_eq!(region.service_vm_pa, NOWHERE + region.user_vm_pa - GUEST);
-        assert_eq!(region.attr, ACRN_MEM_TYPE_WB | ALL_RIGHTS);
+        assert_eq!(region.attr, ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_RWX);
     }
     assert_eq!(fixture.mapped_bytes(), memory.len() as u64);
     let last = GUEST + (memory.len() - PAGE) as u64;
@@ -53,7 +54,7 @@ pub fn unset() -> Outcome {
         fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
         let regions = trace.regions();
         assert_eq!(regions.len(), 1, "{regions:#x?}");
-        assert_eq!(regions[0].operation, Region::DELETE);
+        assert_eq!(regions[0].type_, MemoryRegion::DELETE);
         fixture.assert_nothing_left();
     }
     fixture.destroy();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cases of the commands that assign and de-assign devices, and of PM_GET_CPU_STATE.
+//! Cases of the commands that assign and deassign devices, and of PM_GET_CPU_STATE.
 
 use acrn_selftests::{
     device::{Argument, Device},
@@ -20,10 +20,10 @@ use crate::{
     script::{Bytes, Script},
 };
 
-/// A command that assigns a device, the command that de-assigns it, and their arguments.
+/// A command that assigns a device, the command that deassigns it, and their arguments.
 struct Pair<'a> {
-    gives: (u32, u32),
-    takes: (u32, u32),
+    assigns: (u32, u32),
+    deassigns: (u32, u32),
     good: &'a [u8],
     /// An argument that the hypervisor refuses.
     bad: &'a [u8],
@@ -33,7 +33,7 @@ struct Pair<'a> {
 
 impl Pair<'_> {
     fn transcribe(&self) -> Outcome {
-        for (request, hypercall) in [self.gives, self.takes] {
+        for (request, hypercall) in [self.assigns, self.deassigns] {
             let fixture = need!(MappingFixture::new());
             let script = Script::of(&fixture.probe, request);
             script.without_vm(self.good);
@@ -42,10 +42,10 @@ impl Pair<'_> {
                 let given = fixture.device.ioctl(request, Bytes::new(bytes).argument());
                 given.expect("a device");
             }
-            if request == self.takes.0 {
+            if request == self.deassigns.0 {
                 let given = fixture
                     .device
-                    .ioctl(self.gives.0, self.argument().argument());
+                    .ioctl(self.assigns.0, self.argument().argument());
                 given.expect("a device");
             }
             let device = &fixture.device;
@@ -88,8 +88,8 @@ pub fn ptdev_intr() -> Outcome {
         ..good
     };
     let pair = Pair {
-        gives: (ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR),
-        takes: (ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR),
+        assigns: (ACRN_IOCTL_SET_PTDEV_INTR, SET_PTDEV_INTR),
+        deassigns: (ACRN_IOCTL_RESET_PTDEV_INTR, RESET_PTDEV_INTR),
         good: good.as_bytes(),
         bad: bad.as_bytes(),
         needs: Some((ACRN_IOCTL_ASSIGN_PCIDEV, &pci_device())),
@@ -140,8 +140,8 @@ fn pci_device() -> [u8; size_of::<acrn_pcidev>()] {
 pub fn pcidev() -> Outcome {
     let good = pci_device();
     let pair = Pair {
-        gives: (ACRN_IOCTL_ASSIGN_PCIDEV, ASSIGN_PCIDEV),
-        takes: (ACRN_IOCTL_DEASSIGN_PCIDEV, DEASSIGN_PCIDEV),
+        assigns: (ACRN_IOCTL_ASSIGN_PCIDEV, ASSIGN_PCIDEV),
+        deassigns: (ACRN_IOCTL_DEASSIGN_PCIDEV, DEASSIGN_PCIDEV),
         good: &good,
         bad: &[0; size_of::<acrn_pcidev>()],
         needs: None,
@@ -167,8 +167,8 @@ pub fn mmiodev() -> Outcome {
         res: [acrn_mmio_dev_res { size: 8, ..range }, none, none],
     };
     let pair = Pair {
-        gives: (ACRN_IOCTL_ASSIGN_MMIODEV, ASSIGN_MMIODEV),
-        takes: (ACRN_IOCTL_DEASSIGN_MMIODEV, DEASSIGN_MMIODEV),
+        assigns: (ACRN_IOCTL_ASSIGN_MMIODEV, ASSIGN_MMIODEV),
+        deassigns: (ACRN_IOCTL_DEASSIGN_MMIODEV, DEASSIGN_MMIODEV),
         good: good.as_bytes(),
         bad: unaligned.as_bytes(),
         needs: None,
@@ -186,8 +186,8 @@ pub fn vdev() -> Outcome {
     let mut unknown = good;
     unknown[0] = 0xff;
     let pair = Pair {
-        gives: (ACRN_IOCTL_CREATE_VDEV, CREATE_VDEV),
-        takes: (ACRN_IOCTL_DESTROY_VDEV, DESTROY_VDEV),
+        assigns: (ACRN_IOCTL_CREATE_VDEV, CREATE_VDEV),
+        deassigns: (ACRN_IOCTL_DESTROY_VDEV, DESTROY_VDEV),
         good: &good,
         bad: &unknown,
         needs: None,

@@ -65,5 +65,5 @@ fn main() -> ExitCode {
         create::create_vm_twice,
         lifecycle::close_with_vm,
     ];
-    harness::main(&tests.map(Test::telling))
+    harness::main(&tests.map(Test::show_output))
 }

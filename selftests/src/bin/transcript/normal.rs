@@ -4,10 +4,8 @@
 
 use std::iter;
 
-use acrn_selftests::{
-    hypercall::*,
-    trace::{Region, parameter},
-};
+use acrn_hypercall_abi::MemoryRegion;
+use acrn_selftests::{hypercall::*, trace::parameter};
 use mini_acrn_channel::{Record, kind};
 use nix::errno::Errno;
 
@@ -28,7 +26,7 @@ const LINE_SIZE: usize = 20;
 pub fn calls(records: &[Record]) -> String {
     let of_kind = |kind| records.iter().filter(move |record| record.kind == kind);
     let calls: Vec<_> = of_kind(kind::HYPERCALL).collect();
-    let mut told = Vec::new();
+    let mut lines = Vec::new();
     let mut begin = 0;
     for calls in calls.chunk_by(|a, b| is_mapping(a) && is_mapping(b)) {
         let (first, end) = (calls[0], calls[calls.len() - 1].seq);
@@ -36,14 +34,14 @@ pub fn calls(records: &[Record]) -> String {
         let entries =
             of_kind(kind::MEMORY_REGION).filter(|entry| (begin..end).contains(&entry.seq));
         let arguments = arguments(first, &entries.collect::<Vec<_>>());
-        told.push(format!(
+        lines.push(format!(
             "{}({arguments})={}",
             name(first.id),
             result(first.result)
         ));
         begin = end;
     }
-    told.join("; ")
+    lines.join("; ")
 }
 
 fn is_mapping(call: &Record) -> bool {
@@ -88,9 +86,9 @@ fn arguments(record: &Record, regions: &[&Record]) -> String {
 
 /// Merges adjacent entries, because physical contiguity is random.
 fn merged(records: &[&Record]) -> Vec<String> {
-    let mut entries: Vec<(Region, i64)> = Vec::new();
+    let mut entries: Vec<(MemoryRegion, i64)> = Vec::new();
     for record in records {
-        let mut region: Region = parameter(record);
+        let mut region: MemoryRegion = parameter(record);
         if region.service_vm_pa < DEVICES {
             region.service_vm_pa = 0;
         }
@@ -103,10 +101,10 @@ fn merged(records: &[&Record]) -> Vec<String> {
             _ => entries.push((region, record.result)),
         }
     }
-    let told = entries.iter().map(|(region, value)| {
-        let operation = match region.operation {
-            Region::ADD => "add",
-            Region::DELETE => "delete",
+    let lines = entries.iter().map(|(region, value)| {
+        let operation = match region.type_ {
+            MemoryRegion::ADD => "add",
+            MemoryRegion::DELETE => "delete",
             _ => "?",
         };
         let source = match region.service_vm_pa {
@@ -122,13 +120,13 @@ fn merged(records: &[&Record]) -> Vec<String> {
             region.user_vm_pa, region.size, region.attr
         )
     });
-    told.collect()
+    lines.collect()
 }
 
-fn continues(last: &Region, next: &Region) -> bool {
+fn continues(last: &MemoryRegion, next: &MemoryRegion) -> bool {
     last.service_vm_pa == 0
         && next.service_vm_pa == 0
-        && (last.operation, last.attr) == (next.operation, next.attr)
+        && (last.type_, last.attr) == (next.type_, next.attr)
         && last.user_vm_pa.checked_add(last.size) == Some(next.user_vm_pa)
 }
 

@@ -116,7 +116,7 @@ impl Device {
         *self == Self::Mmio { name: [0; 8], ranges: [Range { user: 0, host: 0, size: 0 }; 3] }
     }
 
-    /// Returns whether only one of both can be assigned, to whichever VM.
+    /// Returns whether the two devices cannot both be assigned, not even to different VMs.
     fn conflicts_in_any_vm(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Pci { phys: a, .. }, Self::Pci { phys: b, .. }) => a == b,

@@ -119,8 +119,8 @@ mod tests {
         assert!(beside.is_ratio() && beside.total() == Some(1.25) && beside.share().is_none());
         let kill = figures.of("P10", "kill").unwrap();
         assert!(kill.is_never() && kill.total().is_none());
-        let untold = figures.of("P11", "upcall").unwrap();
-        assert!(!untold.is_never() && untold.total().is_none());
+        let unreported = figures.of("P11", "upcall").unwrap();
+        assert!(!unreported.is_never() && unreported.total().is_none());
         assert!(figures.of("P2", "trip").is_none());
         let mut all = Figures::default();
         let mut more = Figures::default();

@@ -91,7 +91,7 @@ pub const ROWS: &[Row] = &[
     row(
         "P5",
         "4k",
-        "256 MiB set and given back, 4 KiB pages",
+        "256 MiB mapped and released, 4 KiB pages",
         Some(Total(0.45)),
     ),
     row(
@@ -125,7 +125,7 @@ pub const ROWS: &[Row] = &[
     row(
         "P7",
         "slowdown",
-        "the longest beside it over the longest alone",
+        "longest round trip beside it, divided by the longest alone",
         Some(AtMost(1.2)),
     ),
     row(
@@ -157,13 +157,13 @@ pub const ROWS: &[Row] = &[
     row(
         "P11",
         "thread",
-        "a thread's work beside a storm, over beside a silent guest",
+        "a thread's work beside a storm, divided by that beside a silent guest",
         Some(AtLeast(1.0)),
     ),
     row(
         "P11",
         "upcall",
-        "part of the CPU's time that the upcall takes of it",
+        "share of the CPU's time that the upcall takes",
         Some(AtMost(0.10)),
     ),
     row("P12", "alone", "P2, alone", None),
@@ -177,7 +177,7 @@ pub const ROWS: &[Row] = &[
     row(
         "P12",
         "slowdown",
-        "the last over the last but one",
+        "P2 beside the storm, divided by P2 beside the computing VM",
         Some(AtMost(1.2)),
     ),
     row("RT", "P2_lone", "P2 on a real-time kernel", None),

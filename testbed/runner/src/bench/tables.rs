@@ -9,7 +9,7 @@ use super::{figures::Figure, rows::Compared};
 /// The headings of the columns.
 const HEADS: [&str; 10] = [
     "",
-    "what",
+    "operation",
     "upstream",
     "ours",
     "ratio",

@@ -83,7 +83,7 @@ impl Known {
 
     /// Stores a verdict.
     pub fn write(&self, verdict: &Verdict) -> io::Result<()> {
-        let told = match verdict {
+        let text = match verdict {
             Verdict::Survived => "survived".to_owned(),
             Verdict::Killed { by, as_expected } => {
                 let word = match as_expected {
@@ -97,7 +97,7 @@ impl Known {
         };
         fs::create_dir_all(self.path.parent().unwrap_or(Path::new(".")))?;
         let new = self.path.with_extension("new");
-        fs::write(&new, format!("{}\n{told}\n", self.key))?;
+        fs::write(&new, format!("{}\n{text}\n", self.key))?;
         fs::rename(&new, &self.path)
     }
 }

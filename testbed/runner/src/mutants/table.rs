@@ -12,7 +12,7 @@ const ENOUGH: usize = 90;
 /// The verdict on a slip.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Noticed by this test, or by a complaint of the kernel or the hypervisor.
+    /// Noticed by this test, or by a warning of the kernel or the hypervisor.
     Killed { by: String, as_expected: bool },
     /// All tests passed.
     Survived,
@@ -123,7 +123,7 @@ impl Table<'_> {
     /// Returns the tests that noticed a slip, by program.
     pub fn killers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().filter_map(|(_, verdict)| match verdict {
-            // A complaint contains blanks.
+            // A warning contains blanks.
             Verdict::Killed { by, .. } if !by.contains(' ') => by.split_once('.'),
             _ => None,
         })
@@ -136,7 +136,7 @@ impl Table<'_> {
                 by,
                 as_expected: false,
             } => Some(format!(
-                "{}: seen, but by {by} instead of what it says",
+                "{}: killed by {by}, not by the tests that it names",
                 slip.name
             )),
             _ => None,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sees_it_is_noted() {
+    fn another_killer_is_noted() {
         let seen = slip("io/a", Expected::SeenBy(Vec::new()));
         let table = Table(vec![(&seen, killed(false)), (&seen, killed(true))]);
         assert_eq!(table.notes().len(), 1);

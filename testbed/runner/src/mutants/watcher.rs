@@ -80,10 +80,10 @@ impl Listener for Watcher {
         match outcome {
             Outcome::Passed if is_test => self.passed.push(name.to_owned()),
             outcome if outcome.is_failure() && self.failed.is_none() => {
-                let complaint = self.diagnostics.first().map_or("", String::as_str);
+                let warning = self.diagnostics.first().map_or("", String::as_str);
                 self.failed = Some(match is_test {
                     true => format!("{}.{name}", self.program),
-                    false => format!("{name}: {complaint}"),
+                    false => format!("{name}: {warning}"),
                 });
             }
             _ => {}
@@ -128,9 +128,8 @@ mod tests {
         }
         let bad = "1..3\nok 1 load\n    1..2\n    # why\n    not ok 1 a\n    ok 2 b\n";
         assert_eq!(watch(bad, &["QEMU: signal: 9"]), (failed("io.a"), true));
-        let complaint =
-            "1..3\nok 1 load\n    1..1\n    # x\n    ok 1 a\n# WARNING: y\nnot ok 2 io\n";
-        assert_eq!(watch(complaint, &[]), (failed("io: WARNING: y"), true));
+        let warning = "1..3\nok 1 load\n    1..1\n    # x\n    ok 1 a\n# WARNING: y\nnot ok 2 io\n";
+        assert_eq!(watch(warning, &[]), (failed("io: WARNING: y"), true));
         let dead = "1..3\nok 1 load\n";
         let expected = failed("io: console: Kernel panic");
         assert_eq!(watch(dead, &["console: Kernel panic"]), (expected, false));

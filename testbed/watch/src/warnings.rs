@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Complaints in the kernel's log.
+//! Warnings in the kernel's log.
 
-/// Texts that mark a line of the kernel as a complaint.
+/// Texts that mark a line of the kernel as a warning.
 const SIGNS: [&str; 17] = [
     "WARNING:",
     "BUG:",
@@ -22,25 +22,25 @@ const SIGNS: [&str; 17] = [
     "refcount_t:",
     "new suspected memory leaks",
 ];
-/// Number of lines after a complaint that may belong to it, such as stack traces, of which lockdep
+/// Number of lines after a warning that may belong to it, such as stack traces, of which lockdep
 /// prints many.
 const EXPLANATION: usize = 300;
 
-/// Returns whether this line is a complaint, or the start of one.
-pub fn is_complaint(line: &str) -> bool {
+/// Returns whether this line is a warning, or the start of one.
+pub fn is_warning(line: &str) -> bool {
     SIGNS.iter().any(|sign| line.contains(sign))
 }
 
-/// Complaints, line by line.
+/// Warnings, line by line.
 #[derive(Default)]
-pub struct Complaints {
+pub struct Warnings {
     /// The lines.
     pub lines: Vec<String>,
-    /// Number of further lines that belong to the last complaint.
+    /// Number of further lines that belong to the last warning.
     to_come: usize,
 }
 
-impl Complaints {
+impl Warnings {
     /// Examines a record of /dev/kmsg, `PRIORITY,SEQUENCE,TIME,FLAGS;MESSAGE`.
     pub fn record(&mut self, record: &[u8]) {
         let text = String::from_utf8_lossy(record);
@@ -52,7 +52,7 @@ impl Complaints {
 
     /// Examines a line of the log.
     pub fn line(&mut self, line: &str) {
-        if is_complaint(line) {
+        if is_warning(line) {
             self.to_come = EXPLANATION;
         } else if self.to_come > 0 {
             self.to_come -= 1;
@@ -71,18 +71,18 @@ impl Complaints {
 
 #[cfg(test)]
 mod tests {
-    use super::Complaints;
+    use super::Warnings;
 
     fn lines(records: &[&[u8]]) -> Vec<String> {
-        let mut complaints = Complaints::default();
+        let mut warnings = Warnings::default();
         for record in records {
-            complaints.record(record);
+            warnings.record(record);
         }
-        complaints.lines
+        warnings.lines
     }
 
     #[test]
-    fn warnings_are_complaints() {
+    fn warnings_are_recognised() {
         let record = b"4,12,3456,-;WARNING: mm/gup.c:1 at f+0x1/0x2, CPU#0: a/1\n DEVICE=x\n";
         assert_eq!(
             lines(&[record]),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_complaint_explains_it() {
+    fn lines_after_a_warning_belong_to_it() {
         let lines = lines(&[
             b"6,1,1,-;acrn: loading out-of-tree module",
             b"3,2,2,-;BUG: KASAN: slab-use-after-free in f+0x1/0x2",
