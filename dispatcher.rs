@@ -116,9 +116,9 @@ fn next(list: &[ServedVm], last: Option<VmId>) -> Option<&Arc<Vm>> {
         .min_by_key(|vm| vm.id())
 }
 
-/// The pause of the backlog thread after each pass. Without it a guest that exceeds its budget
-/// would use all the time that the scheduler gives to the thread, and interrupt others at that
-/// rate.
+/// The pause of the backlog thread after each pass. Without it, a guest that exceeds its budget
+/// would use all the CPU time that the scheduler grants to the thread, and send upcalls all the
+/// while.
 const PAUSE: Delta = Delta::from_micros(30);
 
 /// Dispatches requests beyond the budget, and logs requests without a handler.
@@ -152,12 +152,12 @@ impl Work for Backlog {
 }
 
 /// Dispatches requests within the budgets. On one CPU at a time.
-struct Prompt {
+struct UpcallWork {
     served: Arc<ServedVms>,
     backlog: KThread<Backlog>,
 }
 
-impl Prompt {
+impl UpcallWork {
     /// Makes one pass over the slots of each VM with pending requests, by `dispatch`.
     fn run(
         &self,
@@ -177,7 +177,7 @@ impl Prompt {
                 continue;
             }
             let pass = dispatch(requests, now);
-            served.budget.pay(pass.cycles, vms);
+            served.budget.charge(pass.cycles, vms);
             is_done &= pass.unhandled.is_none();
         }
         drop(list);
@@ -190,9 +190,9 @@ impl Prompt {
 /// The handler of the upcall.
 pub(crate) struct Dispatcher {
     #[cfg(not(CONFIG_PREEMPT_RT))]
-    prompt: Prompt,
+    upcall_work: UpcallWork,
     #[cfg(CONFIG_PREEMPT_RT)]
-    prompt: KThread<Prompt>,
+    upcall_work: KThread<UpcallWork>,
 }
 
 impl Dispatcher {
@@ -201,21 +201,21 @@ impl Dispatcher {
         let backlog = Backlog {
             served: served.clone(),
         };
-        let prompt = Prompt {
+        let upcall_work = UpcallWork {
             served,
             backlog: KThread::start(backlog, Policy::Normal)?,
         };
         #[cfg(CONFIG_PREEMPT_RT)]
-        let prompt = KThread::start(prompt, Policy::Fifo)?;
-        Ok(Self { prompt })
+        let upcall_work = KThread::start(upcall_work, Policy::Fifo)?;
+        Ok(Self { upcall_work })
     }
 }
 
 #[cfg(not(CONFIG_PREEMPT_RT))]
 impl Upcall for Dispatcher {
     fn upcall(&self, irq: &LocalInterruptDisabled) {
-        let list = self.prompt.served.list.lock_with(irq);
-        self.prompt
+        let list = self.upcall_work.served.list.lock_with(irq);
+        self.upcall_work
             .run(list, |requests, now| requests.dispatch_in_upcall(irq, now));
     }
 }
@@ -223,16 +223,16 @@ impl Upcall for Dispatcher {
 #[cfg(CONFIG_PREEMPT_RT)]
 impl Upcall for Dispatcher {
     fn upcall(&self, _irq: &LocalInterruptDisabled) {
-        self.prompt.wake();
+        self.upcall_work.wake();
     }
 }
 
 #[cfg(CONFIG_PREEMPT_RT)]
-impl Work for Prompt {
+impl Work for UpcallWork {
     const NAME: &'static CStr = c"acrn_ioreq";
 
     fn run(&self) {
         let list = self.served.list.lock();
-        Prompt::run(self, list, IoRequests::dispatch_in_upcall_thread);
+        UpcallWork::run(self, list, IoRequests::dispatch_in_upcall_thread);
     }
 }

@@ -6,8 +6,8 @@
 //! result is in rax. Parameters in memory are passed by guest-physical address, as [`Contiguous`].
 //! Hypercalls may be made in any context, unless a function says otherwise.
 //!
-//! A hypercall that takes a VM and at most one parameter is a row of the table below. Those with
-//! other parameters, or with results that prove something, have a file each.
+//! A hypercall that takes a VM and at most one parameter is a row of the table below. Hypercalls
+//! with other parameters, and those whose results are proofs, are in the submodules.
 
 mod address;
 mod cpu_state;

@@ -41,8 +41,8 @@ enum Injection {
 /// The outcome of an injection.
 #[must_use]
 pub(crate) enum Injected {
-    /// The hypervisor was told, and returned this result.
-    Told(Result),
+    /// The driver made the hypercall, which returned this result.
+    Sent(Result),
     /// The interrupt was checked and dropped, because the VM is paused or gone.
     Dropped(Result),
     /// Nothing was done: PAUSE_VM or DESTROY_VM is in progress.
@@ -73,7 +73,7 @@ impl Injector {
         hypercall: impl FnOnce(&mut Contiguous<uapi::acrn_msi_entry>) -> Result,
     ) -> Injected {
         match self.injection {
-            Injection::On => Injected::Told(hypercall(&mut self.msi)),
+            Injection::On => Injected::Sent(hypercall(&mut self.msi)),
             Injection::Held => Injected::Held,
             Injection::Off => Injected::Dropped(is_valid().then_some(()).ok_or(EPERM)),
         }

@@ -45,7 +45,7 @@ struct Registered {
     /// By [`Entry::key`].
     sorted: KVVec<Entry<Arc<EventFd>>>,
     /// The table that the dispatcher used before. It has room for all entries except the newest,
-    /// so that none is ever kept for lack of memory.
+    /// so that removing an entry never needs memory.
     spare: IoEventFdTable,
     next_serial: u64,
 }
@@ -74,7 +74,7 @@ impl IoEventFds {
 
     /// Assigns or deassigns an ioeventfd (IOEVENTFD). `requests` are those of the same VM.
     ///
-    /// Fails with `EINVAL` for unknown flags.
+    /// Fails with `EINVAL` for unknown flags, and as [`EventFd::from_fd`].
     pub(crate) fn configure(
         &self,
         requests: &IoRequests,

@@ -362,8 +362,8 @@ impl IoRequests {
         self.state.lock().client.clone().ok_or(ENODEV)
     }
 
-    /// Destroys the client, if there is one (DESTROY_IOREQ_CLIENT). Waits for it end with `ENODEV`,
-    /// and its requests are completed as if no device existed.
+    /// Destroys the client, if there is one (DESTROY_IOREQ_CLIENT). Threads that wait for requests
+    /// return `ENODEV`, and the requests are completed as if no device existed.
     pub(crate) fn destroy_client(&self) {
         let mut state = self.state.lock();
         let Some(client) = state.client.take() else {
@@ -438,8 +438,8 @@ impl IoRequests {
     }
 
     /// Runs `destroy`, after which the hypervisor may give the VM's id to another VM. Nothing is
-    /// dispatched meanwhile, nor afterwards if it succeeds. Waits for requests then fail with
-    /// `ENODEV`.
+    /// dispatched meanwhile. If `destroy` succeeds, nothing is dispatched afterwards either, and
+    /// threads that wait for requests return `ENODEV`.
     pub(crate) fn destroy_with(
         &self,
         destroy: impl FnOnce() -> Result<Destroyed>,
@@ -457,7 +457,8 @@ impl IoRequests {
         result
     }
 
-    /// Runs `change` while notifications are held back and `dispatch` decides on requests.
+    /// Runs `change` while notifications are held back. `dispatch` says whether requests are
+    /// dispatched meanwhile.
     ///
     /// If `change` fails, both are as before, and the notifications that were held back are sent.
     /// The caller's lock serialises changes.

@@ -55,7 +55,7 @@ impl Listener for MsiListener {
             return false;
         }
         match self.interrupts.inject_msi(&self.msi, irq) {
-            Injected::Told(_) => {
+            Injected::Sent(_) => {
                 // An MSI that the hypervisor refuses is lost, as is a write to a wrong address.
                 acrn_irqfd_inject(self.vm.into(), self.msi.msi_addr, self.msi.msi_data);
                 true

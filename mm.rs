@@ -2,10 +2,11 @@
 
 //! The memory of a User VM: memory and MMIO of the Service VM that the hypervisor maps into it.
 //!
-//! RAM is pinned user memory of the device model. Pins last until nothing can access the memory any
-//! more: those of memory that was unmapped are parked until then ([`parking`]), and a mapping that
-//! cannot be unmapped keeps its pins until the VM is destroyed. Memory that cannot be pinned,
-//! because it has no counted pages, has an MMU interval notifier instead ([`pfnmap_region`]).
+//! RAM is pinned user memory of the device model. It stays pinned until nothing can access it any
+//! more. Pins of unmapped memory are parked until then ([`parking`]). A mapping that the hypervisor
+//! refuses to unmap keeps its pins until a later command unmaps it or the VM is destroyed. Memory
+//! that cannot be pinned, because it has no counted pages, has an MMU interval notifier instead
+//! ([`pfnmap_region`]).
 
 mod mappings;
 mod page_range;
@@ -259,7 +260,7 @@ impl GuestMemory {
             self.mapped.fetch_add(guest.len(), ordering::Relaxed);
             mapped.map_err(|(error, _)| {
                 pr_err_ratelimited!(
-                    "VM {}: cannot unmap guest memory at {}, it stays pinned: {:?}\n",
+                    "VM {}: guest memory at {} is partly mapped and stays pinned: {:?}\n",
                     self.vm,
                     guest.start(),
                     error

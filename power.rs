@@ -26,7 +26,7 @@ bitfield! {
         31:24 vm;
         23:16 vcpu;
         15:8 number;
-        7:0 question;
+        7:0 kind;
     }
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Answer {
 impl PmCommand {
     /// Runs the command for the VM `vm`.
     ///
-    /// Fails with `EINVAL` if the question is unknown, or the command is for another VM.
+    /// Fails with `EINVAL` if the kind is unknown, or the command is for another VM.
     pub(crate) fn run(self, vm: VmId) -> Result<Answer> {
         if self.vm().get() != u64::from(vm) {
             return Err(EINVAL);
@@ -51,7 +51,7 @@ impl PmCommand {
             vcpu: self.vcpu().get() as u8,
             number: self.number().get() as u8,
         };
-        match self.question().get() as u32 {
+        match self.kind().get() as u32 {
             uapi::ACRN_PMCMD_GET_PX_CNT => state.px_count().map(Answer::Count),
             uapi::ACRN_PMCMD_GET_PX_DATA => state.px_data().map(Answer::Pstate),
             uapi::ACRN_PMCMD_GET_CX_CNT => state.cx_count().map(Answer::Count),

@@ -52,7 +52,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// Creates the directory in debugfs, without which the VM works as well.
+    /// Creates the directory in debugfs. The VM also works without it.
     fn create_dir(&mut self, parent: &Option<Arc<Dir>>) {
         let name = CString::try_from_fmt(fmt!("vm{}", self.vm.id())).ok();
         self.dir = parent
@@ -161,7 +161,7 @@ impl Registry {
 
 global_lock! {
     // SAFETY: `Service::new` initialises it before the device, the upcall and the reboot notifier
-    // exist, which lead to all other uses.
+    // exist, and all other uses come from those.
     unsafe(uninit) static REGISTRY: Mutex<Registry> = Registry::new();
 }
 
@@ -340,7 +340,7 @@ impl Reboot for Shutdown {
         while let Some(vm) = registry.next(last) {
             last = Some(vm.id());
             if let Err(error) = registry.pause_and_destroy(&vm) {
-                pr_err!("VM {}: outlives the kernel: {:?}\n", vm.id(), error);
+                pr_err!("VM {}: not destroyed at shutdown: {:?}\n", vm.id(), error);
                 continue;
             }
             vm.take_devices().quiesce(vm.id());

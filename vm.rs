@@ -184,7 +184,7 @@ impl Vm {
 
     /// Pauses the VM (PAUSE_VM).
     pub(crate) fn pause(&self) -> Result {
-        // Dropping the pins that were released needs all locks free.
+        // Unpins the pages here, where no lock is held.
         self.pause_and(|stopped| self.memory.stopped(stopped))
             .map(drop)
     }
@@ -213,7 +213,7 @@ impl Vm {
             self.set_state(VmState::Created);
             Ok(self.memory.stopped(&stopped))
         });
-        // Dropping the pins that were released needs all locks free.
+        // Unpins the pages here, where no lock is held.
         released.map(drop)
     }
 
@@ -266,7 +266,7 @@ impl Vm {
     fn inject(&self, inject: impl Fn(&Interrupts) -> Injected) -> Result {
         loop {
             match inject(&self.interrupts) {
-                Injected::Told(result) | Injected::Dropped(result) => return result,
+                Injected::Sent(result) | Injected::Dropped(result) => return result,
                 // `control` is locked for as long as injection is held back.
                 Injected::Held => self.with_control(|_| Ok(()))?,
             }
@@ -294,7 +294,7 @@ impl Vm {
     pub(crate) fn assign_pcidev(&self, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
         self.with_control(|devices| {
             devices.reserve()?;
-            // One device more releases nothing.
+            // Adding a device releases no pins.
             drop(self.memory.set_devices(devices.count() + 1));
             let assigned = hypercall::assign_pcidev(self.id, device);
             if assigned.is_ok() {
@@ -312,7 +312,7 @@ impl Vm {
             devices.remove(device.phys_bdf);
             Ok(self.memory.set_devices(devices.count()))
         });
-        // Dropping the pins that were released needs all locks free.
+        // Unpins the pages here, where no lock is held.
         released.map(drop)
     }
 

@@ -41,7 +41,8 @@ const EPOLLHUP: usize = 0x010;
 /// Both functions are called with the counter's lock held, which is a `spinlock_t`: they may
 /// neither sleep nor use an eventfd.
 pub(crate) trait Listener: Send + Sync {
-    /// Handles a signal: the counter is not 0. If this returns true, the counter is reset to 0.
+    /// Handles a signal: the counter is not 0. If this returns true, the counter is read: it
+    /// is reset to 0, or decremented by 1 if it is an `EFD_SEMAPHORE`.
     ///
     /// `irq` proves that interrupts are disabled, unless the kernel is PREEMPT_RT.
     fn signalled(&self, irq: Option<&LocalInterruptDisabled>) -> bool;
@@ -191,7 +192,8 @@ impl<T: Listener + 'static> EventFdNotifier<T> {
         0
     }
 
-    /// Resets the counter to 0. Returns whether it was not 0. Process context.
+    /// Reads the counter: resets it to 0, or decrements an `EFD_SEMAPHORE` by 1. Returns whether it
+    /// was not 0. Process context.
     pub(crate) fn take_event(&self) -> bool {
         // SAFETY: Written before the notifier was shared.
         let queue = unsafe { *self.queue.get() };

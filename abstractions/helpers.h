@@ -41,7 +41,7 @@ bool hsm_fatal_signal_pending(void);
 struct eventfd_ctx;
 struct eventfd_ctx *hsm_eventfd_ctx_fileget(void *file);
 __poll_t hsm_vfs_poll(void *file, void *table);
-/* Resets the counter, under the lock of its wait queue, and returns it. */
+/* Reads the counter as read(2) does, under the lock of its wait queue. */
 u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue);
 
 /* Directories of debugfs may be its error pointers. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pinned pages that are lent: others than the kernel and its processes may access them by
+//! Pinned pages that are lent to the hypervisor: it, its VMs and their devices may access them by
 //! physical address.
 //!
 //! The kernel crate has no abstraction for pages that another kernel uses.
@@ -15,7 +15,7 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// A proof that the borrower of lent pages accesses them no more.
+/// A proof that the borrower of lent pages no longer accesses them.
 ///
 /// # Safety
 ///

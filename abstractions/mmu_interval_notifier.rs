@@ -64,7 +64,7 @@ pub(crate) trait Invalidate: Send + Sync + 'static {
 ///     }
 /// }
 ///
-/// fn watch(start: usize) -> Result<Pin<KBox<MmuIntervalNotifier<Address>>>> {
+/// fn follow(start: usize) -> Result<Pin<KBox<MmuIntervalNotifier<Address>>>> {
 ///     let lock = Arc::pin_init(new_mutex!(None), GFP_KERNEL)?;
 ///     let notifier = MmuIntervalNotifier::new(start, 1, lock, Address)?;
 ///     loop {

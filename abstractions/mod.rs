@@ -4,7 +4,7 @@
 //!
 //! All raw bindings of the driver are used in this directory and nowhere else. Each file is
 //! written as if it were part of `rust/kernel/`, and says at its head which abstraction of the
-//! kernel crate comes close and why that one does not serve.
+//! kernel crate comes close and why it does not fit.
 
 pub(crate) mod acrn_guest;
 mod bindings;

@@ -8,9 +8,9 @@ use crate::abstractions::tsc::{
 };
 use kernel::macros::kunit_tests;
 
-/// The upcall may take one in this many cycles for all VMs together. It comes in hard-IRQ context,
-/// before all other work of the CPU. A guest that needs more makes requests in a loop, and loses
-/// little by the detour over a thread.
+/// The upcall may take one in this many cycles for all VMs together, because hard-IRQ context
+/// precedes all other work of the CPU. A guest that needs more makes requests in a loop, and loses
+/// little if a thread dispatches them.
 const ONE_IN: i64 = 20;
 
 /// The milliseconds of credit that a VM can save, so that a burst of requests is dispatched at
@@ -25,7 +25,7 @@ const SAVED_MS: u64 = 10;
 /// is allowed may exceed this.
 #[derive(Default)]
 pub(super) struct Budget {
-    /// Cycles of waiting that are not spent yet; negative if they are owed.
+    /// Cycles that have elapsed and are not spent yet; negative if passes have overspent them.
     credit: i64,
     counted_at: Tsc,
 }
@@ -42,7 +42,7 @@ impl Budget {
     }
 
     /// Charges a pass that took `cycles`, where `vms` VMs share the budget.
-    pub(super) fn pay(&mut self, cycles: u64, vms: usize) {
+    pub(super) fn charge(&mut self, cycles: u64, vms: usize) {
         let price = i64::try_from(cycles)
             .unwrap_or(i64::MAX)
             .saturating_mul(ONE_IN)
@@ -65,7 +65,7 @@ mod tests {
             let before = now;
             for budget in budgets.iter_mut() {
                 if budget.allows(Tsc::from_cycles(now)) {
-                    budget.pay(cycles, vms);
+                    budget.charge(cycles, vms);
                     now += cycles;
                     spent += cycles;
                 }
@@ -111,7 +111,7 @@ mod tests {
         let mut budget = Budget::default();
         let saved = SAVED_MS * tsc::cycles_per_ms();
         assert!(budget.allows(Tsc::from_cycles(100 * saved)));
-        budget.pay(saved / ONE_IN as u64 + 1, 1);
+        budget.charge(saved / ONE_IN as u64 + 1, 1);
         assert!(!budget.allows(Tsc::from_cycles(100 * saved)));
     }
 
@@ -120,7 +120,7 @@ mod tests {
         let mut budget = Budget::default();
         let at = |milliseconds| Tsc::from_cycles(milliseconds * tsc::cycles_per_ms());
         assert!(budget.allows(at(100)));
-        budget.pay(tsc::cycles_per_ms(), 1);
+        budget.charge(tsc::cycles_per_ms(), 1);
         assert!(!budget.allows(at(50)));
         assert!(!budget.allows(at(51)));
         assert!(budget.allows(at(61)));
@@ -131,7 +131,7 @@ mod tests {
         let mut budget = Budget::default();
         assert!(budget.allows(Tsc::from_cycles(u64::MAX)));
         for _ in 0..3 {
-            budget.pay(u64::MAX, usize::MAX);
+            budget.charge(u64::MAX, usize::MAX);
             assert!(!budget.allows(Tsc::from_cycles(u64::MAX)));
         }
     }

@@ -59,9 +59,9 @@ impl CpuState {
 
     /// # Safety
     ///
-    /// A `T` must have room for the answer to `question`.
-    unsafe fn get<T: Copy>(self, question: u32, empty: T) -> Result<T> {
-        let command = u64::from(question)
+    /// A `T` must have room for the answer to a command of `kind`.
+    unsafe fn get<T: Copy>(self, kind: u32, empty: T) -> Result<T> {
+        let command = u64::from(kind)
             | u64::from(self.number) << 8
             | u64::from(self.vcpu) << 16
             | u64::from(self.vm) << 24;

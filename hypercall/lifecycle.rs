@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hypercalls that create, stop and destroy VMs, or lend or take something for good. Their results
-//! are proofs.
+//! Hypercalls that create, stop and destroy VMs, lend the request page to the hypervisor, or give
+//! up a CPU. The results of PAUSE_VM, RESET_VM and DESTROY_VM are proofs.
 
 use super::{
     hypercalls,

@@ -24,7 +24,7 @@ use kernel::{
 };
 
 /// The most ioeventfds with the same start, so that the number of eventfds that one write signals
-/// is bounded. A legacy virtio device has as many as queues.
+/// is bounded. A legacy virtio device has one for each of its queues.
 pub(crate) const MAX_PER_START: usize = 64;
 
 /// The longest range in bytes.
@@ -83,8 +83,8 @@ impl Trigger {
         (self.space, self.start)
     }
 
-    /// Returns whether a single write could signal through both. As in upstream's driver, widths do
-    /// not count.
+    /// Returns whether a single write could match both. As in upstream's driver, lengths are
+    /// ignored.
     pub(crate) fn conflicts(&self, other: &Self) -> bool {
         self.start() == other.start()
             && (self.data.is_none() || other.data.is_none() || self.data == other.data)

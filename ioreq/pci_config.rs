@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn other_accesses_are_for_others() {
+    fn unrelated_accesses_are_not_handled() {
         let mut register = latch(0x8000_0000);
         for (address, size) in [
             (ADDRESS_PORT, 1),

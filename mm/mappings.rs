@@ -71,8 +71,8 @@ impl Mapping {
         }
     }
 
-    /// Returns the number of bytes that are RAM as long as the mapping exists: a notifier may unmap
-    /// other memory at any time.
+    /// Returns the number of pinned bytes. Other RAM does not count, because a notifier may unmap
+    /// it at any time.
     pub(super) fn pinned_bytes(&self) -> u64 {
         match self.backing {
             Backing::Pinned(_) => self.guest.len(),
@@ -297,8 +297,8 @@ impl Mappings {
     }
 }
 
-/// Returns whether `len` bytes of `old`, after the first `skip` ones, are the next bytes of `left`
-/// and `new`.
+/// Returns whether the `len` bytes of `old` after the first `skip` bytes are the same physical
+/// memory as the next `len` bytes of `left` followed by `new`, which are consumed.
 fn is_same(
     old: impl Iterator<Item = Extent>,
     mut skip: u64,

@@ -88,7 +88,8 @@ impl<A: Address> PageRange<A> {
         })
     }
 
-    /// Returns the parts before `address` and from there on, if both have pages.
+    /// Returns the parts before `address` and from `address` on. Returns `None` if one of them
+    /// would be empty, or `address` is not page-aligned.
     pub(crate) fn split_at(self, address: A) -> Option<(Self, Self)> {
         let is_aligned = address.into() % PAGE_SIZE as u64 == 0;
         // INVARIANT: Neither part is empty.

@@ -201,7 +201,7 @@ impl Parking {
         self.state.lock().vcpus_run = true;
     }
 
-    /// Records that no vCPU is in the guest, nor was since `_proof` was created.
+    /// Records that no vCPU has been in the guest since `_proof` was created.
     pub(super) fn stopped(&self, _proof: &Stopped) -> Released {
         self.change(|state| state.vcpus_run = false)
     }

@@ -133,12 +133,12 @@ impl PfnmapRegion {
         let old = self.0.with(|region, regions| {
             let current = region.parts.access_mut(regions);
             for &part in current.iter() {
-                let pieces = match part.split_at(address) {
+                let halves = match part.split_at(address) {
                     Some((first, second)) => [Some(first), Some(second)],
                     None => [Some(part), None],
                 };
-                for piece in pieces.into_iter().flatten() {
-                    parts.push_within_capacity(piece).map_err(|_| EINVAL)?;
+                for half in halves.into_iter().flatten() {
+                    parts.push_within_capacity(half).map_err(|_| EINVAL)?;
                 }
             }
             Ok(core::mem::replace(current, parts))

@@ -42,7 +42,7 @@ pub(super) struct Regions {
 }
 
 impl Regions {
-    /// The most missing pages in a range that is unmapped. Each costs a hypercall.
+    /// The most missing pages in a range that is unmapped. Each costs several hypercalls.
     const MAX_MISSING: usize = 4096;
 
     /// Creates the mappings of a new VM.
@@ -109,7 +109,7 @@ impl Regions {
 
     /// Unmaps all pages of `guest` that are mapped.
     ///
-    /// Fails with `EIO` if more than a few thousand pages are missing.
+    /// Fails with `EIO` if more than [`Self::MAX_MISSING`] pages are missing.
     pub(super) fn clear(&mut self, guest: GuestRange) -> Result {
         // A guest may move the memory of devices that the hypervisor emulates, which unmaps pages.
         let mut missing = 0;

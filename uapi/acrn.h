@@ -36,6 +36,7 @@
  *				hypervisor fills in the slot before it changes
  *				the state, and then sends the upcall.
  *	PENDING -> PROCESSING	The driver: it gives the request to a client.
+ *	PENDING -> COMPLETE	The driver: it has handled the request itself.
  *	PROCESSING -> COMPLETE	The driver: the client has handled the request,
  *				and the slot has the value of a read. The device
  *				model requests this transition by
@@ -348,7 +349,8 @@ struct acrn_vcpu_regs {
  * @type: ACRN_MEMMAP_RAM: memory of the caller, from @vma_base on;
  *	  ACRN_MEMMAP_MMIO: device memory of the Service VM, from
  *	  @service_vm_pa on
- * @attr: ACRN_MEM_ACCESS_* and one of ACRN_MEM_TYPE_*
+ * @attr: ACRN_MEM_ACCESS_* and one of ACRN_MEM_TYPE_*. The driver ignores the
+ *	  latter: RAM is mapped write-back, MMIO uncacheable
  * @user_vm_pa: guest-physical address in the User VM
  * @service_vm_pa: physical address in the Service VM
  * @vma_base: user address

@@ -683,7 +683,8 @@ const _: () = {
  @type: ACRN_MEMMAP_RAM: memory of the caller, from @vma_base on;
 	  ACRN_MEMMAP_MMIO: device memory of the Service VM, from
 	  @service_vm_pa on
- @attr: ACRN_MEM_ACCESS_* and one of ACRN_MEM_TYPE_*
+ @attr: ACRN_MEM_ACCESS_* and one of ACRN_MEM_TYPE_*. The driver ignores the
+	  latter: RAM is mapped write-back, MMIO uncacheable
  @user_vm_pa: guest-physical address in the User VM
  @service_vm_pa: physical address in the Service VM
  @vma_base: user address

@@ -57,7 +57,7 @@ macro_rules! for_each_command {
             ACRN_IOCTL_CREATE_VDEV = iow(0x59, acrn_vdev);
             /// Destroys a device that the hypervisor emulates.
             ACRN_IOCTL_DESTROY_VDEV = iow(0x5A, acrn_vdev);
-            /// Reads power management data of a CPU. The argument holds the question, and then the
+            /// Reads power management data of a CPU. The argument holds the command, and then the
             /// answer.
             ACRN_IOCTL_PM_GET_CPU_STATE = iowr(0x60, u64);
             /// Makes writes of the guest signal an eventfd.

@@ -57,7 +57,7 @@ impl Vm {
         unsafe { call::with_ref(self.as_fd(), ACRN_IOCTL_DEASSIGN_PCIDEV, device) }
     }
 
-    /// Passes a device through that its memory ranges identify (`ACRN_IOCTL_ASSIGN_MMIODEV`).
+    /// Passes an MMIO device through to the VM (`ACRN_IOCTL_ASSIGN_MMIODEV`).
     ///
     /// # Errors
     ///

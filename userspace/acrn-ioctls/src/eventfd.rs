@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
-//! Eventfds that save the way through the device model.
+//! ioeventfds and irqfds, which bypass the device model.
 
 use std::os::fd::{AsFd, AsRawFd};
 

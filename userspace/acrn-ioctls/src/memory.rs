@@ -27,6 +27,9 @@ pub enum CacheType {
 }
 
 /// The access rights and the caching of a range of guest memory.
+///
+/// The driver ignores the caching, as upstream's does: it maps RAM write-back and device memory
+/// uncacheable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MemoryAttributes(u32);
 
@@ -64,9 +67,10 @@ impl Vm {
     /// `len` bytes at the guest-physical address `user_vm_pa` are the caller's memory at
     /// `vma_base`. All three must be multiples of 4096.
     ///
-    /// The driver pins the memory until the segment is unset or the VM is destroyed. The caller may
-    /// unmap it from its own address space before. The segment replaces earlier segments in its
-    /// range. Setting the same memory again changes nothing.
+    /// The driver pins the memory until the segment is unset or the VM is destroyed, even if the
+    /// caller unmaps it earlier. Memory that cannot be pinned (`VM_PFNMAP`) is unmapped from the
+    /// guest when the caller unmaps it. The segment replaces earlier segments in its range. Setting
+    /// the same memory again changes nothing.
     ///
     /// # Errors
     ///

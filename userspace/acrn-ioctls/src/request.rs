@@ -28,7 +28,7 @@ pub enum Width {
     Two = 2,
     /// 4 bytes.
     Four = 4,
-    /// 8 bytes; of a [`Target::Memory`] only.
+    /// 8 bytes; only for [`Target::Memory`].
     Eight = 8,
 }
 
@@ -49,7 +49,7 @@ impl Width {
         self as u64
     }
 
-    /// Returns all ones in this width: the value of a read at which no device is.
+    /// Returns all ones in this width: the value of a read without a device.
     pub fn mask(self) -> u64 {
         u64::MAX >> (64 - 8 * self.bytes())
     }

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn cpus_that_there_are_not() {
+    fn missing_cpus_are_refused() {
         let error = choose(&["--cpus", "4"]).unwrap_err();
         assert_eq!(error, "4 vCPUs: the machine has 3 CPUs");
         let error = choose(&["--cpu-affinity", "8"]).unwrap_err();

@@ -106,7 +106,7 @@ impl Peripherals {
         })
     }
 
-    /// Ends the threads and de-assigns all eventfds. The guest may still run.
+    /// Ends the threads and deassigns all eventfds. The guest may still run.
     pub fn detach(self) -> Result<()> {
         let stopped = self.workers.into_iter().map(Worker::stop);
         let stopped = stopped.fold(Ok(()), Result::and);

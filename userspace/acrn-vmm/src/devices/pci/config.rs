@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn bar_tells_its_size_and_moves() {
+    fn bar_has_a_size_and_moves() {
         let mut space = space();
         assert_eq!(space.bar(), None);
         space.write(0x10, Width::Four, 0xffff_ffff);

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_goes_to_whom_it_belongs() {
+    fn memory_access_reaches_its_function() {
         let bus = bus();
         bus.write_config(0, 2, 0, 0x10, Width::Four, 0xc000_0000);
         assert_eq!(bus.read_memory(0xc000_0000, Width::Four), Some(5));

@@ -193,12 +193,12 @@ impl Msix {
         }
     }
 
-    /// De-assigns all eventfds and clears the pending bits.
+    /// Deassigns all eventfds and clears the pending bits.
     pub fn disarm(&mut self) {
         for entry in &mut self.entries {
             entry.pending = false;
             if let Err(error) = entry.deassign(&*self.wires) {
-                eprintln!("acrn-vmm: taking an interrupt back: {error}");
+                eprintln!("acrn-vmm: cannot deassign an irqfd: {error}");
             }
         }
     }

@@ -40,7 +40,7 @@ impl Doorbells {
         })
     }
 
-    /// Assigns the ioeventfds from this address on, or de-assigns them.
+    /// Assigns the ioeventfds from this address on, or deassigns them.
     pub fn move_to(&mut self, place: Option<u64>) {
         if self.place == place {
             return;
@@ -54,7 +54,7 @@ impl Doorbells {
             if let Some(address) = doorbell.assigned.take()
                 && let Err(error) = self.wires.deassign_doorbell(&doorbell.event, address)
             {
-                eprintln!("acrn-vmm: taking back a doorbell at {address:#x}: {error}");
+                eprintln!("acrn-vmm: cannot deassign the doorbell at {address:#x}: {error}");
             }
             let Some(address) = place.map(|place| place + offset) else {
                 continue;

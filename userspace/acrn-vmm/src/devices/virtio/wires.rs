@@ -11,7 +11,7 @@ use vmm_sys_util::eventfd::EventFd;
 /// The distance of doorbells in bytes. A write of up to this length rings a doorbell.
 pub const DOORBELL: u32 = 4;
 
-/// Assigns and de-assigns the eventfds.
+/// Assigns and deassigns the eventfds.
 pub trait Wires: Send + Sync {
     /// A write of the guest to this address signals `event` and completes.
     fn assign_doorbell(&self, event: &EventFd, address: u64) -> io::Result<()>;
