@@ -2,7 +2,8 @@
 
 //! Panics: mini-ACRN logs the reason and powers the machine off.
 
-use crate::{console, cpu, lapic};
+use crate::{console, cpu, lapic, phys};
+use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use x86_64::instructions::port::Port;
@@ -46,10 +47,33 @@ struct ExceptionFrame {
 #[unsafe(no_mangle)]
 extern "C" fn exception_panic(frame: &ExceptionFrame) -> ! {
     let cr2 = x86_64::registers::control::Cr2::read_raw();
+    let ExceptionFrame { vector, code, rip, cs, rflags, rsp } = *frame;
+    // Below the stack pointer are the frames from which the CPU has returned.
+    let stack = Words { from: rsp.wrapping_sub(128) & !7, count: 32 };
     panic!(
-        "exception {}, code {:#x} at {:#x}, rsp {:#x}, cr2 {cr2:#x}",
-        frame.vector, frame.code, frame.rip, frame.rsp
+        "exception {vector}, code {code:#x} at {cs:#x}:{rip:#x}, rflags {rflags:#x}, \
+         rsp {rsp:#x}, cr2 {cr2:#x}, stack from {:#x}:{stack}",
+        stack.from
     );
+}
+
+/// Words of mini-ACRN's image, where the stacks are.
+struct Words {
+    from: u64,
+    count: u64,
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let image = phys::image();
+        let words = (0..self.count).map(|index| self.from + index * 8);
+        for address in words.filter(|at| *at >= image.start && at + 8 <= image.end) {
+            // SAFETY: The word is in the image, which is mapped one to one, and is aligned.
+            let word = unsafe { (address as *const u64).read_volatile() };
+            write!(f, " {word:x}")?;
+        }
+        Ok(())
+    }
 }
 
 /// The prebuilt `core` refers to this symbol. With `panic=abort` it is never called.
