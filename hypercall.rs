@@ -13,6 +13,7 @@ mod address;
 mod cpu_state;
 mod lifecycle;
 mod memory;
+mod mmio_device;
 mod vm_id;
 
 pub(crate) use address::{
@@ -34,13 +35,15 @@ pub(crate) use lifecycle::{
     set_ioreq_buffer,
     Created,
     Destroyed,
-    Stopped, //
+    Paused,
+    ResetDone, //
 };
 pub(crate) use memory::{
     AccessRights,
     MemoryRegion,
     RegionBatch, //
 };
+pub(crate) use mmio_device::MmioDevice;
 pub(crate) use vm_id::VmId;
 
 use crate::{
@@ -187,12 +190,12 @@ hypercalls! {
     /// Passes an MMIO device through to a VM.
     ///
     /// Fails with `EINVAL`.
-    pub(crate) fn assign_mmiodev = 0x8000_0057, reads uapi::acrn_mmiodev;
+    pub(crate) fn assign_mmiodev = 0x8000_0057, reads MmioDevice;
 
     /// Takes an MMIO device back from a VM.
     ///
     /// Fails with `EINVAL`.
-    pub(crate) fn deassign_mmiodev = 0x8000_0058, reads uapi::acrn_mmiodev;
+    pub(crate) fn deassign_mmiodev = 0x8000_0058, reads MmioDevice;
 
     /// Creates a device that the hypervisor emulates.
     ///

@@ -32,7 +32,7 @@ const MSI_ADDRESS: u64 = 0xFEE;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Injection {
     On,
-    /// PAUSE_VM or DESTROY_VM is in progress. Its result decides.
+    /// START_VM, PAUSE_VM or DESTROY_VM is in progress. Its result decides.
     Held,
     /// The VM is paused or gone.
     Off,
@@ -45,7 +45,7 @@ pub(crate) enum Injected {
     Sent(Result),
     /// The interrupt was checked and dropped, because the VM is paused or gone.
     Dropped(Result),
-    /// Nothing was done: PAUSE_VM or DESTROY_VM is in progress.
+    /// Nothing was done: START_VM, PAUSE_VM or DESTROY_VM is in progress.
     Held,
 }
 
@@ -128,19 +128,21 @@ impl Interrupts {
     /// If `change` succeeds, interrupts are dropped afterwards; if it fails, they are handled as
     /// before. The caller's lock serialises changes.
     pub(crate) fn stop_with<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
-        let before = {
-            let mut injector = self.injector.lock();
-            let before = injector.injection;
-            if before == Injection::On {
-                injector.injection = Injection::Held;
-            }
-            before
-        };
+        self.hold(Injection::Off, change)
+    }
+
+    /// Runs `start`, START_VM, with no injection in progress.
+    ///
+    /// If `start` succeeds, interrupts are injected afterwards; if it fails, they are handled as
+    /// before. The caller's lock serialises changes.
+    pub(crate) fn start_with<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.hold(Injection::On, start)
+    }
+
+    fn hold<T>(&self, after: Injection, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        let before = core::mem::replace(&mut self.injector.lock().injection, Injection::Held);
         let result = change();
-        self.injector.lock().injection = match &result {
-            Ok(_) => Injection::Off,
-            Err(_) => before,
-        };
+        self.injector.lock().injection = if result.is_ok() { after } else { before };
         result
     }
 

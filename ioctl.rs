@@ -19,6 +19,7 @@ use crate::{
     },
     hypercall::{
         self,
+        MmioDevice,
         PtdevInterrupt, //
     },
     power::PmCommand,
@@ -123,6 +124,10 @@ impl Argument {
 
     fn ptdev_interrupt(self) -> Result<Contiguous<PtdevInterrupt>> {
         Contiguous::new(self.copy::<uapi::acrn_ptdev_irq>()?.into())
+    }
+
+    fn mmio_device(self) -> Result<Contiguous<MmioDevice>> {
+        Contiguous::new(self.copy::<uapi::acrn_mmiodev>()?.try_into()?)
     }
 }
 
@@ -231,10 +236,10 @@ fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
         uapi::ACRN_IOCTL_ASSIGN_PCIDEV => vm.assign_pcidev(&argument.contiguous()?),
         uapi::ACRN_IOCTL_DEASSIGN_PCIDEV => vm.deassign_pcidev(&argument.contiguous()?),
         uapi::ACRN_IOCTL_ASSIGN_MMIODEV => {
-            vm.forward(hypercall::assign_mmiodev, &argument.contiguous()?)
+            vm.forward(hypercall::assign_mmiodev, &argument.mmio_device()?)
         }
         uapi::ACRN_IOCTL_DEASSIGN_MMIODEV => {
-            vm.forward(hypercall::deassign_mmiodev, &argument.contiguous()?)
+            vm.forward(hypercall::deassign_mmiodev, &argument.mmio_device()?)
         }
         uapi::ACRN_IOCTL_CREATE_VDEV => vm.forward(hypercall::create_vdev, &argument.contiguous()?),
         uapi::ACRN_IOCTL_DESTROY_VDEV => {

@@ -423,7 +423,8 @@ impl IoRequests {
         result
     }
 
-    /// Runs `reset`, which makes all slots FREE in the hypervisor. Nothing is dispatched meanwhile.
+    /// Runs `reset`. If it succeeds, the hypervisor has made all slots FREE, and is notified of the
+    /// completions of requests that it makes afterwards. Nothing is dispatched meanwhile.
     pub(crate) fn reset_with<T>(&self, reset: impl FnOnce() -> Result<T>) -> Result<T> {
         let (result, mut state) = self.hold_notifications(Dispatch::Off, reset);
         if result.is_ok() {
@@ -433,8 +434,19 @@ impl IoRequests {
             }
             state.notification = Notification::On;
             state.dispatch = Dispatch::On;
+            self.scan(&mut state);
         }
         result
+    }
+
+    /// Runs `start`. If it succeeds, the VM was reset before, even if RESET_VM reported an error.
+    pub(crate) fn start_with<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        let is_stopped = matches!(self.state.lock().notification, Notification::Off);
+        if is_stopped {
+            self.reset_with(start)
+        } else {
+            start()
+        }
     }
 
     /// Runs `destroy`, after which the hypervisor may give the VM's id to another VM. Nothing is
@@ -446,7 +458,10 @@ impl IoRequests {
     ) -> Result<Destroyed> {
         let (result, mut state) = self.hold_notifications(Dispatch::Off, destroy);
         if let Ok(proof) = &result {
-            self.page.shared().take_back(proof);
+            if proof.vm() == self.vm {
+                // SAFETY: The proof is about this VM.
+                unsafe { self.page.shared().take_back(proof) };
+            }
             state.notification = Notification::Off;
             let client = state.client.take();
             drop(state);

@@ -140,8 +140,7 @@ impl IrqFds {
         assigned.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let irqfd = EventFdNotifier::new(&file, listener)?;
         take_missed(&irqfd);
-        // Room was reserved.
-        let _ = assigned.push_within_capacity(irqfd);
+        assigned.push_within_capacity(irqfd).map_err(|_| ENOMEM)?;
         self.count.store(assigned.len(), ordering::Relaxed);
         Ok(())
     }
@@ -149,8 +148,18 @@ impl IrqFds {
     /// Runs `change`, PAUSE_VM or DESTROY_VM, as [`Interrupts::stop_with`]. Events that arrived
     /// meanwhile are taken afterwards, and injected if it failed.
     pub(crate) fn stop_with<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.hold(|| self.interrupts.stop_with(change))
+    }
+
+    /// Runs `start`, START_VM, as [`Interrupts::start_with`]. Events that arrived meanwhile are
+    /// taken afterwards, and injected if it succeeded.
+    pub(crate) fn start_with<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.hold(|| self.interrupts.start_with(start))
+    }
+
+    fn hold<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
         let assigned = self.assigned.lock();
-        let result = self.interrupts.stop_with(change);
+        let result = change();
         assigned.iter().for_each(take_missed);
         result
     }

@@ -37,9 +37,10 @@ use crate::{
         Destroyed,
         GuestPhys,
         MemoryRegion,
+        Paused,
         RegionBatch,
+        ResetDone,
         ServicePhys,
-        Stopped,
         VmId, //
     },
 };
@@ -127,9 +128,16 @@ impl GuestMemory {
         self.parking.started();
     }
 
-    /// Records that the VM was paused or reset. To be called before it can be started again.
-    pub(crate) fn stopped(&self, proof: &Stopped) -> Released {
-        self.parking.stopped(proof)
+    /// Runs `pause`. If it succeeds, releases the pins that were parked before.
+    pub(crate) fn pause_with(&self, pause: impl FnOnce() -> Result<Paused>) -> Result<Released> {
+        // Held, so that no memory is unmapped between the two.
+        let _regions = self.regions.lock();
+        Ok(self.parking.paused(&pause()?))
+    }
+
+    /// Records that the VM was reset. To be called before it can be started again.
+    pub(crate) fn reset(&self, proof: &ResetDone) -> Released {
+        self.parking.reset(proof)
     }
 
     /// Records that the VM has `count` passed-through PCI devices. To be called before another one
@@ -422,6 +430,7 @@ impl GuestMemory {
                 .map_err(|error| (error, 0))
                 .and_then(|()| {
                     let mut regions = self.regions.lock();
+                    regions.check_may_add().map_err(|error| (error, 0))?;
                     let added = regions.add(batch, additions);
                     added.map_err(|error| (error, chunk.len()))
                 });

@@ -93,8 +93,9 @@ impl Registry {
             owner: Owner::File,
         };
         entry.create_dir(&self.dir);
-        // Room was reserved.
-        let _ = self.entries.push_within_capacity(entry);
+        self.entries
+            .push_within_capacity(entry)
+            .map_err(|_| ENOMEM)?;
         Ok(())
     }
 
@@ -141,8 +142,11 @@ impl Registry {
     /// destroyed it, although it returned an error.
     fn end_replaced(&mut self, created: &Created) -> Option<Arc<Vm>> {
         let mut entries = self.entries.iter_mut();
-        let (entry, proof) = entries
-            .find_map(|entry| created.replaces(entry.vm.id()).map(|proof| (entry, proof)))?;
+        let (entry, proof) = entries.find_map(|entry| {
+            // SAFETY: The new VM is not in the registry yet.
+            let proof = unsafe { created.replaces(entry.vm.id()) };
+            proof.map(|proof| (entry, proof))
+        })?;
         entry.dir = None;
         let vm = entry.vm.clone();
         vm.end(proof);
@@ -255,7 +259,7 @@ fn create_registered(
         EINVAL
     })?;
     *replaced = registry.end_replaced(&created);
-    let destroy_vm = ScopeGuard::new_with_data(created.vm, |id| {
+    let destroy_vm = ScopeGuard::new_with_data(created.vm(), |id| {
         // The hypervisor destroys paused VMs only. If this fails, DESTROY_VM returns the error
         // that matters.
         let _ = hypercall::pause_vm(id);

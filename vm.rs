@@ -15,7 +15,7 @@ use crate::{
         Created,
         Destroyed,
         InterruptMonitor,
-        Stopped,
+        Paused,
         VmId, //
     },
     interrupts::{
@@ -79,16 +79,16 @@ impl Vm {
     ///
     /// Fails with `EINVAL` if the VM has more vCPUs than the request page has slots.
     pub(crate) fn new(created: &Created, page: RequestPage) -> Result<Arc<Self>> {
-        let id = created.vm;
-        let vcpus = VcpuCount::new(created.vcpus)?;
+        let id = created.vm();
+        let vcpus = VcpuCount::new(created.vcpus())?;
         let memory = GuestMemory::new(id)?;
         let interrupts = Arc::pin_init(Interrupts::new(id)?, GFP_KERNEL_ACCOUNT)?;
         Arc::pin_init(
             pin_init!(Self {
                 id,
-                requests <- IoRequests::new(created.vm, vcpus, page),
+                requests <- IoRequests::new(created.vm(), vcpus, page),
                 ioeventfds <- IoEventFds::new(),
-                irqfds <- IrqFds::new(created.vm, interrupts.clone()),
+                irqfds <- IrqFds::new(created.vm(), interrupts.clone()),
                 interrupts,
                 memory <- memory,
                 control <- new_mutex!(PassthroughDevices::default()),
@@ -176,7 +176,8 @@ impl Vm {
     pub(crate) fn start(&self) -> Result {
         self.with_control(|_| {
             self.memory.started();
-            hypercall::start_vm(self.id)?;
+            let start = || hypercall::start_vm(self.id);
+            self.irqfds.start_with(|| self.requests.start_with(start))?;
             self.set_state(VmState::Running);
             Ok(())
         })
@@ -185,21 +186,24 @@ impl Vm {
     /// Pauses the VM (PAUSE_VM).
     pub(crate) fn pause(&self) -> Result {
         // Unpins the pages here, where no lock is held.
-        self.pause_and(|stopped| self.memory.stopped(stopped))
+        self.pause_and(|pause| self.memory.pause_with(pause))
             .map(drop)
     }
 
     /// Pauses a VM that is about to be destroyed, which releases all its pins.
     pub(crate) fn pause_for_destroy(&self) -> Result {
-        self.pause_and(|_| ())
+        self.pause_and(|pause| pause().map(drop))
     }
 
-    fn pause_and<T>(&self, then: impl FnOnce(&Stopped) -> T) -> Result<T> {
+    fn pause_and<T>(
+        &self,
+        run: impl FnOnce(&dyn Fn() -> Result<Paused>) -> Result<T>,
+    ) -> Result<T> {
         self.with_control(|_| {
-            let pause = || hypercall::pause_vm(self.id);
-            let stopped = self.irqfds.stop_with(|| self.requests.pause_with(pause))?;
+            let pause = || self.requests.pause_with(|| hypercall::pause_vm(self.id));
+            let result = self.irqfds.stop_with(|| run(&pause))?;
             self.set_state(VmState::Paused);
-            Ok(then(&stopped))
+            Ok(result)
         })
     }
 
@@ -208,10 +212,10 @@ impl Vm {
     pub(crate) fn reset(&self) -> Result {
         let released = self.with_control(|_| {
             let reset = || hypercall::reset_vm(self.id);
-            let stopped = self.requests.reset_with(reset)?;
+            let proof = self.requests.reset_with(reset)?;
             self.interrupts.resume();
             self.set_state(VmState::Created);
-            Ok(self.memory.stopped(&stopped))
+            Ok(self.memory.reset(&proof))
         });
         // Unpins the pages here, where no lock is held.
         released.map(drop)

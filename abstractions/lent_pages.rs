@@ -19,8 +19,9 @@ use kernel::prelude::*;
 ///
 /// # Safety
 ///
-/// A value of such a type must exist only if neither a CPU nor a device has a translation that
-/// leads to the pages for which [`LentPages::take_back`] is called with it.
+/// A value of such a type is about a VM. It must exist only if neither a CPU nor a device has a
+/// translation that leads to pages that were lent to this VM, or to those of them that the value
+/// was created for.
 pub(crate) unsafe trait Returned {}
 
 /// Pages whose physical addresses were passed to the hypervisor.
@@ -36,12 +37,16 @@ pub(crate) unsafe trait Returned {}
 ///     pinned_pages::PinnedPages,
 /// };
 ///
-/// fn lend(start: usize, proof: &impl Returned) -> Result {
+/// /// # Safety
+/// ///
+/// /// `proof` must be about the pages at `start`.
+/// unsafe fn lend(start: usize, proof: &impl Returned) -> Result {
 ///     let pages = LentPages::new(PinnedPages::pin(start, 2)?);
 ///     for run in pages.runs() {
 ///         pr_info!("{} bytes at {:#x}\n", run.len(), run.phys());
 ///     }
-///     drop(pages.take_back(proof));
+///     // SAFETY: By the contract of this function.
+///     drop(unsafe { pages.take_back(proof) });
 ///     Ok(())
 /// }
 /// ```
@@ -88,7 +93,11 @@ impl LentPages {
     }
 
     /// Takes the pages back. Dropping the result unpins them.
-    pub(crate) fn take_back(self, _proof: &impl Returned) -> PinnedPages {
+    ///
+    /// # Safety
+    ///
+    /// The proof must be about the VM that the pages were lent to.
+    pub(crate) unsafe fn take_back(self, _proof: &impl Returned) -> PinnedPages {
         ManuallyDrop::into_inner(self.0)
     }
 }

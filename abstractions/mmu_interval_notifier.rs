@@ -33,7 +33,12 @@ use kernel::{
 };
 
 /// A user of the memory to which a range of user addresses is mapped.
-pub(crate) trait Invalidate: Send + Sync + 'static {
+///
+/// # Safety
+///
+/// [`Self::invalidate`] must request the end of every access to the memory that the user was given
+/// as [`NotifiedPfns`], which may be freed afterwards.
+pub(crate) unsafe trait Invalidate: Send + Sync + 'static {
     /// The state that the lock of all uses guards.
     type State: Send + Unpin + 'static;
 
@@ -56,7 +61,8 @@ pub(crate) trait Invalidate: Send + Sync + 'static {
 /// /// Keeps the physical address of the range in its state, if it is mapped.
 /// struct Address;
 ///
-/// impl Invalidate for Address {
+/// // SAFETY: The address is only known, not accessed.
+/// unsafe impl Invalidate for Address {
 ///     type State = Option<u64>;
 ///
 ///     fn invalidate(&self, state: &mut Option<u64>) {
@@ -152,10 +158,12 @@ impl<T: Invalidate> MmuIntervalNotifier<T> {
                 lock,
                 start,
                 pages,
+                // Before the notifier, which may be called as soon as it is inserted.
+                _count: Counted::new(&object_count::NOTIFIERS),
                 notifier <- Opaque::try_ffi_init(|slot: *mut bindings::mmu_interval_notifier| {
                     // SAFETY: The slot is valid for writes and pinned; `drop` removes the
-                    // notifier. The operations are a promoted constant. They use `user` and
-                    // `lock`, which were initialised before.
+                    // notifier. The operations are a promoted constant. They use the other fields,
+                    // which were initialised before.
                     // INVARIANT: Inserted here.
                     to_result(unsafe {
                         bindings::mmu_interval_notifier_insert(
@@ -167,7 +175,6 @@ impl<T: Invalidate> MmuIntervalNotifier<T> {
                         )
                     })
                 }),
-                _count: Counted::new(&object_count::NOTIFIERS),
             }),
             GFP_KERNEL_ACCOUNT,
         )

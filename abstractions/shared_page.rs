@@ -33,10 +33,14 @@ use kernel::{
 /// ```no_run
 /// use crate::abstractions::{lent_pages::Returned, shared_page::SharedPage};
 ///
-/// fn lend(start: usize, proof: &impl Returned) -> Result {
+/// /// # Safety
+/// ///
+/// /// `proof` must be about the page at `start`.
+/// unsafe fn lend(start: usize, proof: &impl Returned) -> Result {
 ///     let page = SharedPage::pin(start)?;
 ///     pr_info!("The page is at {:#x}\n", **page.lend());
-///     page.take_back(proof);
+///     // SAFETY: By the contract of this function.
+///     unsafe { page.take_back(proof) };
 ///     Ok(())
 /// }
 /// ```
@@ -78,7 +82,11 @@ impl SharedPage {
     }
 
     /// Takes the page back from the hypervisor.
-    pub(crate) fn take_back(&self, _proof: &impl Returned) {
+    ///
+    /// # Safety
+    ///
+    /// The proof must be about the VM whose request page this is.
+    pub(crate) unsafe fn take_back(&self, _proof: &impl Returned) {
         self.is_lent.store(false, ordering::Relaxed);
     }
 }

@@ -11,8 +11,10 @@ use core::arch::x86_64::_rdtsc;
 
 /// Returns the number of cycles in a millisecond, as the kernel calibrated it; at least 1.
 pub(crate) fn cycles_per_ms() -> u64 {
-    // SAFETY: The kernel writes it during boot only.
-    unsafe { own::tsc_khz }.max(1).into()
+    // SAFETY: An aligned number. The kernel may refine it at any time, so it is read once.
+    unsafe { (&raw const own::tsc_khz).read_volatile() }
+        .max(1)
+        .into()
 }
 
 /// A time-stamp. Those of different CPUs may not be comparable.

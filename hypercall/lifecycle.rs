@@ -21,44 +21,69 @@ use kernel::prelude::*;
 
 const SERVICE_VM_OFFLINE_CPU: u64 = 0x8000_0001;
 const CREATE_VM: u64 = 0x8000_0010;
+const SET_IOREQ_BUFFER: u64 = 0x8000_0030;
 
 hypercalls! {
     fn destroy = 0x8000_0011, none;
     fn pause = 0x8000_0013, none;
     fn reset = 0x8000_0015, none;
-    fn set_buffer = 0x8000_0030, reads u64;
 }
 
 /// A VM that the hypervisor has just created.
 pub(crate) struct Created {
-    /// The VM's id.
-    pub(crate) vm: VmId,
-    /// The number of vCPUs, as reported by the hypervisor. Not checked.
-    pub(crate) vcpus: u16,
+    vm: VmId,
+    vcpus: u16,
 }
 
 impl Created {
+    /// Returns the VM's id.
+    pub(crate) fn vm(&self) -> VmId {
+        self.vm
+    }
+
+    /// Returns the number of vCPUs, as reported by the hypervisor. Not checked.
+    pub(crate) fn vcpus(&self) -> u16 {
+        self.vcpus
+    }
+
     /// Returns a proof that the VM `older` is gone, if the new VM has its id.
     ///
     /// The hypervisor gives an id to one VM at a time.
-    pub(crate) fn replaces(&self, older: VmId) -> Option<Destroyed> {
-        (self.vm == older).then_some(Destroyed(()))
+    ///
+    /// # Safety
+    ///
+    /// `older` must be the id of a VM that was created before this one.
+    pub(crate) unsafe fn replaces(&self, older: VmId) -> Option<Destroyed> {
+        (self.vm == older).then_some(Destroyed(older))
     }
 }
 
 /// A proof that a VM is gone: the hypervisor uses none of its memory, and may give its id to
 /// another VM.
-pub(crate) struct Destroyed(());
+pub(crate) struct Destroyed(VmId);
+
+impl Destroyed {
+    /// Returns the id that the VM had.
+    pub(crate) fn vm(&self) -> VmId {
+        self.0
+    }
+}
 
 // SAFETY: The hypervisor has removed the VM's translations from all CPUs and devices.
 unsafe impl Returned for Destroyed {}
 
-/// A proof that a VM was stopped: no vCPU is in the guest, and a flush of translations precedes
-/// the entry of any vCPU into the guest once the VM is started again.
+/// A proof that no vCPU of a VM was in the guest when PAUSE_VM returned. A vCPU that enters the
+/// guest later flushes its translations before.
+///
+/// An interrupt makes a vCPU run even while the VM is paused, such as that of its local APIC timer.
 ///
 /// A VM of higher severity than the Service VM is not stopped. The hypervisor deletes none of its
 /// memory while it runs.
-pub(crate) struct Stopped(());
+pub(crate) struct Paused(());
+
+/// A proof that a VM was reset: no vCPU enters the guest until START_VM, and each flushes its
+/// translations before.
+pub(crate) struct ResetDone(());
 
 /// Takes a CPU away from the Service VM for good.
 ///
@@ -82,27 +107,29 @@ pub(crate) fn create_vm(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> R
 
 /// Destroys a paused VM.
 ///
-/// Fails with `EPERM` if the VM is not paused. An error does not prove that the VM still exists:
-/// the hypervisor may have destroyed it all the same (`ETIMEDOUT`).
+/// Fails with `EPERM`, and does nothing, if the VM is not paused. Any other error does not prove
+/// that the VM still exists: the hypervisor may have destroyed it all the same (`ETIMEDOUT`).
 pub(crate) fn destroy_vm(vm: VmId) -> Result<Destroyed> {
-    destroy(vm).map(|()| Destroyed(()))
+    destroy(vm).map(|()| Destroyed(vm))
 }
 
 /// Stops the vCPUs of a VM.
-pub(crate) fn pause_vm(vm: VmId) -> Result<Stopped> {
-    pause(vm).map(|()| Stopped(()))
+pub(crate) fn pause_vm(vm: VmId) -> Result<Paused> {
+    pause(vm).map(|()| Paused(()))
 }
 
 /// Resets a paused VM to the state in which it was created. All request slots become FREE.
 ///
-/// Fails with `EPERM` if the VM is not paused.
-pub(crate) fn reset_vm(vm: VmId) -> Result<Stopped> {
-    reset(vm).map(|()| Stopped(()))
+/// Fails with `EPERM`, and does nothing, if the VM is not paused. Any other error does not prove
+/// that the VM was not reset: the hypervisor may have reset it all the same (`ETIMEDOUT`).
+pub(crate) fn reset_vm(vm: VmId) -> Result<ResetDone> {
+    reset(vm).map(|()| ResetDone(()))
 }
 
 /// Tells the hypervisor the address of a VM's request page, and lends the page.
 ///
 /// The hypervisor writes to the page until the VM is destroyed.
 pub(crate) fn set_ioreq_buffer(vm: VmId, page: &SharedPage) -> Result {
-    set_buffer(vm, page.lend())
+    // SAFETY: Reads the address, which `page` owns. The page is lent from then on.
+    unsafe { vmcall(SET_IOREQ_BUFFER, vm.into(), page.lend().phys()) }
 }

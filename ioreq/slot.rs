@@ -194,7 +194,9 @@ impl<'a> Slot<'a> {
                 self.write::<{ offset::VALUE_HIGH }>(u32::MAX);
             }
         }
+        // The device model may have made the slot COMPLETE meanwhile.
         self.complete_from(state)
+            .or_else(|| self.complete_from(uapi::ACRN_IOREQ_STATE_COMPLETE))
     }
 
     /// Moves the slot from `from` to COMPLETE.

@@ -19,7 +19,8 @@ use crate::{
     },
     hypercall::{
         Destroyed,
-        Stopped, //
+        Paused,
+        ResetDone, //
     },
 };
 use kernel::{
@@ -92,8 +93,9 @@ impl Drop for PinList {
     }
 }
 
-/// A proof that neither a vCPU nor a device of a VM can access memory that was unmapped from it: no
-/// vCPU has entered the guest since and no device was passed through, or the VM is gone.
+/// A proof that neither a vCPU nor a device of a VM can access memory that was unmapped from it
+/// before: no vCPU has entered the guest since with a translation from before, and no device was
+/// passed through; or the VM is gone.
 struct Unreachable(());
 
 // SAFETY: Only `State` creates it, together with the pins that are parked, under the same lock.
@@ -122,14 +124,16 @@ impl Drop for Released {
     fn drop(&mut self) {
         if let Some((mut pins, proof)) = self.0.take() {
             while let Some(pins) = pins.pop() {
-                drop(KBox::into_inner(pins).pages.take_back(&proof));
+                let pages = KBox::into_inner(pins).pages;
+                // SAFETY: The proof was created for these pins.
+                drop(unsafe { pages.take_back(&proof) });
             }
         }
     }
 }
 
 struct State {
-    /// A vCPU may have entered the guest since the last proof that none is in it.
+    /// A vCPU may be in the guest: the VM was started, and was not reset since.
     vcpus_run: bool,
     devices: usize,
     /// Present once the VM is gone.
@@ -201,8 +205,20 @@ impl Parking {
         self.state.lock().vcpus_run = true;
     }
 
-    /// Records that no vCPU has been in the guest since `_proof` was created.
-    pub(super) fn stopped(&self, _proof: &Stopped) -> Released {
+    /// Releases the pins that were parked before the VM was paused. Those that are parked later
+    /// stay, because an interrupt makes a vCPU of a paused VM run. To be called before more memory
+    /// is unmapped.
+    pub(super) fn paused(&self, _proof: &Paused) -> Released {
+        let mut state = self.state.lock();
+        if state.devices == 0 {
+            self.release(&mut state, Unreachable(()))
+        } else {
+            Released::default()
+        }
+    }
+
+    /// Records that no vCPU runs until [`Self::started`].
+    pub(super) fn reset(&self, _proof: &ResetDone) -> Released {
         self.change(|state| state.vcpus_run = false)
     }
 
@@ -242,9 +258,13 @@ impl Parking {
     fn change(&self, change: impl FnOnce(&mut State)) -> Released {
         let mut state = self.state.lock();
         change(&mut state);
-        let Some(proof) = state.prove() else {
-            return Released::default();
-        };
+        match state.prove() {
+            Some(proof) => self.release(&mut state, proof),
+            None => Released::default(),
+        }
+    }
+
+    fn release(&self, state: &mut State, proof: Unreachable) -> Released {
         state.count = 0;
         self.bytes.store(0, ordering::Relaxed);
         Released(Some((core::mem::take(&mut state.parked), proof)))

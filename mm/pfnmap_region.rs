@@ -59,30 +59,43 @@ struct NotifiedRegion {
 
 impl NotifiedRegion {
     /// Unmaps the parts for which `is_kept` is false.
-    fn unmap(&self, regions: &mut Regions, is_kept: impl Fn(GuestRange) -> bool) -> Result {
-        let mut index = 0;
+    ///
+    /// Tries all of them. Fails with the address of the first one that cannot be unmapped, and the
+    /// error.
+    fn unmap(
+        &self,
+        regions: &mut Regions,
+        is_kept: impl Fn(GuestRange) -> bool,
+    ) -> Result<(), (GuestPhys, Error)> {
+        let (mut index, mut result) = (0, Ok(()));
         while let Some(&part) = self.parts.access(regions).get(index) {
             if is_kept(part) {
                 index += 1;
                 continue;
             }
-            regions.clear(part)?;
+            if let Err(error) = regions.clear(part) {
+                result = result.and(Err((part.start(), error)));
+                index += 1;
+                continue;
+            }
             let _ = self.parts.access_mut(regions).remove(index);
             self.mapped.fetch_sub(part.len(), ordering::Relaxed);
             cond_resched();
         }
-        Ok(())
+        result
     }
 }
 
-impl Invalidate for NotifiedRegion {
+// SAFETY: `invalidate` requests that the hypervisor unmaps all parts, which have all of the memory.
+unsafe impl Invalidate for NotifiedRegion {
     type State = Regions;
 
     fn invalidate(&self, regions: &mut Regions) {
-        if let Err(error) = self.unmap(regions, |_| false) {
+        if let Err((guest, error)) = self.unmap(regions, |_| false) {
             pr_err_ratelimited!(
-                "VM {}: cannot unmap memory that the device model unmaps: {:?}\n",
+                "VM {}: cannot unmap memory at {} that the device model unmaps: {:?}\n",
                 self.vm,
+                guest,
                 error
             );
         }
@@ -150,6 +163,7 @@ impl PfnmapRegion {
     pub(super) fn unmap(&self, guest: GuestRange) -> Result {
         self.0
             .with(|region, regions| region.unmap(regions, |part| part != guest))
+            .map_err(|(_, error)| error)
     }
 }
 
@@ -173,8 +187,8 @@ impl FollowedRegion<'_> {
         self.0.commit(|region, regions, pfns| {
             let addition = MemoryRegion::add_pfns(guest.start(), &pfns, rights);
             regions.add(batch, iter::once(addition))?;
-            // There is room for one part.
-            let _ = region.parts.access_mut(regions).push_within_capacity(guest);
+            let parts = region.parts.access_mut(regions);
+            parts.push_within_capacity(guest).map_err(|_| EINVAL)?;
             region.mapped.fetch_add(guest.len(), ordering::Relaxed);
             Ok(())
         })

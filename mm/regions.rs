@@ -27,6 +27,9 @@ use kernel::{
 #[derive(PartialEq, Eq)]
 enum IdState {
     Valid,
+    /// DESTROY_VM failed, but the hypervisor may have destroyed the VM all the same, and may give
+    /// the id to another VM at any time.
+    Doubtful,
     /// The VM was destroyed, and the id may name another VM.
     Stale,
 }
@@ -63,28 +66,39 @@ impl Regions {
     /// Runs `destroy`. If it succeeds, there are no mappings any more, and the VM's id may name
     /// another VM.
     pub(super) fn destroy_with<T>(&mut self, destroy: impl FnOnce() -> Result<T>) -> Result<T> {
-        let proof = destroy()?;
-        self.id = IdState::Stale;
-        Ok(proof)
+        let result = destroy();
+        match &result {
+            Ok(_) => self.id = IdState::Stale,
+            Err(error) if *error == EPERM => {}
+            Err(_) => self.id = IdState::Doubtful,
+        }
+        result
     }
 
     /// Fails with `ENODEV` if the VM was destroyed.
     pub(super) fn check_id(&self) -> Result {
         match self.id {
-            IdState::Valid => Ok(()),
+            IdState::Valid | IdState::Doubtful => Ok(()),
             IdState::Stale => Err(ENODEV),
         }
     }
 
-    /// Maps memory, as [`RegionBatch::apply`].
-    ///
-    /// Fails with `ENODEV` if the VM was destroyed.
+    /// Fails with `ENODEV` if the VM was destroyed, or may have been: memory must not go to another
+    /// VM with the id.
+    pub(super) fn check_may_add(&self) -> Result {
+        match self.id {
+            IdState::Valid => Ok(()),
+            IdState::Doubtful | IdState::Stale => Err(ENODEV),
+        }
+    }
+
+    /// Maps memory, as [`RegionBatch::apply`]. Fails as [`Self::check_may_add`].
     pub(super) fn add<'a>(
         &mut self,
         batch: &mut RegionBatch,
         additions: impl Iterator<Item = MemoryRegion<'a>>,
     ) -> Result {
-        self.check_id()?;
+        self.check_may_add()?;
         batch.apply(additions)
     }
 

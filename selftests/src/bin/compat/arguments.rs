@@ -9,6 +9,7 @@ use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall, need,
+    pattern::structure,
     trace::Trace,
 };
 use acrn_uapi::{ioctl::*, *};
@@ -43,7 +44,7 @@ const fn size(request: u32) -> usize {
 pub fn structures_arrive() -> Outcome {
     let machine = need!(Machine::new());
     for (request, id) in STRUCTURES {
-        let bytes: Vec<u8> = (1..=size(request) as u8).collect();
+        let bytes = structure(request, 0);
         let trace = Trace::start(&machine.probe);
         // The result does not matter: the structure may be invalid.
         let _ = machine.device.bytes(request, &bytes);

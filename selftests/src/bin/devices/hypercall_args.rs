@@ -4,7 +4,7 @@
 
 use acrn_selftests::{
     dirty::dirty_the_heap, harness::Outcome, mapping_fixture::MappingFixture, need,
-    pattern::pattern, trace::Trace,
+    pattern::structure, trace::Trace,
 };
 use nix::errno::Errno;
 
@@ -27,7 +27,7 @@ pub fn bytes_arrive() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for command in &COMMANDS {
         for round in 0..4 {
-            let bytes = pattern(command.size(), round);
+            let bytes = structure(command.request, round);
             let received = received(&fixture, command, &bytes);
             assert_eq!(received[..bytes.len()], bytes, "{}", command.name());
         }
@@ -42,7 +42,7 @@ pub fn line_is_padded() -> Outcome {
     let fixture = need!(MappingFixture::new());
     for round in 0..32 {
         for command in [SET_LINE, RESET_LINE] {
-            let bytes = pattern(command.size(), round);
+            let bytes = structure(command.request, round);
             dirty_the_heap();
             let received = received(&fixture, &command, &bytes);
             assert_eq!(received[bytes.len()..], [0; 4], "{}", command.name());
@@ -66,7 +66,7 @@ pub fn errors_passed_on() -> Outcome {
             Errno::ENOTTY,
         ] {
             command.fail_next(&fixture, errno);
-            let refused = command.issue(&fixture.device, &pattern(command.size(), 0));
+            let refused = command.issue(&fixture.device, &structure(command.request, 0));
             assert_eq!(refused, Err(errno), "{}", command.name());
         }
     }

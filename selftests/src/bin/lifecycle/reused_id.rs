@@ -17,8 +17,10 @@ use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     held_hypercall::HeldHypercall,
-    hypercall::{CREATE_VM, DESTROY_VM, INJECT_MSI, PAUSE_VM, START_VM, VM_INTR_MONITOR},
-    leaks, need,
+    hypercall::{
+        CREATE_VM, DESTROY_VM, INJECT_MSI, PAUSE_VM, SET_MEMORY_REGIONS, START_VM, VM_INTR_MONITOR,
+    },
+    leaks, mapping_fixture, need,
     probe::{Probe, fault},
     program,
     trace::Trace,
@@ -232,5 +234,38 @@ pub fn gone_while_command_waits() -> Outcome {
     let (_successor, _page, successor_vmid) = creator.result();
     assert_eq!(successor_vmid, vmid);
     assert_eq!(trace.calls(START_VM).len(), 0, "START_VM of the other VM");
+    Outcome::Passed
+}
+
+/// SET_MEMSEG fails with `ENODEV` after a DESTROY_VM that may have destroyed the VM: the memory
+/// would go to the next VM with the VM id, and be unpinned while that VM has it.
+pub fn gone_gets_no_memory() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let (older, _page, vmid) = create_raw(cpus);
+    let page = GuestMemory::anonymous(PAGE);
+    let mut segment = mapping_fixture::whole(&page);
+    older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    // This error proves that the VM still exists.
+    probe.push_fault(fault(DESTROY_VM, -1));
+    assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::EPERM));
+    older
+        .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+        .expect("SET_MEMSEG");
+    fail_after_destroying(&probe, vmid);
+    assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+
+    let trace = Trace::start(&probe);
+    let other = GuestMemory::anonymous(PAGE);
+    other.number_pages(1);
+    let mut segment = mapping_fixture::ram(2 * mapping_fixture::GUEST, &other, 0, PAGE);
+    let set = older.with(ACRN_IOCTL_SET_MEMSEG, &mut segment);
+    assert_eq!(set, Err(Errno::ENODEV), "SET_MEMSEG");
+    assert_eq!(trace.calls(SET_MEMORY_REGIONS).len(), 0);
+    let (successor, _page, successor_vmid) = create_raw(cpus);
+    assert_eq!(successor_vmid, vmid);
+    let mapped = probe.vm(vmid).expect("the VM").mapped_bytes;
+    assert_eq!(mapped, 0, "memory of the next VM");
+    drop((older, successor));
     Outcome::Passed
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of physical memory that user space may not set as memory of a guest. This is the kernel's
-//! RAM, and all physical memory if the kernel is locked down.
+//! Tests of physical memory that user space may set neither as memory nor as a device of a guest:
+//! the kernel's RAM, and all physical memory if the kernel is locked down.
 
 use std::fs;
 
@@ -13,7 +13,10 @@ use acrn_selftests::{
     need,
     trace::Trace,
 };
-use acrn_uapi::acrn_vm_memmap;
+use acrn_uapi::{
+    acrn_mmiodev, acrn_vm_memmap,
+    ioctl::{ACRN_IOCTL_ASSIGN_MMIODEV, ACRN_IOCTL_DEASSIGN_MMIODEV},
+};
 use nix::errno::Errno;
 
 /// The HPET, which every machine of QEMU has.
@@ -49,6 +52,18 @@ fn assert_refused(fixture: &MappingFixture, source: u64, len: u64) {
     let trace = Trace::start(&fixture.probe);
     let refused = fixture.set(segment);
     assert_eq!(refused, Err(Errno::EPERM), "{len:#x} bytes at {source:#x}");
+    let mut device = acrn_mmiodev::default();
+    // Any of the ranges counts.
+    device.res[2].service_vm_pa = source;
+    device.res[2].size = len;
+    for request in [ACRN_IOCTL_ASSIGN_MMIODEV, ACRN_IOCTL_DEASSIGN_MMIODEV] {
+        let refused = fixture.device.with(request, &mut device);
+        assert_eq!(
+            refused,
+            Err(Errno::EPERM),
+            "{request:#x} of {len:#x} bytes at {source:#x}"
+        );
+    }
     trace.assert_no_hypercalls();
     fixture.assert_nothing_left();
 }

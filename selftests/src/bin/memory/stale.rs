@@ -14,16 +14,17 @@ use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     held_hypercall::HeldHypercall,
-    hypercall::{ASSIGN_PCIDEV, SET_MEMORY_REGIONS},
+    hypercall::{ASSIGN_PCIDEV, PAUSE_VM, SET_MEMORY_REGIONS},
     leaks, need,
     probe::fault,
-    waiter::until,
+    trace::Trace,
+    waiter::{SleepingCommand, until},
 };
 use acrn_uapi::{
     acrn_pcidev,
     ioctl::{
         ACRN_IOCTL_ASSIGN_PCIDEV, ACRN_IOCTL_DEASSIGN_PCIDEV, ACRN_IOCTL_DESTROY_VM,
-        ACRN_IOCTL_UNSET_MEMSEG,
+        ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_UNSET_MEMSEG,
     },
 };
 use nix::errno::Errno;
@@ -107,7 +108,8 @@ pub fn stale_device() -> Outcome {
     Outcome::Passed
 }
 
-/// If the VM has a device and its guest runs, pages are parked until both are stopped.
+/// If the VM has a device and its guest runs, pages are parked until the device is deassigned and
+/// no vCPU can run.
 pub fn stale_vcpu_and_device() -> Outcome {
     let counter = need!(CountingGuest::new(GuestMemory::anonymous(2 * PAGE)));
     assign(&counter);
@@ -117,6 +119,9 @@ pub fn stale_vcpu_and_device() -> Outcome {
     counter.guest.vm.pause().expect("PAUSE_VM");
     counter.assert_pages(2, 2);
     deassign(&counter);
+    // A vCPU of the paused VM may have run meanwhile.
+    counter.assert_pages(2, 2);
+    counter.guest.vm.reset().expect("RESET_VM");
     counter.assert_pages(0, 0);
     Outcome::Passed
 }
@@ -192,15 +197,20 @@ pub fn started_while_unset() -> Outcome {
     Outcome::Passed
 }
 
-/// If PAUSE_VM occurs during UNSET_MEMSEG, the pages are not parked, because no vCPU continues.
+/// PAUSE_VM waits for an UNSET_MEMSEG in progress: only pages that were unset before are released.
 pub fn paused_while_unset() -> Outcome {
     let counter = need!(CountingGuest::running(GuestMemory::anonymous(2 * PAGE)));
     let unset = held_unset(&counter);
     let probe = &counter.probe;
-    counter.guest.vm.pause().expect("PAUSE_VM");
+    let trace = Trace::start(probe);
+    let file = Device::sharing(&counter.guest.vm);
+    let pause = SleepingCommand::start(|| true, move || file.plain(ACRN_IOCTL_PAUSE_VM));
+    assert!(trace.calls(PAUSE_VM).is_empty(), "PAUSE_VM did not wait");
     counter.assert_pages(2, 0);
     probe.release();
     assert_eq!(unset.join().expect("the thread panicked"), Ok(()));
+    assert_eq!(pause.result(), Ok(()), "PAUSE_VM");
+    counter.guest.vm.reset().expect("RESET_VM");
     counter.assert_pages(0, 0);
     Outcome::Passed
 }

@@ -12,6 +12,7 @@ mod in_flight;
 mod interrupts;
 mod port_guest;
 mod requests;
+mod reset;
 
 fn main() -> ExitCode {
     harness::main(&tests![
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         interrupts::set_irqline,
         interrupts::irqfd,
         interrupts::halted_guest,
+        reset::failed_late,
         in_flight::notify_under_way,
         in_flight::notify_on_its_way,
         in_flight::clear_under_way,

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         unmap::after_unset,
         unmap::hypervisor_refuses,
         unmap::refused_once,
+        unmap::refused_part,
         unmap::counted,
         unmap::hole_filled,
         unmap::soft_dirty,

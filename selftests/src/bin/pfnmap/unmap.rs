@@ -233,6 +233,23 @@ pub fn refused_once() -> Outcome {
     Outcome::Passed
 }
 
+/// If UNSET_MEMSEG has split the memory, and the hypervisor refuses to delete one part, the guest
+/// still loses the other part when the process unmaps the memory.
+pub fn refused_part() -> Outcome {
+    let Mapped { fixture, memory } = need!(Mapped::new(3));
+    let hole = ram(GUEST + PAGE as u64, &memory, PAGE, PAGE);
+    fixture.unset(hole).expect("UNSET_MEMSEG");
+    fixture.probe.push_fault(fault(SET_MEMORY_REGIONS, -5));
+    let segment = whole(&memory);
+    drop(memory);
+    assert_eq!(fixture.mapped_bytes(), PAGE as u64);
+    assert_mapped_bytes(&fixture, 1);
+    fixture.unset(segment).expect("UNSET_MEMSEG");
+    fixture.assert_nothing_left();
+    fixture.destroy();
+    Outcome::Passed
+}
+
 #[track_caller]
 fn assert_mapped_bytes(fixture: &MappingFixture, pages: usize) {
     let reported = Status::of(&fixture.device).number("mapped_bytes");
