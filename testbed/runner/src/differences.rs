@@ -96,7 +96,7 @@ fn difference(line: &csv::StringRecord) -> Result<Difference, String> {
 mod tests {
     use super::*;
 
-    const LIST: &str = "id,what,upstream,here,cases\n\
+    const LIST: &str = "id,behaviour,upstream,here,cases\n\
         A7,\"range, wrapping\",rounded,``-EINVAL``,``SET_MEMSEG.*_wraps`` ``badinput.segment_*``\n\
         extension,flags,ignored,``-EINVAL``,``IRQFD.flags_*``\n\
         A5,,,,``SET_MEMSEG.ram_wraps``\n";
@@ -124,10 +124,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        assert!(error("id,what\n").starts_with("the columns"));
-        assert!(error("id,what,upstream,here,cases\nA20,,,,x\n").contains("not an id"));
-        assert!(error("id,what,upstream,here,cases\nA1,,,,\n").contains("no cases"));
-        assert!(!error("id,what,upstream,here,cases\nA1,,,\n").is_empty());
+        assert!(error("id,behaviour\n").starts_with("the columns"));
+        assert!(error("id,behaviour,upstream,here,cases\nA20,,,,x\n").contains("not an id"));
+        assert!(error("id,behaviour,upstream,here,cases\nA1,,,,\n").contains("no cases"));
+        assert!(!error("id,behaviour,upstream,here,cases\nA1,,,\n").is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod differences;
 mod initramfs;
 mod ktap;
 mod mistakes;
+mod monitor;
 mod mutants;
 mod qemu;
 mod reboot;

@@ -16,7 +16,10 @@ use std::{
 
 use testbed_watch::{LOOK, Patience, is_warning};
 
-use crate::cli::{Clock, Driver, Limits, Machine};
+use crate::{
+    cli::{Clock, Driver, Limits, Machine},
+    monitor,
+};
 
 /// The texts on the console of a machine that cannot continue.
 const FATAL: [&str; 4] = ["mini-ACRN: PANIC", "Kernel panic", "kernel BUG", "Oops:"];
@@ -199,6 +202,8 @@ pub fn run(
     if let Some((what, limit)) = killed {
         let fault = format!("{what} {} s, killed", limit.as_secs());
         watch.faults.push(fault);
+        let pointers = monitor::instruction_pointers(&machine.work);
+        watch.last_lines.extend(pointers);
     }
     end(&mut qemu, &mut watch.faults)?;
     // Upstream's driver breaks rules as well. Its failed tests show that.
@@ -302,6 +307,7 @@ fn command(
             &format!("socket,id=report,path={}", report.display()),
         ])
         .args(["-serial", "chardev:report"])
+        .args(["-monitor", &monitor::option(&machine.work)])
         .arg("-debugcon")
         .arg(format!("file:{}", hypervisor_log.display()));
     command

@@ -242,7 +242,7 @@ mod tests {
     fn each_group_is_a_test_and_so_is_each_defect() {
         let ours = results(&[("io.bad", Passed), ("io.c", Passed)]);
         let upstream = results(&[("io.bad", Failed), ("io.c", Failed)]);
-        let text = "id,what,upstream,here,cases\nA1,,,,io.bad* X.listed\nR1,,,,io.worse\n";
+        let text = "id,behaviour,upstream,here,cases\nA1,,,,io.bad* X.listed\nR1,,,,io.worse\n";
         let list = Differences::read(text.as_bytes()).unwrap();
         let partial = compare(&upstream, &ours, &list, false);
         assert_eq!((partial.totals().passed, partial.totals().failed), (1, 1));

@@ -162,7 +162,7 @@ mod tests {
         deadly_alone: &'static str,
         listed: &str,
     ) -> (Results, Vec<Vec<String>>) {
-        let list = format!("id,what,upstream,here,cases\nA1,,,,{listed}\n");
+        let list = format!("id,behaviour,upstream,here,cases\nA1,,,,{listed}\n");
         let list = Differences::read(list.as_bytes()).unwrap();
         let ours = ["io.a", "io.b", "io.c", "io.d"].map(|name| (name.to_owned(), Passed));
         let mut machines = Fake {
