@@ -26,7 +26,7 @@ help:
 	@echo '  run              boot mini-ACRN, its Service VM and a Linux User VM on this terminal'
 	@echo '                   (INTERACTIVE=1: the User VM runs until you type poweroff)'
 	@echo '  check            run all tests'
-	@echo '                   (ONLY=PROGRAM: only that program of selftests/;'
+	@echo '                   (ONLY=PROGRAM,PROGRAM: only these programs of selftests/;'
 	@echo '                   ONLY=PROGRAM.TEST,TEST: only these tests of it;'
 	@echo '                   ONLY=reboot: the reboot of the Service VM with User VMs;'
 	@echo '                   DRIVER=c with one of these: on the C driver of upstream;'

@@ -127,7 +127,7 @@ pub fn run(
     println!(
         "{} changes of the record in {}{}",
         changed,
-        directory.display(),
+        directory.parent().unwrap_or(&directory).display(),
         match changed {
             0 => "",
             _ => ": look at them with `git diff`, and commit them",
