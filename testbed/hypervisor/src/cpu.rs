@@ -39,6 +39,8 @@ struct Cpu {
     owner: AtomicU8,
     /// The Service VM has given the CPU up.
     removed: AtomicBool,
+    /// The CPU runs the Service VM.
+    runs_service: AtomicBool,
     /// The task of the CPU: 0 for none, otherwise a vCPU as [`crate::vcpu`] encodes it.
     task: AtomicU32,
 }
@@ -48,6 +50,7 @@ static CPUS: [Cpu; MAX] = [const {
         online: AtomicBool::new(false),
         owner: AtomicU8::new(Owner::Absent as u8),
         removed: AtomicBool::new(false),
+        runs_service: AtomicBool::new(false),
         task: AtomicU32::new(0),
     }
 }; MAX];
@@ -114,6 +117,21 @@ pub fn free_mask() -> u32 {
 /// Sends CPU `id` an NMI, so that it leaves the guest or its sleep.
 pub fn kick(id: usize) {
     lapic::send_nmi(lapic_id(id));
+}
+
+/// Records whether CPU `id` runs the Service VM.
+pub fn set_runs_service(id: usize, runs: bool) {
+    CPUS[id].runs_service.store(runs, Ordering::Release);
+}
+
+/// Makes CPU `id` examine the mailbox. The caller holds the lock of the mailbox.
+///
+/// A CPU that runs the Service VM examines the mailbox when it parks itself. It gets no NMI: the
+/// Service VM would take it, which is fatal on the way to the reset vector.
+pub fn wake_for_mailbox(id: usize) {
+    if !CPUS[id].runs_service.load(Ordering::Acquire) {
+        kick(id);
+    }
 }
 
 /// Assigns `task`, which is not 0, to CPU `id`.

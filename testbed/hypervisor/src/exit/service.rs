@@ -76,7 +76,7 @@ fn nested_fault(cx: &mut Context) {
             let _mailbox = handoff::MAILBOX_LOCK.lock();
             let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
             match target.filter(|id| *id != cpu::BOOT) {
-                Some(id) if cpu::claim_for_service(id) => cpu::kick(id),
+                Some(id) if cpu::claim_for_service(id) => cpu::wake_for_mailbox(id),
                 // The CPU does not start, as on ACRN, but Linux waits for the acknowledgement.
                 Some(id) => {
                     handoff::mailbox_take(id);

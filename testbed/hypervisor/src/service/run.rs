@@ -82,11 +82,13 @@ pub fn secondary_cpu(id: usize) {
         };
         match command {
             Some(Command::Wake(vector)) => {
-                // The kick may still be pending, if an earlier one has woken the CPU. It must not
-                // arrive while the guest runs, because the guest has no NMI handler yet.
+                // No kick is sent from here on, but an earlier one may still be pending. It must
+                // not arrive while the guest runs, because the guest has no NMI handler yet.
+                cpu::set_runs_service(id, true);
                 svm::acknowledge_nmi();
                 start_state(&mut cx, vector);
                 run(&mut cx, id);
+                cpu::set_runs_service(id, false);
                 lapic::quiesce();
             }
             Some(Command::Test) => {}
