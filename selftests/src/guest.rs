@@ -281,7 +281,7 @@ fn flat(cs_ar: u32) -> acrn_regs {
 }
 
 /// Returns registers for vCPU 0 at [`REAL_MODE_ENTRY`] in real mode, with interrupts disabled.
-fn real_mode() -> acrn_vcpu_regs {
+pub fn real_mode() -> acrn_vcpu_regs {
     vcpu0(acrn_regs {
         gprs: acrn_gp_regs {
             rsp: STACK_TOP,

@@ -5,6 +5,8 @@
 
 .set STACK_SIZE, 0x10000
 .set MAX_CPUS, 16
+# PG, WP, NE, ET, MP, PE
+.set HOST_CR0, 0x80010033
 
 # Multiboot 1 header: requests page-aligned modules and the memory map.
 .section .multiboot, "a"
@@ -38,8 +40,7 @@ enter_long_mode:
     rdmsr
     orl $0x100, %eax
     wrmsr
-    # CR0: PG, WP, NE, ET, MP, PE
-    movl $0x80010033, %eax
+    movl $HOST_CR0, %eax
     movl %eax, %cr0
     ljmpl $0x08, $long_mode
 

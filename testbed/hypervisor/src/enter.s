@@ -6,6 +6,10 @@
 # `GuestState`: 16 general-purpose registers (RAX and RSP are in the VMCB), the FXSAVE area, the TSC
 # at the entry, and the TSC at the exit. mini-ACRN does not change the upper halves of YMM
 # registers, so that they need no saving.
+#
+# At a #VMEXIT, QEMU (7.2 at least) leaves the guest's value in CR0 if the guest has set EFER.LME but
+# neither CR4.PAE nor CR0.PG. The code continues, because paging maps one to one, but FXSAVE may
+# fault, and an NMI is delivered as in real mode. So CR0 is restored here.
 
 .text
 .global vcpu_enter
@@ -43,6 +47,12 @@ vcpu_enter:
     rdtsc
     movl %eax, 648(%rsi)
     movl %edx, 652(%rsi)
+    movq %cr0, %rcx
+    testl %ecx, %ecx
+    js 1f
+    movl $HOST_CR0, %ecx
+    movq %rcx, %cr0
+1:
     movq %rbx, 24(%rsi)
     movq %rbp, 40(%rsi)
     movq %rdi, 56(%rsi)

@@ -12,6 +12,7 @@ mod absent_devices;
 mod account;
 mod apic;
 mod held_hypercalls;
+mod modes;
 mod parameters;
 mod paused;
 mod ports;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         states::created,
         states::running,
         states::paused,
+        modes::long_mode_enabled_without_pae,
         paused::paused_notify_wakes,
         paused::paused_notify_destroy,
         paused::paused_notify_of_none,
