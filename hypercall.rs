@@ -35,8 +35,8 @@ pub(crate) use lifecycle::{
     set_ioreq_buffer,
     Created,
     Destroyed,
-    Paused,
-    ResetDone, //
+    ResetDone,
+    Stopped, //
 };
 pub(crate) use memory::{
     AccessRights,

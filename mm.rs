@@ -37,10 +37,10 @@ use crate::{
         Destroyed,
         GuestPhys,
         MemoryRegion,
-        Paused,
         RegionBatch,
         ResetDone,
         ServicePhys,
+        Stopped,
         VmId, //
     },
 };
@@ -128,11 +128,17 @@ impl GuestMemory {
         self.parking.started();
     }
 
-    /// Runs `pause`. If it succeeds, releases the pins that were parked before.
-    pub(crate) fn pause_with(&self, pause: impl FnOnce() -> Result<Paused>) -> Result<Released> {
+    /// Runs `pause`. If it stops the vCPUs, releases the pins that were parked before.
+    pub(crate) fn pause_with(
+        &self,
+        pause: impl FnOnce() -> Result<Option<Stopped>>,
+    ) -> Result<Released> {
         // Held, so that no memory is unmapped between the two.
         let _regions = self.regions.lock();
-        Ok(self.parking.paused(&pause()?))
+        Ok(match pause()? {
+            Some(proof) => self.parking.stopped(&proof),
+            None => Released::default(),
+        })
     }
 
     /// Records that the VM was reset. To be called before it can be started again.

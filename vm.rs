@@ -15,7 +15,7 @@ use crate::{
         Created,
         Destroyed,
         InterruptMonitor,
-        Paused,
+        Stopped,
         VmId, //
     },
     interrupts::{
@@ -197,10 +197,17 @@ impl Vm {
 
     fn pause_and<T>(
         &self,
-        run: impl FnOnce(&dyn Fn() -> Result<Paused>) -> Result<T>,
+        run: impl FnOnce(&dyn Fn() -> Result<Option<Stopped>>) -> Result<T>,
     ) -> Result<T> {
         self.with_control(|_| {
-            let pause = || self.requests.pause_with(|| hypercall::pause_vm(self.id));
+            let was_paused = self.state() == VmState::Paused;
+            let pause = || {
+                let pause = || hypercall::pause_vm(self.id);
+                let paused = self.requests.pause_with(pause)?;
+                // SAFETY: The VM was not paused. `run` makes the hypercall once, and `control` is
+                // locked.
+                Ok((!was_paused).then(|| unsafe { paused.stopped() }))
+            };
             let result = self.irqfds.stop_with(|| run(&pause))?;
             self.set_state(VmState::Paused);
             Ok(result)

@@ -72,14 +72,27 @@ impl Destroyed {
 // SAFETY: The hypervisor has removed the VM's translations from all CPUs and devices.
 unsafe impl Returned for Destroyed {}
 
+/// A proof that a VM is paused. Its vCPUs may run: an interrupt, such as that of its local APIC
+/// timer, wakes a vCPU of a paused VM, and PAUSE_VM does nothing if the VM is paused already.
+pub(crate) struct Paused(());
+
+impl Paused {
+    /// Returns a proof that the vCPUs were stopped.
+    ///
+    /// # Safety
+    ///
+    /// The VM must not have been paused before the hypercall.
+    pub(crate) unsafe fn stopped(self) -> Stopped {
+        Stopped(())
+    }
+}
+
 /// A proof that no vCPU of a VM was in the guest when PAUSE_VM returned. A vCPU that enters the
 /// guest later flushes its translations before.
 ///
-/// An interrupt makes a vCPU run even while the VM is paused, such as that of its local APIC timer.
-///
 /// A VM of higher severity than the Service VM is not stopped. The hypervisor deletes none of its
 /// memory while it runs.
-pub(crate) struct Paused(());
+pub(crate) struct Stopped(());
 
 /// A proof that a VM was reset: no vCPU enters the guest until START_VM, and each flushes its
 /// translations before.
@@ -113,7 +126,7 @@ pub(crate) fn destroy_vm(vm: VmId) -> Result<Destroyed> {
     destroy(vm).map(|()| Destroyed(vm))
 }
 
-/// Stops the vCPUs of a VM.
+/// Pauses a VM, which stops its vCPUs unless it is paused already.
 pub(crate) fn pause_vm(vm: VmId) -> Result<Paused> {
     pause(vm).map(|()| Paused(()))
 }

@@ -19,8 +19,8 @@ use crate::{
     },
     hypercall::{
         Destroyed,
-        Paused,
-        ResetDone, //
+        ResetDone,
+        Stopped, //
     },
 };
 use kernel::{
@@ -205,10 +205,10 @@ impl Parking {
         self.state.lock().vcpus_run = true;
     }
 
-    /// Releases the pins that were parked before the VM was paused. Those that are parked later
+    /// Releases the pins that were parked before the vCPUs stopped. Those that are parked later
     /// stay, because an interrupt makes a vCPU of a paused VM run. To be called before more memory
     /// is unmapped.
-    pub(super) fn paused(&self, _proof: &Paused) -> Released {
+    pub(super) fn stopped(&self, _proof: &Stopped) -> Released {
         let mut state = self.state.lock();
         if state.devices == 0 {
             self.release(&mut state, Unreachable(()))
