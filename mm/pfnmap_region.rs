@@ -73,7 +73,9 @@ impl NotifiedRegion {
                 index += 1;
                 continue;
             }
-            if let Err(error) = regions.clear(part) {
+            // A guest can unmap any number of pages. The process loses the rest all the same, so it
+            // has to be found.
+            if let Err(error) = regions.clear_all(part) {
                 result = result.and(Err((part.start(), error)));
                 index += 1;
                 continue;

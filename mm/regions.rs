@@ -121,6 +121,11 @@ impl Regions {
         }
     }
 
+    /// Unmaps all pages of `guest` that are mapped, however many are missing.
+    pub(super) fn clear_all(&mut self, guest: GuestRange) -> Result {
+        self.clear_from(guest, guest.len(), || Ok(OnMissing::Continue))
+    }
+
     /// Unmaps all pages of `guest` that are mapped.
     ///
     /// Fails with `EIO` if more than [`Self::MAX_MISSING`] pages are missing.

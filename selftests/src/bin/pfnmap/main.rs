@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         unmap::unmapped,
         unmap::partly_unmapped,
         unmap::with_hole,
+        unmap::with_many_holes,
         unmap::set_twice,
         unmap::moved,
         unmap::protected,

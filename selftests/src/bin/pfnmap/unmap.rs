@@ -70,6 +70,18 @@ pub fn with_hole() -> Outcome {
     Outcome::Passed
 }
 
+/// If the guest has unmapped many pages, by moving memory of devices over them, it still loses the
+/// rest when the process unmaps the memory.
+pub fn with_many_holes() -> Outcome {
+    const PAGES: usize = 8192;
+    let Mapped { fixture, memory } = need!(Mapped::new(PAGES));
+    need!(fixture.lose(GUEST, (PAGES / 2 + 1) as u64 * PAGE as u64));
+    drop(memory);
+    assert_eq!(fixture.mapped_bytes(), 0);
+    fixture.destroy();
+    Outcome::Passed
+}
+
 /// Memory that is set twice is unmapped from the guest once.
 pub fn set_twice() -> Outcome {
     let Mapped { fixture, memory } = need!(Mapped::new(4));
