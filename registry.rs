@@ -113,12 +113,13 @@ impl Registry {
         entries.find(|entry| Arc::ptr_eq(&entry.vm, vm))
     }
 
-    /// Destroys a VM, and removes it if that succeeds.
-    fn destroy(&mut self, vm: &Arc<Vm>) -> Result {
+    /// Destroys a VM by `destroy`, and removes it if that succeeds.
+    fn destroy(&mut self, vm: &Arc<Vm>, destroy: fn(&Vm) -> Result) -> Result {
+        // Waits for readers, so not between the hypercalls of `destroy`.
         if let Some(entry) = self.entry(vm) {
             entry.dir = None;
         }
-        let destroyed = vm.destroy();
+        let destroyed = destroy(vm);
         if destroyed.is_ok() {
             self.remove(vm);
         } else {
@@ -128,14 +129,6 @@ impl Registry {
             }
         }
         destroyed
-    }
-
-    /// Pauses and destroys a VM, and removes it if that succeeds. The hypervisor destroys paused
-    /// VMs only; pausing a paused VM does nothing.
-    fn pause_and_destroy(&mut self, vm: &Arc<Vm>) -> Result {
-        // If this fails, DESTROY_VM returns the error that matters.
-        let _ = vm.pause_for_destroy();
-        self.destroy(vm)
     }
 
     /// Ends and removes the VM whose id the new VM has, if there is one: the hypervisor had
@@ -277,7 +270,7 @@ fn create_registered(
 ///
 /// Fails with `EPERM` if the VM is not paused, and leaves it as it was.
 pub(crate) fn destroy(vm: &Arc<Vm>) -> Result {
-    REGISTRY.lock().destroy(vm)?;
+    REGISTRY.lock().destroy(vm, Vm::destroy)?;
     clean_up(vm);
     Ok(())
 }
@@ -289,7 +282,7 @@ pub(crate) fn destroy(vm: &Arc<Vm>) -> Result {
 pub(crate) fn release(vm: Arc<Vm>) {
     vm.release_eventfds();
     let mut registry = REGISTRY.lock();
-    match registry.pause_and_destroy(&vm) {
+    match registry.destroy(&vm, Vm::pause_and_destroy) {
         Ok(()) => {}
         // It ended before.
         Err(_) if vm.check_alive().is_err() => {}
@@ -323,7 +316,7 @@ fn retry_orphans() {
         let Some(orphan) = orphans.nth(kept).map(|entry| entry.vm.clone()) else {
             return;
         };
-        if registry.pause_and_destroy(&orphan).is_ok() {
+        if registry.destroy(&orphan, Vm::pause_and_destroy).is_ok() {
             drop(registry);
             clean_up(&orphan);
         } else {
@@ -343,7 +336,7 @@ impl Reboot for Shutdown {
         let mut last = None;
         while let Some(vm) = registry.next(last) {
             last = Some(vm.id());
-            if let Err(error) = registry.pause_and_destroy(&vm) {
+            if let Err(error) = registry.destroy(&vm, Vm::pause_and_destroy) {
                 pr_err!("VM {}: not destroyed at shutdown: {:?}\n", vm.id(), error);
                 continue;
             }

@@ -185,33 +185,27 @@ impl Vm {
 
     /// Pauses the VM (PAUSE_VM).
     pub(crate) fn pause(&self) -> Result {
+        let released = self.with_control(|_| self.pause_and(|pause| self.memory.pause_with(pause)));
         // Unpins the pages here, where no lock is held.
-        self.pause_and(|pause| self.memory.pause_with(pause))
-            .map(drop)
+        released.map(drop)
     }
 
-    /// Pauses a VM that is about to be destroyed, which releases all its pins.
-    pub(crate) fn pause_for_destroy(&self) -> Result {
-        self.pause_and(|pause| pause().map(drop))
-    }
-
+    /// Pauses the VM by `run`, which makes the hypercall once. Under `control`.
     fn pause_and<T>(
         &self,
         run: impl FnOnce(&dyn Fn() -> Result<Option<Stopped>>) -> Result<T>,
     ) -> Result<T> {
-        self.with_control(|_| {
-            let was_paused = self.state() == VmState::Paused;
-            let pause = || {
-                let pause = || hypercall::pause_vm(self.id);
-                let paused = self.requests.pause_with(pause)?;
-                // SAFETY: The VM was not paused. `run` makes the hypercall once, and `control` is
-                // locked.
-                Ok((!was_paused).then(|| unsafe { paused.stopped() }))
-            };
-            let result = self.irqfds.stop_with(|| run(&pause))?;
-            self.set_state(VmState::Paused);
-            Ok(result)
-        })
+        let was_paused = self.state() == VmState::Paused;
+        let pause = || {
+            let pause = || hypercall::pause_vm(self.id);
+            let paused = self.requests.pause_with(pause)?;
+            // SAFETY: The VM was not paused. `run` makes the hypercall once, and `control` is
+            // locked.
+            Ok((!was_paused).then(|| unsafe { paused.stopped() }))
+        };
+        let result = self.irqfds.stop_with(|| run(&pause))?;
+        self.set_state(VmState::Paused);
+        Ok(result)
     }
 
     /// Resets the VM (RESET_VM). The caller ensures that no other command for the VM is in
@@ -233,6 +227,16 @@ impl Vm {
     /// Fails with `EPERM` if the VM is not paused, and leaves it as it was.
     pub(crate) fn destroy(&self) -> Result {
         self.with_control(|_| self.destroy_with(|| hypercall::destroy_vm(self.id)))
+    }
+
+    /// Pauses and destroys the VM, which the device model cannot reset or start in between.
+    pub(crate) fn pause_and_destroy(&self) -> Result {
+        self.with_control(|_| {
+            // If this fails, DESTROY_VM returns the error that matters. If not, the end of the VM
+            // releases all pins.
+            let _ = self.pause_and(|pause| pause().map(drop));
+            self.destroy_with(|| hypercall::destroy_vm(self.id))
+        })
     }
 
     /// Ends the VM without a hypercall: the hypervisor has given its id to another VM.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 
 //! The Service VM goes down while there are User VMs: one that the hypervisor refuses to destroy,
-//! one that runs, one that is paused, one whose creation is in progress, and one that the driver
-//! does not know any more. The runner checks how the driver handled them.
+//! one that runs, one that is paused, one that is started again meanwhile, one whose creation is in
+//! progress, and one that the driver does not know any more. The runner checks how the driver
+//! handled them.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -13,11 +14,12 @@ use crate::{command_line::CommandLine, modules};
 
 /// The device models: programs and their helpers. A VM that cannot be destroyed must not keep the
 /// driver from destroying the others.
-const DEVICE_MODELS: [(&str, &str); 5] = [
+const DEVICE_MODELS: [(&str, &str); 6] = [
     ("lifecycle", "orphan_outlives_module"),
     ("device_model", "stubborn_victim"),
     ("device_model", "victim"),
     ("device_model", "paused_victim"),
+    ("lifecycle", "late_starter"),
     ("lifecycle", "late_creators"),
 ];
 

@@ -105,8 +105,9 @@ fn main() -> ExitCode {
         process_exit::victim.helper(),
         process_exit::killed_while_destroying,
         process_exit::destroying_victim.helper(),
-        // The test-bed reboots after the first of these helpers, and while the second one runs.
+        // The test-bed reboots after the first of these helpers, and while the others run.
         shutdown::orphan_outlives_module.helper(),
+        shutdown::late_starter.helper(),
         shutdown::late_creators.helper(),
         clients::clients_come_and_go,
         races::everything_at_once,

@@ -4,7 +4,12 @@
 //!
 //! The test-bed's init runs these helpers, and its runner checks the result.
 
-use std::{path::Path, thread};
+use std::{
+    fs::{self, File},
+    os::fd::AsRawFd,
+    path::Path,
+    thread,
+};
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -19,6 +24,7 @@ use acrn_selftests::{
     module, need,
     probe::{Probe, fault},
     program,
+    userfault::UserfaultMemory,
     waiter::{SleepingCommand, until, waits_in_driver},
 };
 use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
@@ -79,6 +85,35 @@ pub fn late_creators() -> Outcome {
     until("init reboots", || waits_in_driver("1"));
     let _second = SleepingCommand::start(|| true, move || create(second));
     held.release();
+    loop {
+        thread::park();
+    }
+}
+
+/// The Service VM reboots while a process reads the status of a VM, for which the driver waits. The
+/// device model resets and starts the VM meanwhile. The driver must destroy it all the same.
+pub fn late_starter() -> Outcome {
+    let guest = Guest::long_mode(need!(cpus::pick(1)), &program::greet_and_spin());
+    guest.vm.start().expect("START_VM");
+    guest.serve(1, |_, _| 0);
+    let path = format!("{DIRECTORY}/vm{}/status", guest.vm.vmid());
+    let status = File::open(path).expect("the status");
+    let memory = need!(UserfaultMemory::new(PAGE));
+    let address = memory.address();
+    thread::spawn(move || {
+        // SAFETY: The memory is unused, and it is never unmapped. The kernel writes to it.
+        unsafe { libc::read(status.as_raw_fd(), address as *mut _, PAGE) }
+    });
+    memory.until_wanted();
+    harness::ready();
+    until("the driver waits for the reader", || {
+        let stack = fs::read_to_string("/proc/1/stack");
+        stack.is_ok_and(|stack| stack.contains("debugfs_remove"))
+    });
+    // If the driver has paused the VM, this starts it again.
+    let restarted = guest.vm.reset().and_then(|()| guest.vm.start());
+    eprintln!("RESET_VM and START_VM: {restarted:?}");
+    let _memory = memory.provide();
     loop {
         thread::park();
     }
