@@ -237,7 +237,8 @@ impl GuestMemory {
         guest: GuestRange,
         rights: AccessRights,
     ) -> bool {
-        if self.mappings.lock().is_empty_at(guest) {
+        // So no more is pinned uncharged than the VM has.
+        if !self.mappings.lock().is_pinned(guest, rights) {
             return false;
         }
         PinnedPages::pin_uncharged(start, pages)

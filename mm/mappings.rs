@@ -152,6 +152,20 @@ impl Mappings {
         self.overlapping(guest).next().is_none()
     }
 
+    /// Returns whether pinned memory with the same rights is mapped at all of `guest`.
+    pub(super) fn is_pinned(&self, guest: GuestRange, rights: AccessRights) -> bool {
+        let mut covered = 0;
+        for mapping in self.overlapping(guest) {
+            let is_pinned = matches!(mapping.backing, Backing::Pinned(_));
+            if !mapping.is_whole || mapping.rights != rights || !is_pinned {
+                return false;
+            }
+            let part = mapping.guest.intersection(guest);
+            covered += part.map_or(0, |part| part.len());
+        }
+        covered == guest.len()
+    }
+
     /// Returns whether exactly `pages` are mapped at `guest`, with the same rights.
     pub(super) fn has_pages(
         &self,

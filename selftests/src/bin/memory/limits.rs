@@ -21,7 +21,10 @@ use acrn_selftests::{
     device::Device,
     mapping_fixture::{GUEST, MappingFixture, locked, locked_by, ram, whole},
 };
-use acrn_uapi::ioctl::{ACRN_IOCTL_SET_MEMSEG, ACRN_IOCTL_UNSET_MEMSEG};
+use acrn_uapi::{
+    ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB, acrn_vm_memmap,
+    ioctl::{ACRN_IOCTL_SET_MEMSEG, ACRN_IOCTL_UNSET_MEMSEG},
+};
 
 /// VmLck grows by the pinned memory, and shrinks again when the segment is unset or the VM is
 /// destroyed.
@@ -247,34 +250,71 @@ pub fn locked_memory_of_another_process() -> Outcome {
     Outcome::Passed
 }
 
-/// At the limit, the driver checks whether the pages are set already. The check may have to wait
-/// for pages of the process. Other commands proceed meanwhile.
-pub fn same_pages_checked_without_lock() -> Outcome {
-    /// More than one batch of pages, so that the driver reaches the limit before a page is missing.
-    const PRESENT: usize = 600 * PAGE;
-    let fixture = need!(MappingFixture::new());
-    let small = GuestMemory::anonymous(PAGE);
-    let large = need!(UserfaultMemory::behind(PRESENT, 2 * PRESENT));
+/// More than one batch of pages, so that the driver reaches the limit before a page is missing.
+const PRESENT: usize = 600 * PAGE;
+
+/// Returns memory of which the first half is present. The error says why the test must be skipped.
+fn half_missing() -> Result<UserfaultMemory, String> {
+    let memory = UserfaultMemory::behind(PRESENT, 2 * PRESENT)?;
     for offset in (0..PRESENT).step_by(PAGE) {
-        large.write::<u8>(offset, 1);
+        memory.write::<u8>(offset, 1);
     }
-    fixture.set(whole(&small)).expect("SET_MEMSEG");
+    Ok(memory)
+}
+
+/// Returns a command that sets `segment` without CAP_IPC_LOCK, and can lock 64 more pages.
+fn set_at_limit(
+    fixture: &MappingFixture,
+    mut segment: acrn_vm_memmap,
+) -> impl FnOnce() -> Result<(), Errno> + Send + use<> {
     let limit = (locked() << 10) + 64 * PAGE as u64;
     setrlimit(Resource::RLIMIT_MEMLOCK, limit, limit).expect("setrlimit");
     let file = Device::sharing(&fixture.device);
-    let mut segment = whole(&large);
-    let set = move || {
+    move || {
         // SAFETY: This only changes this thread's credentials. A user other than 0 has no
         // capabilities. The C library's function would wait for each thread, including the thread
         // that waits for a page.
         let left = unsafe { libc::syscall(libc::SYS_setresuid, -1, 65534, -1) };
         assert_eq!(left, 0, "setresuid");
         file.with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
+    }
+}
+
+/// At the limit, memory that is not set already is not even pinned for a while: the driver does not
+/// wait for its missing pages.
+pub fn locked_memory_of_overlap() -> Outcome {
+    let (small, large) = (
+        GuestMemory::anonymous(PAGE),
+        GuestMemory::anonymous(2 * PRESENT),
+    );
+    let read_only = acrn_vm_memmap {
+        attr: ACRN_MEM_TYPE_WB | ACRN_MEM_ACCESS_READ,
+        ..whole(&large)
     };
-    let set = SleepingCommand::start(|| true, set);
+    for old in [whole(&small), read_only] {
+        let fixture = need!(MappingFixture::new());
+        fixture.set(old).expect("SET_MEMSEG");
+        let new = need!(half_missing());
+        let set = std::thread::spawn(set_at_limit(&fixture, whole(&new)));
+        until("SET_MEMSEG returns", || set.is_finished());
+        assert_eq!(set.join().expect("SET_MEMSEG"), Err(Errno::ENOMEM));
+        assert_eq!(fixture.mapped_bytes(), old.len);
+        fixture.destroy();
+    }
+    Outcome::Passed
+}
+
+/// At the limit, the driver checks whether the pages are set already. The check may have to wait
+/// for pages of the process. Other commands proceed meanwhile.
+pub fn same_pages_checked_without_lock() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let old = GuestMemory::anonymous(2 * PRESENT);
+    let large = need!(half_missing());
+    fixture.set(whole(&old)).expect("SET_MEMSEG");
+    let set = SleepingCommand::start(|| true, set_at_limit(&fixture, whole(&large)));
     large.until_wanted();
     let file = Device::sharing(&fixture.device);
-    let mut segment = whole(&small);
+    let mut segment = whole(&old);
     let unset = std::thread::spawn(move || file.with(ACRN_IOCTL_UNSET_MEMSEG, &mut segment));
     until("UNSET_MEMSEG returns", || unset.is_finished());
     assert_eq!(unset.join().expect("UNSET_MEMSEG"), Ok(()));

@@ -121,6 +121,7 @@ fn main() -> ExitCode {
         limits::locked_memory_of_hugetlb,
         limits::locked_memory_of_mixed,
         limits::locked_memory_of_same,
+        limits::locked_memory_of_overlap,
         limits::locked_memory_of_another_process,
         limits::same_pages_checked_without_lock,
         limits::segments_limit,
