@@ -34,6 +34,7 @@ use crate::{
     },
     hypercall::{
         AccessRights,
+        Created,
         Destroyed,
         GuestPhys,
         MemoryRegion,
@@ -88,6 +89,7 @@ use segment::Source;
 #[pin_data(PinnedDrop)]
 pub(crate) struct GuestMemory {
     vm: VmId,
+    has_secure_world: bool,
     regions: Arc<Mutex<Regions>>,
     /// Held while mappings change, both here and in the hypervisor. No page is faulted in with the
     /// lock held.
@@ -99,15 +101,18 @@ pub(crate) struct GuestMemory {
 }
 
 impl GuestMemory {
-    /// Returns an initialiser for the memory of `vm`, which has none yet.
-    pub(crate) fn new(vm: VmId) -> Result<impl PinInit<Self>> {
+    /// Returns an initialiser for the memory of the VM `created`, which has none yet.
+    pub(crate) fn new(created: &Created) -> Result<impl PinInit<Self>> {
+        let vm = created.vm();
+        let has_secure_world = created.has_secure_world();
         let regions = Regions::new(vm)?;
         let mapped = Arc::new(Atomic::new(0), GFP_KERNEL_ACCOUNT)?;
         Ok(pin_init!(Self {
             vm,
             regions,
             mappings <- new_mutex!(Mappings::default()),
-            parking <- Parking::new(),
+            has_secure_world,
+            parking <- Parking::new(*has_secure_world),
             mapped,
         }))
     }
@@ -194,6 +199,7 @@ impl GuestMemory {
     ///
     /// - `ENOSPC` if the VM has too many segments.
     /// - `ENODEV` if the VM was destroyed.
+    /// - `EOPNOTSUPP` if the memory cannot be pinned, and the VM may have a secure world.
     /// - As [`PinnedPages::pin`], [`pfnmap::follow_pfnmap`] and [`MmioRange::new`].
     pub(crate) fn map(&self, segment: Segment) -> Result {
         let Segment {
@@ -216,6 +222,10 @@ impl GuestMemory {
         let start = usize::try_from(u64::from(user.start())).map_err(|_| EINVAL)?;
         let pages = usize::try_from(user.len() >> PAGE_SHIFT).map_err(|_| EINVAL)?;
         if pfnmap::is_pfnmap(start)? {
+            // Its notifier would not find the memory in the secure world.
+            if self.has_secure_world {
+                return Err(EOPNOTSUPP);
+            }
             return self.map_pfns(start, pages, guest, rights);
         }
         // Not under the lock: it takes long, and takes the mmap lock.

@@ -81,7 +81,7 @@ impl Vm {
     pub(crate) fn new(created: &Created, page: RequestPage) -> Result<Arc<Self>> {
         let id = created.vm();
         let vcpus = VcpuCount::new(created.vcpus())?;
-        let memory = GuestMemory::new(id)?;
+        let memory = GuestMemory::new(created)?;
         let interrupts = Arc::pin_init(Interrupts::new(id)?, GFP_KERNEL_ACCOUNT)?;
         Arc::pin_init(
             pin_init!(Self {

@@ -23,6 +23,10 @@ const SERVICE_VM_OFFLINE_CPU: u64 = 0x8000_0001;
 const CREATE_VM: u64 = 0x8000_0010;
 const SET_IOREQ_BUFFER: u64 = 0x8000_0030;
 
+/// A flag of CREATE_VM: the guest may create a secure world
+/// (`GUEST_FLAG_SECURE_WORLD_ENABLED`).
+const SECURE_WORLD: u64 = 1 << 0;
+
 hypercalls! {
     fn destroy = 0x8000_0011, none;
     fn pause = 0x8000_0013, none;
@@ -33,6 +37,7 @@ hypercalls! {
 pub(crate) struct Created {
     vm: VmId,
     vcpus: u16,
+    has_secure_world: bool,
 }
 
 impl Created {
@@ -44,6 +49,12 @@ impl Created {
     /// Returns the number of vCPUs, as reported by the hypervisor. Not checked.
     pub(crate) fn vcpus(&self) -> u16 {
         self.vcpus
+    }
+
+    /// Returns whether the guest may move memory to a secure world. Memory there is not mapped any
+    /// more, but the guest has access to it. RESET_VM maps it again, and DESTROY_VM clears it.
+    pub(crate) fn has_secure_world(&self) -> bool {
+        self.has_secure_world
     }
 
     /// Returns a proof that the VM `older` is gone, if the new VM has its id.
@@ -115,6 +126,7 @@ pub(crate) fn create_vm(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> R
     Ok(Created {
         vm: VmId::new(parameter.vmid).ok_or(EINVAL)?,
         vcpus: parameter.vcpu_num,
+        has_secure_world: parameter.vm_flag & SECURE_WORLD != 0,
     })
 }
 

@@ -5,6 +5,9 @@
 //! When the hypervisor deletes a mapping, it only requests a flush of the CPUs' translations: a
 //! vCPU uses stale ones until it next leaves the guest. It does not flush the translations of an
 //! IOMMU at all until the passed-through device is deassigned.
+//!
+//! A guest with a secure world may have moved memory there before. It keeps that memory, and the
+//! hypervisor maps it again at RESET_VM. So all pins of such a VM stay until the VM is gone.
 
 use crate::{
     abstractions::{
@@ -94,8 +97,8 @@ impl Drop for PinList {
 }
 
 /// A proof that neither a vCPU nor a device of a VM can access memory that was unmapped from it
-/// before: no vCPU has entered the guest since with a translation from before, and no device was
-/// passed through; or the VM is gone.
+/// before: no vCPU has entered the guest since with a translation from before, no device was passed
+/// through, and there is no secure world; or the VM is gone.
 struct Unreachable(());
 
 // SAFETY: Only `State` creates it, together with the pins that are parked, under the same lock.
@@ -136,6 +139,7 @@ struct State {
     /// A vCPU may be in the guest: the VM was started, and was not reset since.
     vcpus_run: bool,
     devices: usize,
+    has_secure_world: bool,
     /// Present once the VM is gone.
     destroyed: Option<Destroyed>,
     parked: PinList,
@@ -144,7 +148,7 @@ struct State {
 
 impl State {
     fn prove(&self) -> Option<Unreachable> {
-        let idle = !self.vcpus_run && self.devices == 0;
+        let idle = !self.vcpus_run && self.devices == 0 && !self.has_secure_world;
         (idle || self.destroyed.is_some()).then_some(Unreachable(()))
     }
 }
@@ -162,11 +166,12 @@ impl Parking {
     const MAX_PARKED: usize = 1 << 14;
 
     /// Returns an initialiser, for a VM that has never run and has no devices.
-    pub(super) fn new() -> impl PinInit<Self> {
+    pub(super) fn new(has_secure_world: bool) -> impl PinInit<Self> {
         pin_init!(Self {
             state <- new_mutex!(State {
                 vcpus_run: false,
                 devices: 0,
+                has_secure_world,
                 destroyed: None,
                 parked: PinList::default(),
                 count: 0,
@@ -210,7 +215,7 @@ impl Parking {
     /// is unmapped.
     pub(super) fn stopped(&self, _proof: &Stopped) -> Released {
         let mut state = self.state.lock();
-        if state.devices == 0 {
+        if state.devices == 0 && !state.has_secure_world {
             self.release(&mut state, Unreachable(()))
         } else {
             Released::default()

@@ -82,7 +82,18 @@ impl Device {
 
     /// Makes CREATE_VM on the physical CPUs `cpus`.
     pub fn create(&self, page: &RequestPage, cpus: u64) -> Result<acrn_vm_creation, Errno> {
+        self.create_with_flags(page, cpus, 0)
+    }
+
+    /// Makes CREATE_VM with `flags`.
+    pub fn create_with_flags(
+        &self,
+        page: &RequestPage,
+        cpus: u64,
+        flags: u64,
+    ) -> Result<acrn_vm_creation, Errno> {
         let mut creation = creation(page, cpus);
+        creation.vm_flag = flags;
         self.with(ACRN_IOCTL_CREATE_VM, &mut creation)?;
         cleanup::register(self);
         Ok(creation)

@@ -202,9 +202,16 @@ fn create(hsm: Hsm, page: &RequestPage, cpus: u64, flags: u64) -> Vm {
 /// Creates a VM on the physical CPUs `cpus` for raw requests. The request page must live as long as
 /// the VM.
 pub fn create_raw(cpus: u64) -> (Device, RequestPage, u16) {
+    create_raw_with_flags(cpus, 0)
+}
+
+/// As [`create_raw`], with flags of CREATE_VM.
+pub fn create_raw_with_flags(cpus: u64, flags: u64) -> (Device, RequestPage, u16) {
     let page = RequestPage::new().expect("a request page");
     let device = Device::open().expect("the device");
-    let created = device.create(&page, cpus).expect("CREATE_VM");
+    let created = device
+        .create_with_flags(&page, cpus, flags)
+        .expect("CREATE_VM");
     (device, page, created.vmid)
 }
 

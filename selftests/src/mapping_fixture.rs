@@ -7,7 +7,7 @@ use std::fs;
 use crate::{
     cpus,
     device::Device,
-    guest::create_raw,
+    guest::create_raw_with_flags,
     guest_memory::{GuestMemory, PAGE},
     leaks,
     probe::Probe,
@@ -64,8 +64,18 @@ pub fn as_mmio(segment: acrn_vm_memmap) -> acrn_vm_memmap {
 impl MappingFixture {
     /// Creates the VM. The error says why the test must be skipped.
     pub fn new() -> Result<Self, String> {
+        Self::with_flags(0)
+    }
+
+    /// Creates a VM that may have a secure world (`GUEST_FLAG_SECURE_WORLD_ENABLED`). The error
+    /// says why the test must be skipped.
+    pub fn with_secure_world() -> Result<Self, String> {
+        Self::with_flags(1)
+    }
+
+    fn with_flags(flags: u64) -> Result<Self, String> {
         let probe = Probe::open()?;
-        let (device, page, vmid) = create_raw(cpus::pick(1)?);
+        let (device, page, vmid) = create_raw_with_flags(cpus::pick(1)?, flags);
         // This includes the pin of the request page.
         let pins = leaks::pinned_pages().ok_or("the kernel does not count pins")?;
         Ok(Self {

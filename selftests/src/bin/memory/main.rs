@@ -80,6 +80,7 @@ fn main() -> ExitCode {
         parked::parked_until_close,
         parked::parked_once,
         parked::parked_parts,
+        parked::parked_with_secure_world,
         parked::parked_after_roll_back,
         parked::parked_not_without_end.within(1800),
         parked::not_parked_before_start,

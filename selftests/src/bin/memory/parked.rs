@@ -10,12 +10,13 @@ use acrn_selftests::{
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
     leaks,
-    mapping_fixture::{ram, scattered},
+    mapping_fixture::{GUEST, MappingFixture, ram, scattered, whole},
     need,
     probe::fault,
     program::greet_and_count,
+    status::Status,
 };
-use acrn_uapi::ioctl::ACRN_IOCTL_UNSET_MEMSEG;
+use acrn_uapi::ioctl::{ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM, ACRN_IOCTL_UNSET_MEMSEG};
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 
@@ -108,6 +109,26 @@ pub fn parked_until_close() -> Outcome {
     guest.close();
     probe.assert_no_vms();
     assert!(leaks::pinned_pages().expect("the kernel counts pins") < pins);
+    Outcome::Passed
+}
+
+/// A guest may have moved memory to its secure world: the memory is not mapped any more, but
+/// RESET_VM maps it again. So the memory of a VM that may have one stays pinned until DESTROY_VM.
+pub fn parked_with_secure_world() -> Outcome {
+    let fixture = need!(MappingFixture::with_secure_world());
+    let memory = GuestMemory::anonymous(8 * PAGE);
+    fixture.set(whole(&memory)).expect("SET_MEMSEG");
+    need!(fixture.lose(GUEST + 2 * PAGE as u64, 4 * PAGE as u64));
+    fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
+    for command in [ACRN_IOCTL_PAUSE_VM, ACRN_IOCTL_RESET_VM] {
+        assert_eq!(fixture.pinned(), 8);
+        fixture.device.plain(command).expect("the command");
+    }
+    assert_eq!(fixture.pinned(), 8);
+    let status = Status::of(&fixture.device);
+    assert_eq!(status.number("parked_bytes"), 8 * PAGE as u64);
+    fixture.destroy();
+    fixture.assert_all_unpinned();
     Outcome::Passed
 }
 

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         set::counted_memory,
         set::counted_memory_behind,
         set::refused,
+        set::with_secure_world,
         unmap::kept_after_fork,
         unmap::after_the_vm,
         set::unset,

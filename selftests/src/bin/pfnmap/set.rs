@@ -44,6 +44,16 @@ pub fn whole_area() -> Outcome {
     Outcome::Passed
 }
 
+/// A guest with a secure world could move the memory there, where the driver does not find it when
+/// the process unmaps it. So the memory is refused.
+pub fn with_secure_world() -> Outcome {
+    let fixture = need!(MappingFixture::with_secure_world());
+    let memory = need!(map(NOWHERE, 4 * PAGE));
+    assert_refused(&fixture, whole(&memory), Errno::EOPNOTSUPP);
+    fixture.destroy();
+    Outcome::Passed
+}
+
 /// UNSET_MEMSEG unmaps the memory. Afterwards it can be set again (A17).
 pub fn unset() -> Outcome {
     let fixture = need!(MappingFixture::new());
