@@ -180,11 +180,17 @@ impl<T: Invalidate> MmuIntervalNotifier<T> {
         )
     }
 
-    /// Returns the memory to which the range is mapped, as [`pfnmap::follow_pfnmap`].
+    /// Returns the memory to which the range is mapped. Sleeps until changes in progress are over.
     ///
-    /// The current task must belong to the process of the range. Sleeps until changes in progress
-    /// are over.
+    /// Fails as [`pfnmap::follow_pfnmap`], and with `ESRCH` if the current task is not of the
+    /// process that inserted the notifier.
     pub(crate) fn follow_pfnmap(&self, write: bool) -> Result<Followed<'_, T>> {
+        let task = current!();
+        let mm = task.mm().ok_or(ESRCH)?;
+        // SAFETY: Inserted, by the type invariant. The address space does not change.
+        if mm.as_raw() != unsafe { (*self.notifier.get()).mm } {
+            return Err(ESRCH);
+        }
         // SAFETY: Inserted, by the type invariant.
         let seq = unsafe { bindings::mmu_interval_read_begin(self.notifier.get()) };
         Ok(Followed {
