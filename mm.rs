@@ -165,6 +165,11 @@ impl GuestMemory {
         Ok(())
     }
 
+    /// Returns whether the hypervisor may have destroyed the VM.
+    pub(crate) fn may_be_gone(&self) -> bool {
+        self.regions.lock().check_may_add().is_err()
+    }
+
     /// Unpins all memory if the hypervisor was proved to have destroyed the VM; leaks the memory
     /// that the VM may still access otherwise.
     ///

@@ -44,8 +44,12 @@ enum Owner {
     None,
 }
 
+/// The name by which the hypervisor knows a VM. Names that begin with a zero byte are not compared.
+type VmName = [u8; 16];
+
 struct Entry {
     vm: Arc<Vm>,
+    name: VmName,
     /// The VM's directory in debugfs. Removed before the VM's id may name another VM.
     dir: Option<DirWithFile<Vm>>,
     owner: Owner,
@@ -84,11 +88,12 @@ impl Registry {
     }
 
     /// Adds a VM, whose requests are dispatched from now on.
-    fn add(&mut self, vm: Arc<Vm>) -> Result {
+    fn add(&mut self, vm: Arc<Vm>, name: VmName) -> Result {
         self.entries.reserve(1, GFP_KERNEL_ACCOUNT)?;
         self.served.as_ref().ok_or(ENODEV)?.add(vm.clone())?;
         let mut entry = Entry {
             vm,
+            name,
             dir: None,
             owner: Owner::File,
         };
@@ -106,6 +111,13 @@ impl Registry {
             served.remove(vm);
         }
         self.entries.retain(|entry| !Arc::ptr_eq(&entry.vm, vm));
+    }
+
+    /// Returns whether a VM has this name, and certainly exists.
+    fn has_name(&self, name: &VmName) -> bool {
+        let mut entries = self.entries.iter();
+        name.first() != Some(&0)
+            && entries.any(|entry| entry.name == *name && !entry.vm.memory().may_be_gone())
     }
 
     fn entry(&mut self, vm: &Arc<Vm>) -> Option<&mut Entry> {
@@ -216,8 +228,8 @@ impl Drop for Service {
 ///
 /// # Errors
 ///
-/// - `EINVAL` if the request page cannot be pinned, or if the hypervisor fails for any reason, as
-///   in upstream's driver.
+/// - `EINVAL` if the request page cannot be pinned, if another VM has the name, or if the
+///   hypervisor fails for any reason, as in upstream's driver.
 /// - `ENODEV` if the kernel goes down.
 pub(crate) fn create(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> Result<Arc<Vm>> {
     retry_orphans();
@@ -247,6 +259,11 @@ fn create_registered(
     if !registry.is_open {
         return Err(ENODEV);
     }
+    // ACRN would fail, but forget the name of that VM. It would take the slot of that VM for free
+    // then, and refuse other new names as well.
+    if registry.has_name(&parameter.uuid) {
+        return Err(EINVAL);
+    }
     let created = hypercall::create_vm(parameter).map_err(|error| {
         pr_debug!("the hypervisor cannot create a VM: {:?}\n", error);
         EINVAL
@@ -261,7 +278,7 @@ fn create_registered(
         }
     });
     let vm = Vm::new(&created, page)?;
-    registry.add(vm.clone())?;
+    registry.add(vm.clone(), parameter.uuid)?;
     destroy_vm.dismiss();
     Ok(vm)
 }

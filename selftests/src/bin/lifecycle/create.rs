@@ -110,6 +110,26 @@ pub fn create_returns_vmid_and_vcpus() -> Outcome {
     Outcome::Passed
 }
 
+/// CREATE_VM with the name of another VM fails without a hypercall, because ACRN would forget the
+/// name of that VM.
+pub fn create_with_name_of_another() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (_device, _page, vmid) = create_raw(masks[0]);
+    let (other, page) = (need!(Device::open()), page());
+    let trace = Trace::start(&probe);
+    let name = creation(&page, masks[0]).uuid;
+    let mut argument = acrn_vm_creation {
+        uuid: name,
+        ..creation(&page, masks[1])
+    };
+    let refused = other.with(ACRN_IOCTL_CREATE_VM, &mut argument);
+    assert_eq!(refused, Err(Errno::EINVAL));
+    trace.assert_no_hypercalls();
+    assert_eq!(probe.vm(vmid).expect("the first VM").name, name);
+    Outcome::Passed
+}
+
 /// If the driver cannot write the result, CREATE_VM fails with `EFAULT` and leaves no VM behind
 /// (A4).
 pub fn create_read_only_argument() -> Outcome {

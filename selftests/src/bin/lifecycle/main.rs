@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         process_exit::file_holds_module,
         process_exit::close_empty,
         create::create_returns_vmid_and_vcpus,
+        create::create_with_name_of_another,
         create::create_refused,
         create::create_refused_without_error,
         create::create_without_request_page,
