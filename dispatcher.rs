@@ -35,8 +35,10 @@ use kernel::{
     interrupt::LocalInterruptDisabled,
     prelude::*,
     sync::{
+        new_mutex,
         new_spinlock_irq,
         Arc,
+        Mutex,
         SpinLockIrq, //
     },
     time::{
@@ -54,6 +56,10 @@ struct ServedVm {
 /// The VMs whose requests are dispatched.
 #[pin_data]
 pub(crate) struct ServedVms {
+    /// Held by the backlog thread while it uses a VM, which it does without `list`: the upcall
+    /// would wait for it in hard-IRQ context, at the cost of VMs that are within their budgets.
+    #[pin]
+    backlog: Mutex<()>,
     #[pin]
     list: SpinLockIrq<KVec<ServedVm>>,
 }
@@ -63,6 +69,7 @@ impl ServedVms {
     pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
+                backlog <- new_mutex!((), "acrn_backlog"),
                 list <- new_spinlock_irq!(KVec::new(), "acrn_served_vms"),
             }),
             GFP_KERNEL,
@@ -103,8 +110,10 @@ impl ServedVms {
         let mut list = self.list.lock();
         let index = list.iter().position(|served| Arc::ptr_eq(&served.vm, vm));
         let removed = index.and_then(|index| list.remove(index).ok());
-        // This may drop the VM, which must not be done with the lock held.
         drop(list);
+        // Waits for the backlog thread, which may use the VM.
+        drop(self.backlog.lock());
+        // This may drop the VM, which must not be done with a lock held.
         drop(removed);
     }
 }
@@ -132,16 +141,19 @@ impl Work for Backlog {
     fn run(&self) {
         let mut last = None;
         loop {
-            // Held for one VM at a time, which is bounded. VMs may come and go in between.
-            let list = self.served.list.lock();
-            let Some(vm) = next(&list, last) else {
-                drop(list);
+            // Held for one VM at a time. VMs may come and go in between.
+            let backlog = self.served.backlog.lock();
+            let vm = next(&self.served.list.lock(), last).cloned();
+            let Some(vm) = vm else {
+                drop(backlog);
                 fsleep(PAUSE);
                 return;
             };
             let id = vm.id();
             let pass = vm.requests().dispatch_in_backlog_thread(Tsc::now());
-            drop(list);
+            // Not the last reference: `ServedVms::remove` drops its own after this.
+            drop(vm);
+            drop(backlog);
             if let Some(vcpu) = pass.unhandled {
                 pr_err_ratelimited!("VM {}: request of vCPU {} waits for a client\n", id, vcpu);
             }

@@ -100,11 +100,16 @@ pub const UPCALLS: usize = 0;
 /// Restricts this thread, and those that it starts, to one CPU of the Service VM. The error says
 /// why the test must be skipped.
 pub fn stay_on(cpu: usize) -> Result<(), String> {
-    let mut cpus = CpuSet::new();
-    let stayed = cpus
-        .set(cpu)
-        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus));
-    stayed.map_err(|error| format!("CPU {cpu}: {error}"))
+    keep_on(0, &[cpu])
+}
+
+/// Restricts the thread `thread`, this one if it is 0, to some CPUs of the Service VM. The error
+/// says why the test must be skipped.
+pub fn keep_on(thread: i32, cpus: &[usize]) -> Result<(), String> {
+    let mut set = CpuSet::new();
+    let kept = cpus.iter().try_for_each(|cpu| set.set(*cpu));
+    let kept = kept.and_then(|()| sched_setaffinity(Pid::from_raw(thread), &set));
+    kept.map_err(|error| format!("CPUs {cpus:?}: {error}"))
 }
 
 /// Gives the calling thread priority over all others on its CPU (`SCHED_FIFO`).

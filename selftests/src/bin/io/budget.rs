@@ -14,6 +14,7 @@ use acrn_selftests::{
     eventfd::Eventfd,
     guest::{Guest, doorbell},
     harness::Outcome,
+    hypercall::NOTIFY_REQUEST_FINISH,
     need,
     program::{self, write},
     scripted_vm::{Answer, ScriptedVm, request},
@@ -174,6 +175,60 @@ pub fn alone_beside_storm() -> Outcome {
     Outcome::Passed
 }
 
+/// Keeps the backlog thread off the CPU that receives the upcalls.
+struct ThreadElsewhere(i32);
+
+impl ThreadElsewhere {
+    fn new() -> Self {
+        let ids = threads("acrn_ioreq_rest");
+        assert_eq!(ids.len(), 1, "threads named acrn_ioreq_rest");
+        cpus::keep_on(ids[0], &[1 - cpus::UPCALLS]).expect("another CPU");
+        Self(ids[0])
+    }
+}
+
+impl Drop for ThreadElsewhere {
+    fn drop(&mut self) {
+        cpus::keep_on(self.0, &[0, 1]).expect("all CPUs");
+    }
+}
+
+/// While the thread notifies the hypervisor of a request of one VM, which may take long, the upcall
+/// serves another VM.
+pub fn alone_beside_thread() -> Outcome {
+    // The hypercall of the thread occupies its CPU, with interrupts disabled. So the test must run
+    // on another CPU.
+    need!(cpus::stay_on(cpus::UPCALLS));
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let storm = Storm::on(masks[0]);
+    need!(storm.status());
+    let vm = need!(ScriptedVm::on(masks[1]));
+    let slot = vm.page.slot(0).expect("slot 0");
+    let _elsewhere = ThreadElsewhere::new();
+    until("the thread serves requests", || {
+        storm.number("thread_requests") > 1000
+    });
+    // The hold must end by itself, as a driver that is wrong waits for its end on this CPU. If it
+    // ends too early, because the machine is slow or the upcall made the hypercall, a round shows
+    // nothing.
+    until("the upcall serves a VM during a hypercall", || {
+        vm.probe
+            .hold_for(NOTIFY_REQUEST_FINISH, storm.guest.vm.vmid(), 100);
+        let is_held = (0..50).any(|_| {
+            thread::sleep(Duration::from_millis(1));
+            vm.probe.is_held()
+        });
+        let request = request(vm.vmid, 0, write(Target::Port(PORT), Width::Four, 1));
+        assert_eq!(vm.probe.raise(request), 0, "RAISE_REQUEST");
+        until("the device model has the request", || slot.is_ours());
+        let is_still_held = is_held && vm.probe.is_held();
+        vm.probe.release();
+        assert_eq!(vm.finish(0), Ok(()));
+        is_still_held
+    });
+    Outcome::Passed
+}
+
 /// The thread has its own name, and the scheduling policy of user space.
 pub fn thread_has_a_name() -> Outcome {
     let vm = need!(ScriptedVm::new());
@@ -193,12 +248,17 @@ pub fn thread_has_a_name() -> Outcome {
 
 /// Returns the scheduling policies of the threads with the name `name`.
 fn policies(name: &str) -> Vec<i32> {
+    // SAFETY: No memory is passed.
+    let policy = |id| unsafe { libc::sched_getscheduler(id) };
+    threads(name).into_iter().map(policy).collect()
+}
+
+/// Returns the ids of the kernel threads with the name `name`.
+fn threads(name: &str) -> Vec<i32> {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     ids.filter(|id| {
         fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|comm| comm.trim() == name)
     })
-    // SAFETY: No memory is passed.
-    .map(|id| unsafe { libc::sched_getscheduler(id) })
     .collect()
 }

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         budget::two_storms,
         budget::alone,
         budget::alone_beside_storm,
+        budget::alone_beside_thread,
         budget::thread_has_a_name,
         pci_config::config_of_guest,
         pci_config::config_address_latches,
