@@ -43,12 +43,15 @@ struct MsiListener {
     vm: VmId,
     interrupts: Arc<Interrupts>,
     msi: uapi::acrn_msi_entry,
+    /// An event arrived while injection was held back. Set with the counter's lock held.
+    missed: Atomic<bool>,
     /// User space has closed the eventfd.
     hung_up: Atomic<bool>,
 }
 
 impl Listener for MsiListener {
-    /// Takes the event, unless injection is held back: the event is examined again afterwards.
+    /// Takes the event. While injection is held back, remembers it: on the counter, another user of
+    /// the eventfd could take it.
     fn signalled(&self, irq: Option<&LocalInterruptDisabled>) -> bool {
         // The kernel may signal an eventfd that user space has closed.
         if self.hung_up.load(ordering::Acquire) {
@@ -61,7 +64,10 @@ impl Listener for MsiListener {
                 true
             }
             Injected::Dropped(_) => true,
-            Injected::Held => false,
+            Injected::Held => {
+                self.missed.store(true, ordering::Relaxed);
+                true
+            }
         }
     }
 
@@ -127,6 +133,7 @@ impl IrqFds {
             vm: self.vm,
             interrupts: self.interrupts.clone(),
             msi,
+            missed: Atomic::new(false),
             hung_up: Atomic::new(false),
         };
         let mut assigned = self.assigned.lock();
@@ -181,8 +188,13 @@ impl IrqFds {
 /// Takes an event that arrived while injection was held back, or before the irqfd was assigned.
 /// Under the lock of `assigned`, which is held for as long as injection is held back.
 fn take_missed(irqfd: &IrqFd) {
-    if irqfd.take_event() {
-        irqfd.listener().signalled(None);
+    let listener = irqfd.listener();
+    // Takes the counter's lock. A signal before that has set `missed` by now; one after that finds
+    // injection not held back any more.
+    let is_on_counter = irqfd.take_event();
+    let was_missed = listener.missed.xchg(false, ordering::Relaxed);
+    if is_on_counter || was_missed {
+        listener.signalled(None);
     }
 }
 

@@ -11,16 +11,19 @@ use std::{
 
 use acrn_selftests::{
     cpus,
-    device::APIC,
+    device::{APIC, Device},
     eventfd::{Eventfd, until_released},
+    guest::Guest,
     harness::{self, Outcome},
     held_hypercall::HeldHypercall,
-    hypercall::{DESTROY_VM, INJECT_MSI, PAUSE_VM},
+    hypercall::{DESTROY_VM, INJECT_MSI, PAUSE_VM, START_VM},
     interrupt_guest::{InterruptGuest, Rest, VECTORS},
     leaks::{Snapshot, module_users},
     mapping_fixture::MappingFixture,
     need,
     probe::{Probe, fault},
+    program,
+    scripted_vm::ScriptedVm,
     trace::Trace,
     waiter::SleepingCommand,
 };
@@ -118,6 +121,34 @@ pub fn assigned_while_stopping() -> Outcome {
         assert_eq!(event.take(), 0, "events left in the eventfd");
         assert_eq!(injected(&trace).len(), 1, "after {command:#x}");
         deassign(&device, &event).expect("DEASSIGN");
+    }
+    Outcome::Passed
+}
+
+/// Two VMs share an eventfd. Signals while START_VM of one of them is in progress interrupt both.
+pub fn shared_while_starting() -> Outcome {
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    for event in [Eventfd::new(), Eventfd::semaphore()] {
+        let starting = Guest::long_mode(masks[0], &program::long_mode(&[]));
+        let running = need!(ScriptedVm::without_client(masks[1]));
+        let device = Device::sharing(&starting.vm);
+        let vmid = starting.vm.vmid();
+        assign(&device, &event, 0x31).expect("IRQFD");
+        assign(&running.device, &event, 0x32).expect("IRQFD");
+        let trace = Trace::start(&running.probe);
+        let held = HeldHypercall::start(&running.probe, START_VM, vmid, move || {
+            device.plain(ACRN_IOCTL_START_VM)
+        });
+        for _ in 0..3 {
+            event.signal();
+        }
+        assert_eq!(held.release(), Ok(()));
+        let sent = injected(&trace);
+        for id in [vmid, running.vmid] {
+            let is_sent = sent.iter().any(|(vm, _, _)| *vm == u64::from(id));
+            assert!(is_sent, "no interrupt for VM {id}: {sent:#x?}");
+        }
+        assert_eq!(event.take(), 0, "events left in the eventfd");
     }
     Outcome::Passed
 }
