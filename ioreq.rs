@@ -73,8 +73,10 @@ pub(crate) type IoEventFdTable = Table<Arc<EventFd>>;
 #[derive(PartialEq, Eq)]
 enum Dispatch {
     On,
-    /// The VM is being reset, or is destroyed.
+    /// The VM is being reset or destroyed.
     Off,
+    /// The VM is destroyed.
+    Ended,
 }
 
 /// Whether the driver notifies the hypervisor of completions (NOTIFY_REQUEST_FINISH).
@@ -236,7 +238,7 @@ impl IoRequests {
 
     /// Returns a vCPU whose request has no handler, if there is one.
     fn scan(&self, state: &mut State) -> Option<VcpuId> {
-        if state.dispatch == Dispatch::Off {
+        if state.dispatch != Dispatch::On {
             return None;
         }
         let mut unhandled = None;
@@ -343,10 +345,14 @@ impl IoRequests {
     /// Makes the device model a client (CREATE_IOREQ_CLIENT), and gives it the requests that are
     /// pending. Process context.
     ///
-    /// Fails with `EEXIST` if it is a client.
+    /// Fails with `EEXIST` if it is a client, and with `ENODEV` if the VM is destroyed: nothing
+    /// would end the wait of the client.
     pub(crate) fn create_client(&self) -> Result {
         let client = Client::new()?;
         let mut state = self.state.lock();
+        if state.dispatch == Dispatch::Ended {
+            return Err(ENODEV);
+        }
         if state.client.is_some() {
             return Err(EEXIST);
         }
@@ -463,6 +469,7 @@ impl IoRequests {
                 unsafe { self.page.shared().take_back(proof) };
             }
             state.notification = Notification::Off;
+            state.dispatch = Dispatch::Ended;
             let client = state.client.take();
             drop(state);
             if let Some(client) = client {

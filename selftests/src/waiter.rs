@@ -28,22 +28,37 @@ pub struct Waiter(SleepingCommand<Result<(), Errno>>);
 impl Waiter {
     /// Starts the thread and waits until it sleeps.
     pub fn start(device: &Arc<Device>) -> Self {
-        Self::start_as(device, || {})
+        Self::start_as(device, || {}, |_, waited| waited)
     }
 
     /// Starts a thread that runs on CPU `cpu` as soon as it is woken there, before the task that
     /// woke it.
     pub fn start_urgent(device: &Arc<Device>, cpu: usize) -> Self {
-        Self::start_as(device, move || {
-            cpus::stay_on(cpu).expect("its CPU");
-            cpus::come_first();
-        })
+        Self::start_urgent_and_then(device, cpu, |_, waited| waited)
     }
 
-    fn start_as(device: &Arc<Device>, prepare: impl FnOnce() + Send + 'static) -> Self {
+    /// Starts a thread as [`Self::start_urgent`], which calls `next` with the result of the wait.
+    /// The result of `next` is that of the thread.
+    pub fn start_urgent_and_then(
+        device: &Arc<Device>,
+        cpu: usize,
+        next: impl FnOnce(&Device, Result<(), Errno>) -> Result<(), Errno> + Send + 'static,
+    ) -> Self {
+        let prepare = move || {
+            cpus::stay_on(cpu).expect("its CPU");
+            cpus::come_first();
+        };
+        Self::start_as(device, prepare, next)
+    }
+
+    fn start_as(
+        device: &Arc<Device>,
+        prepare: impl FnOnce() + Send + 'static,
+        next: impl FnOnce(&Device, Result<(), Errno>) -> Result<(), Errno> + Send + 'static,
+    ) -> Self {
         let device = device.clone();
         let waiter = SleepingCommand::spawn(prepare, move || {
-            device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT)
+            next(&device, device.plain(ACRN_IOCTL_ATTACH_IOREQ_CLIENT))
         });
         until("the waiter sleeps", || waiter.sleeps());
         Self(waiter)

@@ -24,7 +24,7 @@ use acrn_selftests::{
     probe::{Probe, fault},
     program,
     trace::Trace,
-    waiter::{SleepingCommand, until},
+    waiter::{SleepingCommand, Waiter, until},
 };
 use acrn_uapi::ioctl::*;
 use mini_acrn_channel::Fault;
@@ -234,6 +234,31 @@ pub fn gone_while_command_waits() -> Outcome {
     let (_successor, _page, successor_vmid) = creator.result();
     assert_eq!(successor_vmid, vmid);
     assert_eq!(trace.calls(START_VM).len(), 0, "START_VM of the other VM");
+    Outcome::Passed
+}
+
+/// A device model creates an ioreq client as soon as another VM gets the VM id, before the command
+/// that creates the VM goes on. This fails, as nothing would end the wait of that client.
+pub fn gone_gets_no_client() -> Outcome {
+    const CPU: usize = cpus::UPCALLS;
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    need!(cpus::stay_on(CPU));
+    let (older, _page, vmid) = create_raw(cpus);
+    let older = Arc::new(older);
+    older
+        .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+        .expect("CREATE_IOREQ_CLIENT");
+    older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    fail_after_destroying(&probe, vmid);
+    assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+    let waiter = Waiter::start_urgent_and_then(&older, CPU, |device, waited| {
+        assert_eq!(waited, Err(Errno::ENODEV), "ATTACH_IOREQ_CLIENT");
+        device.plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
+    });
+    let (_successor, _page, successor_vmid) = create_raw(cpus);
+    assert_eq!(successor_vmid, vmid);
+    assert_eq!(waiter.result(), Err(Errno::ENODEV), "CREATE_IOREQ_CLIENT");
     Outcome::Passed
 }
 
