@@ -87,11 +87,21 @@ enum Dispatch {
 #[derive(Clone, Copy)]
 enum Notification {
     On,
-    /// PAUSE_VM, RESET_VM or DESTROY_VM is in progress. Notifications are held back, and sent if it
-    /// fails.
+    /// PAUSE_VM, RESET_VM or DESTROY_VM is in progress, or START_VM of a VM that may be paused.
+    /// Notifications are held back, and sent if the VM is not paused afterwards.
     Held(Owed),
     /// The VM is paused or gone.
     Off,
+}
+
+impl Notification {
+    /// Returns the notifications that are held back.
+    fn owed(self) -> Owed {
+        match self {
+            Self::Held(owed) => owed,
+            Self::On | Self::Off => Owed::default(),
+        }
+    }
 }
 
 /// The vCPUs for which a notification is held back, by [`VcpuId::bit`].
@@ -434,13 +444,8 @@ impl IoRequests {
     pub(crate) fn reset_with<T>(&self, reset: impl FnOnce() -> Result<T>) -> Result<T> {
         let (result, mut state) = self.hold_notifications(Dispatch::Off, reset);
         if result.is_ok() {
-            state.pci_address = AddressRegister::from(0);
-            if let Some(client) = &state.client {
-                client.take_all(self.vcpus).for_each(drop);
-            }
-            state.notification = Notification::On;
-            state.dispatch = Dispatch::On;
-            self.scan(&mut state);
+            // The hypervisor has forgotten the requests whose notifications were held back.
+            self.begin_anew(&mut state, Owed::default());
         }
         result
     }
@@ -448,11 +453,29 @@ impl IoRequests {
     /// Runs `start`. If it succeeds, the VM was reset before, even if RESET_VM reported an error.
     pub(crate) fn start_with<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
         let is_stopped = matches!(self.state.lock().notification, Notification::Off);
-        if is_stopped {
-            self.reset_with(start)
-        } else {
-            start()
+        if !is_stopped {
+            return start();
         }
+        let (result, mut state) = self.hold_notifications(Dispatch::Off, start);
+        if result.is_ok() {
+            // The VM may have made requests before `start` returned.
+            let owed = state.notification.owed();
+            self.begin_anew(&mut state, owed);
+        }
+        result
+    }
+
+    /// Dispatches requests and notifies the hypervisor from now on, after a reset of the VM. `owed`
+    /// are the notifications that were held back since the reset.
+    fn begin_anew(&self, state: &mut State, owed: Owed) {
+        state.pci_address = AddressRegister::from(0);
+        if let Some(client) = &state.client {
+            client.take_all(self.vcpus).for_each(drop);
+        }
+        state.notification = Notification::On;
+        self.notify_owed(state, owed);
+        state.dispatch = Dispatch::On;
+        self.scan(state);
     }
 
     /// Runs `destroy`, after which the hypervisor may give the VM's id to another VM. Nothing is
@@ -490,28 +513,28 @@ impl IoRequests {
         change: impl FnOnce() -> Result<T>,
     ) -> (Result<T>, SpinLockIrqGuard<'_, State>) {
         let mut state = self.state.lock();
-        let before = state.notification;
-        if let Notification::On = before {
-            state.notification = Notification::Held(Owed::default());
-        }
+        let held = Notification::Held(Owed::default());
+        let before = core::mem::replace(&mut state.notification, held);
         state.dispatch = dispatch;
         drop(state);
         let result = change();
         let mut state = self.state.lock();
         if result.is_err() {
-            let owed = match state.notification {
-                Notification::Held(owed) => owed,
-                Notification::On | Notification::Off => Owed::default(),
-            };
+            let owed = state.notification.owed();
             state.notification = before;
-            for vcpu in self.vcpus.ids() {
-                if owed.0 & vcpu.bit() != 0 {
-                    self.notify(&mut state, Some(Completed::Notify(vcpu)));
-                }
-            }
+            self.notify_owed(&mut state, owed);
             state.dispatch = Dispatch::On;
             self.scan(&mut state);
         }
         (result, state)
+    }
+
+    /// Makes notifications that were held back, unless the VM is paused or gone.
+    fn notify_owed(&self, state: &mut State, owed: Owed) {
+        for vcpu in self.vcpus.ids() {
+            if owed.0 & vcpu.bit() != 0 {
+                self.notify(state, Some(Completed::Notify(vcpu)));
+            }
+        }
     }
 }

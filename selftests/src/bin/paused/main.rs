@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         interrupts::irqfd,
         interrupts::halted_guest,
         reset::failed_late,
+        reset::cleared_while_starting,
         in_flight::notify_under_way,
         in_flight::notify_on_its_way,
         in_flight::clear_under_way,
