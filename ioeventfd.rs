@@ -95,7 +95,8 @@ impl IoEventFds {
     /// # Errors
     ///
     /// - `EINVAL` if the length is not 1, 2, 4 or 8, or the range wraps.
-    /// - `EEXIST` if a write could signal the eventfd twice.
+    /// - `EEXIST` if the eventfd has an ioeventfd with the same start, unless both have data that
+    ///   differ.
     /// - `ENOSPC` if the VM has too many ioeventfds, or too many with the same start.
     fn assign(&self, requests: &IoRequests, argument: &uapi::acrn_ioeventfd) -> Result {
         let trigger = Trigger::try_from(argument)?;

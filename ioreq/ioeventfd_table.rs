@@ -83,8 +83,11 @@ impl Trigger {
         (self.space, self.start)
     }
 
-    /// Returns whether a single write could match both. As in upstream's driver, lengths are
-    /// ignored.
+    /// Returns whether one eventfd cannot have both: they have the same start, and not data that
+    /// differ. As in upstream's driver, lengths are ignored.
+    ///
+    /// A write that is narrower than the data may match both nevertheless. To prevent that would
+    /// leave an eventfd only one value for each low byte.
     pub(crate) fn conflicts(&self, other: &Self) -> bool {
         self.start() == other.start()
             && (self.data.is_none() || other.data.is_none() || self.data == other.data)
@@ -496,6 +499,7 @@ mod tests {
         assert!(one.conflicts(&new(0x10, 2, Some(1))?));
         assert!(one.conflicts(&new(0x10, 4, None)?));
         assert!(!one.conflicts(&new(0x10, 4, Some(2))?));
+        assert!(!one.conflicts(&new(0x10, 4, Some(0x101))?));
         assert!(!one.conflicts(&new(0x11, 4, Some(1))?));
         assert!(!one.conflicts(&Trigger::new(Space::Memory, 0x10, 4, Some(1))?));
         assert!(one.is_named_by(&new(0x10, 4, None)?));

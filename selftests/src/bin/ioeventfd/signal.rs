@@ -271,6 +271,14 @@ pub fn narrow_write_to_many_values() -> Outcome {
             assert_eq!(signals, expected, "{width:?} of {value:#x}");
         }
     }
+    // An eventfd may have several such values. It is signalled for each.
+    let target = Target::Memory(0xd000_2000);
+    let event = assigned(&vm.device, range(target, 4).with(0x0101));
+    assign(&vm.device, &event, range(target, 4).with(0x0301)).expect("IOEVENTFD");
+    for (width, value, expected) in [(Width::Four, 0x0301, 1), (Width::One, 1, 2)] {
+        assert_eq!(vm.ask(write(target, width, value)), WRITTEN);
+        assert_eq!(event.take(), expected, "{width:?} of {value:#x}");
+    }
     Outcome::Passed
 }
 
