@@ -114,8 +114,7 @@ impl IrqFds {
             uapi::ACRN_IRQFD_FLAG_DEASSIGN => {
                 let eventfd = EventFd::from_fd(fd)?;
                 let mut assigned = self.assigned.lock();
-                assigned.retain(|known| is_open(known) && *known.eventfd() != eventfd);
-                self.count.store(assigned.len(), ordering::Relaxed);
+                self.retain(&mut assigned, |known| *known.eventfd() != eventfd);
                 Ok(())
             }
             _ => Err(EINVAL),
@@ -137,7 +136,7 @@ impl IrqFds {
             hung_up: Atomic::new(false),
         };
         let mut assigned = self.assigned.lock();
-        assigned.retain(|known| is_open(known));
+        self.retain(&mut assigned, |_| true);
         if assigned.iter().any(|known| *known.eventfd() == eventfd) {
             return Err(EBUSY);
         }
@@ -150,6 +149,12 @@ impl IrqFds {
         assigned.push_within_capacity(irqfd).map_err(|_| ENOMEM)?;
         self.count.store(assigned.len(), ordering::Relaxed);
         Ok(())
+    }
+
+    /// Keeps the irqfds for which `is_kept` returns true, without those whose eventfd was closed.
+    fn retain(&self, assigned: &mut KVec<IrqFd>, is_kept: impl Fn(&IrqFd) -> bool) {
+        assigned.retain(|known| is_open(known) && is_kept(known));
+        self.count.store(assigned.len(), ordering::Relaxed);
     }
 
     /// Runs `change`, PAUSE_VM or DESTROY_VM, as [`Interrupts::stop_with`]. Events that arrived

@@ -18,6 +18,7 @@ use acrn_selftests::{
     status::Status,
 };
 use acrn_uapi::{ioctl::*, *};
+use nix::errno::Errno;
 
 /// The state of a file without a VM is `empty`, before it has a VM and afterwards.
 pub fn fdinfo_empty_file() -> Outcome {
@@ -76,6 +77,16 @@ pub fn fdinfo_numbers() -> Outcome {
         device.irqfd(&event, irqs, APIC, 0).expect("IRQFD");
         assert_eq!(number("irqfds"), expected);
     }
+
+    // An irqfd whose eventfd was closed does not count once it is found, even by an IRQFD that
+    // fails.
+    let other = Eventfd::new();
+    for event in [&event, &other] {
+        device.irqfd(event, 0, APIC, 0).expect("IRQFD");
+    }
+    drop(event);
+    assert_eq!(device.irqfd(&other, 0, APIC, 0), Err(Errno::EBUSY));
+    assert_eq!(number("irqfds"), 1);
     fixture.destroy();
     Outcome::Passed
 }
