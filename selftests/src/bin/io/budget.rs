@@ -210,10 +210,12 @@ pub fn alone_beside_thread() -> Outcome {
     });
     // The hold must end by itself, as a driver that is wrong waits for its end on this CPU. If it
     // ends too early, because the machine is slow or the upcall made the hypercall, a round shows
-    // nothing.
+    // nothing, and the next one holds longer.
+    let mut limit_ms = 100;
     until("the upcall serves a VM during a hypercall", || {
         vm.probe
-            .hold_for(NOTIFY_REQUEST_FINISH, storm.guest.vm.vmid(), 100);
+            .hold_for(NOTIFY_REQUEST_FINISH, storm.guest.vm.vmid(), limit_ms);
+        limit_ms = (limit_ms * 2).min(10_000);
         let is_held = (0..50).any(|_| {
             thread::sleep(Duration::from_millis(1));
             vm.probe.is_held()
