@@ -17,13 +17,15 @@ fn free_number() -> u32 {
     Eventfd::new().id()
 }
 
-/// Waits until Linux runs and has used its devices. Returns the number of files that the device
-/// model has open.
+/// Waits until Linux runs and has used its devices: the device model assigns an irqfd when a device
+/// first interrupts. Returns the number of files that the device model has open.
 fn wait_until_ready(machine: &mut Machine) -> usize {
     let line = machine.wait_until_up();
     assert!(line.contains("2 CPU"), "{line}");
     machine.wait_for("bytes read and written");
     machine.wait_for("User VM: type something");
+    machine.enter("hello");
+    machine.wait_for("User VM: hello");
     if let Some((doorbells, interrupts)) = machine.eventfds() {
         assert!(
             doorbells > 0 && interrupts > 0,
@@ -51,11 +53,16 @@ pub fn linux_resets() -> Outcome {
         files.push(wait_until_ready(&mut machine));
     }
     if let Some(before) = objects {
+        let mut seen = Vec::new();
         // A request may still be in flight.
         until("no more objects exist than after the first boot", || {
-            before
-                .growth(&Objects::count().expect("the driver's counts of objects"))
-                .is_empty()
+            let after = Objects::count().expect("the driver's counts of objects");
+            let growth = before.growth(&after);
+            if seen != growth {
+                eprintln!("more objects: {growth:?}");
+                seen = growth;
+            }
+            seen.is_empty()
         });
     }
     machine.enter("poweroff");
