@@ -94,6 +94,11 @@ impl Device {
     ) -> Result<acrn_vm_creation, Errno> {
         let mut creation = creation(page, cpus);
         creation.vm_flag = flags;
+        self.create_as(creation)
+    }
+
+    /// Makes CREATE_VM with this argument.
+    pub fn create_as(&self, mut creation: acrn_vm_creation) -> Result<acrn_vm_creation, Errno> {
         self.with(ACRN_IOCTL_CREATE_VM, &mut creation)?;
         cleanup::register(self);
         Ok(creation)

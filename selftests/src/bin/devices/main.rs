@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         ownership::free_after_close,
         quiesce::left_over_taken_back,
         quiesce::left_over_refused,
+        quiesce::left_over_of_orphan,
         quiesce::left_over_behind_missing,
         quiesce::left_over_not_taken_back,
         quiesce::left_over_without_reset,

@@ -15,6 +15,7 @@ use acrn_selftests::{
     guest::create_raw,
     guest_memory::{GuestMemory, PAGE},
     harness::{self, Outcome},
+    hypercall::DESTROY_VM,
     kernel_log::KernelLog,
     mapping_fixture::MappingFixture,
     need,
@@ -274,5 +275,29 @@ pub fn left_over_not_taken_back() -> Outcome {
             "the function is still a bus master"
         );
     }
+    Outcome::Passed
+}
+
+/// The device of an orphan: bus mastering is disabled as soon as the hypervisor destroys the
+/// orphan, when the next VM is created.
+pub fn left_over_of_orphan() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let bytes = pci_bytes(&Function::pcidev(function.bdf()));
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    function.turn_on(BUS_MASTER);
+    let probe = need!(Probe::open());
+    let (orphan, page, vmid) = create_raw(masks[0]);
+    assert_eq!(ASSIGN_PCI.issue(&orphan, &bytes), Ok(()));
+    probe.refuse(DESTROY_VM, vmid);
+    cleanup::unregister(&orphan);
+    drop(orphan);
+    assert!(probe.vm(vmid).is_some(), "the orphan was destroyed");
+    assert!(function.is_bus_master(), "the orphan still has its device");
+    let _successor = create_raw(masks[1]);
+    assert!(
+        !function.is_bus_master(),
+        "the function is still a bus master"
+    );
+    drop(page);
     Outcome::Passed
 }

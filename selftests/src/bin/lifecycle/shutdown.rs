@@ -14,7 +14,7 @@ use std::{
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
     cpus,
-    device::Device,
+    device::{Device, creation},
     guest::Guest,
     guest_memory::PAGE,
     harness::{self, Outcome},
@@ -27,7 +27,7 @@ use acrn_selftests::{
     userfault::UserfaultMemory,
     waiter::{SleepingCommand, until, waits_in_driver},
 };
-use acrn_uapi::ioctl::ACRN_IOCTL_SET_MEMSEG;
+use acrn_uapi::{acrn_vm_creation, ioctl::ACRN_IOCTL_SET_MEMSEG};
 use mini_acrn_channel::{ANY_VM, Fault};
 
 use crate::orphans::notifier_memory;
@@ -74,16 +74,26 @@ pub fn orphan_outlives_module() -> Outcome {
 }
 
 /// The Service VM reboots while CREATE_VM is in progress for one VM, which the driver destroys as
-/// soon as the hypervisor has created it. A later CREATE_VM must not create a VM.
+/// soon as the hypervisor has created it. A later CREATE_VM must not create a VM. Nor must an
+/// earlier one that waited for its request page.
 pub fn late_creators() -> Outcome {
     let probe = need!(Probe::open());
-    let masks = need!(cpus::pick_many(&[1, 1]));
-    let (first, second) = (masks[0], masks[1]);
+    let masks = need!(cpus::pick_many(&[1, 1, 1]));
+    let (first, second, third) = (masks[0], masks[1], masks[2]);
+    let page = need!(UserfaultMemory::new(PAGE));
+    let unused = RequestPage::new().expect("a request page");
+    let late = acrn_vm_creation {
+        ioreq_buf: page.address(),
+        ..creation(&unused, third)
+    };
+    thread::spawn(move || create_as(late));
+    page.until_wanted();
     let held = HeldHypercall::start(&probe, CREATE_VM, ANY_VM, move || create(first));
     harness::ready();
     // The second CREATE_VM begins during the reboot system call of init, and waits for the first.
     until("init reboots", || waits_in_driver("1"));
     let _second = SleepingCommand::start(|| true, move || create(second));
+    let _page = page.provide();
     held.release();
     loop {
         thread::park();
@@ -122,8 +132,14 @@ pub fn late_starter() -> Outcome {
 /// Makes CREATE_VM, which may fail. The file stays open, and the request page stays allocated.
 fn create(cpus: u64) {
     let page = RequestPage::new().expect("a request page");
+    create_as(creation(&page, cpus));
+    std::mem::forget(page);
+}
+
+/// Makes CREATE_VM, which may fail. The file stays open.
+fn create_as(creation: acrn_vm_creation) {
     let device = Device::open().expect("the device");
-    let created = device.create(&page, cpus);
+    let created = device.create_as(creation);
     eprintln!("CREATE_VM: {:?}", created.map(|created| created.vmid));
-    std::mem::forget((device, page));
+    std::mem::forget(device);
 }
