@@ -6,9 +6,9 @@ use std::thread;
 
 use acrn_selftests::{
     cpus,
-    device::APIC,
+    device::{APIC, Device},
     harness::Outcome,
-    hypercall::{INJECT_MSI, PAUSE_VM},
+    hypercall::{INJECT_MSI, PAUSE_VM, SET_IRQLINE},
     mapping_fixture::MappingFixture,
     need,
     trace::Trace,
@@ -19,29 +19,33 @@ use acrn_uapi::ioctl::*;
 /// Duration of the hypercall in milliseconds. Interrupts are disabled on the CPU that makes it.
 const IN_FLIGHT_MS: u16 = 500;
 
-/// PAUSE_VM waits for an INJECT_MSI that is in progress. Otherwise the interrupt would wake a vCPU
-/// of the paused VM.
+/// PAUSE_VM waits for an INJECT_MSI or SET_IRQLINE that is in progress. Otherwise the interrupt
+/// would wake a vCPU of the paused VM.
 pub fn pause_waits() -> Outcome {
-    let fixture = need!(MappingFixture::new());
+    let msi = |device: &Device| device.inject_msi(APIC, 0x41);
+    let line = |device: &Device| device.set_irqline(5, 0);
+    let commands: [(u32, &(dyn Fn(&Device) -> _ + Sync)); 2] =
+        [(INJECT_MSI, &msi), (SET_IRQLINE, &line)];
     need!(cpus::stay_on(1));
-    let trace = Trace::start(&fixture.probe);
-    fixture
-        .probe
-        .hold_for(INJECT_MSI, fixture.vmid, IN_FLIGHT_MS);
-    let (pinned, injected) = thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let pinned = cpus::stay_on(0);
-            (pinned, fixture.device.inject_msi(APIC, 0x41))
+    for (id, inject) in commands {
+        let fixture = need!(MappingFixture::new());
+        let trace = Trace::start(&fixture.probe);
+        fixture.probe.hold_for(id, fixture.vmid, IN_FLIGHT_MS);
+        let (pinned, injected) = thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let pinned = cpus::stay_on(0);
+                (pinned, inject(&fixture.device))
+            });
+            until("the hypercall is in progress", || {
+                fixture.probe.is_held() || sender.is_finished()
+            });
+            fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+            sender.join().expect("join the thread")
         });
-        until("INJECT_MSI is in progress", || {
-            fixture.probe.is_held() || sender.is_finished()
-        });
-        fixture.device.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-        sender.join().expect("join the thread")
-    });
-    need!(pinned);
-    assert_eq!(injected, Ok(()));
-    assert_eq!(trace.ids(), [INJECT_MSI, PAUSE_VM]);
-    fixture.destroy();
+        need!(pinned);
+        assert_eq!(injected, Ok(()));
+        assert_eq!(trace.ids(), [id, PAUSE_VM]);
+        fixture.destroy();
+    }
     Outcome::Passed
 }
