@@ -22,6 +22,9 @@ use crate::{cpus, device::Device, harness::patience};
 /// Time after which a waiting thread is considered stuck. It does not measure speed.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// The suffix of functions of the driver in a stack trace.
+const DRIVER: &str = "[acrn]";
+
 /// A thread in ATTACH_IOREQ_CLIENT.
 pub struct Waiter(SleepingCommand<Result<(), Errno>>);
 
@@ -129,7 +132,19 @@ impl<T: Send + 'static> SleepingCommand<T> {
 
     /// Returns whether the thread waits in the driver at this moment.
     pub fn waits_in_driver(&self) -> bool {
-        waits_in_driver(&format!("self/task/{}", self.id))
+        waits_in_driver(&self.task())
+    }
+
+    /// Returns whether the thread waits in the driver at this moment, but not for a page of
+    /// [`UserfaultMemory`](crate::userfault::UserfaultMemory).
+    pub fn has_its_page(&self) -> bool {
+        waits(&self.task(), |stack| {
+            stack.contains(DRIVER) && !stack.contains("handle_userfault")
+        })
+    }
+
+    fn task(&self) -> String {
+        format!("self/task/{}", self.id)
     }
 
     /// Returns whether the command has not returned yet.
@@ -159,8 +174,13 @@ pub fn state(task: &str) -> Option<char> {
 
 /// Returns whether a task sleeps in a command of the driver. `task` is its directory below `/proc`.
 pub fn waits_in_driver(task: &str) -> bool {
+    waits(task, |stack| stack.contains(DRIVER))
+}
+
+/// Returns whether a task sleeps, with a kernel stack as described.
+fn waits(task: &str, is_right: impl FnOnce(&str) -> bool) -> bool {
     let stack = fs::read_to_string(format!("/proc/{task}/stack"));
-    matches!(state(task), Some('S' | 'D')) && stack.is_ok_and(|stack| stack.contains("[acrn]"))
+    matches!(state(task), Some('S' | 'D')) && stack.is_ok_and(|stack| is_right(&stack))
 }
 
 /// Waits for an event that must happen. Panics if it does not.

@@ -86,7 +86,7 @@ pub fn late_creators() -> Outcome {
         ioreq_buf: page.address(),
         ..creation(&unused, third)
     };
-    thread::spawn(move || create_as(late));
+    let late = SleepingCommand::start(|| true, move || create_as(late));
     page.until_wanted();
     let held = HeldHypercall::start(&probe, CREATE_VM, ANY_VM, move || create(first));
     harness::ready();
@@ -94,6 +94,9 @@ pub fn late_creators() -> Outcome {
     until("init reboots", || waits_in_driver("1"));
     let _second = SleepingCommand::start(|| true, move || create(second));
     let _page = page.provide();
+    // It must wait for the driver's lock behind init. A thread that comes when the lock is released
+    // may take it before those that wait.
+    until("the earlier CREATE_VM has its page", || late.has_its_page());
     held.release();
     loop {
         thread::park();
