@@ -21,12 +21,16 @@ use acrn_selftests::{
     status::Status,
     waiter::until,
 };
+use acrn_uapi::{ACRN_IOEVENTFD_FLAG_PIO, ACRN_IOREQ_STATE_FREE};
 
 const PORT: u16 = 0x510;
 
 /// The upcall may use one twentieth of any period, plus its share of the 10 ms before the period.
 const ONE_IN: u64 = 20;
 const PERIOD_BEFORE: Duration = Duration::from_millis(10);
+
+/// Time of the upcall in milliseconds after which a VM of three has exceeded its share for 90 s.
+const OVERSPENT_MS: u16 = 1500;
 
 fn status(vmid: u16) -> Result<Status, String> {
     let status = Status::of_vm(vmid).filter(|status| status.has("upcall_ns"));
@@ -158,19 +162,39 @@ pub fn alone() -> Outcome {
 }
 
 /// The upcall serves an isolated request while other VMs exceed their share. One of them, which the
-/// upcall looks at first, always has a request that is pending.
+/// upcall looks at first, has exceeded it for a long time, and has a request that stays pending.
 pub fn alone_beside_storm() -> Outcome {
+    // The upcall occupies its CPU for a while.
+    need!(cpus::stay_on(1 - cpus::UPCALLS));
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
-    let pending = need!(ScriptedVm::without_client(masks[2]));
-    let access = write(Target::Port(PORT), Width::Four, 1);
-    let request = request(pending.vmid, 0, access);
-    assert_eq!(pending.probe.raise(request), 0, "RAISE_REQUEST");
+    let first = need!(ScriptedVm::without_client(masks[2]));
+    need!(status(first.vmid));
+    let event = Eventfd::new();
+    first
+        .device
+        .ioeventfd(&event, ACRN_IOEVENTFD_FLAG_PIO, PORT.into(), 4)
+        .expect("IOEVENTFD");
     let storm = Storm::on(masks[0]);
-    need!(storm.status());
     let vm = need!(ScriptedVm::on(masks[1]));
     until("the thread serves requests", || {
         storm.number("thread_requests") > 1000
     });
+    first
+        .probe
+        .hold_for(NOTIFY_REQUEST_FINISH, first.vmid, OVERSPENT_MS);
+    let raise = |port| {
+        let access = write(Target::Port(port), Width::Four, 1);
+        let raised = first.probe.raise(request(first.vmid, 0, access));
+        assert_eq!(raised, 0, "RAISE_REQUEST");
+    };
+    raise(PORT);
+    let slot = first.page.slot(0).expect("slot 0");
+    until("the driver completes the request", || {
+        slot.state() == ACRN_IOREQ_STATE_FREE
+    });
+    let overspent = status(first.vmid).expect("status");
+    assert_eq!(overspent.number("upcall_requests"), 1);
+    raise(PORT + 0x10);
     served_by_upcall(&vm);
     Outcome::Passed
 }
