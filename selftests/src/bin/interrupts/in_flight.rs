@@ -2,7 +2,11 @@
 
 //! Tests of interrupts whose hypercall is in progress when the device model makes another command.
 
-use std::thread;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use acrn_selftests::{
     cpus,
@@ -11,21 +15,24 @@ use acrn_selftests::{
     hypercall::{INJECT_MSI, PAUSE_VM, SET_IRQLINE},
     mapping_fixture::MappingFixture,
     need,
-    trace::Trace,
+    trace::{self, Trace},
     waiter::until,
 };
-use acrn_uapi::ioctl::*;
+use acrn_uapi::{acrn_msi_entry, ioctl::*};
+use nix::errno::Errno;
 
 /// Duration of the hypercall in milliseconds. Interrupts are disabled on the CPU that makes it.
 const IN_FLIGHT_MS: u16 = 500;
+
+/// A command that injects an interrupt.
+type Inject = dyn Fn(&Device) -> Result<(), Errno> + Sync;
 
 /// PAUSE_VM waits for an INJECT_MSI or SET_IRQLINE that is in progress. Otherwise the interrupt
 /// would wake a vCPU of the paused VM.
 pub fn pause_waits() -> Outcome {
     let msi = |device: &Device| device.inject_msi(APIC, 0x41);
     let line = |device: &Device| device.set_irqline(5, 0);
-    let commands: [(u32, &(dyn Fn(&Device) -> _ + Sync)); 2] =
-        [(INJECT_MSI, &msi), (SET_IRQLINE, &line)];
+    let commands: [(u32, &Inject); 2] = [(INJECT_MSI, &msi), (SET_IRQLINE, &line)];
     need!(cpus::stay_on(1));
     for (id, inject) in commands {
         let fixture = need!(MappingFixture::new());
@@ -47,5 +54,56 @@ pub fn pause_waits() -> Outcome {
         assert_eq!(trace.ids(), [id, PAUSE_VM]);
         fixture.destroy();
     }
+    Outcome::Passed
+}
+
+/// MSIs that are injected at the same time are injected as they are.
+///
+/// The first INJECT_MSI is in progress when the second one begins. The third one begins on the CPU
+/// of the second one as soon as interrupts are enabled there.
+pub fn msis_at_once() -> Outcome {
+    need!(cpus::stay_on(1));
+    let fixture = need!(MappingFixture::new());
+    let inject = |vector| fixture.device.inject_msi(APIC, vector);
+    // A round shows nothing if the third INJECT_MSI begins before the second one, because the
+    // machine is slow. The next one takes longer.
+    let mut limit_ms = 200;
+    until("an INJECT_MSI begins during another one", || {
+        let trace = Trace::start(&fixture.probe);
+        fixture.probe.hold_for(INJECT_MSI, fixture.vmid, limit_ms);
+        let (has_ended, has_begun) = (AtomicBool::new(false), AtomicBool::new(false));
+        let until_held = || {
+            until("the first INJECT_MSI is in progress", || {
+                fixture.probe.is_held() || has_ended.load(Ordering::Relaxed)
+            });
+        };
+        let is_shown = thread::scope(|scope| {
+            scope.spawn(|| {
+                cpus::stay_on(0).expect("CPU 0");
+                inject(0x41).expect("the first INJECT_MSI");
+                has_ended.store(true, Ordering::Relaxed);
+            });
+            let third = scope.spawn(|| {
+                cpus::come_first();
+                until_held();
+                thread::sleep(Duration::from_millis(u64::from(limit_ms / 2)));
+                let is_shown = has_begun.load(Ordering::Relaxed);
+                inject(0x43).expect("the third INJECT_MSI");
+                is_shown
+            });
+            until_held();
+            has_begun.store(true, Ordering::Relaxed);
+            inject(0x42).expect("the second INJECT_MSI");
+            third.join().expect("the third thread")
+        });
+        limit_ms = (limit_ms * 2).min(10_000);
+        let calls = trace.calls(INJECT_MSI);
+        let msis = calls.iter().map(trace::parameter::<acrn_msi_entry>);
+        let mut vectors: Vec<_> = msis.map(|msi| msi.msi_data).collect();
+        vectors.sort();
+        assert_eq!(vectors, [0x41, 0x42, 0x43]);
+        is_shown
+    });
+    fixture.destroy();
     Outcome::Passed
 }

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         hypercall_args::positive_results,
         hypercall_args::paused_answers_the_same,
         in_flight::pause_waits,
+        in_flight::msis_at_once,
         deliver::msi_to_halted_guest,
         deliver::msi_to_spinning_guest,
         deliver::msi_many,
