@@ -48,6 +48,18 @@ struct Registered {
     /// so that removing an entry never needs memory.
     spare: IoEventFdTable,
     next_serial: u64,
+    /// The VM has ended, or its file was closed.
+    is_closed: bool,
+}
+
+impl Registered {
+    /// Fails with `ENODEV` if the VM has ended.
+    fn open(&mut self) -> Result<&mut Self> {
+        match self.is_closed {
+            false => Ok(self),
+            true => Err(ENODEV),
+        }
+    }
 }
 
 /// The ioeventfds of a VM.
@@ -67,6 +79,7 @@ impl IoEventFds {
                 sorted: KVVec::new(),
                 spare: IoEventFdTable::default(),
                 next_serial: 0,
+                is_closed: false,
             }),
             count: Atomic::new(0),
         })
@@ -74,7 +87,8 @@ impl IoEventFds {
 
     /// Assigns or deassigns an ioeventfd (IOEVENTFD). `requests` are those of the same VM.
     ///
-    /// Fails with `EINVAL` for unknown flags, and as [`EventFd::from_fd`].
+    /// Fails with `EINVAL` for unknown flags, with `ENODEV` if the VM has ended, and as
+    /// [`EventFd::from_fd`].
     pub(crate) fn configure(
         &self,
         requests: &IoRequests,
@@ -102,7 +116,7 @@ impl IoEventFds {
         let trigger = Trigger::try_from(argument)?;
         let eventfd = EventFd::from_fd(argument.fd)?;
         let mut guard = self.registered.lock();
-        let registered = &mut *guard;
+        let registered = guard.open()?;
         let sorted = &mut registered.sorted;
         let known = sorted.iter().find(|known| *known.signal == eventfd);
         let eventfd = match known {
@@ -142,6 +156,7 @@ impl IoEventFds {
         let asked = Trigger::try_from(argument).ok();
         let eventfd = EventFd::from_fd(argument.fd)?;
         let mut registered = self.registered.lock();
+        let registered = registered.open()?;
         let of_eventfd = registered.sorted.iter().enumerate();
         let of_eventfd = of_eventfd.filter(|(_, known)| *known.signal == eventfd);
         let named = of_eventfd.min_by_key(|(_, known)| {
@@ -152,7 +167,7 @@ impl IoEventFds {
             return Ok(());
         };
         registered.sorted.remove(index).map_err(|_| EINVAL)?;
-        self.publish(&mut registered, requests)
+        self.publish(registered, requests)
     }
 
     /// Makes the dispatcher use the entries that are registered.
@@ -165,9 +180,10 @@ impl IoEventFds {
         Ok(())
     }
 
-    /// Deassigns all ioeventfds.
+    /// Deassigns all ioeventfds for good.
     pub(crate) fn clear(&self, requests: &IoRequests) {
         let mut registered = self.registered.lock();
+        registered.is_closed = true;
         registered.sorted.clear();
         // Needs no memory.
         let _ = self.publish(&mut registered, requests);

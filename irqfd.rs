@@ -54,25 +54,28 @@ impl Listener for MsiListener {
     /// the eventfd could take it.
     fn signalled(&self, irq: Option<&LocalInterruptDisabled>) -> bool {
         // The kernel may signal an eventfd that user space has closed.
-        if self.hung_up.load(ordering::Acquire) {
-            return false;
+        let is_open = !self.hung_up.load(ordering::Acquire);
+        if is_open {
+            self.inject(irq);
         }
-        match self.interrupts.inject_msi(&self.msi, irq) {
-            Injected::Sent(_) => {
-                // An MSI that the hypervisor refuses is lost, as is a write to a wrong address.
-                acrn_irqfd_inject(self.vm.into(), self.msi.msi_addr, self.msi.msi_data);
-                true
-            }
-            Injected::Dropped(_) => true,
-            Injected::Held => {
-                self.missed.store(true, ordering::Relaxed);
-                true
-            }
-        }
+        is_open
     }
 
     fn hung_up(&self) {
         self.hung_up.store(true, ordering::Release);
+    }
+}
+
+impl MsiListener {
+    fn inject(&self, irq: Option<&LocalInterruptDisabled>) {
+        match self.interrupts.inject_msi(&self.msi, irq) {
+            // An MSI that the hypervisor refuses is lost, as is a write to a wrong address.
+            Injected::Sent(_) => {
+                acrn_irqfd_inject(self.vm.into(), self.msi.msi_addr, self.msi.msi_data);
+            }
+            Injected::Dropped(_) => {}
+            Injected::Held => self.missed.store(true, ordering::Relaxed),
+        }
     }
 }
 
@@ -86,8 +89,9 @@ type IrqFd = Pin<KBox<EventFdNotifier<MsiListener>>>;
 pub(crate) struct IrqFds {
     vm: VmId,
     interrupts: Arc<Interrupts>,
+    /// `None` once the VM has ended or its file was closed.
     #[pin]
-    assigned: Mutex<KVec<IrqFd>>,
+    assigned: Mutex<Option<KVec<IrqFd>>>,
     /// The number of irqfds, for readers that may not wait.
     count: Atomic<usize>,
 }
@@ -98,7 +102,7 @@ impl IrqFds {
         pin_init!(Self {
             vm,
             interrupts,
-            assigned <- new_mutex!(KVec::new()),
+            assigned <- new_mutex!(Some(KVec::new())),
             count: Atomic::new(0),
         })
     }
@@ -106,7 +110,7 @@ impl IrqFds {
     /// Assigns or deassigns an irqfd (IRQFD).
     ///
     /// Deassigning an irqfd that does not exist is no error, as in upstream's driver. Fails with
-    /// `EINVAL` for unknown flags.
+    /// `EINVAL` for unknown flags, and with `ENODEV` if the VM has ended.
     pub(crate) fn configure(&self, argument: &uapi::acrn_irqfd) -> Result {
         let fd = u32::try_from(argument.fd).map_err(|_| EBADF)?;
         match argument.flags {
@@ -114,7 +118,10 @@ impl IrqFds {
             uapi::ACRN_IRQFD_FLAG_DEASSIGN => {
                 let eventfd = EventFd::from_fd(fd)?;
                 let mut assigned = self.assigned.lock();
-                self.retain(&mut assigned, |known| *known.eventfd() != eventfd);
+                let Some(assigned) = &mut *assigned else {
+                    return Err(ENODEV);
+                };
+                self.retain(assigned, |known| *known.eventfd() != eventfd);
                 Ok(())
             }
             _ => Err(EINVAL),
@@ -136,7 +143,10 @@ impl IrqFds {
             hung_up: Atomic::new(false),
         };
         let mut assigned = self.assigned.lock();
-        self.retain(&mut assigned, |_| true);
+        let Some(assigned) = &mut *assigned else {
+            return Err(ENODEV);
+        };
+        self.retain(assigned, |_| true);
         if assigned.iter().any(|known| *known.eventfd() == eventfd) {
             return Err(EBUSY);
         }
@@ -172,14 +182,14 @@ impl IrqFds {
     fn hold<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
         let assigned = self.assigned.lock();
         let result = change();
-        assigned.iter().for_each(take_missed);
+        assigned.iter().flatten().for_each(take_missed);
         result
     }
 
-    /// Deassigns all irqfds. None injects any more once this returns.
+    /// Deassigns all irqfds for good. None injects any more once this returns.
     pub(crate) fn clear(&self) {
         let mut assigned = self.assigned.lock();
-        assigned.clear();
+        *assigned = None;
         self.count.store(0, ordering::Relaxed);
     }
 

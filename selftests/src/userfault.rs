@@ -8,6 +8,7 @@ use std::{
     io::{self, Read},
     ops::Deref,
     os::fd::{AsRawFd, FromRawFd},
+    sync::Arc,
 };
 
 use crate::guest_memory::GuestMemory;
@@ -23,7 +24,7 @@ const MODE_MISSING: u64 = 1;
 pub struct UserfaultMemory {
     // Dropped first, which resumes the waiting threads.
     faults: File,
-    memory: GuestMemory,
+    memory: Arc<GuestMemory>,
 }
 
 impl UserfaultMemory {
@@ -51,7 +52,13 @@ impl UserfaultMemory {
         let (start, rest) = (memory.address() + present as u64, memory.len() - present);
         let mut register = [start, rest as u64, MODE_MISSING, 0];
         configure(&faults, UFFDIO_REGISTER, &mut register)?;
+        let memory = Arc::new(memory);
         Ok(Self { faults, memory })
+    }
+
+    /// Returns the memory for a thread that may wait for a page.
+    pub fn share(&self) -> Arc<GuestMemory> {
+        self.memory.clone()
     }
 
     /// Waits until the kernel waits for a page.
@@ -62,7 +69,7 @@ impl UserfaultMemory {
     }
 
     /// Provides a page of zeros for each waiting fault.
-    pub fn provide(self) -> GuestMemory {
+    pub fn provide(self) -> Arc<GuestMemory> {
         drop(self.faults);
         self.memory
     }

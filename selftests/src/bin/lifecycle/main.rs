@@ -85,6 +85,7 @@ fn main() -> ExitCode {
         reused_id::gone_while_command_waits,
         reused_id::gone_gets_no_client,
         reused_id::gone_gets_no_memory,
+        reused_id::gone_gets_no_eventfds,
         orphans::orphan_that_runs,
         orphans::orphan_that_is_paused,
         orphans::orphans_two,

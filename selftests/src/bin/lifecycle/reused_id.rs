@@ -24,11 +24,13 @@ use acrn_selftests::{
     probe::{Probe, fault},
     program,
     trace::Trace,
+    userfault::UserfaultMemory,
     waiter::{SleepingCommand, Waiter, until},
 };
 use acrn_uapi::ioctl::*;
 use mini_acrn_channel::Fault;
 use nix::errno::Errno;
+use zerocopy::IntoBytes;
 
 const TIMED_OUT: i64 = -(libc::ETIMEDOUT as i64);
 /// Number of pages that a guest pins: its memory and its request page.
@@ -293,4 +295,67 @@ pub fn gone_gets_no_memory() -> Outcome {
     assert_eq!(mapped, 0, "memory of the next VM");
     drop((older, successor));
     Outcome::Passed
+}
+
+/// IRQFD and IOEVENTFD fail with `ENODEV` if another VM gets the VM id while the driver reads their
+/// argument. Otherwise the destroyed VM would take the events of an eventfd that it may share.
+pub fn gone_gets_no_eventfds() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let (older, _page, vmid) = create_raw(cpus);
+    let older = Arc::new(older);
+    older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    fail_after_destroying(&probe, vmid);
+    assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+    let events = [Eventfd::new(), Eventfd::new()];
+    let irqfd = events[0].irqfd(0, APIC, 0);
+    let ioeventfd = events[1].ioeventfd(0, DOORBELL_ADDRESS, 4);
+    let irqfd = need!(StalledCommand::start(
+        &older,
+        ACRN_IOCTL_IRQFD,
+        irqfd.as_bytes()
+    ));
+    let ioeventfd = need!(StalledCommand::start(
+        &older,
+        ACRN_IOCTL_IOEVENTFD,
+        ioeventfd.as_bytes()
+    ));
+    let (_successor, _page, successor_vmid) = create_raw(cpus);
+    assert_eq!(successor_vmid, vmid);
+    assert_eq!(irqfd.result(), Err(Errno::ENODEV), "IRQFD");
+    assert_eq!(ioeventfd.result(), Err(Errno::ENODEV), "IOEVENTFD");
+    events[0].signal();
+    assert_eq!(events[0].take(), 1, "events left in the eventfd");
+    let ids = [events[0].id(), events[1].id()];
+    drop(events);
+    until_released(&ids);
+    Outcome::Passed
+}
+
+/// A command that waits for the last 8 bytes of its argument, which are zero.
+struct StalledCommand {
+    memory: UserfaultMemory,
+    command: SleepingCommand<Result<(), Errno>>,
+}
+
+impl StalledCommand {
+    /// Starts the command. The error says why the test must be skipped.
+    fn start(device: &Arc<Device>, request: u32, argument: &[u8]) -> Result<Self, String> {
+        let memory = UserfaultMemory::behind(PAGE, 2 * PAGE)?;
+        let present = argument.len() - 8;
+        memory.write_bytes(PAGE - present, &argument[..present]);
+        let (device, shared) = (device.clone(), memory.share());
+        let command = SleepingCommand::start(
+            || true,
+            move || device.ioctl(request, Argument::At(&shared, PAGE - present)),
+        );
+        memory.until_wanted();
+        Ok(Self { memory, command })
+    }
+
+    /// Provides the rest of the argument, and returns the result of the command.
+    fn result(self) -> Result<(), Errno> {
+        let _memory = self.memory.provide();
+        self.command.result()
+    }
 }
