@@ -208,7 +208,10 @@ fn take_missed(irqfd: &IrqFd) {
     // injection not held back any more.
     let is_on_counter = irqfd.take_event();
     let was_missed = listener.missed.xchg(false, ordering::Relaxed);
-    if is_on_counter || was_missed {
+    if was_missed {
+        // Even if user space has closed the eventfd since.
+        listener.inject(None);
+    } else if is_on_counter {
         listener.signalled(None);
     }
 }

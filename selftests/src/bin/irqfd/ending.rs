@@ -153,6 +153,23 @@ pub fn shared_while_starting() -> Outcome {
     Outcome::Passed
 }
 
+/// An event that arrives while START_VM is in progress interrupts the guest even if user space
+/// closes the eventfd before START_VM returns.
+pub fn closed_while_starting() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let event = assigned(&fixture.device, 0x31);
+    let trace = Trace::start(&fixture.probe);
+    let device = Device::sharing(&fixture.device);
+    let held = HeldHypercall::start(&fixture.probe, START_VM, fixture.vmid, move || {
+        device.plain(ACRN_IOCTL_START_VM)
+    });
+    event.signal();
+    drop(event);
+    assert_eq!(held.release(), Ok(()));
+    assert_eq!(injected(&trace), [(fixture.vmid.into(), APIC, 0x31)]);
+    Outcome::Passed
+}
+
 /// RESET_VM keeps the eventfds assigned.
 pub fn reset_keeps() -> Outcome {
     let fixture = need!(MappingFixture::new());

@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         ending::refused_while_paused,
         ending::assigned_while_stopping,
         ending::shared_while_starting,
+        ending::closed_while_starting,
         ending::reset_keeps,
         // The tests from here on may damage upstream's driver, and affect the tests after them.
         ending::close_running,
