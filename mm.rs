@@ -112,7 +112,7 @@ impl GuestMemory {
             regions,
             mappings <- new_mutex!(Mappings::default()),
             has_secure_world,
-            parking <- Parking::new(*has_secure_world),
+            parking <- Parking::new(*vm, *has_secure_world),
             mapped,
         }))
     }

@@ -85,7 +85,7 @@ unsafe impl Returned for Destroyed {}
 
 /// A proof that a VM is paused. Its vCPUs may run: an interrupt, such as that of its local APIC
 /// timer, wakes a vCPU of a paused VM, and PAUSE_VM does nothing if the VM is paused already.
-pub(crate) struct Paused(());
+pub(crate) struct Paused(VmId);
 
 impl Paused {
     /// Returns a proof that the vCPUs were stopped.
@@ -94,7 +94,7 @@ impl Paused {
     ///
     /// The VM must not have been paused before the hypercall.
     pub(crate) unsafe fn stopped(self) -> Stopped {
-        Stopped(())
+        Stopped(self.0)
     }
 }
 
@@ -103,11 +103,25 @@ impl Paused {
 ///
 /// A VM of higher severity than the Service VM is not stopped. The hypervisor deletes none of its
 /// memory while it runs.
-pub(crate) struct Stopped(());
+pub(crate) struct Stopped(VmId);
+
+impl Stopped {
+    /// Returns the VM's id.
+    pub(crate) fn vm(&self) -> VmId {
+        self.0
+    }
+}
 
 /// A proof that a VM was reset: no vCPU enters the guest until START_VM, and each flushes its
 /// translations before.
-pub(crate) struct ResetDone(());
+pub(crate) struct ResetDone(VmId);
+
+impl ResetDone {
+    /// Returns the VM's id.
+    pub(crate) fn vm(&self) -> VmId {
+        self.0
+    }
+}
 
 /// Takes a CPU away from the Service VM for good.
 ///
@@ -140,7 +154,7 @@ pub(crate) fn destroy_vm(vm: VmId) -> Result<Destroyed> {
 
 /// Pauses a VM, which stops its vCPUs unless it is paused already.
 pub(crate) fn pause_vm(vm: VmId) -> Result<Paused> {
-    pause(vm).map(|()| Paused(()))
+    pause(vm).map(|()| Paused(vm))
 }
 
 /// Resets a paused VM to the state in which it was created. All request slots become FREE.
@@ -148,7 +162,7 @@ pub(crate) fn pause_vm(vm: VmId) -> Result<Paused> {
 /// Fails with `EPERM`, and does nothing, if the VM is not paused. Any other error does not prove
 /// that the VM was not reset: the hypervisor may have reset it all the same (`ETIMEDOUT`).
 pub(crate) fn reset_vm(vm: VmId) -> Result<ResetDone> {
-    reset(vm).map(|()| ResetDone(()))
+    reset(vm).map(|()| ResetDone(vm))
 }
 
 /// Tells the hypervisor the address of a VM's request page, and lends the page.

@@ -23,7 +23,8 @@ use crate::{
     hypercall::{
         Destroyed,
         ResetDone,
-        Stopped, //
+        Stopped,
+        VmId, //
     },
 };
 use kernel::{
@@ -153,9 +154,10 @@ impl State {
     }
 }
 
-/// The parked pins of a VM.
+/// The parked pins of a VM. Proofs about other VMs release none.
 #[pin_data]
 pub(super) struct Parking {
+    vm: VmId,
     #[pin]
     state: Mutex<State>,
     bytes: Atomic<u64>,
@@ -166,8 +168,9 @@ impl Parking {
     const MAX_PARKED: usize = 1 << 14;
 
     /// Returns an initialiser, for a VM that has never run and has no devices.
-    pub(super) fn new(has_secure_world: bool) -> impl PinInit<Self> {
+    pub(super) fn new(vm: VmId, has_secure_world: bool) -> impl PinInit<Self> {
         pin_init!(Self {
+            vm,
             state <- new_mutex!(State {
                 vcpus_run: false,
                 devices: 0,
@@ -213,9 +216,9 @@ impl Parking {
     /// Releases the pins that were parked before the vCPUs stopped. Those that are parked later
     /// stay, because an interrupt makes a vCPU of a paused VM run. To be called before more memory
     /// is unmapped.
-    pub(super) fn stopped(&self, _proof: &Stopped) -> Released {
+    pub(super) fn stopped(&self, proof: &Stopped) -> Released {
         let mut state = self.state.lock();
-        if state.devices == 0 && !state.has_secure_world {
+        if proof.vm() == self.vm && state.devices == 0 && !state.has_secure_world {
             self.release(&mut state, Unreachable(()))
         } else {
             Released::default()
@@ -223,8 +226,8 @@ impl Parking {
     }
 
     /// Records that no vCPU runs until [`Self::started`].
-    pub(super) fn reset(&self, _proof: &ResetDone) -> Released {
-        self.change(|state| state.vcpus_run = false)
+    pub(super) fn reset(&self, proof: &ResetDone) -> Released {
+        self.change(|state| state.vcpus_run &= proof.vm() != self.vm)
     }
 
     /// Records the number of passed-through devices.
@@ -234,7 +237,9 @@ impl Parking {
 
     /// Records that the VM is gone. Pins stay parked until [`Self::empty`].
     pub(super) fn destroyed(&self, proof: Destroyed) {
-        self.state.lock().destroyed = Some(proof);
+        if proof.vm() == self.vm {
+            self.state.lock().destroyed = Some(proof);
+        }
     }
 
     /// Releases the parked pins and `mapped`, whose memory the hypervisor has not unmapped. Leaks
