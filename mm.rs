@@ -45,7 +45,6 @@ use crate::{
         VmId, //
     },
 };
-use core::iter;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     new_mutex,
@@ -79,7 +78,10 @@ use pfnmap_region::{
     MappedBytes,
     PfnmapRegion, //
 };
-use regions::Regions;
+use regions::{
+    Regions,
+    RollBack, //
+};
 use segment::Source;
 
 /// The memory of a VM.
@@ -197,8 +199,8 @@ impl GuestMemory {
     /// Maps a segment (SET_MEMSEG). It replaces the segments that it overlaps, unless it is the
     /// same.
     ///
-    /// If this fails, nothing of the segment stays mapped, but the segments that it overlaps may be
-    /// unmapped.
+    /// If this fails, nothing of the segment stays mapped, unless the hypervisor refuses to unmap
+    /// it, but the segments that it overlaps may be unmapped.
     ///
     /// # Errors
     ///
@@ -319,9 +321,8 @@ impl GuestMemory {
                 let Some(mapped) = followed.map(&mut batch, guest, rights) else {
                     return Ok(false);
                 };
-                mapped?;
                 let backing = Backing::Pfnmap(region.clone());
-                mappings.insert(Mapping::new(guest, rights, backing, true))?;
+                self.insert(mappings, guest, rights, backing, mapped)?;
                 Ok(true)
             })?;
             if is_mapped {
@@ -345,9 +346,36 @@ impl GuestMemory {
             self.remove(mappings, guest, released)?;
             mappings.reserve()?;
             let region = MemoryRegion::add_mmio(guest.start(), &range, rights);
-            self.regions.lock().add(&mut batch, iter::once(region))?;
+            let mut regions = self.regions.lock();
+            let mapped = regions.add_or_undo(&mut batch, guest, region);
+            drop(regions);
             let backing = Backing::Mmio(phys.start());
-            mappings.insert(Mapping::new(guest, rights, backing, true))
+            self.insert(mappings, guest, rights, backing, mapped)
+        })
+    }
+
+    /// Adds a mapping of memory that is not pinned, `mapped` as [`Regions::add_or_undo`] returned.
+    /// Memory that could not be unmapped is added as well, so that it can be unmapped later.
+    fn insert(
+        &self,
+        mappings: &mut Mappings,
+        guest: GuestRange,
+        rights: AccessRights,
+        backing: Backing,
+        mapped: Result<(), (Error, RollBack)>,
+    ) -> Result {
+        if let Err((error, RollBack::Done)) = mapped {
+            return Err(error);
+        }
+        mappings.insert(Mapping::new(guest, rights, backing, mapped.is_ok()))?;
+        mapped.map_err(|(error, _)| {
+            pr_err_ratelimited!(
+                "VM {}: memory at {} is partly mapped: {:?}\n",
+                self.vm,
+                guest.start(),
+                error
+            );
+            error
         })
     }
 
@@ -485,10 +513,7 @@ impl GuestMemory {
             Some((whole, _)) => regions.clear(whole),
             None => Ok(()),
         };
-        match whole.and_then(|()| regions.undo(parts)) {
-            Ok(()) => RollBack::Done,
-            Err(_) => RollBack::Failed,
-        }
+        whole.and_then(|()| regions.undo(parts)).into()
     }
 }
 
@@ -497,10 +522,4 @@ impl PinnedDrop for GuestMemory {
     fn drop(self: Pin<&mut Self>) {
         self.release();
     }
-}
-
-/// Whether memory that was mapped before a failure could be unmapped.
-enum RollBack {
-    Done,
-    Failed,
 }

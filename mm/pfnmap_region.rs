@@ -11,7 +11,10 @@
 
 use super::{
     page_range::GuestRange,
-    regions::Regions, //
+    regions::{
+        Regions,
+        RollBack, //
+    },
 };
 use crate::{
     abstractions::{
@@ -31,7 +34,6 @@ use crate::{
         VmId, //
     },
 };
-use core::iter;
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     prelude::*,
@@ -179,20 +181,27 @@ impl Drop for PfnmapRegion {
 pub(super) struct FollowedRegion<'a>(Followed<'a, NotifiedRegion>);
 
 impl FollowedRegion<'_> {
-    /// Maps all of it at `guest`. Returns `None` if it has changed meanwhile.
+    /// Maps all of it at `guest`, as [`Regions::add_or_undo`]. Returns `None` if it has changed
+    /// meanwhile.
     pub(super) fn map(
         &self,
         batch: &mut RegionBatch,
         guest: GuestRange,
         rights: AccessRights,
-    ) -> Option<Result> {
+    ) -> Option<Result<(), (Error, RollBack)>> {
         self.0.commit(|region, regions, pfns| {
-            let addition = MemoryRegion::add_pfns(guest.start(), &pfns, rights);
-            regions.add(batch, iter::once(addition))?;
             let parts = region.parts.access_mut(regions);
-            parts.push_within_capacity(guest).map_err(|_| EINVAL)?;
-            region.mapped.fetch_add(guest.len(), ordering::Relaxed);
-            Ok(())
+            parts
+                .push_within_capacity(guest)
+                .map_err(|_| (EINVAL, RollBack::Done))?;
+            let addition = MemoryRegion::add_pfns(guest.start(), &pfns, rights);
+            let mapped = regions.add_or_undo(batch, guest, addition);
+            if matches!(mapped, Err((_, RollBack::Done))) {
+                let _ = region.parts.access_mut(regions).pop();
+            } else {
+                region.mapped.fetch_add(guest.len(), ordering::Relaxed);
+            }
+            mapped
         })
     }
 }

@@ -102,6 +102,20 @@ impl Regions {
         batch.apply(additions)
     }
 
+    /// Maps a single region at `guest`, as [`Self::add`]. If that fails, unmaps what the hypervisor
+    /// mapped before it failed.
+    pub(super) fn add_or_undo(
+        &mut self,
+        batch: &mut RegionBatch,
+        guest: GuestRange,
+        region: MemoryRegion<'_>,
+    ) -> Result<(), (Error, RollBack)> {
+        self.check_may_add()
+            .map_err(|error| (error, RollBack::Done))?;
+        self.add(batch, iter::once(region))
+            .map_err(|error| (error, self.undo(iter::once(guest)).into()))
+    }
+
     /// Unmaps `guest`.
     ///
     /// Fails with `EINVAL`, and unmaps nothing, if a page of it is not mapped; with `ENODEV` if the
@@ -192,6 +206,21 @@ impl Regions {
             cond_resched();
         }
         Ok(())
+    }
+}
+
+/// Whether memory that was mapped before a failure could be unmapped.
+pub(super) enum RollBack {
+    Done,
+    Failed,
+}
+
+impl From<Result> for RollBack {
+    fn from(undone: Result) -> Self {
+        match undone {
+            Ok(()) => Self::Done,
+            Err(_) => Self::Failed,
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
-    need, skip,
+    need,
+    physical::HPET,
+    skip,
     trace::Trace,
 };
 use acrn_uapi::acrn_vm_memmap;
@@ -140,6 +142,30 @@ pub fn later_batch_fails() -> Outcome {
         fixture.probe.clear_faults();
         fixture.assert_nothing_left();
     }
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// If the hypervisor fails after it has mapped memory of a device, the memory does not stay mapped
+/// (A5). If the hypervisor refuses to unmap it, it does not count as set, and UNSET_MEMSEG unmaps
+/// it.
+pub fn mmio_half_way() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let segment = fixture.device_memory(HPET);
+    fixture.fail_regions(0, 1, 1, -22);
+    assert_eq!(fixture.set(segment), Err(Errno::EINVAL));
+    fixture.assert_nothing_left();
+
+    fixture.fail_regions(0, 1, 1, -22);
+    fixture.fail_regions(0, 0, u32::MAX, -1);
+    assert_eq!(fixture.set(segment), Err(Errno::EINVAL));
+    fixture.probe.clear_faults();
+    assert_eq!(fixture.mapped_bytes(), PAGE as u64);
+    let trace = Trace::start(&fixture.probe);
+    fixture.set(segment).expect("SET_MEMSEG");
+    assert_ne!(trace.regions().len(), 0, "regions of the second SET_MEMSEG");
+    fixture.unset(segment).expect("UNSET_MEMSEG");
+    fixture.assert_nothing_left();
     fixture.destroy();
     Outcome::Passed
 }

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         set::counted_memory,
         set::counted_memory_behind,
         set::refused,
+        set::half_way,
+        set::roll_back_fails,
         set::with_secure_world,
         unmap::kept_after_fork,
         unmap::after_the_vm,

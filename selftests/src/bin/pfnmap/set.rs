@@ -12,12 +12,13 @@ use acrn_selftests::{
     need,
     probe::fault,
     skip,
+    status::Status,
     trace::Trace,
 };
 use acrn_uapi::*;
 use nix::errno::Errno;
 
-use crate::physical::{FIRMWARE, HPET, NOWHERE, map};
+use crate::physical::{FIRMWARE, HPET, NOWHERE, assert_absent, map};
 
 /// All of the memory is mapped as it lies in physical memory, with write-back caching, and no page
 /// is pinned.
@@ -253,6 +254,46 @@ pub fn counted_memory_behind() -> Outcome {
         .unset(ram(GUEST, &memory, 0, PAGE))
         .expect("UNSET_MEMSEG");
     assert_refused(&fixture, whole(&memory), Errno::EFAULT);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// If the hypervisor fails after it has mapped the memory, the guest does not keep the memory, nor
+/// gets it when the process unmaps it (A5).
+pub fn half_way() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let memory = need!(map(NOWHERE, 2 * PAGE));
+    fixture.fail_regions(0, 1, 1, -5);
+    assert_eq!(fixture.set(whole(&memory)), Err(Errno::EIO));
+    let before = fixture.mapped_bytes();
+    drop(memory);
+    assert_absent(&fixture, 0);
+    assert_absent(&fixture, 1);
+    assert_eq!(before, 0, "bytes that were mapped before munmap");
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// If the hypervisor refuses to unmap the memory after such a failure, the guest loses it when the
+/// process unmaps it, or at UNSET_MEMSEG.
+pub fn roll_back_fails() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    for unset in [false, true] {
+        let memory = need!(map(NOWHERE, 2 * PAGE));
+        fixture.fail_regions(0, 1, 1, -5);
+        fixture.fail_regions(0, 0, u32::MAX, -1);
+        assert_eq!(fixture.set(whole(&memory)), Err(Errno::EIO));
+        fixture.probe.clear_faults();
+        assert_eq!(fixture.mapped_bytes(), memory.len() as u64);
+        let reported = Status::of(&fixture.device).number("mapped_bytes");
+        assert_eq!(reported, memory.len() as u64);
+        if unset {
+            fixture.unset(whole(&memory)).expect("UNSET_MEMSEG");
+        } else {
+            drop(memory);
+        }
+        fixture.assert_nothing_left();
+    }
     fixture.destroy();
     Outcome::Passed
 }
