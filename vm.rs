@@ -48,7 +48,8 @@ use kernel::{
             Atomic, //
         },
         Arc,
-        Mutex, //
+        Mutex,
+        MutexGuard, //
     },
     uaccess::UserSlice, //
 };
@@ -66,11 +67,15 @@ pub(crate) struct Vm {
     irqfds: IrqFds,
     #[pin]
     memory: GuestMemory,
-    /// Held during a hypercall that changes the VM, so that `id` names this VM meanwhile.
+    /// Held during a hypercall that changes the VM, so that `id` names this VM meanwhile, or none
+    /// if DESTROY_VM timed out before.
     #[pin]
     control: Mutex<PassthroughDevices>,
     /// A [`VmState`]. Changes under `control`.
     state: Atomic<u32>,
+    /// DESTROY_VM has returned `ETIMEDOUT`, as ACRN does for a VM that it has destroyed. Changes
+    /// under `control`.
+    destroy_timed_out: Atomic<bool>,
     _count: Counted,
 }
 
@@ -93,6 +98,7 @@ impl Vm {
                 memory <- memory,
                 control <- new_mutex!(PassthroughDevices::default()),
                 state: Atomic::new(VmState::Created as u32),
+                destroy_timed_out: Atomic::new(false),
                 _count: Counted::new(&object_count::VMS),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -162,14 +168,33 @@ impl Vm {
 
     /// Runs `command` while the VM's id names this VM, one command at a time.
     ///
-    /// Fails with `ENODEV` if the hypervisor has destroyed the VM.
+    /// Fails with `ENODEV` if the hypervisor has destroyed the VM, which it has as well if
+    /// DESTROY_VM timed out: the id may name another VM, of which the driver does not know until
+    /// CREATE_VM returns.
+    ///
+    /// Other hypercalls with the id need no such check. Interrupts and notifications end when the
+    /// VM is paused, and the hypervisor destroys paused VMs only. They would continue only if a
+    /// PAUSE_VM had failed as well, although it paused the VM. What UNSET_MEMSEG and MMU notifiers
+    /// unmap, another VM does not have yet.
     fn with_control<T>(
         &self,
         command: impl FnOnce(&mut PassthroughDevices) -> Result<T>,
     ) -> Result<T> {
-        let mut devices = self.control.lock();
-        self.check_alive()?;
+        let mut devices = self.lock_control()?;
+        if self.destroy_timed_out.load(ordering::Relaxed) {
+            return Err(ENODEV);
+        }
         command(&mut devices)
+    }
+
+    /// Locks `control`, even if DESTROY_VM timed out. For DESTROY_VM itself, which the registry
+    /// makes while no VM is created.
+    ///
+    /// Fails with `ENODEV` if the hypervisor has destroyed the VM.
+    fn lock_control(&self) -> Result<MutexGuard<'_, PassthroughDevices>> {
+        let devices = self.control.lock();
+        self.check_alive()?;
+        Ok(devices)
     }
 
     /// Starts the VM (START_VM).
@@ -186,7 +211,7 @@ impl Vm {
     /// Pauses the VM (PAUSE_VM).
     pub(crate) fn pause(&self) -> Result {
         let released = self.with_control(|_| self.pause_and(|pause| self.memory.pause_with(pause)));
-        // Unpins the pages here, where no lock is held.
+        // Unpins the pages here, where no lock of the VM is held.
         released.map(drop)
     }
 
@@ -218,7 +243,7 @@ impl Vm {
             self.set_state(VmState::Created);
             Ok(self.memory.reset(&proof))
         });
-        // Unpins the pages here, where no lock is held.
+        // Unpins the pages here, where no lock of the VM is held.
         released.map(drop)
     }
 
@@ -226,32 +251,38 @@ impl Vm {
     ///
     /// Fails with `EPERM` if the VM is not paused, and leaves it as it was.
     pub(crate) fn destroy(&self) -> Result {
-        self.with_control(|_| self.destroy_with(|| hypercall::destroy_vm(self.id)))
+        let _control = self.lock_control()?;
+        self.destroy_with(|| hypercall::destroy_vm(self.id))
     }
 
     /// Pauses and destroys the VM, which the device model cannot reset or start in between.
     pub(crate) fn pause_and_destroy(&self) -> Result {
-        self.with_control(|_| {
-            // If this fails, DESTROY_VM returns the error that matters. If not, the end of the VM
-            // releases all pins.
-            let _ = self.pause_and(|pause| pause().map(drop));
-            self.destroy_with(|| hypercall::destroy_vm(self.id))
-        })
+        let _control = self.lock_control()?;
+        // If this fails, DESTROY_VM returns the error that matters. If not, the end of the VM
+        // releases all pins.
+        let _ = self.pause_and(|pause| pause().map(drop));
+        self.destroy_with(|| hypercall::destroy_vm(self.id))
     }
 
     /// Ends the VM without a hypercall: the hypervisor has given its id to another VM.
     pub(crate) fn end(&self, proof: Destroyed) {
         // Fails only if the VM has ended before.
-        let _ = self.with_control(|_| self.destroy_with(|| Ok(proof)));
+        let _ = self
+            .lock_control()
+            .and_then(|_control| self.destroy_with(|| Ok(proof)));
     }
 
     /// Runs `destroy`, after which the hypervisor may give the VM's id to another VM, while nothing
-    /// uses the id. If it fails, the VM is as before. Under `control`.
+    /// uses the id. If it fails, the VM is as before, or may be gone. Under `control`.
     fn destroy_with(&self, destroy: impl FnOnce() -> Result<Destroyed>) -> Result {
-        self.irqfds.stop_with(|| {
+        let destroyed = self.irqfds.stop_with(|| {
             self.memory
                 .destroy_with(|| self.requests.destroy_with(destroy))
-        })?;
+        });
+        if destroyed == Err(ETIMEDOUT) {
+            self.destroy_timed_out.store(true, ordering::Relaxed);
+        }
+        destroyed?;
         self.set_state(VmState::Ended);
         Ok(())
     }
@@ -283,7 +314,7 @@ impl Vm {
             match inject(&self.interrupts) {
                 Injected::Sent(result) | Injected::Dropped(result) => return result,
                 // `control` is locked for as long as injection is held back.
-                Injected::Held => self.with_control(|_| Ok(()))?,
+                Injected::Held => drop(self.lock_control()?),
             }
         }
     }
@@ -327,7 +358,7 @@ impl Vm {
             devices.remove(device.phys_bdf);
             Ok(self.memory.set_devices(devices.count()))
         });
-        // Unpins the pages here, where no lock is held.
+        // Unpins the pages here, where no lock of the VM is held.
         released.map(drop)
     }
 

@@ -83,6 +83,7 @@ fn main() -> ExitCode {
         reused_id::gone_of_orphan,
         reused_id::gone_and_creation_fails,
         reused_id::gone_while_command_waits,
+        reused_id::gone_gets_no_commands,
         reused_id::gone_gets_no_client,
         reused_id::gone_gets_no_memory,
         reused_id::gone_gets_no_eventfds,

@@ -11,7 +11,7 @@ use std::{os::fd::AsFd, sync::Arc};
 use acrn_ioctls::{RequestPage, Target};
 use acrn_selftests::{
     cpus,
-    device::{APIC, Argument, Device},
+    device::{APIC, Argument, Device, creation},
     eventfd::{Eventfd, until_released},
     guest::{Guest, MEMORY, create_raw},
     guest_memory::{GuestMemory, PAGE},
@@ -208,14 +208,20 @@ pub fn gone_and_creation_fails() -> Outcome {
 
 /// A command for the older VM fails with `ENODEV` if another VM gets the VM id while the command
 /// waits for a command in progress. It does not affect the other VM.
+///
+/// Here the other VM has another VM id, which CREATE_VM does not return. After a DESTROY_VM that
+/// timed out, no command would be in progress.
 pub fn gone_while_command_waits() -> Outcome {
     let probe = need!(Probe::open());
-    let cpus = need!(cpus::pick(1));
-    let (older, _page, vmid) = create_raw(cpus);
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (older, _page, vmid) = create_raw(masks[0]);
     let older = Arc::new(older);
-    older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    fail_after_destroying(&probe, vmid);
-    assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+    probe.push_fault(Fault {
+        after: 1,
+        patch: 2,
+        value: vmid.into(),
+        ..fault(CREATE_VM, 0)
+    });
     let trace = Trace::start(&probe);
     let sharing = older.clone();
     let held = HeldHypercall::start(&probe, VM_INTR_MONITOR, vmid, move || {
@@ -223,7 +229,7 @@ pub fn gone_while_command_waits() -> Outcome {
         sharing.ioctl(ACRN_IOCTL_VM_INTR_MONITOR, Argument::At(&page, 0))
     });
     let has_the_id = || !trace.calls(CREATE_VM).is_empty();
-    let creator = SleepingCommand::start(has_the_id, move || create_raw(cpus));
+    let creator = SleepingCommand::start(has_the_id, move || create_raw(masks[1]));
     until("the new VM waits for the older one", || {
         creator.waits_in_driver()
     });
@@ -233,9 +239,54 @@ pub fn gone_while_command_waits() -> Outcome {
     // does not exist any more.
     let _ = held.release();
     assert_eq!(starter.result(), Err(Errno::ENODEV), "START_VM");
-    let (_successor, _page, successor_vmid) = creator.result();
+    let (successor, _page, successor_vmid) = creator.result();
     assert_eq!(successor_vmid, vmid);
     assert_eq!(trace.calls(START_VM).len(), 0, "START_VM of the other VM");
+    drop(successor);
+    probe.vms().iter().for_each(|vm| probe.destroy(vm.vmid));
+    Outcome::Passed
+}
+
+/// After a DESTROY_VM that timed out, commands fail with `ENODEV`, and make no hypercall for
+/// another VM that has the VM id before the driver knows of it.
+pub fn gone_gets_no_commands() -> Outcome {
+    let probe = need!(Probe::open());
+    let cpus = need!(cpus::pick(1));
+    let (older, page, vmid) = create_raw(cpus);
+    older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    fail_after_destroying(&probe, vmid);
+    assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
+    let (created, other) = probe.create_vm(creation(&page, cpus));
+    assert_eq!((created, other.vmid), (0, vmid), "CREATE_VM");
+
+    let trace = Trace::start(&probe);
+    let zeroes = GuestMemory::anonymous(PAGE);
+    for request in [
+        ACRN_IOCTL_START_VM,
+        ACRN_IOCTL_PAUSE_VM,
+        ACRN_IOCTL_RESET_VM,
+        ACRN_IOCTL_SET_VCPU_REGS,
+        ACRN_IOCTL_VM_INTR_MONITOR,
+        ACRN_IOCTL_SET_PTDEV_INTR,
+        ACRN_IOCTL_RESET_PTDEV_INTR,
+        ACRN_IOCTL_ASSIGN_PCIDEV,
+        ACRN_IOCTL_DEASSIGN_PCIDEV,
+        ACRN_IOCTL_ASSIGN_MMIODEV,
+        ACRN_IOCTL_DEASSIGN_MMIODEV,
+        ACRN_IOCTL_CREATE_VDEV,
+        ACRN_IOCTL_DESTROY_VDEV,
+        ACRN_IOCTL_PM_GET_CPU_STATE,
+    ] {
+        let done = older.ioctl(request, Argument::At(&zeroes, 0));
+        let name = ALL.iter().find(|(number, _)| *number == request);
+        assert_eq!(done, Err(Errno::ENODEV), "{name:?}");
+    }
+    older.inject_msi(APIC, 0x31).expect("INJECT_MSI");
+    older.set_irqline(4, 2).expect("SET_IRQLINE");
+    trace.assert_no_hypercalls();
+    probe.destroy(vmid);
+    let (_successor, _page, successor_vmid) = create_raw(cpus);
+    assert_eq!(successor_vmid, vmid);
     Outcome::Passed
 }
 
