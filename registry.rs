@@ -228,8 +228,8 @@ impl Drop for Service {
 ///
 /// # Errors
 ///
-/// - `EINVAL` if the request page cannot be pinned, if another VM has the name, or if the
-///   hypervisor fails for any reason, as in upstream's driver.
+/// - `EINVAL` if the request page cannot be pinned, if another VM has the name, if there is not
+///   enough memory, or if the hypervisor fails for any reason, as in upstream's driver.
 /// - `ENODEV` if the kernel goes down.
 pub(crate) fn create(parameter: &mut Contiguous<uapi::acrn_vm_creation>) -> Result<Arc<Vm>> {
     retry_orphans();
@@ -277,8 +277,9 @@ fn create_registered(
             pr_err_ratelimited!("VM {}: cannot be destroyed: {:?}\n", id, error);
         }
     });
-    let vm = Vm::new(&created, page)?;
-    registry.add(vm.clone(), parameter.uuid)?;
+    let vm = Vm::new(&created, page).map_err(|_| EINVAL)?;
+    let added = registry.add(vm.clone(), parameter.uuid);
+    added.map_err(|_| EINVAL)?;
     destroy_vm.dismiss();
     Ok(vm)
 }
