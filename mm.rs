@@ -176,7 +176,7 @@ impl GuestMemory {
     /// that the VM may still access otherwise.
     ///
     /// The VM gets no memory afterwards: it has ended, or this is being dropped. Must not be called
-    /// with a lock held.
+    /// with a mutex of a VM held.
     pub(crate) fn release(&self) {
         // First, so that no notifier remains.
         self.remove_notifiers();

@@ -27,7 +27,8 @@ pub(crate) fn attributes() -> Option<&'static AttributeGroups> {
     cfg!(CONFIG_HOTPLUG_CPU).then_some(&ATTRIBUTES)
 }
 
-/// Takes the number of a CPU. A write fails with `EINVAL` if the CPU cannot be taken offline.
+/// Takes the number of a CPU. A write fails with `EINVAL` if there is no such CPU or it must stay
+/// online, and otherwise as [`HotplugCpu::while_offline`].
 struct RemoveCpu;
 
 impl WriteOnlyAttribute for RemoveCpu {

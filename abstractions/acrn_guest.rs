@@ -82,7 +82,7 @@ pub(crate) trait Upcall: Send + Sync + 'static {
     fn upcall(&self, irq: &LocalInterruptDisabled);
 }
 
-/// The receiver of the kernel's only handler, or null if there is none.
+/// The receiver of this module's only handler, or null if there is none.
 static RECEIVER: Atomic<*mut c_void> = Atomic::new(ptr::null_mut());
 
 /// A registration of an upcall handler. Dropping it unregisters the handler.
@@ -117,7 +117,8 @@ pub(crate) struct UpcallRegistration<T: Upcall> {
 impl<T: Upcall> UpcallRegistration<T> {
     /// Registers a handler.
     ///
-    /// Fails with `EBUSY` if there is one already: the kernel has room for a single handler.
+    /// Fails with `EBUSY` if this module has registered one already. The kernel has room for a
+    /// single handler: this replaces that of another module, without an error.
     pub(crate) fn new(receiver: T) -> Result<Self> {
         let receiver = Arc::new(receiver, GFP_KERNEL)?;
         let address = ptr::from_ref(&*receiver).cast_mut().cast();

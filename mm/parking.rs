@@ -106,8 +106,8 @@ struct Unreachable(());
 unsafe impl Returned for Unreachable {}
 
 /// Pins that were released. Dropping this unpins the pages, which takes long, sleeps, and takes the
-/// mmap lock. So no lock may be held.
-#[must_use = "unpins pages when it is dropped, with no lock held"]
+/// mmap lock. So no mutex of a VM may be held.
+#[must_use = "unpins pages when it is dropped, with no mutex of a VM held"]
 #[derive(Default)]
 pub(crate) struct Released(Option<(PinList, Unreachable)>);
 
