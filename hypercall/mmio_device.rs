@@ -6,23 +6,41 @@ use crate::{
     abstractions::mmio_range::MmioRange,
     uapi, //
 };
-use kernel::prelude::*;
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
 
 /// A device that is passed through by its memory ranges, none of which is RAM of the kernel.
 ///
 /// The hypervisor moves the ranges between the memory of the Service VM and that of the User VM,
-/// and checks no more than their alignment.
+/// and checks no more than their alignment, that of each only after it has moved those before. So
+/// all ranges are aligned, even empty ones.
 #[repr(transparent)]
 pub(crate) struct MmioDevice(uapi::acrn_mmiodev);
+
+impl MmioDevice {
+    /// Returns address in the User VM, address in the Service VM, and size of each range.
+    fn ranges(&self) -> impl Iterator<Item = [u64; 3]> + '_ {
+        let ranges = self.0.res.iter();
+        ranges.map(|range| [range.user_vm_pa, range.service_vm_pa, range.size])
+    }
+}
 
 impl TryFrom<uapi::acrn_mmiodev> for MmioDevice {
     type Error = Error;
 
-    /// Fails as [`MmioRange::new`] does for any of the ranges.
+    /// Fails with `EINVAL` if an address or a size is not a multiple of the page size, and as
+    /// [`MmioRange::new`] does for any of the ranges.
     fn try_from(device: uapi::acrn_mmiodev) -> Result<Self> {
-        for range in device.res.iter().filter(|range| range.size != 0) {
-            MmioRange::new(range.service_vm_pa, range.size)?;
+        let device = Self(device);
+        let is_aligned = |number| number % PAGE_SIZE as u64 == 0;
+        if !device.ranges().flatten().all(is_aligned) {
+            return Err(EINVAL);
         }
-        Ok(Self(device))
+        for [_, start, size] in device.ranges().filter(|[_, _, size]| *size != 0) {
+            MmioRange::new(start, size)?;
+        }
+        Ok(device)
     }
 }

@@ -11,6 +11,9 @@ use acrn_uapi::{
 
 use crate::{guest_memory::PAGE, physical::HPET};
 
+/// Guest address of an MMIO device.
+const GUEST: u64 = 0xd000_0000;
+
 /// Returns `size` bytes that are not zero and that differ for each `round`.
 pub fn pattern(size: usize, round: usize) -> Vec<u8> {
     let bytes = 0..size;
@@ -21,7 +24,8 @@ pub fn pattern(size: usize, round: usize) -> Vec<u8> {
 
 /// Returns a pattern for the structure of `request`.
 ///
-/// The driver checks the ranges of an MMIO device. They are that of the HPET.
+/// The driver checks the ranges of an MMIO device. They are that of the HPET, page-aligned in the
+/// guest.
 pub fn structure(request: u32, round: usize) -> Vec<u8> {
     let mut bytes = pattern((request >> 16 & 0x3fff) as usize, round);
     if matches!(
@@ -31,6 +35,7 @@ pub fn structure(request: u32, round: usize) -> Vec<u8> {
         let ranges = &mut bytes[offset_of!(acrn_mmiodev, res)..];
         for range in ranges.chunks_exact_mut(size_of::<acrn_mmio_dev_res>()) {
             for (offset, value) in [
+                (offset_of!(acrn_mmio_dev_res, user_vm_pa), GUEST),
                 (offset_of!(acrn_mmio_dev_res, service_vm_pa), HPET),
                 (offset_of!(acrn_mmio_dev_res, size), PAGE as u64),
             ] {

@@ -61,7 +61,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// - `EINVAL`: the hypervisor refuses the device.
+    /// - `EINVAL`: an address or a size is not a multiple of the page size, or the hypervisor
+    ///   refuses the device.
     ///
     /// # Examples
     ///
@@ -83,7 +84,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// - `EINVAL`: the hypervisor refuses the device.
+    /// - `EINVAL`: an address or a size is not a multiple of the page size, or the hypervisor
+    ///   refuses the device.
     ///
     /// # Examples
     ///

@@ -14,7 +14,7 @@ use acrn_selftests::{
     trace::Trace,
 };
 use acrn_uapi::{
-    acrn_mmiodev, acrn_vm_memmap,
+    acrn_mmio_dev_res, acrn_mmiodev, acrn_vm_memmap,
     ioctl::{ACRN_IOCTL_ASSIGN_MMIODEV, ACRN_IOCTL_DEASSIGN_MMIODEV},
 };
 use nix::errno::Errno;
@@ -86,6 +86,54 @@ pub fn mmio_of_kernel_ram() -> Outcome {
         }
     }
     assert_refused(&fixture, 0, 1 << 40);
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// An MMIO device is refused if any address or size is not page-aligned, even of an empty range:
+/// the hypervisor would move the ranges before that one, and then fail.
+pub fn mmio_unaligned() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let mut good = acrn_mmiodev {
+        name: *b"UNALIGNE",
+        ..Default::default()
+    };
+    good.res[0] = acrn_mmio_dev_res {
+        user_vm_pa: 0xd000_0000,
+        service_vm_pa: DEVICE,
+        size: PAGE as u64,
+        mem_type: 0,
+    };
+    let fields: [fn(&mut acrn_mmio_dev_res) -> &mut u64; 3] = [
+        |range| &mut range.user_vm_pa,
+        |range| &mut range.service_vm_pa,
+        |range| &mut range.size,
+    ];
+    let trace = Trace::start(&fixture.probe);
+    for index in 0..good.res.len() {
+        for (number, field) in fields.iter().enumerate() {
+            for bit in [1, PAGE as u64 / 2] {
+                let mut device = good;
+                *field(&mut device.res[index]) |= bit;
+                for request in [ACRN_IOCTL_ASSIGN_MMIODEV, ACRN_IOCTL_DEASSIGN_MMIODEV] {
+                    let refused = fixture.device.with(request, &mut device);
+                    assert_eq!(
+                        refused,
+                        Err(Errno::EINVAL),
+                        "{request:#x}, field {number} of range {index}"
+                    );
+                }
+            }
+        }
+    }
+    trace.assert_no_hypercalls();
+    // Empty ranges with aligned addresses are accepted.
+    good.res[1].user_vm_pa = 0xd000_1000;
+    good.res[2].service_vm_pa = FIRMWARE;
+    for request in [ACRN_IOCTL_ASSIGN_MMIODEV, ACRN_IOCTL_DEASSIGN_MMIODEV] {
+        let accepted = fixture.device.with(request, &mut good);
+        assert_eq!(accepted, Ok(()), "{request:#x}");
+    }
     fixture.destroy();
     Outcome::Passed
 }
