@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The PCI devices that are passed through to a VM.
+//! The devices that are passed through to a VM.
 //!
-//! When the hypervisor destroys a VM that still has devices, it returns them to the Service VM's
-//! IOMMU domain as they are. A device with DMA in progress then writes to the Service VM's memory.
+//! When the hypervisor destroys a VM that still has PCI devices, it returns them to the Service
+//! VM's IOMMU domain as they are. A device with DMA in progress then writes to the Service VM's
+//! memory.
 
 use crate::{
     abstractions::{
@@ -15,41 +16,75 @@ use crate::{
     },
     hypercall::VmId,
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::{
+        global_lock,
+        GlobalGuard, //
+    },
+};
 
-/// The PCI devices of a VM. Contains each once.
+global_lock! {
+    /// Held while a VM gets a PCI device, and from DESTROY_VM until the devices that the VM had are
+    /// quiesced: a device has no new owner by then.
+    // SAFETY: `registry::Service::new` initialises it before the device, the upcall and the reboot
+    // notifier exist, and all other uses come from those.
+    pub(crate) unsafe(uninit) static PCI_OWNERS: Mutex<()> = ();
+}
+
+/// The devices of a VM.
 #[derive(Default)]
-pub(crate) struct PassthroughDevices(KVec<PciAddress>);
+pub(crate) struct PassthroughDevices {
+    /// Contains each once.
+    pci: KVec<PciAddress>,
+    /// The number of PCI devices that were taken, but that the VM has if it still exists.
+    taken: usize,
+}
 
 impl PassthroughDevices {
-    /// Reserves room for another device.
+    /// Reserves room for another PCI device.
     pub(crate) fn reserve(&mut self) -> Result {
-        self.0.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        self.pci.reserve(1, GFP_KERNEL_ACCOUNT)?;
         Ok(())
     }
 
-    /// Adds a device for which room was reserved. `bdf` has the bus in bits 15:8, the device in
+    /// Adds a PCI device for which room was reserved. `bdf` has the bus in bits 15:8, the device in
     /// bits 7:3 and the function in bits 2:0.
     pub(crate) fn add(&mut self, bdf: u16) {
         let address = PciAddress::from_bdf(bdf);
-        if !self.0.contains(&address) {
-            let _ = self.0.push_within_capacity(address);
+        if !self.pci.contains(&address) {
+            let _ = self.pci.push_within_capacity(address);
         }
     }
 
-    /// Removes a device.
+    /// Removes a PCI device.
     pub(crate) fn remove(&mut self, bdf: u16) {
-        self.0.retain(|known| *known != PciAddress::from_bdf(bdf));
+        self.pci.retain(|known| *known != PciAddress::from_bdf(bdf));
     }
 
-    /// Returns the number of devices.
+    /// Returns the most PCI devices that the VM may have.
     pub(crate) fn count(&self) -> usize {
-        self.0.len()
+        self.pci.len() + self.taken
     }
 
+    /// Takes the PCI devices of a VM that the hypervisor has destroyed, or may have destroyed.
+    pub(crate) fn take(&mut self) -> PciDevices {
+        self.taken += self.pci.len();
+        PciDevices(core::mem::take(&mut self.pci))
+    }
+}
+
+/// PCI devices that the hypervisor has returned to the Service VM.
+#[must_use = "they may do DMA to memory of the Service VM"]
+#[derive(Default)]
+pub(crate) struct PciDevices(KVec<PciAddress>);
+
+impl PciDevices {
     /// Stops the devices, after the hypervisor has destroyed the VM `vm`: clears bus mastering and
     /// resets the functions. Sleeps for up to about 100 ms per device.
-    pub(crate) fn quiesce(self, vm: VmId) {
+    ///
+    /// The lock must have been taken before DESTROY_VM: the devices may belong to another VM else.
+    pub(crate) fn quiesce(self, vm: VmId, _owners: &GlobalGuard<PCI_OWNERS>) {
         for address in &self.0 {
             let Some(function) = PciFunction::get(*address) else {
                 pr_err_ratelimited!("VM {}: PCI device {} does not exist\n", vm, address);

@@ -22,6 +22,10 @@ use crate::{
         VmId, //
     },
     ioreq::RequestPage,
+    passthrough::{
+        PciDevices,
+        PCI_OWNERS, //
+    },
     uapi,
     vm::Vm,
 };
@@ -125,13 +129,19 @@ impl Registry {
         entries.find(|entry| Arc::ptr_eq(&entry.vm, vm))
     }
 
-    /// Destroys a VM by `destroy`, and removes it if that succeeds.
-    fn destroy(&mut self, vm: &Arc<Vm>, destroy: fn(&Vm) -> Result) -> Result {
+    /// Destroys a VM by `destroy`, and removes it if that succeeds. Returns the PCI devices that
+    /// the hypervisor may have returned, which the caller must quiesce.
+    fn destroy(&mut self, vm: &Arc<Vm>, destroy: fn(&Vm) -> Result) -> (Result, PciDevices) {
         // Waits for readers, so not between the hypercalls of `destroy`.
         if let Some(entry) = self.entry(vm) {
             entry.dir = None;
         }
         let destroyed = destroy(vm);
+        let devices = match destroyed {
+            Err(EPERM) => PciDevices::default(),
+            // The hypervisor may have destroyed the VM all the same.
+            _ => vm.take_devices(),
+        };
         if destroyed.is_ok() {
             self.remove(vm);
         } else {
@@ -140,7 +150,7 @@ impl Registry {
                 entry.create_dir(&parent);
             }
         }
-        destroyed
+        (destroyed, devices)
     }
 
     /// Ends and removes the VM whose id the new VM has, if there is one: the hypervisor had
@@ -157,6 +167,13 @@ impl Registry {
         vm.end(proof);
         self.remove(&vm);
         Some(vm)
+    }
+
+    /// Returns the orphan with the index `index`.
+    fn orphan(&self, index: usize) -> Option<Arc<Vm>> {
+        let entries = self.entries.iter();
+        let mut orphans = entries.filter(|entry| entry.owner == Owner::None);
+        orphans.nth(index).map(|entry| entry.vm.clone())
     }
 
     /// Returns the VM that follows the VM `last`, or the first one, in the order of ids.
@@ -188,6 +205,8 @@ impl Service {
     pub(crate) unsafe fn new() -> Result<Self> {
         // SAFETY: By the contract of this function.
         unsafe { REGISTRY.init() };
+        // SAFETY: As above.
+        unsafe { PCI_OWNERS.init() };
         let served = ServedVms::new()?;
         let dir = Dir::new(c"acrn_hsm");
         dir.add_file(c"objects", &AllCounts);
@@ -288,7 +307,7 @@ fn create_registered(
 ///
 /// Fails with `EPERM` if the VM is not paused, and leaves it as it was.
 pub(crate) fn destroy(vm: &Arc<Vm>) -> Result {
-    REGISTRY.lock().destroy(vm, Vm::destroy)?;
+    destroy_and_quiesce(vm, Vm::destroy)?;
     clean_up(vm);
     Ok(())
 }
@@ -299,8 +318,9 @@ pub(crate) fn destroy(vm: &Arc<Vm>) -> Result {
 /// and is destroyed when the next VM is created.
 pub(crate) fn release(vm: Arc<Vm>) {
     vm.release_eventfds();
+    let destroyed = destroy_and_quiesce(&vm, Vm::pause_and_destroy);
     let mut registry = REGISTRY.lock();
-    match registry.destroy(&vm, Vm::pause_and_destroy) {
+    match destroyed {
         Ok(()) => {}
         // It ended before.
         Err(_) if vm.check_alive().is_err() => {}
@@ -317,9 +337,17 @@ pub(crate) fn release(vm: Arc<Vm>) {
     clean_up(&vm);
 }
 
+/// Destroys a VM as [`Registry::destroy`], and quiesces its PCI devices before another VM can get
+/// them. May take long, so the quiescing is not done under the lock.
+fn destroy_and_quiesce(vm: &Arc<Vm>, destroy: fn(&Vm) -> Result) -> Result {
+    let owners = PCI_OWNERS.lock();
+    let (destroyed, devices) = REGISTRY.lock().destroy(vm, destroy);
+    devices.quiesce(vm.id(), &owners);
+    destroyed
+}
+
 /// Releases the resources of a VM that has ended. May take long, so it is not done under the lock.
 fn clean_up(vm: &Vm) {
-    vm.take_devices().quiesce(vm.id());
     vm.release_eventfds();
     vm.memory().release();
 }
@@ -328,16 +356,12 @@ fn clean_up(vm: &Vm) {
 fn retry_orphans() {
     let mut kept = 0;
     loop {
-        let mut registry = REGISTRY.lock();
-        let entries = registry.entries.iter();
-        let mut orphans = entries.filter(|entry| entry.owner == Owner::None);
-        let Some(orphan) = orphans.nth(kept).map(|entry| entry.vm.clone()) else {
+        let Some(orphan) = REGISTRY.lock().orphan(kept) else {
             return;
         };
-        if registry.destroy(&orphan, Vm::pause_and_destroy).is_ok() {
-            drop(registry);
+        if destroy_and_quiesce(&orphan, Vm::pause_and_destroy).is_ok() {
             clean_up(&orphan);
-        } else {
+        } else if orphan.check_alive().is_ok() {
             kept += 1;
         }
     }
@@ -349,16 +373,17 @@ pub(crate) struct Shutdown;
 
 impl Reboot for Shutdown {
     fn reboot() {
+        let owners = PCI_OWNERS.lock();
         let mut registry = REGISTRY.lock();
         registry.is_open = false;
         let mut last = None;
         while let Some(vm) = registry.next(last) {
             last = Some(vm.id());
-            if let Err(error) = registry.destroy(&vm, Vm::pause_and_destroy) {
+            let (destroyed, devices) = registry.destroy(&vm, Vm::pause_and_destroy);
+            if let Err(error) = destroyed {
                 pr_err!("VM {}: not destroyed at shutdown: {:?}\n", vm.id(), error);
-                continue;
             }
-            vm.take_devices().quiesce(vm.id());
+            devices.quiesce(vm.id(), &owners);
         }
     }
 }

@@ -30,7 +30,11 @@ use crate::{
     },
     irqfd::IrqFds,
     mm::GuestMemory,
-    passthrough::PassthroughDevices,
+    passthrough::{
+        PassthroughDevices,
+        PciDevices,
+        PCI_OWNERS, //
+    },
     power,
     status::{
         Status,
@@ -270,6 +274,8 @@ impl Vm {
         let _ = self
             .lock_control()
             .and_then(|_control| self.destroy_with(|| Ok(proof)));
+        // The hypervisor has returned them an unknown time ago.
+        let _ = self.take_devices();
     }
 
     /// Runs `destroy`, after which the hypervisor may give the VM's id to another VM, while nothing
@@ -293,9 +299,9 @@ impl Vm {
         self.ioeventfds.clear(&self.requests);
     }
 
-    /// Removes the PCI devices from a VM that has ended, and returns them.
-    pub(crate) fn take_devices(&self) -> PassthroughDevices {
-        core::mem::take(&mut *self.control.lock())
+    /// Takes the PCI devices, as [`PassthroughDevices::take`].
+    pub(crate) fn take_devices(&self) -> PciDevices {
+        self.control.lock().take()
     }
 
     /// Injects an MSI (INJECT_MSI).
@@ -336,8 +342,10 @@ impl Vm {
         self.with_control(|_| hypercall(self.id, parameter))
     }
 
-    /// Passes a PCI device through to the VM (ASSIGN_PCIDEV).
+    /// Passes a PCI device through to the VM (ASSIGN_PCIDEV). Waits while it, or any other, is
+    /// quiesced.
     pub(crate) fn assign_pcidev(&self, device: &Contiguous<uapi::acrn_pcidev>) -> Result {
+        let _owners = PCI_OWNERS.lock();
         self.with_control(|devices| {
             devices.reserve()?;
             // Adding a device releases no pins.

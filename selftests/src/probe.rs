@@ -197,6 +197,16 @@ impl Probe {
         });
     }
 
+    /// Makes the next DESTROY_VM of a VM return `ETIMEDOUT` after the hypervisor has destroyed the
+    /// VM, as ACRN may.
+    pub fn fail_after_destroying(&self, vmid: u16) {
+        self.push_fault(Fault {
+            after: 1,
+            vmid,
+            ..fault(hypercall::DESTROY_VM, -i64::from(libc::ETIMEDOUT))
+        });
+    }
+
     /// Makes SET_MEMORY_REGIONS for a VM fail with `result` after `entry` entries: `count` such
     /// hypercalls after the first `skip`.
     pub fn fail_regions(&self, vmid: u16, skip: u32, entry: u32, count: u32, result: i64) {

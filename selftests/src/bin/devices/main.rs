@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         quiesce::left_over_taken_back,
         quiesce::left_over_refused,
         quiesce::left_over_of_orphan,
+        quiesce::left_over_of_doubtful_destroy,
+        quiesce::left_over_and_assigned_again,
         quiesce::left_over_behind_missing,
         quiesce::left_over_not_taken_back,
         quiesce::left_over_without_reset,

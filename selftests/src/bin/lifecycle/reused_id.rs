@@ -32,18 +32,8 @@ use mini_acrn_channel::Fault;
 use nix::errno::Errno;
 use zerocopy::IntoBytes;
 
-const TIMED_OUT: i64 = -(libc::ETIMEDOUT as i64);
 /// Number of pages that a guest pins: its memory and its request page.
 pub const PINS: i64 = 1 + MEMORY as i64 / 4096;
-
-/// Makes the next DESTROY_VM of the VM return an error after the hypervisor has destroyed the VM.
-fn fail_after_destroying(probe: &Probe, vmid: u16) {
-    probe.push_fault(Fault {
-        after: 1,
-        vmid,
-        ..fault(DESTROY_VM, TIMED_OUT)
-    });
-}
 
 /// Guest address of an ioeventfd of 4 bytes.
 pub const DOORBELL: Target = Target::Memory(DOORBELL_ADDRESS);
@@ -121,7 +111,7 @@ pub fn gone_of_open_file() -> Outcome {
     let vmid = older.vm.vmid();
     let device = Device::sharing(&older.vm);
     older.vm.pause().expect("PAUSE_VM");
-    fail_after_destroying(&probe, vmid);
+    probe.fail_after_destroying(vmid);
     assert_eq!(device.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
     assert!(probe.vm(vmid).is_none());
     let successor = successor(masks[0], vmid, before);
@@ -159,7 +149,7 @@ pub fn gone_of_orphan() -> Outcome {
     let before = leaks::pinned_pages().expect("/proc/vmstat");
     let (older, events, ids) = with_eventfds(masks[0]);
     let vmid = older.vm.vmid();
-    fail_after_destroying(&probe, vmid);
+    probe.fail_after_destroying(vmid);
     older.close();
     assert!(probe.vm(vmid).is_none());
     let successor = successor(masks[0], vmid, before);
@@ -181,7 +171,7 @@ pub fn gone_and_creation_fails() -> Outcome {
     let vmid = older.vm.vmid();
     let device = Device::sharing(&older.vm);
     older.vm.pause().expect("PAUSE_VM");
-    fail_after_destroying(&probe, vmid);
+    probe.fail_after_destroying(vmid);
     assert_eq!(device.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
     assert_eq!(pinned(before), PINS);
     probe.push_fault(Fault {
@@ -254,7 +244,7 @@ pub fn gone_gets_no_commands() -> Outcome {
     let cpus = need!(cpus::pick(1));
     let (older, page, vmid) = create_raw(cpus);
     older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    fail_after_destroying(&probe, vmid);
+    probe.fail_after_destroying(vmid);
     assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
     let (created, other) = probe.create_vm(creation(&page, cpus));
     assert_eq!((created, other.vmid), (0, vmid), "CREATE_VM");
@@ -303,7 +293,7 @@ pub fn gone_gets_no_client() -> Outcome {
         .plain(ACRN_IOCTL_CREATE_IOREQ_CLIENT)
         .expect("CREATE_IOREQ_CLIENT");
     older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    fail_after_destroying(&probe, vmid);
+    probe.fail_after_destroying(vmid);
     assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
     let waiter = Waiter::start_urgent_and_then(&older, CPU, |device, waited| {
         assert_eq!(waited, Err(Errno::ENODEV), "ATTACH_IOREQ_CLIENT");
@@ -330,7 +320,7 @@ pub fn gone_gets_no_memory() -> Outcome {
     older
         .with(ACRN_IOCTL_SET_MEMSEG, &mut segment)
         .expect("SET_MEMSEG");
-    fail_after_destroying(&probe, vmid);
+    probe.fail_after_destroying(vmid);
     assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
 
     let trace = Trace::start(&probe);
@@ -356,7 +346,7 @@ pub fn gone_gets_no_eventfds() -> Outcome {
     let (older, _page, vmid) = create_raw(cpus);
     let older = Arc::new(older);
     older.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
-    fail_after_destroying(&probe, vmid);
+    probe.fail_after_destroying(vmid);
     assert_eq!(older.plain(ACRN_IOCTL_DESTROY_VM), Err(Errno::ETIMEDOUT));
     let events = [Eventfd::new(), Eventfd::new()];
     let irqfd = events[0].irqfd(0, APIC, 0);
