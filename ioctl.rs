@@ -235,12 +235,8 @@ fn vm_command(vm: &Vm, cmd: u32, argument: Argument) -> Result {
         }
         uapi::ACRN_IOCTL_ASSIGN_PCIDEV => vm.assign_pcidev(&argument.contiguous()?),
         uapi::ACRN_IOCTL_DEASSIGN_PCIDEV => vm.deassign_pcidev(&argument.contiguous()?),
-        uapi::ACRN_IOCTL_ASSIGN_MMIODEV => {
-            vm.forward(hypercall::assign_mmiodev, &argument.mmio_device()?)
-        }
-        uapi::ACRN_IOCTL_DEASSIGN_MMIODEV => {
-            vm.forward(hypercall::deassign_mmiodev, &argument.mmio_device()?)
-        }
+        uapi::ACRN_IOCTL_ASSIGN_MMIODEV => vm.assign_mmiodev(argument.mmio_device()?),
+        uapi::ACRN_IOCTL_DEASSIGN_MMIODEV => vm.deassign_mmiodev(&argument.mmio_device()?),
         uapi::ACRN_IOCTL_CREATE_VDEV => vm.forward(hypercall::create_vdev, &argument.contiguous()?),
         uapi::ACRN_IOCTL_DESTROY_VDEV => {
             vm.forward(hypercall::destroy_vdev, &argument.contiguous()?)

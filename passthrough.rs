@@ -4,17 +4,22 @@
 //!
 //! When the hypervisor destroys a VM that still has PCI devices, it returns them to the Service
 //! VM's IOMMU domain as they are. A device with DMA in progress then writes to the Service VM's
-//! memory.
+//! memory. MMIO devices it does not return at all, so this must be done before.
 
 use crate::{
     abstractions::{
+        contiguous::Contiguous,
         pci::{
             PciAddress,
             PciFunction, //
         },
         ratelimit::pr_err_ratelimited,
     },
-    hypercall::VmId,
+    hypercall::{
+        self,
+        MmioDevice,
+        VmId, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -32,9 +37,20 @@ global_lock! {
     pub(crate) unsafe(uninit) static PCI_OWNERS: Mutex<()> = ();
 }
 
+/// The most MMIO devices of a VM.
+const MAX_MMIO_DEVICES: usize = 64;
+
+struct MmioAssignment {
+    device: Contiguous<MmioDevice>,
+    /// Not once it was given back, before DESTROY_VM.
+    is_assigned: bool,
+}
+
 /// The devices of a VM.
 #[derive(Default)]
 pub(crate) struct PassthroughDevices {
+    /// Contains each once.
+    mmio: KVec<MmioAssignment>,
     /// Contains each once.
     pci: KVec<PciAddress>,
     /// The number of PCI devices that were taken, but that the VM has if it still exists.
@@ -42,6 +58,57 @@ pub(crate) struct PassthroughDevices {
 }
 
 impl PassthroughDevices {
+    /// Passes an MMIO device through to the VM `vm`.
+    ///
+    /// Fails with `ENOSPC` if the VM has too many.
+    pub(crate) fn assign_mmio(&mut self, vm: VmId, device: Contiguous<MmioDevice>) -> Result {
+        if self.mmio.len() >= MAX_MMIO_DEVICES {
+            return Err(ENOSPC);
+        }
+        self.mmio.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        hypercall::assign_mmiodev(vm, &device)?;
+        self.forget_mmio(&device);
+        let _ = self.mmio.push_within_capacity(MmioAssignment {
+            device,
+            is_assigned: true,
+        });
+        Ok(())
+    }
+
+    /// Takes an MMIO device back from the VM `vm`.
+    pub(crate) fn deassign_mmio(&mut self, vm: VmId, device: &Contiguous<MmioDevice>) -> Result {
+        hypercall::deassign_mmiodev(vm, device)?;
+        self.forget_mmio(device);
+        Ok(())
+    }
+
+    fn forget_mmio(&mut self, device: &MmioDevice) {
+        self.mmio.retain(|known| !known.device.is_same(device));
+    }
+
+    /// Gives the MMIO devices back to the Service VM, before DESTROY_VM of the VM `vm`.
+    pub(crate) fn give_back_mmio(&mut self, vm: VmId) {
+        for mmio in self.mmio.iter_mut().filter(|mmio| mmio.is_assigned) {
+            match hypercall::deassign_mmiodev(vm, &mmio.device) {
+                Ok(()) => mmio.is_assigned = false,
+                Err(error) => {
+                    pr_err_ratelimited!(
+                        "VM {}: an MMIO device cannot be given back: {:?}\n",
+                        vm,
+                        error
+                    );
+                }
+            }
+        }
+    }
+
+    /// Undoes [`Self::give_back_mmio`], because DESTROY_VM did nothing.
+    pub(crate) fn assign_mmio_again(&mut self, vm: VmId) {
+        for mmio in self.mmio.iter_mut().filter(|mmio| !mmio.is_assigned) {
+            mmio.is_assigned = hypercall::assign_mmiodev(vm, &mmio.device).is_ok();
+        }
+    }
+
     /// Reserves room for another PCI device.
     pub(crate) fn reserve(&mut self) -> Result {
         self.pci.reserve(1, GFP_KERNEL_ACCOUNT)?;
@@ -67,8 +134,10 @@ impl PassthroughDevices {
         self.pci.len() + self.taken
     }
 
-    /// Takes the PCI devices of a VM that the hypervisor has destroyed, or may have destroyed.
+    /// Takes the PCI devices of a VM that the hypervisor has destroyed, or may have destroyed, and
+    /// forgets the MMIO devices that were given back.
     pub(crate) fn take(&mut self) -> PciDevices {
+        self.mmio.retain(|mmio| mmio.is_assigned);
         self.taken += self.pci.len();
         PciDevices(core::mem::take(&mut self.pci))
     }

@@ -15,6 +15,7 @@ use crate::{
         Created,
         Destroyed,
         InterruptMonitor,
+        MmioDevice,
         Stopped,
         VmId, //
     },
@@ -255,17 +256,32 @@ impl Vm {
     ///
     /// Fails with `EPERM` if the VM is not paused, and leaves it as it was.
     pub(crate) fn destroy(&self) -> Result {
-        let _control = self.lock_control()?;
-        self.destroy_with(|| hypercall::destroy_vm(self.id))
+        let mut devices = self.lock_control()?;
+        // The hypervisor destroys no other.
+        if self.state() == VmState::Paused {
+            devices.give_back_mmio(self.id);
+        }
+        self.destroy_without_mmio(&mut devices)
     }
 
     /// Pauses and destroys the VM, which the device model cannot reset or start in between.
     pub(crate) fn pause_and_destroy(&self) -> Result {
-        let _control = self.lock_control()?;
+        let mut devices = self.lock_control()?;
         // If this fails, DESTROY_VM returns the error that matters. If not, the end of the VM
         // releases all pins.
         let _ = self.pause_and(|pause| pause().map(drop));
-        self.destroy_with(|| hypercall::destroy_vm(self.id))
+        devices.give_back_mmio(self.id);
+        self.destroy_without_mmio(&mut devices)
+    }
+
+    /// Destroys the VM, whose MMIO devices were given back. It gets them again if it was not
+    /// paused. Under `control`.
+    fn destroy_without_mmio(&self, devices: &mut PassthroughDevices) -> Result {
+        let destroyed = self.destroy_with(|| hypercall::destroy_vm(self.id));
+        if destroyed == Err(EPERM) {
+            devices.assign_mmio_again(self.id);
+        }
+        destroyed
     }
 
     /// Ends the VM without a hypercall: the hypervisor has given its id to another VM.
@@ -368,6 +384,16 @@ impl Vm {
         });
         // Unpins the pages here, where no lock of the VM is held.
         released.map(drop)
+    }
+
+    /// Passes an MMIO device through to the VM (ASSIGN_MMIODEV).
+    pub(crate) fn assign_mmiodev(&self, device: Contiguous<MmioDevice>) -> Result {
+        self.with_control(|devices| devices.assign_mmio(self.id, device))
+    }
+
+    /// Takes an MMIO device back (DEASSIGN_MMIODEV).
+    pub(crate) fn deassign_mmiodev(&self, device: &Contiguous<MmioDevice>) -> Result {
+        self.with_control(|devices| devices.deassign_mmio(self.id, device))
     }
 
     /// Reads power management data of a CPU (PM_GET_CPU_STATE).

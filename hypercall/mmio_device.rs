@@ -20,6 +20,11 @@ use kernel::{
 pub(crate) struct MmioDevice(uapi::acrn_mmiodev);
 
 impl MmioDevice {
+    /// Returns whether the two have the same ranges. Names and memory types do not matter.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.ranges().eq(other.ranges())
+    }
+
     /// Returns address in the User VM, address in the Service VM, and size of each range.
     fn ranges(&self) -> impl Iterator<Item = [u64; 3]> + '_ {
         let ranges = self.0.res.iter();

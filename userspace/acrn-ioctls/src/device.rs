@@ -63,6 +63,7 @@ impl Vm {
     ///
     /// - `EINVAL`: an address or a size is not a multiple of the page size, or the hypervisor
     ///   refuses the device.
+    /// - `ENOSPC`: the VM has 64 of them.
     ///
     /// # Examples
     ///

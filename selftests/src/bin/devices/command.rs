@@ -7,6 +7,7 @@ use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     hypercall::{self, *},
     mapping_fixture::MappingFixture,
+    probe::Probe,
 };
 use acrn_uapi::ioctl::*;
 use mini_acrn_channel::Fault;
@@ -69,12 +70,17 @@ impl Command {
 
     /// Makes the next hypercall of this command fail with `errno`.
     pub fn fail_next(&self, fixture: &MappingFixture, errno: Errno) {
+        self.fail_next_of(&fixture.probe, fixture.vmid, errno);
+    }
+
+    /// Makes the next hypercall of this command for the VM `vmid` fail with `errno`.
+    pub fn fail_next_of(&self, probe: &Probe, vmid: u16, errno: Errno) {
         let mut fault = Fault::new_zeroed();
         fault.id = self.hypercall;
-        fault.vmid = fixture.vmid;
+        fault.vmid = vmid;
         fault.count = 1;
         fault.result = -i64::from(errno as i32);
-        fixture.probe.push_fault(fault);
+        probe.push_fault(fault);
     }
 }
 

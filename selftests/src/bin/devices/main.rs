@@ -8,6 +8,7 @@ use acrn_selftests::{harness, tests};
 
 mod command;
 mod hypercall_args;
+mod mmio;
 mod monitor;
 mod ownership;
 mod quiesce;
@@ -35,6 +36,10 @@ fn main() -> ExitCode {
         monitor::monitor_two_threads,
         ownership::refused_parks_nothing,
         ownership::free_after_close,
+        mmio::mmio_given_back,
+        mmio::mmio_of_vm_that_stays,
+        mmio::mmio_of_orphan,
+        mmio::mmio_limit,
         quiesce::left_over_taken_back,
         quiesce::left_over_refused,
         quiesce::left_over_of_orphan,
