@@ -103,7 +103,10 @@ impl Regions {
     }
 
     /// Maps a single region at `guest`, as [`Self::add`]. If that fails, unmaps what the hypervisor
-    /// mapped before it failed.
+    /// may have mapped before it failed.
+    ///
+    /// ACRN checks a region before it maps any of it (`set_vm_memory_region()`). So after `EPERM`
+    /// or `EINVAL` there may only be mappings of others, such as the BAR of a device.
     pub(super) fn add_or_undo(
         &mut self,
         batch: &mut RegionBatch,
@@ -113,7 +116,10 @@ impl Regions {
         self.check_may_add()
             .map_err(|error| (error, RollBack::Done))?;
         self.add(batch, iter::once(region))
-            .map_err(|error| (error, self.undo(iter::once(guest)).into()))
+            .map_err(|error| match error {
+                EPERM | EINVAL => (error, RollBack::Done),
+                _ => (error, self.undo(iter::once(guest)).into()),
+            })
     }
 
     /// Unmaps `guest`.

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         undo::unset_with_hole,
         undo::unset_of_something_else,
         undo::mmio_half_way,
+        undo::mmio_refused,
         remap::fresh_buffers.within(240),
         remap::same_segment,
         remap::same_but_for_bits,

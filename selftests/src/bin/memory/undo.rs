@@ -152,13 +152,13 @@ pub fn later_batch_fails() -> Outcome {
 pub fn mmio_half_way() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let segment = fixture.device_memory(HPET);
-    fixture.fail_regions(0, 1, 1, -22);
-    assert_eq!(fixture.set(segment), Err(Errno::EINVAL));
+    fixture.fail_regions(0, 1, 1, -5);
+    assert_eq!(fixture.set(segment), Err(Errno::EIO));
     fixture.assert_nothing_left();
 
-    fixture.fail_regions(0, 1, 1, -22);
+    fixture.fail_regions(0, 1, 1, -5);
     fixture.fail_regions(0, 0, u32::MAX, -1);
-    assert_eq!(fixture.set(segment), Err(Errno::EINVAL));
+    assert_eq!(fixture.set(segment), Err(Errno::EIO));
     fixture.probe.clear_faults();
     assert_eq!(fixture.mapped_bytes(), PAGE as u64);
     let trace = Trace::start(&fixture.probe);
@@ -166,6 +166,22 @@ pub fn mmio_half_way() -> Outcome {
     assert_ne!(trace.regions().len(), 0, "regions of the second SET_MEMSEG");
     fixture.unset(segment).expect("UNSET_MEMSEG");
     fixture.assert_nothing_left();
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// If the hypervisor refuses memory of a device before it maps any of it, the driver unmaps
+/// nothing. Otherwise it could unmap memory that the hypervisor itself mapped there.
+pub fn mmio_refused() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let segment = fixture.device_memory(HPET);
+    for errno in [Errno::EPERM, Errno::EINVAL] {
+        fixture.fail_regions(0, 0, 1, -i64::from(errno as i32));
+        let trace = Trace::start(&fixture.probe);
+        assert_eq!(fixture.set(segment), Err(errno));
+        assert_eq!(trace.ids(), [SET_MEMORY_REGIONS]);
+        fixture.assert_nothing_left();
+    }
     fixture.destroy();
     Outcome::Passed
 }
