@@ -4,7 +4,7 @@
 //!
 //! When the hypervisor destroys a VM that still has PCI devices, it returns them to the Service
 //! VM's IOMMU domain as they are. A device with DMA in progress then writes to the Service VM's
-//! memory. MMIO devices it does not return at all, so this must be done before.
+//! memory. It does not return MMIO devices at all, so the driver does that first.
 
 use crate::{
     abstractions::{
@@ -30,8 +30,8 @@ use kernel::{
 };
 
 global_lock! {
-    /// Held while a VM gets a PCI device, and from DESTROY_VM until the devices that the VM had are
-    /// quiesced: a device has no new owner by then.
+    /// Held while a VM gets a PCI device, and from before DESTROY_VM until the VM's devices are
+    /// quiesced, so that none has a new owner before.
     // SAFETY: `registry::Service::new` initialises it before the device, the upcall and the reboot
     // notifier exist, and all other uses come from those.
     pub(crate) unsafe(uninit) static PCI_OWNERS: Mutex<()> = ();
@@ -89,23 +89,21 @@ impl PassthroughDevices {
     /// Gives the MMIO devices back to the Service VM, before DESTROY_VM of the VM `vm`.
     pub(crate) fn give_back_mmio(&mut self, vm: VmId) {
         for mmio in self.mmio.iter_mut().filter(|mmio| mmio.is_assigned) {
-            match hypercall::deassign_mmiodev(vm, &mmio.device) {
-                Ok(()) => mmio.is_assigned = false,
-                Err(error) => {
-                    pr_err_ratelimited!(
-                        "VM {}: an MMIO device cannot be given back: {:?}\n",
-                        vm,
-                        error
-                    );
-                }
-            }
+            mmio.is_assigned = hypercall::deassign_mmiodev(vm, &mmio.device).is_err();
         }
     }
 
     /// Undoes [`Self::give_back_mmio`], because DESTROY_VM did nothing.
     pub(crate) fn assign_mmio_again(&mut self, vm: VmId) {
         for mmio in self.mmio.iter_mut().filter(|mmio| !mmio.is_assigned) {
-            mmio.is_assigned = hypercall::assign_mmiodev(vm, &mmio.device).is_ok();
+            match hypercall::assign_mmiodev(vm, &mmio.device) {
+                Ok(()) => mmio.is_assigned = true,
+                Err(error) => pr_err_ratelimited!(
+                    "VM {}: an MMIO device cannot be assigned again: {:?}\n",
+                    vm,
+                    error
+                ),
+            }
         }
     }
 
@@ -134,10 +132,18 @@ impl PassthroughDevices {
         self.pci.len() + self.taken
     }
 
-    /// Takes the PCI devices of a VM that the hypervisor has destroyed, or may have destroyed, and
-    /// forgets the MMIO devices that were given back.
-    pub(crate) fn take(&mut self) -> PciDevices {
+    /// Returns whether the VM has PCI devices.
+    pub(crate) fn have_pci(&self) -> bool {
+        !self.pci.is_empty()
+    }
+
+    /// Takes the PCI devices of the VM `vm`, which the hypervisor has destroyed, or may have
+    /// destroyed, and forgets the MMIO devices that were given back.
+    pub(crate) fn take(&mut self, vm: VmId) -> PciDevices {
         self.mmio.retain(|mmio| mmio.is_assigned);
+        if !self.mmio.is_empty() {
+            pr_err_ratelimited!("VM {}: an MMIO device was not given back\n", vm);
+        }
         self.taken += self.pci.len();
         PciDevices(core::mem::take(&mut self.pci))
     }
@@ -150,9 +156,11 @@ pub(crate) struct PciDevices(KVec<PciAddress>);
 
 impl PciDevices {
     /// Stops the devices, after the hypervisor has destroyed the VM `vm`: clears bus mastering and
-    /// resets the functions. Sleeps for up to about 100 ms per device.
+    /// resets the functions. Sleeps for about 100 ms per device, and for up to 60 s for one that
+    /// does not respond.
     ///
-    /// The lock must have been taken before DESTROY_VM: the devices may belong to another VM else.
+    /// The lock must have been taken before DESTROY_VM. Otherwise the devices may belong to another
+    /// VM by now.
     pub(crate) fn quiesce(self, vm: VmId, _owners: &GlobalGuard<PCI_OWNERS>) {
         for address in &self.0 {
             let Some(function) = PciFunction::get(*address) else {

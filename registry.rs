@@ -340,9 +340,12 @@ pub(crate) fn release(vm: Arc<Vm>) {
 /// Destroys a VM as [`Registry::destroy`], and quiesces its PCI devices before another VM can get
 /// them. May take long, so the quiescing is not done under the lock.
 fn destroy_and_quiesce(vm: &Arc<Vm>, destroy: fn(&Vm) -> Result) -> Result {
-    let owners = PCI_OWNERS.lock();
+    // The VM gets none meanwhile: its file is closed, or locked exclusively.
+    let owners = vm.has_pci_devices().then(|| PCI_OWNERS.lock());
     let (destroyed, devices) = REGISTRY.lock().destroy(vm, destroy);
-    devices.quiesce(vm.id(), &owners);
+    if let Some(owners) = &owners {
+        devices.quiesce(vm.id(), owners);
+    }
     destroyed
 }
 

@@ -72,8 +72,8 @@ pub(crate) struct Vm {
     irqfds: IrqFds,
     #[pin]
     memory: GuestMemory,
-    /// Held during a hypercall that changes the VM, so that `id` names this VM meanwhile, or none
-    /// if DESTROY_VM timed out before.
+    /// Held during a hypercall that changes the VM, so that `id` names this VM meanwhile, unless
+    /// DESTROY_VM timed out before: then it may name another VM.
     #[pin]
     control: Mutex<PassthroughDevices>,
     /// A [`VmState`]. Changes under `control`.
@@ -315,9 +315,14 @@ impl Vm {
         self.ioeventfds.clear(&self.requests);
     }
 
+    /// Returns whether the VM has PCI devices.
+    pub(crate) fn has_pci_devices(&self) -> bool {
+        self.control.lock().have_pci()
+    }
+
     /// Takes the PCI devices, as [`PassthroughDevices::take`].
     pub(crate) fn take_devices(&self) -> PciDevices {
-        self.control.lock().take()
+        self.control.lock().take(self.id)
     }
 
     /// Injects an MSI (INJECT_MSI).

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         quiesce::left_over_taken_back,
         quiesce::left_over_refused,
         quiesce::left_over_of_orphan,
+        quiesce::destroyed_beside_assignment,
         quiesce::left_over_of_doubtful_destroy,
         quiesce::left_over_and_assigned_again,
         quiesce::left_over_behind_missing,

@@ -16,12 +16,13 @@ use acrn_selftests::{
     guest::create_raw,
     guest_memory::{GuestMemory, PAGE},
     harness::{self, Outcome},
-    hypercall::DESTROY_VM,
+    held_hypercall::HeldHypercall,
+    hypercall::{ASSIGN_PCIDEV, DESTROY_VM},
     kernel_log::KernelLog,
     mapping_fixture::MappingFixture,
     need,
     probe::{Probe, fault},
-    waiter::until,
+    waiter::{SleepingCommand, until},
 };
 use acrn_uapi::{
     acrn_pcidev,
@@ -304,6 +305,26 @@ pub fn left_over_of_orphan() -> Outcome {
         "the function is still a bus master"
     );
     drop(page);
+    Outcome::Passed
+}
+
+/// A VM without PCI devices is destroyed while ASSIGN_PCIDEV for another VM is in progress. It does
+/// not wait for the devices of others.
+pub fn destroyed_beside_assignment() -> Outcome {
+    let function = need!(Function::find("0x0101", false));
+    let bytes = pci_bytes(&Function::pcidev(function.bdf()));
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let probe = need!(Probe::open());
+    let (owner, _owners_page, owner_vmid) = create_raw(masks[0]);
+    let (other, _page, _) = create_raw(masks[1]);
+    other.plain(ACRN_IOCTL_PAUSE_VM).expect("PAUSE_VM");
+    let held = HeldHypercall::start(&probe, ASSIGN_PCIDEV, owner_vmid, move || {
+        (ASSIGN_PCI.issue(&owner, &bytes), owner)
+    });
+    let destroyer = SleepingCommand::start_or_finish(move || other.plain(ACRN_IOCTL_DESTROY_VM));
+    assert_eq!(destroyer.result(), Ok(()), "DESTROY_VM");
+    let (assigned, _owner) = held.release();
+    assert_eq!(assigned, Ok(()), "ASSIGN_PCIDEV");
     Outcome::Passed
 }
 
