@@ -40,7 +40,7 @@ help:
 	@echo '                   changed (ONLY=PROGRAM: of that program; ONLY=transcript: only the cases)'
 	@echo '  bench            measure both drivers in instructions, update Documentation and README, and'
 	@echo '                   fail if a target is missed (ONLY=P1,P4: only these paths, on the screen)'
-	@echo '  mutants          check that the tests notice mistakes in the driver: takes an hour or two, and'
+	@echo '  mutants          check that the tests notice mistakes in the driver: takes an hour, and'
 	@echo '                   resumes when interrupted (ONLY=AREA or ONLY=AREA/NAME: only these of'
 	@echo '                   testbed/mutants; FRESH=1: from the beginning)'
 	@echo '  setup            only install what the others need'

@@ -22,7 +22,7 @@ use std::{
 };
 
 use crate::{
-    IN_ORDER, REBOOT,
+    IMPATIENT, IN_ORDER, REBOOT,
     cli::{Limits, Machine, Slips},
     qemu::{self, Boot},
     reboot, selftests_parameters,
@@ -373,8 +373,8 @@ fn run_selftests(
         Some(tests) => format!("{program}.{}", tests.join(",")),
         None => program.to_owned(),
     };
-    // The verdict on a slip must not depend on a random order.
-    let parameters = selftests_parameters(&only) + IN_ORDER;
+    // The verdict on a slip must not depend on a random order. With many slips a test hangs.
+    let parameters = selftests_parameters(&only) + IN_ORDER + IMPATIENT;
     let mut watcher = Watcher::new(program);
     let outcome = qemu::run(
         machine,
