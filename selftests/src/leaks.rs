@@ -3,7 +3,7 @@
 //! Detects resources that a test leaves behind (pinned pages, objects of the driver, references to
 //! the module, User VMs), and broken rules of ACRN.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use mini_acrn_channel::{TRACE_CAPACITY, kind};
 
@@ -43,6 +43,7 @@ impl Snapshot {
             probe.release();
             probe.hold_kicks(false);
             probe.take_none_at_once();
+            probe.slow_after_ipis(Duration::ZERO);
             probe.clear_faults();
             leaks.extend(broken_rules(&probe, self.broken_rules));
             for vm in probe.vms() {

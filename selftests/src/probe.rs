@@ -7,6 +7,7 @@ use std::{
     fs::{File, OpenOptions},
     io,
     os::fd::AsRawFd,
+    time::Duration,
 };
 
 use acrn_uapi::acrn_vm_creation;
@@ -307,6 +308,14 @@ impl Probe {
             0,
             "KICKS_HOLD"
         );
+    }
+
+    /// Makes the CPUs of the Service VM slow after they have sent an IPI: the next instructions,
+    /// until interrupts are enabled, take this time each. Ends that if the time is zero. Only the
+    /// caller's CPU is certain to notice at once.
+    pub fn slow_after_ipis(&self, time: Duration) {
+        let call = self.call(channel::IPI_SLOW as u32, time.as_micros() as u64, 0);
+        assert_eq!(call, 0, "IPI_SLOW");
     }
 
     /// Makes the passed-through PCI device `phys_bdf` read `len` bytes, up to 2048 within a page,

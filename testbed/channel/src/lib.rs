@@ -66,6 +66,10 @@ pub const NO_SLOT: u64 = u64::MAX;
 /// Reads the account of the time spent in mini-ACRN, and resets it. The page holds an [`Account`],
 /// out.
 pub const ACCOUNT_TAKE: u64 = 0x8000_00FE;
+/// Makes the CPUs of the Service VM slow after they have sent an IPI: the next instructions, until
+/// interrupts are enabled, take RDI microseconds each. Ends that if RDI is 0. Applies to the
+/// calling CPU at once, to other CPUs from their next exit on.
+pub const IPI_SLOW: u64 = 0x8000_00FF;
 
 /// Size in bytes of the page of a call.
 pub const PAGE_SIZE: usize = 4096;

@@ -19,7 +19,7 @@ const ISR: u64 = 0x100;
 /// First of eight request registers.
 const IRR: u64 = 0x200;
 /// Interrupt command, low half.
-const ICR: u64 = 0x300;
+pub const ICR: u64 = 0x300;
 /// Interrupt command, high half.
 const ICR_HIGH: u64 = 0x310;
 /// Timer entry of the local vector table. LINT0, LINT1 and error follow at offsets 0x30 to 0x50.

@@ -34,6 +34,7 @@ mod rule;
 mod service;
 mod shadow_apic;
 mod slot_trap;
+mod slow_sender;
 mod smpboot;
 mod svm;
 mod time;

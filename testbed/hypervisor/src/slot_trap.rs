@@ -12,12 +12,7 @@ use crate::svm::Context;
 use crate::vm::{self, Vm};
 use acrn_uapi::ACRN_IOREQ_STATE_COMPLETE;
 use core::sync::atomic::Ordering;
-use mini_acrn_logic::vmcb::DB;
 use spin::Mutex;
-
-const RFLAGS_TF: u64 = 1 << 8;
-/// Bit of DR6 for a single step.
-const DR6_BS: u64 = 1 << 14;
 
 struct Trap {
     vm: &'static Vm,
@@ -54,18 +49,14 @@ pub fn begin_step(cx: &mut Context, page: u64) -> bool {
     let trap = TRAP.lock();
     if trap.as_ref().is_some_and(|trap| trap.page == page) {
         memory::protect(page, false);
-        cx.vmcb.control.intercept_exceptions |= 1 << DB;
-        cx.vmcb.save.rflags |= RFLAGS_TF;
+        cx.begin_step();
         return true;
     }
     *LAST.lock() == Some(page)
 }
 
-/// Handles the end of the single step.
-pub fn end_step(cx: &mut Context) {
-    cx.vmcb.control.intercept_exceptions &= !(1 << DB);
-    cx.vmcb.save.rflags &= !RFLAGS_TF;
-    cx.vmcb.save.dr6 &= !DR6_BS;
+/// Handles the end of a single step.
+pub fn end_step() {
     let mut trap = TRAP.lock();
     let Some(Trap { vm, index, page }) = *trap else { return };
     let Some(slot) = vm.slot(index).filter(|slot| slot.state() == ACRN_IOREQ_STATE_COMPLETE) else {

@@ -4,7 +4,7 @@
 
 use core::cell::UnsafeCell;
 use mini_acrn_logic::regs::{Gprs, RAX, RSP};
-use mini_acrn_logic::vmcb::{Event, Intercept1, Intercept2, Vmcb, exit};
+use mini_acrn_logic::vmcb::{DB, Event, Intercept1, Intercept2, Vmcb, exit};
 use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
@@ -12,6 +12,9 @@ use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 use crate::{account, cpu};
 
 const VM_HSAVE_PA: u32 = 0xC001_0117;
+const RFLAGS_TF: u64 = 1 << 8;
+/// Bit of DR6 for a single step.
+const DR6_BS: u64 = 1 << 14;
 
 #[repr(C, align(4096))]
 struct HostSave(UnsafeCell<[[u8; 4096]; cpu::MAX]>);
@@ -134,6 +137,19 @@ impl Context {
     /// Returns the general-purpose registers.
     pub fn gprs(&mut self) -> &mut Gprs {
         &mut self.state.gprs
+    }
+
+    /// Makes the guest exit by #DB after the next instruction.
+    pub fn begin_step(&mut self) {
+        self.vmcb.control.intercept_exceptions |= 1 << DB;
+        self.vmcb.save.rflags |= RFLAGS_TF;
+    }
+
+    /// Ends a single step after the exit.
+    pub fn end_step(&mut self) {
+        self.vmcb.control.intercept_exceptions &= !(1 << DB);
+        self.vmcb.save.rflags &= !RFLAGS_TF;
+        self.vmcb.save.dr6 &= !DR6_BS;
     }
 
     /// Loads the guest state that VMRUN does not load. The CPU that runs the guest calls this.

@@ -161,6 +161,15 @@ pub fn alone() -> Outcome {
     Outcome::Passed
 }
 
+/// Assigns an ioeventfd at [`PORT`].
+fn doorbell_of(vm: &ScriptedVm) -> Eventfd {
+    let event = Eventfd::new();
+    vm.device
+        .ioeventfd(&event, ACRN_IOEVENTFD_FLAG_PIO, PORT.into(), 4)
+        .expect("IOEVENTFD");
+    event
+}
+
 /// The upcall serves an isolated request while other VMs exceed their share. One of them, which the
 /// upcall looks at first, has exceeded it for a long time, and has a request that stays pending.
 pub fn alone_beside_storm() -> Outcome {
@@ -169,34 +178,41 @@ pub fn alone_beside_storm() -> Outcome {
     let masks = need!(cpus::pick_many(&[1, 1, 1]));
     let first = need!(ScriptedVm::without_client(masks[2]));
     need!(status(first.vmid));
-    let event = Eventfd::new();
-    first
-        .device
-        .ioeventfd(&event, ACRN_IOEVENTFD_FLAG_PIO, PORT.into(), 4)
-        .expect("IOEVENTFD");
+    let _event = doorbell_of(&first);
     let storm = Storm::on(masks[0]);
     let vm = need!(ScriptedVm::on(masks[1]));
     until("the thread serves requests", || {
         storm.number("thread_requests") > 1000
     });
-    first
-        .probe
-        .hold_for(NOTIFY_REQUEST_FINISH, first.vmid, OVERSPENT_MS);
-    let raise = |port| {
-        let access = write(Target::Port(port), Width::Four, 1);
-        let raised = first.probe.raise(request(first.vmid, 0, access));
-        assert_eq!(raised, 0, "RAISE_REQUEST");
-    };
-    raise(PORT);
-    let slot = first.page.slot(0).expect("slot 0");
+    overspend(&first);
+    let overspent = status(first.vmid).expect("status");
+    assert_eq!(overspent.number("upcall_requests"), 1);
+    raise(&first, PORT + 0x10);
+    served_by_upcall(&vm);
+    Outcome::Passed
+}
+
+/// Raises a request to write to a port.
+fn raise(vm: &ScriptedVm, port: u16) {
+    let access = write(Target::Port(port), Width::Four, 1);
+    let raised = vm.probe.raise(request(vm.vmid, 0, access));
+    assert_eq!(raised, 0, "RAISE_REQUEST");
+}
+
+/// Raises a request for an ioeventfd at [`PORT`], and waits until the driver has completed it.
+fn ring(vm: &ScriptedVm) {
+    raise(vm, PORT);
+    let slot = vm.page.slot(0).expect("slot 0");
     until("the driver completes the request", || {
         slot.state() == ACRN_IOREQ_STATE_FREE
     });
-    let overspent = status(first.vmid).expect("status");
-    assert_eq!(overspent.number("upcall_requests"), 1);
-    raise(PORT + 0x10);
-    served_by_upcall(&vm);
-    Outcome::Passed
+}
+
+/// Uses up the upcall's share of a VM that has an ioeventfd at [`PORT`].
+fn overspend(vm: &ScriptedVm) {
+    vm.probe
+        .hold_for(NOTIFY_REQUEST_FINISH, vm.vmid, OVERSPENT_MS);
+    ring(vm);
 }
 
 /// Keeps the backlog thread off the CPU that receives the upcalls.
@@ -236,6 +252,7 @@ pub fn alone_beside_thread() -> Outcome {
     // ends too early, because the machine is slow or the upcall made the hypercall, a round shows
     // nothing, and the next one holds longer.
     let mut limit_ms = 100;
+    let mut ended = 0;
     until("the upcall serves a VM during a hypercall", || {
         vm.probe
             .hold_for(NOTIFY_REQUEST_FINISH, storm.guest.vm.vmid(), limit_ms);
@@ -250,8 +267,32 @@ pub fn alone_beside_thread() -> Outcome {
         let is_still_held = is_held && vm.probe.is_held();
         vm.probe.release();
         assert_eq!(vm.finish(0), Ok(()));
+        ended += u32::from(is_held && !is_still_held);
+        assert!(ended < 10, "the upcall waits for the thread's hypercall");
         is_still_held
     });
+    Outcome::Passed
+}
+
+/// The thread serves a request although it was about to sleep when the upcall woke it.
+pub fn thread_misses_no_wake_up() -> Outcome {
+    need!(cpus::stay_on(cpus::UPCALLS));
+    let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
+    need!(status(vm.vmid));
+    let _event = doorbell_of(&vm);
+    let _elsewhere = ThreadElsewhere::new();
+    let number = |key| status(vm.vmid).expect("status").number(key);
+    // Between any two instructions of the upcall the thread can fall asleep again.
+    vm.probe.slow_after_ipis(Duration::from_micros(300));
+    until("the thread serves ten requests", || {
+        let by_upcall = number("upcall_requests");
+        ring(&vm);
+        if number("upcall_requests") > by_upcall {
+            overspend(&vm);
+        }
+        number("thread_requests") >= 10
+    });
+    vm.probe.slow_after_ipis(Duration::ZERO);
     Outcome::Passed
 }
 

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         budget::alone,
         budget::alone_beside_storm,
         budget::alone_beside_thread,
+        budget::thread_misses_no_wake_up,
         budget::thread_has_a_name,
         pci_config::config_of_guest,
         pci_config::config_address_latches,

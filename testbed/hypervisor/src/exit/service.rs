@@ -6,9 +6,9 @@ use super::{cpuid, msr};
 use crate::phys::ServiceMemory;
 use crate::svm::{self, Context};
 use crate::user_memory::{self, Code};
-use crate::{cpu, handoff, hypercall, log, phys, slot_trap};
+use crate::{cpu, handoff, hypercall, lapic, log, phys, slot_trap, slow_sender};
 use mini_acrn_logic::cpuid::Guest;
-use mini_acrn_logic::decode;
+use mini_acrn_logic::decode::{self, Insn};
 use mini_acrn_logic::npt::PAGE;
 use mini_acrn_logic::vmcb::{Event, GP, UD, exit, npf};
 
@@ -21,8 +21,12 @@ pub fn handle(cx: &mut Context, id: usize) -> bool {
         exit::CPUID => cpuid::exit(cx, Guest::Service),
         exit::MSR => msr::service_exit(cx, id),
         exit::UD => undefined(cx),
-        exit::NPF => nested_fault(cx),
-        exit::DB => slot_trap::end_step(cx),
+        exit::NPF => nested_fault(cx, id),
+        exit::DB => {
+            cx.end_step();
+            slot_trap::end_step();
+            slow_sender::step(cx, id);
+        }
         exit::VMMCALL if cx.vmcb.save.rip == handoff::reset_vector() => return false,
         exit::NMI => {
             svm::acknowledge_nmi();
@@ -60,31 +64,44 @@ fn undefined(cx: &mut Context) {
     }
 }
 
-/// Handles an access that the nested page tables do not allow: a write to the mailbox, or an access
-/// that the Service VM must not make.
-fn nested_fault(cx: &mut Context) {
+/// Returns the instruction at RIP and the value that it stores, if that is all that it does.
+fn fetch_store(cx: &mut Context) -> Option<(Insn, u64)> {
+    let insn = decode::decode(fetch(cx).bytes(), cx.vmcb.save.mode().bits)?;
+    let value = insn.stored(cx.gprs()).filter(|_| !insn.is_string())?;
+    Some((insn, value))
+}
+
+/// Handles an access that the nested page tables do not allow: a write to the mailbox or to
+/// the LAPIC, or an access that the Service VM must not make.
+fn nested_fault(cx: &mut Context, id: usize) {
     let gpa = cx.vmcb.control.exit_info2;
     let write = cx.vmcb.control.exit_info1 & npf::WRITE != 0;
     if write && slot_trap::begin_step(cx, gpa & !(PAGE - 1)) {
         return;
     }
+    if write
+        && gpa & !(PAGE - 1) == lapic::BASE
+        && let Some((insn, value)) = fetch_store(cx)
+    {
+        slow_sender::write(cx, id, gpa & (PAGE - 1), value as u32);
+        return cx.skip(insn.len);
+    }
     let offset = gpa.wrapping_sub(handoff::mailbox());
-    if write && offset < PAGE {
-        let insn =
-            decode::decode(fetch(cx).bytes(), cx.vmcb.save.mode().bits).filter(|i| !i.is_string());
-        if let Some((insn, value)) = insn.and_then(|i| Some((i, i.stored(cx.gprs())?))) {
-            let _mailbox = handoff::MAILBOX_LOCK.lock();
-            let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
-            match target.filter(|id| *id != cpu::BOOT) {
-                Some(id) if cpu::claim_for_service(id) => cpu::wake_for_mailbox(id),
-                // The CPU does not start, as on ACRN, but Linux waits for the acknowledgement.
-                Some(id) => {
-                    handoff::mailbox_take(id);
-                }
-                None => {}
+    if write
+        && offset < PAGE
+        && let Some((insn, value)) = fetch_store(cx)
+    {
+        let _mailbox = handoff::MAILBOX_LOCK.lock();
+        let target = handoff::mailbox_write(offset as usize, &value.to_le_bytes()[..insn.size]);
+        match target.filter(|id| *id != cpu::BOOT) {
+            Some(id) if cpu::claim_for_service(id) => cpu::wake_for_mailbox(id),
+            // The CPU does not start, as on ACRN, but Linux waits for the acknowledgement.
+            Some(id) => {
+                handoff::mailbox_take(id);
             }
-            return cx.skip(insn.len);
+            None => {}
         }
+        return cx.skip(insn.len);
     }
     log!(
         "Service VM: access to {gpa:#x} at {:#x} not allowed (code {:#x})",

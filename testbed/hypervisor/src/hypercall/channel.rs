@@ -7,17 +7,17 @@ use super::script::SCRIPT;
 use super::{device, hold};
 use crate::ioreq;
 use crate::request_page::SLOTS;
-use crate::slot_trap;
 use crate::vm::{self, Vm};
 use crate::{account, cpu, phys, rule, trace, user_memory};
+use crate::{slot_trap, slow_sender};
 use acrn_uapi::{ACRN_IOREQ_STATE_COMPLETE, ACRN_IOREQ_STATE_FREE, acrn_io_request};
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use mini_acrn_channel::{
     ACCOUNT_TAKE, CALL_HOLD, CALL_RELEASE, DEVICE_DMA, DeviceDma, FAULT_CLEAR, FAULT_PUSH, Fault,
-    GUEST_ACCESS, GuestAccess, KICKS_HOLD, MAPPING_QUERY, MappingQuery, NO_SLOT, RAISE_REQUEST,
-    RAISE_UPCALL, RECORDS_PER_READ, RULE_EXPECT, RaiseRequest, SLOT_TRAP, TRACE_READ, TraceRead,
-    VM_LIST, VmInfo, VmList, vm_state,
+    GUEST_ACCESS, GuestAccess, IPI_SLOW, KICKS_HOLD, MAPPING_QUERY, MappingQuery, NO_SLOT,
+    RAISE_REQUEST, RAISE_UPCALL, RECORDS_PER_READ, RULE_EXPECT, RaiseRequest, SLOT_TRAP,
+    TRACE_READ, TraceRead, VM_LIST, VmInfo, VmList, vm_state,
 };
 use mini_acrn_logic::errno::{Errno, Result};
 use mini_acrn_logic::npt::{Access, PAGE};
@@ -27,13 +27,13 @@ use zerocopy::{FromZeros, IntoBytes};
 pub fn serve(call: &Call) -> Option<Result> {
     let page = call.p1;
     let id = u64::from(call.id());
-    if !(TRACE_READ..=ACCOUNT_TAKE).contains(&id) {
+    if !(TRACE_READ..=IPI_SLOW).contains(&id) {
         return None;
     }
     collect_raised();
     let needs_page = !matches!(
         id,
-        FAULT_CLEAR | RAISE_UPCALL | CALL_RELEASE | RULE_EXPECT | KICKS_HOLD | SLOT_TRAP
+        FAULT_CLEAR | RAISE_UPCALL | CALL_RELEASE | RULE_EXPECT | KICKS_HOLD | SLOT_TRAP | IPI_SLOW
     );
     if needs_page && !(page.is_multiple_of(PAGE) && phys::is_service_ram(page, PAGE)) {
         return Some(Err(Errno::FAULT));
@@ -65,6 +65,7 @@ pub fn serve(call: &Call) -> Option<Result> {
         DEVICE_DMA => device_dma(page),
         SLOT_TRAP => slot_trap(page),
         ACCOUNT_TAKE => put(page, &account::take()),
+        IPI_SLOW => slow_sender::set(page),
         _ => {
             vm::hold_kicks(page != 0);
             Ok(())
