@@ -2,7 +2,7 @@
 
 //! Physical CPUs for User VMs.
 
-use std::env;
+use std::{env, fs};
 
 use acrn_ioctls::PhysicalCpus;
 use nix::{
@@ -118,6 +118,12 @@ pub fn come_first() {
     // SAFETY: The system call only reads the structure.
     let status = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameter) };
     assert_eq!(status, 0, "sched_setscheduler");
+}
+
+/// Returns whether the kernel is PREEMPT_RT.
+pub fn run_preempt_rt() -> bool {
+    let version = fs::read_to_string("/proc/version").expect("/proc/version");
+    version.contains("PREEMPT_RT")
 }
 
 #[cfg(test)]

@@ -135,6 +135,13 @@ impl<T: Send + 'static> SleepingCommand<T> {
         waits_in_driver(&self.task())
     }
 
+    /// Returns whether the thread waits at this moment in `function`, which the driver has called.
+    pub fn waits_in(&self, function: &str) -> bool {
+        waits(&self.task(), |stack| {
+            stack.contains(DRIVER) && stack.contains(function)
+        })
+    }
+
     /// Returns whether the thread waits in the driver at this moment, but not for a page of
     /// [`UserfaultMemory`](crate::userfault::UserfaultMemory).
     pub fn has_its_page(&self) -> bool {

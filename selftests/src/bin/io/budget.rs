@@ -302,9 +302,7 @@ pub fn thread_has_a_name() -> Outcome {
     need!(status(vm.vmid));
     assert_eq!(policies("acrn_ioreq_rest"), [libc::SCHED_OTHER]);
     // On a real-time kernel, another thread does the work of the upcall.
-    let kernel = fs::read_to_string("/proc/version").expect("/proc/version");
-    let is_real_time = kernel.contains("PREEMPT_RT");
-    let expected: &[i32] = if is_real_time {
+    let expected: &[i32] = if cpus::run_preempt_rt() {
         &[libc::SCHED_FIFO]
     } else {
         &[]

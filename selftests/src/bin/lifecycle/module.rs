@@ -17,7 +17,7 @@ use acrn_selftests::{
     program::{self, RESULTS, read, write},
     scripted_vm::{ScriptedVm, request},
     trace::Trace,
-    waiter::until,
+    waiter::{SleepingCommand, until},
 };
 use acrn_uapi::ioctl::{ACRN_IOCTL_DESTROY_VM, ACRN_IOCTL_PAUSE_VM};
 use mini_acrn_channel::vm_state;
@@ -49,18 +49,29 @@ pub fn unload_with_orphan() -> Outcome {
     Outcome::Passed
 }
 
-/// Unloading the module waits for an upcall in progress for an orphan.
+/// Unloading the module waits for an upcall in progress for an orphan, before it frees what the
+/// upcall uses.
 pub fn unload_beside_upcall() -> Outcome {
-    const IN_FLIGHT_MS: u16 = 1500;
     let path = need!(module::path());
+    need!(Probe::open());
+    // The upcall must not run on the CPU of the test.
+    need!(cpus::stay_on(1 - cpus::UPCALLS));
+    let cpus = need!(cpus::pick(1));
+    // On a slow machine the upcall may end before the driver waits for it.
+    let waits = (0..5).any(|round| unload_in_upcall(&path, cpus, 1500 << round));
+    assert!(waits, "the driver waits for the upcall");
+    Outcome::Passed
+}
+
+/// Unloads the module during an upcall that takes some milliseconds. Returns whether the driver was
+/// seen to wait for it.
+fn unload_in_upcall(path: &str, cpus: u64, milliseconds: u16) -> bool {
     let ScriptedVm {
         probe,
         device,
         page: _page,
         vmid,
-    } = need!(ScriptedVm::new());
-    // The upcall runs on CPU 0.
-    need!(cpus::stay_on(1 - cpus::UPCALLS));
+    } = ScriptedVm::on(cpus).expect("a VM");
     // The orphan must not be paused, because the driver would not notify the hypervisor then.
     for id in [PAUSE_VM, DESTROY_VM] {
         probe.refuse(id, vmid);
@@ -69,13 +80,25 @@ pub fn unload_beside_upcall() -> Outcome {
         .expect("no other reference to the device")
         .close();
     let trace = Trace::start(&probe);
-    probe.hold_for(NOTIFY_REQUEST_FINISH, vmid, IN_FLIGHT_MS);
+    probe.hold_for(NOTIFY_REQUEST_FINISH, vmid, milliseconds);
     let access = write(Target::Port(0xcf8), Width::Four, 0);
     assert_eq!(probe.raise(request(vmid, 0, access)), 0);
     until("the upcall is in progress or has ended", || {
         probe.is_held() || !trace.calls(NOTIFY_REQUEST_FINISH).is_empty()
     });
-    module::unload();
+    // On PREEMPT_RT a thread does the work of the upcall.
+    let function = match cpus::run_preempt_rt() {
+        true => "kthread_stop",
+        false => "synchronize_rcu",
+    };
+    let mut waits = false;
+    let unload = SleepingCommand::start_or_finish(module::unload);
+    until("the driver waits or the upcall has ended", || {
+        let is_seen = unload.waits_in(function);
+        waits = is_seen && probe.is_held();
+        waits || !probe.is_held()
+    });
+    unload.result();
     // This hypercall only marks a position in the trace.
     probe.call(START_VM, u64::MAX, 0);
     let ids = trace.ids();
@@ -85,9 +108,9 @@ pub fn unload_beside_upcall() -> Outcome {
         upcall < unloaded,
         "the module was unloaded before the upcall ended"
     );
-    module::load(&path);
+    module::load(path);
     probe.assert_no_vms();
-    Outcome::Passed
+    waits
 }
 
 /// The module cannot be unloaded while a file is open: while a guest waits for the completion of a
