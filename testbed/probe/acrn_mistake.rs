@@ -83,7 +83,7 @@ fn use_after_free() -> Result {
 
 fn leak() -> Result {
     // Several objects: a stale value on a stack may look like a pointer to one of them.
-    for number in 0..16u64 {
+    for number in 0..4u64 {
         KBox::leak(KBox::new([number; 32], GFP_KERNEL)?);
     }
     Ok(())
