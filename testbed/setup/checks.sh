@@ -191,8 +191,8 @@ checks_variant() {
 	recorded
 	# Reports of lockdep and KASAN are long.
 	kernel_parameters=log_buf_len=4M
-	# The allocator leaves stale pointers in its sheaves, which kmemleak takes for references. It
-	# uses no sheaves if its objects are checked.
+	# The allocator leaves stale pointers in its sheaves, which kmemleak takes for references.
+	# It uses no sheaves if it checks its objects.
 	[ "$1" != debug ] || kernel_parameters+=' slab_debug=F'
 	patience=300
 	: "${TEST_SECONDS:=40}"
