@@ -20,6 +20,7 @@ use acrn_selftests::{
     hypercall::{
         CREATE_VM, DESTROY_VM, INJECT_MSI, PAUSE_VM, SET_MEMORY_REGIONS, START_VM, VM_INTR_MONITOR,
     },
+    kernel_log::KernelLog,
     leaks, mapping_fixture, need,
     probe::{Probe, fault},
     program,
@@ -104,6 +105,7 @@ fn end(successor: Guest) {
 /// Once another VM has the VM id of a destroyed VM whose file is open, all commands on the file
 /// fail with `ENODEV`, and the driver releases the resources of the destroyed VM.
 pub fn gone_of_open_file() -> Outcome {
+    let mut log = need!(KernelLog::start());
     let probe = need!(Probe::open());
     let masks = need!(cpus::pick_many(&[1, 1]));
     let before = leaks::pinned_pages().expect("/proc/vmstat");
@@ -132,9 +134,15 @@ pub fn gone_of_open_file() -> Outcome {
     until_released(&ids);
     assert_left_alone(&probe, &successor, masks[1]);
 
-    // Closing the file does not destroy the successor.
+    // Closing the file does not destroy the successor, nor does the driver try to.
+    log.lines();
     drop(device);
     older.close();
+    let lines = log.lines();
+    let failed = lines
+        .iter()
+        .find(|line| line.contains("cannot be destroyed"));
+    assert_eq!(failed, None);
     assert!(probe.vm(vmid).is_some());
     assert_eq!(pinned(before), PINS, "pinned pages of the successor");
     end(successor);
