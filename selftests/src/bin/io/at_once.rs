@@ -19,6 +19,8 @@ use acrn_selftests::{
 };
 use acrn_uapi::{ACRN_IOREQ_STATE_FREE, ioctl::*};
 
+use crate::budget::ThreadOn;
+
 const PORT: Target = Target::Port(0x510);
 const MEMORY: Target = Target::Memory(0xd000_0040);
 const DOORBELL: u64 = 0xd000_0080;
@@ -53,7 +55,10 @@ fn end(vm: &ScriptedVm, by: By) {
 /// The driver stores the value of a read in time. It does not notify the hypervisor, although the
 /// slot requests a notification by then.
 pub fn taken_at_once() -> Outcome {
+    // Only writes by this CPU are certain to be noticed. If the machine stops during the upcall,
+    // the thread serves the next requests.
     need!(cpus::stay_on(cpus::UPCALLS));
+    let _thread = ThreadOn::cpu(cpus::UPCALLS);
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
     let assigned = vm.device.ioeventfd(&event, 0, DOORBELL, 8);

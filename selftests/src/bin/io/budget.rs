@@ -215,21 +215,24 @@ fn overspend(vm: &ScriptedVm) {
     ring(vm);
 }
 
-/// Keeps the backlog thread off the CPU that receives the upcalls.
-struct ThreadElsewhere(i32);
+/// Keeps the backlog thread, if the driver has one, on a CPU.
+pub struct ThreadOn(Vec<i32>);
 
-impl ThreadElsewhere {
-    fn new() -> Self {
+impl ThreadOn {
+    pub fn cpu(cpu: usize) -> Self {
         let ids = threads("acrn_ioreq_rest");
-        assert_eq!(ids.len(), 1, "threads named acrn_ioreq_rest");
-        cpus::keep_on(ids[0], &[1 - cpus::UPCALLS]).expect("another CPU");
-        Self(ids[0])
+        for id in &ids {
+            cpus::keep_on(*id, &[cpu]).expect("the CPU");
+        }
+        Self(ids)
     }
 }
 
-impl Drop for ThreadElsewhere {
+impl Drop for ThreadOn {
     fn drop(&mut self) {
-        cpus::keep_on(self.0, &[0, 1]).expect("all CPUs");
+        for id in &self.0 {
+            cpus::keep_on(*id, &[0, 1]).expect("all CPUs");
+        }
     }
 }
 
@@ -244,7 +247,7 @@ pub fn alone_beside_thread() -> Outcome {
     need!(storm.status());
     let vm = need!(ScriptedVm::on(masks[1]));
     let slot = vm.page.slot(0).expect("slot 0");
-    let _elsewhere = ThreadElsewhere::new();
+    let _elsewhere = ThreadOn::cpu(1 - cpus::UPCALLS);
     until("the thread serves requests", || {
         storm.number("thread_requests") > 1000
     });
@@ -280,7 +283,7 @@ pub fn thread_misses_no_wake_up() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     need!(status(vm.vmid));
     let _event = doorbell_of(&vm);
-    let _elsewhere = ThreadElsewhere::new();
+    let _elsewhere = ThreadOn::cpu(1 - cpus::UPCALLS);
     let number = |key| status(vm.vmid).expect("status").number(key);
     // Between any two instructions of the upcall the thread can fall asleep again.
     vm.probe.slow_after_ipis(Duration::from_micros(300));
