@@ -23,11 +23,12 @@ static LEFT: [AtomicU32; cpu::MAX] = [const { AtomicU32::new(0) }; cpu::MAX];
 
 /// Sets the length of an instruction. Fails if no page is left for the nested page tables.
 pub fn set(microseconds: u64) -> Result {
-    let before = STEP_US.swap(microseconds, Ordering::Relaxed);
-    if before == microseconds || memory::protect(lapic::BASE, microseconds != 0) {
-        return Ok(());
+    let (was_slow, is_slow) = (STEP_US.load(Ordering::Relaxed) != 0, microseconds != 0);
+    if was_slow != is_slow && !memory::protect(lapic::BASE, is_slow) {
+        return Err(Errno::GENERIC);
     }
-    Err(Errno::GENERIC)
+    STEP_US.store(microseconds, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Carries out a write of CPU `id` of the Service VM to the register at `offset` of its LAPIC.
