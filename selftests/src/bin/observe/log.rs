@@ -2,7 +2,7 @@
 
 //! Tests that a program that makes many mistakes does not fill the kernel log.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use acrn_ioctls::RequestPage;
 use acrn_selftests::{
@@ -15,6 +15,7 @@ use acrn_selftests::{
     mapping_fixture::{MappingFixture, whole},
     need,
     probe::{Probe, fault},
+    status::Status,
     waiter::until,
 };
 use acrn_uapi::{acrn_msi_entry, acrn_ptdev_irq, ioctl::*};
@@ -124,6 +125,30 @@ pub fn log_of_requests_without_client() -> Outcome {
     fixture.destroy();
     lines.extend(log.stamped_lines());
     assert_few(&lines);
+    Outcome::Passed
+}
+
+/// The backlog thread, which writes the log, looks at requests without a handler after the upcall
+/// has looked at them.
+pub fn thread_looks_after_upcall() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let status = || Status::of_vm(fixture.vmid).ok_or("the driver has no debugfs files");
+    need!(status());
+    let time = |key| status().expect("status").number(key);
+    let mut by_upcall = 0;
+    // If the machine stops during an upcall, the VM exceeds its share for a while. The upcall then
+    // does not look at its requests.
+    until("the upcall looks at three requests", || {
+        let (upcall, thread) = (time("upcall_ns"), time("thread_ns"));
+        assert_eq!(fixture.probe.raise(request(fixture.vmid)), 0);
+        until("the thread looks at the request", || {
+            time("thread_ns") > thread
+        });
+        by_upcall += u32::from(time("upcall_ns") > upcall);
+        thread::sleep(Duration::from_millis(20));
+        by_upcall == 3
+    });
+    fixture.destroy();
     Outcome::Passed
 }
 

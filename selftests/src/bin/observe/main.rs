@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         log::log_of_failed_commands,
         log::log_of_failed_creation,
         log::log_of_requests_without_client,
+        log::thread_looks_after_upcall,
         // In this test, upstream's driver leaves a VM in its list.
         log::log_of_refused_ends,
     ])
