@@ -52,16 +52,17 @@ impl HotplugCpu {
             // SAFETY: No precondition.
             to_result(unsafe { bindings::remove_cpu(self.0.as_u32()) })?;
         }
-        // SAFETY: Balanced below.
-        unsafe { bindings::cpu_hotplug_disable() };
+        // `cpu_hotplug_disable()` would not do: a write to `smt/control` starts CPUs all the same.
+        // SAFETY: No precondition. Balanced below.
+        unsafe { bindings::cpus_read_lock() };
         let result = if self.is_online() {
             Err(EBUSY)
         } else {
-            // INVARIANT: It is offline, and hotplug is disabled until `action` has returned.
+            // INVARIANT: It is offline, and CPUs go online with this lock held for writing only.
             action(&OfflineCpu(self))
         };
         // SAFETY: Balances the call above.
-        unsafe { bindings::cpu_hotplug_enable() };
+        unsafe { bindings::cpus_read_unlock() };
         result
     }
 

@@ -150,6 +150,11 @@ impl<T: Send + 'static> SleepingCommand<T> {
         })
     }
 
+    /// Returns the functions of the kernel in which the thread sleeps, the innermost one first.
+    pub fn stack(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/stack", self.task())).unwrap_or_default()
+    }
+
     fn task(&self) -> String {
         format!("self/task/{}", self.id)
     }

@@ -22,6 +22,7 @@ use acrn_selftests::{
     probe::{Probe, fault},
     skip,
     trace::Trace,
+    waiter::{SleepingCommand, until},
 };
 use mini_acrn_channel::ANY_VM;
 use nix::errno::Errno;
@@ -223,19 +224,23 @@ pub fn remove_cpu_refused() -> Outcome {
     Outcome::Passed
 }
 
-/// The CPU cannot be started during the hypercall. Otherwise Linux would run on a CPU that it has
-/// handed over.
+/// A task that starts the CPU during the hypercall waits. Otherwise Linux would run on a CPU that
+/// it has handed over.
 pub fn remove_cpu_under_way() -> Outcome {
     let fixture = need!(Subject::staying());
     fixture.probe.push_fault(fault(SERVICE_VM_OFFLINE_CPU, -1));
     let held = HeldHypercall::start(&fixture.probe, SERVICE_VM_OFFLINE_CPU, ANY_VM, || {
         remove("1")
     });
-    let started = fixture.start();
-    let is_online = fixture.is_online();
+    let start = SleepingCommand::start_or_finish(|| put(cpu_file(CPU, "online"), "1"));
+    // A stack does not show the functions of locks: in the innermost one, the start waits for one.
+    until("the start waits for the lock of CPUs", || {
+        start.stack().starts_with("[<0>] _cpu_up") || !start.waits()
+    });
+    let waits = start.waits();
     assert_eq!(held.release(), Err(Errno::EPERM));
-    assert_eq!(started, Err(Errno::EBUSY));
-    assert!(!is_online);
+    assert_eq!(start.result(), Ok(()));
+    assert!(waits, "the start did not wait for the hypercall");
     assert!(fixture.is_online(), "the CPU is not online again");
     Outcome::Passed
 }
