@@ -155,7 +155,10 @@ impl IrqFds {
         }
         assigned.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let irqfd = EventFdNotifier::new(&file, listener)?;
-        take_missed(&irqfd);
+        // An event from before. None is held back now, under the lock of `assigned`.
+        if irqfd.take_event() {
+            irqfd.listener().signalled(None);
+        }
         assigned.push_within_capacity(irqfd).map_err(|_| ENOMEM)?;
         self.count.store(assigned.len(), ordering::Relaxed);
         Ok(())
@@ -200,19 +203,17 @@ impl IrqFds {
     }
 }
 
-/// Takes an event that arrived while injection was held back, or before the irqfd was assigned.
-/// Under the lock of `assigned`, which is held for as long as injection is held back.
+/// Takes an event that arrived while injection was held back.
+///
+/// The counter does not show it. What is left on a semaphore was not signalled since.
 fn take_missed(irqfd: &IrqFd) {
     let listener = irqfd.listener();
-    // Takes the counter's lock. A signal before that has set `missed` by now; one after that finds
-    // injection not held back any more.
-    let is_on_counter = irqfd.take_event();
-    let was_missed = listener.missed.xchg(false, ordering::Relaxed);
-    if was_missed {
+    // A signal before this has set `missed` by now; one after it finds injection not held back any
+    // more.
+    irqfd.wait_for_listener();
+    if listener.missed.xchg(false, ordering::Relaxed) {
         // Even if user space has closed the eventfd since.
         listener.inject(None);
-    } else if is_on_counter {
-        listener.signalled(None);
     }
 }
 

@@ -204,6 +204,17 @@ impl<T: Listener + 'static> EventFdNotifier<T> {
         unsafe { own::hsm_eventfd_take(self.eventfd.as_ptr(), queue.cast()) != 0 }
     }
 
+    /// Waits until calls of the listener that are in progress have returned. Later calls see all
+    /// that the caller has done before.
+    pub(crate) fn wait_for_listener(&self) {
+        // SAFETY: Written before the notifier was shared.
+        let queue = unsafe { *self.queue.get() };
+        if !queue.is_null() {
+            // SAFETY: The queue is valid by the type invariant.
+            unsafe { own::hsm_wait_for_wake_up(queue.cast()) };
+        }
+    }
+
     /// Returns the listener.
     pub(crate) fn listener(&self) -> &T {
         &self.listener

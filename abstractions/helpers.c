@@ -129,6 +129,15 @@ u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue)
 	return count;
 }
 
+void hsm_wait_for_wake_up(void *queue)
+{
+	spinlock_t *lock = &((wait_queue_head_t *)queue)->lock;
+	unsigned long flags;
+
+	spin_lock_irqsave(lock, flags);
+	spin_unlock_irqrestore(lock, flags);
+}
+
 void *hsm_debugfs_create_dir(const char *name, void *parent)
 {
 	return debugfs_create_dir(name, parent);

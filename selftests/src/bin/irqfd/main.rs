@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         inject::silent_until_signalled,
         semaphore::semaphore,
         semaphore::semaphore_signalled_before,
+        semaphore::semaphore_is_not_signalled_by_commands,
         inject::many,
         inject::two_vms,
         inject::refused,
