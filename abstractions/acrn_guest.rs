@@ -125,8 +125,8 @@ impl<T: Upcall> UpcallRegistration<T> {
         RECEIVER
             .cmpxchg(ptr::null_mut(), address, ordering::Full)
             .map_err(|_| EBUSY)?;
-        // SAFETY: The handler is a function of this module. `drop` removes it and waits for it
-        // before the module can go.
+        // SAFETY: The handler is a function of this module. The kernel calls it in hard-IRQ
+        // context. `drop` removes it and waits for it before the module can go.
         unsafe { bindings::acrn_setup_intr_handler(Some(trampoline::<T>)) };
         // INVARIANT: Both were set above, and `RECEIVER` does not change while it is not null.
         Ok(Self {
@@ -146,15 +146,19 @@ impl<T: Upcall> Drop for UpcallRegistration<T> {
     }
 }
 
-extern "C" fn trampoline<T: Upcall>() {
+/// # Safety
+///
+/// Must be called in hard-IRQ context, while a registration of `T` exists that waits for this call
+/// before it ends.
+unsafe extern "C" fn trampoline<T: Upcall>() {
     // SAFETY: This is hard-IRQ context.
     #[cfg(not(CONFIG_PREEMPT_RT))]
     unsafe {
         bindings::hsm_lockdep_hardirq_threaded()
     };
     let receiver = RECEIVER.load(ordering::Acquire).cast::<T>();
-    // SAFETY: The kernel calls this function only while a registration of `T` exists. The
-    // registration owns the receiver, and waits for running handlers before it drops the receiver.
+    // SAFETY: The registration of `T` owns the receiver, and waits for this call before it drops
+    // the receiver.
     let receiver = unsafe { &*receiver };
     // SAFETY: Interrupts are disabled in hard-IRQ context.
     receiver.upcall(unsafe { LocalInterruptDisabled::assume_disabled() });
