@@ -18,12 +18,12 @@ mod structures;
 fn main() -> ExitCode {
     harness::main(&tests![
         memory::set.named("set_memory"),
-        memory::set_scattered_memory,
+        memory::set_scattered_memory.within(900),
         memory::set_much_scattered_memory.within(1800),
         memory::set_memory_over_other,
         memory::set_watched_memory,
         memory::set_device_memory,
-        memory::split_memory,
+        memory::split_memory.within(900),
         memory::split_watched_memory,
         memory::unset_memory,
         memory::set_while_guest_runs,
@@ -37,6 +37,6 @@ fn main() -> ExitCode {
         // The tests from here on may break upstream's driver, and the tests after them.
         create::close,
         create::create_vm,
-        create::first_vm,
+        create::first_vm.within(900),
     ])
 }
