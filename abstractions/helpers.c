@@ -73,6 +73,11 @@ u64 hsm_pin_rest_of_folio(void *page, u64 most)
 	return rest && !folio_add_pins(folio, rest) ? rest : 0;
 }
 
+u64 hsm_last_phys_addr(void)
+{
+	return iomem_resource.end;
+}
+
 bool hsm_is_system_ram(u64 start, size_t len)
 {
 	return region_intersects(start, len, IORESOURCE_SYSTEM_RAM,

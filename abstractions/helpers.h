@@ -26,6 +26,8 @@ size_t hsm_first_run(void **pages, size_t count, bool *hugetlb);
  */
 u64 hsm_pin_rest_of_folio(void *page, u64 most);
 
+/* Returns the last physical address that the CPU has. */
+u64 hsm_last_phys_addr(void);
 /* Returns whether the kernel uses any of these physical addresses as RAM. */
 bool hsm_is_system_ram(u64 start, size_t len);
 /* Returns 0 or an errno. */

@@ -24,11 +24,13 @@ use kernel::{
 /// let hpet = MmioRange::new(0xFED0_0000, 0x1000)?;
 /// assert_eq!(hpet.phys(), 0xFED0_0000);
 /// assert_eq!(MmioRange::new(u64::MAX, 2).err(), Some(EINVAL));
+/// assert_eq!(MmioRange::new(1 << 52, 0x1000).err(), Some(EINVAL));
 /// ```
 ///
 /// # Invariants
 ///
-/// `start + len` does not overflow. No page of the range was system RAM when it was created.
+/// `start + len` does not overflow, and the CPU has all addresses of the range. No page of it was
+/// system RAM when the range was created.
 pub(crate) struct MmioRange {
     start: u64,
     len: u64,
@@ -37,10 +39,17 @@ pub(crate) struct MmioRange {
 impl MmioRange {
     /// Returns the range of `len` bytes from the physical address `start`.
     ///
-    /// Fails with `EINVAL` if the range wraps, and with `EPERM` if the kernel uses any of it as
-    /// RAM or is locked down so that user space may not choose physical addresses.
+    /// Fails with `EINVAL` if the range wraps or goes beyond the CPU's last address. Fails with
+    /// `EPERM` if the kernel uses any of it as RAM or is locked down so that user space may not
+    /// choose physical addresses.
     pub(crate) fn new(start: u64, len: u64) -> Result<Self> {
-        start.checked_add(len).ok_or(EINVAL)?;
+        let end = start.checked_add(len).ok_or(EINVAL)?;
+        // No address beyond this is one of RAM to the kernel. But ACRN ignores the bits from 48 on
+        // when it looks an address up, so it may find RAM there.
+        // SAFETY: No precondition.
+        if end.saturating_sub(1) > unsafe { own::hsm_last_phys_addr() } {
+            return Err(EINVAL);
+        }
         let bytes = usize::try_from(len).map_err(|_| EINVAL)?;
         // SAFETY: No precondition.
         to_result(unsafe { own::hsm_dev_mem_locked_down() })?;

@@ -155,7 +155,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// - `EINVAL`: a value is not aligned, the length is 0, or a range wraps.
+    /// - `EINVAL`: a value is not aligned, the length is 0, or a range wraps or goes beyond the CPU's
+    ///   last physical address.
     /// - `EPERM`: the range has RAM of the Service VM's kernel, or the kernel is locked down.
     /// - `ENOSPC`: the VM would have more than 4096 segments.
     ///

@@ -99,6 +99,7 @@ fn main() -> ExitCode {
         killed::killed_while_unset,
         reused_id::of_replaced_vm,
         refused_mmio::mmio_of_kernel_ram,
+        refused_mmio::mmio_beyond_addresses,
         refused_mmio::mmio_unaligned,
         refused_mmio::mmio_of_other_memory,
         refused_mmio::mmio_locked_down,

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Tests of physical memory that user space may set neither as memory nor as a device of a guest:
-//! the kernel's RAM, and all physical memory if the kernel is locked down.
+//! the kernel's RAM, addresses beyond the CPU's last one, and all physical memory if the kernel is
+//! locked down.
 
 use std::fs;
 
 use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
+    hypercall::SET_MEMORY_REGIONS,
     mapping_fixture::{GUEST, MappingFixture},
     module::Lockdown,
     need,
@@ -43,15 +45,37 @@ fn system_ram() -> Result<Vec<(u64, u64)>, String> {
     Ok(ranges)
 }
 
+/// Returns the first address beyond the physical address space of the CPU. The error says why the
+/// test must be skipped.
+fn end_of_addresses() -> Result<u64, String> {
+    let text =
+        fs::read_to_string("/proc/cpuinfo").map_err(|error| format!("/proc/cpuinfo: {error}"))?;
+    text.lines()
+        .find_map(|line| {
+            let sizes = line.strip_prefix("address sizes")?;
+            let bits = sizes
+                .trim_start_matches([' ', '\t', ':'])
+                .split(' ')
+                .next()?;
+            1_u64.checked_shl(bits.parse().ok()?)
+        })
+        .ok_or_else(|| "/proc/cpuinfo does not show the size of an address".to_owned())
+}
+
 #[track_caller]
 fn assert_refused(fixture: &MappingFixture, source: u64, len: u64) {
+    assert_refused_with(fixture, source, len, Errno::EPERM);
+}
+
+#[track_caller]
+fn assert_refused_with(fixture: &MappingFixture, source: u64, len: u64, errno: Errno) {
     let segment = acrn_vm_memmap {
         len,
         ..fixture.device_memory(source)
     };
     let trace = Trace::start(&fixture.probe);
     let refused = fixture.set(segment);
-    assert_eq!(refused, Err(Errno::EPERM), "{len:#x} bytes at {source:#x}");
+    assert_eq!(refused, Err(errno), "{len:#x} bytes at {source:#x}");
     let mut device = acrn_mmiodev::default();
     // Any of the ranges counts.
     device.res[2].service_vm_pa = source;
@@ -60,7 +84,7 @@ fn assert_refused(fixture: &MappingFixture, source: u64, len: u64) {
         let refused = fixture.device.with(request, &mut device);
         assert_eq!(
             refused,
-            Err(Errno::EPERM),
+            Err(errno),
             "{request:#x} of {len:#x} bytes at {source:#x}"
         );
     }
@@ -85,7 +109,27 @@ pub fn mmio_of_kernel_ram() -> Outcome {
             assert_refused(&fixture, first - len, 2 * len);
         }
     }
-    assert_refused(&fixture, 0, 1 << 40);
+    assert_refused(&fixture, 0, need!(end_of_addresses()));
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// Addresses that the CPU does not have are refused. ACRN ignores the bits from 48 on when it looks
+/// an address up, so some of them would be aliases of the kernel's RAM.
+pub fn mmio_beyond_addresses() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let page = GuestMemory::anonymous(PAGE);
+    page.number_pages(1);
+    let ram = need!(page.physical_address());
+    let (end, len) = (need!(end_of_addresses()), PAGE as u64);
+    for source in [end, end | ram, (1 << 48) | ram, (1 << 63) | ram] {
+        assert_refused_with(&fixture, source, len, Errno::EINVAL);
+    }
+    assert_refused_with(&fixture, end - len, 2 * len, Errno::EINVAL);
+    // The hypervisor decides on the last page that the CPU can address.
+    let trace = Trace::start(&fixture.probe);
+    let _ = fixture.set(fixture.device_memory(end - len));
+    assert_eq!(trace.ids(), [SET_MEMORY_REGIONS]);
     fixture.destroy();
     Outcome::Passed
 }
