@@ -25,15 +25,23 @@ use kernel::prelude::*;
 
 const SET_MEMORY_REGIONS: u64 = 0x8000_0042;
 
-/// The rights of a guest to a part of its memory: any of `ACRN_MEM_ACCESS_*`.
+/// The rights of a guest to a part of its memory: `ACRN_MEM_ACCESS_READ`, and any others of
+/// `ACRN_MEM_ACCESS_*`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AccessRights(u32);
 
 impl AccessRights {
     /// Returns the rights in the attributes of a segment. Ignores all other bits, as upstream's
     /// driver does.
-    pub(crate) fn from_attributes(attr: u32) -> Self {
-        Self(attr & uapi::ACRN_MEM_ACCESS_RIGHT_MASK)
+    ///
+    /// Fails with `EINVAL` if the guest may not read. ACRN copies the rights into the EPT: an entry
+    /// without any is not present, one to write but not to read is a misconfiguration that ACRN
+    /// does not survive, and not every CPU supports execute-only entries.
+    pub(crate) fn from_attributes(attr: u32) -> Result<Self> {
+        if attr & uapi::ACRN_MEM_ACCESS_READ == 0 {
+            return Err(EINVAL);
+        }
+        Ok(Self(attr & uapi::ACRN_MEM_ACCESS_RIGHT_MASK))
     }
 
     /// Returns whether the guest may write.

@@ -36,7 +36,7 @@ impl TryFrom<uapi::acrn_vm_memmap> for Segment {
     type Error = Error;
 
     /// Fails with `EINVAL` if the type is unknown, or a range does not consist of whole pages, is
-    /// empty, or wraps.
+    /// empty, or wraps; and as [`AccessRights::from_attributes`].
     ///
     /// Ignores bits of `attr` that are no access right, as upstream's driver does: the type of the
     /// memory decides on caching.
@@ -56,7 +56,7 @@ impl TryFrom<uapi::acrn_vm_memmap> for Segment {
         Ok(Self {
             guest,
             source,
-            rights: AccessRights::from_attributes(memmap.attr),
+            rights: AccessRights::from_attributes(memmap.attr)?,
         })
     }
 }

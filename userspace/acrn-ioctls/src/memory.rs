@@ -74,7 +74,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// - `EINVAL`: a value is not aligned, the length is 0, or a range wraps.
+    /// - `EINVAL`: a value is not aligned, the length is 0, a range wraps, or the guest may not
+    ///   read.
     /// - `EFAULT`: the range is not memory of the caller.
     /// - `ENOMEM`: there is too little memory, or the segment exceeds `RLIMIT_MEMLOCK`. Hugetlb
     ///   memory does not count towards that limit.
@@ -155,8 +156,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// - `EINVAL`: a value is not aligned, the length is 0, or a range wraps or goes beyond the CPU's
-    ///   last physical address.
+    /// - `EINVAL`: a value is not aligned, the length is 0, a range wraps or goes beyond the CPU's
+    ///   last physical address, or the guest may not read.
     /// - `EPERM`: the range has RAM of the Service VM's kernel, or the kernel is locked down.
     /// - `ENOSPC`: the VM would have more than 4096 segments.
     ///

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         regions::regions_over,
         regions::regions_unaligned,
         regions::regions_wrapping,
+        regions::regions_bad_rights,
         regions::regions_of_nobody,
         parameters::request_pages,
         states::no_request_page,

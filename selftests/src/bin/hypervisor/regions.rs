@@ -11,7 +11,9 @@ use acrn_selftests::{
     need,
     region_array::{RegionArray, delete, set_memory_regions},
 };
-use acrn_uapi::{ACRN_MEM_ACCESS_READ, ACRN_MEM_TYPE_WB};
+use acrn_uapi::{
+    ACRN_MEM_ACCESS_READ, ACRN_MEM_ACCESS_RWX, ACRN_MEM_ACCESS_WRITE, ACRN_MEM_TYPE_WB,
+};
 
 use crate::parameters::{GENERIC, INVALID};
 
@@ -162,5 +164,23 @@ pub fn regions_of_nobody() -> Outcome {
     let fixture = need!(MappingFixture::new());
     let set = set_memory_regions(&fixture.probe, fixture.vmid, 1, NOWHERE);
     assert_eq!(set, GENERIC);
+    Outcome::Passed
+}
+
+/// A region without any right, or with that to write but not to read, breaks a rule.
+pub fn regions_bad_rights() -> Outcome {
+    let subject = need!(Subject::new());
+    for rights in 0..=ACRN_MEM_ACCESS_RWX {
+        let writable_only =
+            rights & ACRN_MEM_ACCESS_READ == 0 && rights & ACRN_MEM_ACCESS_WRITE != 0;
+        if rights == 0 || writable_only {
+            subject.fixture.probe.expect_broken_rule();
+        }
+        let region = MemoryRegion {
+            attr: ACRN_MEM_TYPE_WB | rights,
+            ..subject.add(GUEST + u64::from(rights) * LEN, LEN)
+        };
+        assert_eq!(subject.set(&[region]), 0, "rights {rights:#x}");
+    }
     Outcome::Passed
 }

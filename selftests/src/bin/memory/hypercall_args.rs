@@ -7,12 +7,14 @@ use acrn_selftests::{
     guest_memory::{GuestMemory, PAGE},
     harness::Outcome,
     hypercall::SET_MEMORY_REGIONS,
-    mapping_fixture::{GUEST, MappingFixture, ram, scattered},
+    mapping_fixture::{GUEST, MappingFixture, ram, scattered, whole},
     need,
+    physical::HPET,
     trace::{Trace, parameter},
 };
 use acrn_uapi::*;
 use mini_acrn_channel::kind;
+use nix::errno::Errno;
 
 /// The header contains the VM, the number of entries and their address. All other fields are zero.
 pub fn header() -> Outcome {
@@ -55,8 +57,8 @@ pub fn rights() -> Outcome {
         ACRN_MEM_TYPE_WT,
         !(ACRN_MEM_ACCESS_RIGHT_MASK | ACRN_MEM_TYPE_WB),
     ];
-    let attributes =
-        (0..=ACRN_MEM_ACCESS_RWX).flat_map(|rights| others.map(|others| (rights, others)));
+    let readable = (0..=ACRN_MEM_ACCESS_RWX).filter(|rights| rights & ACRN_MEM_ACCESS_READ != 0);
+    let attributes = readable.flat_map(|rights| others.map(|others| (rights, others)));
     for (index, (rights, others)) in attributes.enumerate() {
         // Upstream's driver cannot unset memory, so each segment has a different address.
         let guest = GUEST + (2 * index * PAGE) as u64;
@@ -73,6 +75,36 @@ pub fn rights() -> Outcome {
             .collect();
         let attr = ACRN_MEM_TYPE_WB | rights;
         assert_eq!(reported, [(MemoryRegion::ADD, attr, guest, PAGE as u64)]);
+    }
+    fixture.destroy();
+    Outcome::Passed
+}
+
+/// Memory that the guest may not read is refused: ACRN maps nothing without any right, and fails an
+/// assertion when the guest touches memory that it may only write. UNSET_MEMSEG ignores rights.
+pub fn rights_without_read() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    let memory = GuestMemory::anonymous(PAGE);
+    let segments = [whole(&memory), fixture.device_memory(HPET)];
+    for segment in segments {
+        for rights in (0..=ACRN_MEM_ACCESS_RWX).filter(|rights| rights & ACRN_MEM_ACCESS_READ == 0)
+        {
+            for others in [0, ACRN_MEM_TYPE_WB, !ACRN_MEM_ACCESS_RIGHT_MASK] {
+                let attr = rights | others;
+                let trace = Trace::start(&fixture.probe);
+                let refused = fixture.set(acrn_vm_memmap { attr, ..segment });
+                assert_eq!(refused, Err(Errno::EINVAL), "attributes {attr:#x}");
+                trace.assert_no_hypercalls();
+                fixture.assert_nothing_left();
+            }
+            fixture.set(segment).expect("SET_MEMSEG");
+            let unset = fixture.unset(acrn_vm_memmap {
+                attr: rights,
+                ..segment
+            });
+            assert_eq!(unset, Ok(()), "UNSET_MEMSEG, rights {rights:#x}");
+            fixture.assert_nothing_left();
+        }
     }
     fixture.destroy();
     Outcome::Passed

@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         kinds::mmio,
         hypercall_args::header,
         hypercall_args::rights,
+        hypercall_args::rights_without_read,
         typed::mmio_by_acrn_ioctls,
         typed::unset_by_acrn_ioctls,
         undo::unset_ram,

@@ -7,7 +7,7 @@ use crate::{frames, lapic, log, phys, rule, trace};
 use acrn_hypercall_abi::{Hypercall, MemoryRegion, MemoryRegions};
 use mini_acrn_channel::kind;
 use mini_acrn_logic::errno::{Errno, Result};
-use mini_acrn_logic::npt::{Attr, PAGE, TOP};
+use mini_acrn_logic::npt::{Access, Attr, PAGE, TOP};
 use zerocopy::IntoBytes;
 
 /// The largest page in the tables of a User VM is 2 MiB.
@@ -90,6 +90,16 @@ fn may_be_mapped(start: u64, size: u64) -> bool {
 }
 
 fn add(vm: &Vm, r: &MemoryRegion) -> Result {
+    let rights = Access::from_bits_truncate(r.attr);
+    if rights.is_empty() || rights & (Access::READ | Access::WRITE) == Access::WRITE {
+        // ACRN's entry is not present without any right. If the guest may write but not read, its
+        // first access is an EPT misconfiguration, and ACRN fails an assertion.
+        rule::broken(
+            vm.id,
+            Hypercall::SetMemoryRegions,
+            format_args!("the rights {:#x} of {:#x} are none or write-only", r.attr, r.user_vm_pa),
+        );
+    }
     let npt = &mut *vm.npt.lock();
     let npt = npt.as_mut().ok_or(Errno::GENERIC)?;
     let pool = &mut *frames::POOL.lock();
