@@ -282,6 +282,12 @@ impl GuestMemory {
             };
             let pins = Pins::new(LentPages::new(unlent), memory);
             let mapped = self.map_runs(guest, pins.pages.runs(), &mut batch, rights);
+            if let Err((error, RollBack::NotNeeded)) = mapped {
+                // SAFETY: `map_runs` returns this only if the hypervisor has mapped no run of the
+                // pins, which were lent to it just before.
+                released.append(unsafe { Released::never_mapped(pins) });
+                return Err(error);
+            }
             if let Err((error, RollBack::Done)) = mapped {
                 released.append(self.parking.park(pins));
                 return Err(error);
@@ -364,7 +370,7 @@ impl GuestMemory {
         backing: Backing,
         mapped: Result<(), (Error, RollBack)>,
     ) -> Result {
-        if let Err((error, RollBack::Done)) = mapped {
+        if let Err((error, RollBack::NotNeeded | RollBack::Done)) = mapped {
             return Err(error);
         }
         mappings.insert(Mapping::new(guest, rights, backing, mapped.is_ok()))?;
@@ -482,9 +488,17 @@ impl GuestMemory {
                     let mut regions = self.regions.lock();
                     regions.check_may_add().map_err(|error| (error, 0))?;
                     let added = regions.add(batch, additions);
-                    added.map_err(|error| (error, chunk.len()))
+                    added.map_err(|error| match error {
+                        // ACRN returns this only before it processes the first region
+                        // (`hcall_set_vm_memory_regions()`).
+                        EPERM => (error, 0),
+                        _ => (error, chunk.len()),
+                    })
                 });
             if let Err((error, tried)) = added {
+                if mapped == 0 && tried == 0 {
+                    return Err((error, RollBack::NotNeeded));
+                }
                 return Err((error, self.roll_back(guest, mapped, chunk.take(tried))));
             }
             mapped = next - u64::from(guest.start());

@@ -102,7 +102,8 @@ impl Drop for PinList {
 /// through, and there is no secure world; or the VM is gone.
 struct Unreachable(());
 
-// SAFETY: Only `State` creates it, together with the pins that are parked, under the same lock.
+// SAFETY: Only `State` creates it, together with the pins that are parked, under the same lock, and
+// `Released::never_mapped`, for pins of memory that its caller guarantees that no VM had.
 unsafe impl Returned for Unreachable {}
 
 /// Pins that were released. Dropping this unpins the pages, which takes long, sleeps, and takes the
@@ -112,6 +113,17 @@ unsafe impl Returned for Unreachable {}
 pub(crate) struct Released(Option<(PinList, Unreachable)>);
 
 impl Released {
+    /// Releases pins without parking them.
+    ///
+    /// # Safety
+    ///
+    /// The hypervisor must not have mapped any memory of `pins` since it was lent.
+    pub(super) unsafe fn never_mapped(pins: KBox<Pins>) -> Self {
+        let mut list = PinList::default();
+        list.push(pins);
+        Self(Some((list, Unreachable(()))))
+    }
+
     /// Adds the pins of `other`.
     pub(super) fn append(&mut self, mut other: Self) {
         let Some((mut pins, proof)) = other.0.take() else {

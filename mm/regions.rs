@@ -217,6 +217,9 @@ impl Regions {
 
 /// Whether memory that was mapped before a failure could be unmapped.
 pub(super) enum RollBack {
+    /// The hypervisor had mapped none of it. Only the mapping of pinned memory tells this from
+    /// [`Self::Done`].
+    NotNeeded,
     Done,
     Failed,
 }

@@ -11,6 +11,8 @@
 //! - ASSIGN_PCIDEV fails but was carried out: the driver does not know that the VM has the device.
 //! - SET_MEMORY_REGIONS returns -EINVAL without any effect, which stands for pages that are not
 //!   mapped: the driver unpins memory that the guest can access.
+//! - SET_MEMORY_REGIONS returns -1 after it has changed regions: ACRN returns that only before the
+//!   first one, so the driver unpins memory that the guest can access.
 //!
 //! All results are negative. A positive result would count as success.
 
@@ -23,6 +25,7 @@ use crate::actor::Actor;
 
 const RESULTS: [i64; 6] = [-1, -5, -16, -110, -22, i64::MIN];
 const EINVAL: i64 = -22;
+const EPERM: i64 = -1;
 
 /// Whether a hypercall may fail after it was carried out.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,15 +70,20 @@ pub fn script(actor: &mut Actor<'_>) {
     let (id, after) = FAULTS[chance.usize(..FAULTS.len())];
     let result = RESULTS[chance.usize(..RESULTS.len())];
     let is_after = chance.bool() && after == After::May;
-    let is_lie = id == SET_MEMORY_REGIONS && result == EINVAL && !is_after;
     // With any other hypercall a number of entries would let it be carried out.
-    let entries = u32::from(id == SET_MEMORY_REGIONS);
+    let entry = u32::from(id == SET_MEMORY_REGIONS) * chance.u32(..3);
+    let is_lie = id == SET_MEMORY_REGIONS
+        && match result {
+            EINVAL => !is_after,
+            EPERM => is_after || entry > 0,
+            _ => false,
+        };
     let scripted = Fault {
         vmid: ANY_VM,
         after: is_after.into(),
         skip: chance.u32(..3),
         count: chance.u32(1..3),
-        entry: entries * chance.u32(..3),
+        entry,
         ..fault(id, if is_lie { -5 } else { result })
     };
     let held = HELD[chance.usize(..HELD.len())];

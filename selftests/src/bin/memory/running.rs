@@ -37,6 +37,24 @@ fn assert_reported(counter: &CountingGuest, pages: usize) {
     );
 }
 
+/// The hypervisor refuses memory for the running guest, as ACRN does if the guest has a higher
+/// severity. The guest never had the pages, so they are not parked.
+pub fn running_refused() -> Outcome {
+    let counter = need!(CountingGuest::running(GuestMemory::anonymous(OWN * PAGE)));
+    let memory = scattered(16);
+    let segment = ram(2 * AT, &memory, 0, memory.len());
+    counter
+        .probe
+        .fail_regions(counter.vmid(), 0, 0, u32::MAX, -1);
+    assert_eq!(counter.set(segment), Err(Errno::EPERM));
+    counter.probe.clear_faults();
+    counter.assert_counts();
+    assert_mapped(&counter, OWN);
+    assert_reported(&counter, OWN);
+    counter.assert_pages(OWN, 0);
+    Outcome::Passed
+}
+
 /// The hypervisor fails in the middle of SET_MEMSEG, and refuses to unmap the regions that it has
 /// mapped.
 pub fn running_roll_back_refused() -> Outcome {
