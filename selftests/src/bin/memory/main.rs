@@ -102,6 +102,7 @@ fn main() -> ExitCode {
         refused_mmio::mmio_of_kernel_ram,
         refused_mmio::mmio_beyond_addresses,
         refused_mmio::mmio_unaligned,
+        refused_mmio::mmio_of_reserved_type,
         refused_mmio::mmio_of_other_memory,
         refused_mmio::mmio_locked_down,
         undo::many_segments,

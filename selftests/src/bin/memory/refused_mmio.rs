@@ -182,6 +182,37 @@ pub fn mmio_unaligned() -> Outcome {
     Outcome::Passed
 }
 
+/// An MMIO device is refused if a range has a reserved memory type: ACRN copies the type into the
+/// EPT, and fails an assertion when the guest touches the range.
+pub fn mmio_of_reserved_type() -> Outcome {
+    let fixture = need!(MappingFixture::new());
+    for memory_type in 0..8 {
+        let mut device = acrn_mmiodev::default();
+        for (range, number) in device.res[..2].iter_mut().zip(0..) {
+            *range = acrn_mmio_dev_res {
+                user_vm_pa: 0xd000_0000 + number * PAGE as u64,
+                service_vm_pa: DEVICE + number * PAGE as u64,
+                size: PAGE as u64,
+                mem_type: number * (memory_type << 3),
+            };
+        }
+        // The type of an empty range does not matter.
+        device.res[2].mem_type = 2 << 3;
+        let (expected, hypercalls) = match memory_type {
+            2 | 3 | 7 => (Err(Errno::EINVAL), 0),
+            _ => (Ok(()), 2),
+        };
+        let trace = Trace::start(&fixture.probe);
+        for request in [ACRN_IOCTL_ASSIGN_MMIODEV, ACRN_IOCTL_DEASSIGN_MMIODEV] {
+            let result = fixture.device.with(request, &mut device);
+            assert_eq!(result, expected, "{request:#x}, memory type {memory_type}");
+        }
+        assert_eq!(trace.ids().len(), hypercalls, "memory type {memory_type}");
+    }
+    fixture.destroy();
+    Outcome::Passed
+}
+
 /// Physical memory that is not RAM is accepted: devices, and the firmware's memory.
 pub fn mmio_of_other_memory() -> Outcome {
     let fixture = need!(MappingFixture::new());
