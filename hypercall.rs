@@ -11,6 +11,7 @@
 
 mod address;
 mod cpu_state;
+mod interrupt_monitor;
 mod lifecycle;
 mod memory;
 mod mmio_device;
@@ -25,6 +26,11 @@ pub(crate) use cpu_state::{
     CpuState,
     Cstate,
     Pstate, //
+};
+pub(crate) use interrupt_monitor::{
+    vm_intr_monitor,
+    InterruptCounts,
+    InterruptMonitor, //
 };
 pub(crate) use lifecycle::{
     create_vm,
@@ -52,8 +58,7 @@ use crate::{
 };
 use kernel::{
     macros::kunit_tests,
-    prelude::*,
-    transmute::FromBytes, //
+    prelude::*, //
 };
 
 /// Makes a hypercall.
@@ -101,7 +106,6 @@ fn decode(result: i64) -> Result {
 /// - `none`: the VM is the only parameter.
 /// - `number`: the second parameter is a number.
 /// - `reads T`: the hypervisor reads a `T`, and does not access it once the hypercall has returned.
-/// - `updates T`: the hypervisor reads and writes a `T`, likewise.
 ///
 /// Each row is a claim about ACRN that [`vmcall`] relies on: that the kind is right, and that the
 /// hypercall does not affect other memory of this VM that is not lent.
@@ -133,14 +137,6 @@ macro_rules! hypercalls {
             unsafe { vmcall($id, vm.into(), parameter.phys()) }
         }
     };
-    (@updates $(#[$doc:meta])* $vis:vis $name:ident $id:literal $parameter:ty) => {
-        $(#[$doc])*
-        $vis fn $name(vm: VmId, parameter: &mut Contiguous<$parameter>) -> Result {
-            // SAFETY: By the table, the hypervisor only accesses `*parameter`, which is borrowed
-            // mutably.
-            unsafe { vmcall($id, vm.into(), parameter.phys_mut()) }
-        }
-    };
 }
 
 use hypercalls;
@@ -158,9 +154,6 @@ hypercalls! {
 
     /// Injects an MSI into a VM.
     pub(crate) fn inject_msi = 0x8000_0023, reads uapi::acrn_msi_entry;
-
-    /// Reads interrupt counts of a VM's passed-through devices, or delays their interrupts.
-    pub(crate) fn vm_intr_monitor = 0x8000_0024, updates InterruptMonitor;
 
     /// Drives an interrupt line of a VM: GSI in bits 31:0 of the number, operation in bits 63:32.
     pub(crate) fn set_irqline = 0x8000_0025, number;
@@ -207,16 +200,6 @@ hypercalls! {
     /// Fails with `EINVAL`.
     pub(crate) fn destroy_vdev = 0x8000_005A, reads uapi::acrn_vdev;
 }
-
-/// A command and a count of 4 bytes each, then 48 numbers.
-pub(crate) type InterruptCounts = [u64; 49];
-
-/// The parameter of VM_INTR_MONITOR, aligned so that it does not cross a page.
-#[repr(C, align(512))]
-pub(crate) struct InterruptMonitor(pub(crate) InterruptCounts);
-
-// SAFETY: Numbers, and padding.
-unsafe impl FromBytes for InterruptMonitor {}
 
 /// The parameter of SET_PTDEV_INTR and RESET_PTDEV_INTR. The hypervisor reads 24 bytes, of which
 /// the interface to user space has 20.

@@ -351,7 +351,7 @@ impl Vm {
         let (reader, mut writer) = page.reader_writer();
         let mut monitor = Contiguous::<InterruptMonitor>::from_user(reader)?;
         self.with_control(|_| hypercall::vm_intr_monitor(self.id, &mut monitor))?;
-        writer.write(&monitor.0)
+        writer.write(monitor.counts())
     }
 
     /// Makes a hypercall that needs nothing but its parameter.

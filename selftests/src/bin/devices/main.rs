@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         typed::each_by_acrn_ioctls,
         hypercall_args::line_is_padded,
         monitor::monitor_counts_arrive,
+        monitor::monitor_fewer_than_two_entries,
         monitor::monitor_request_arrives,
         monitor::monitor_any_address,
         monitor::monitor_errors_passed_on,

@@ -3,8 +3,8 @@
 //! INJECT_MSI, SET_IRQLINE and VM_INTR_MONITOR.
 
 use crate::vm::{self, Vm};
-use crate::{interrupt, phys};
-use acrn_hypercall_abi::IntrMonitor;
+use crate::{interrupt, phys, rule};
+use acrn_hypercall_abi::{Hypercall, IntrMonitor};
 use acrn_uapi::acrn_msi_entry;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
@@ -49,24 +49,38 @@ pub fn monitor(vmid: u64, gpa: u64) -> Result {
     let [cmd, count]: [u32; 2] = phys::read(gpa).ok_or(Errno::INVAL)?;
     match cmd {
         _ if count as usize > IntrMonitor::BUFFER => Err(Errno::INVAL),
-        IntrMonitor::GET => interrupt_counts(vm, gpa, count as usize).ok_or(Errno::INVAL),
+        IntrMonitor::GET => interrupt_counts(vm, gpa, count).ok_or(Errno::INVAL),
         // There is no passed-through device whose interrupts could be delayed.
         IntrMonitor::DELAY => Ok(()),
         _ => Err(Errno::INVAL),
     }
 }
 
-/// Fills at most `count` entries of the buffer at `gpa`: pairs of an interrupt and its count.
+/// Fills the buffer of the parameter at `gpa`, which is said to have `count` entries: pairs of an
+/// interrupt and its count.
 ///
 /// ACRN counts the interrupts of passed-through devices by their physical number. mini-ACRN counts
 /// the interrupts that were sent to the VM by vector.
-fn interrupt_counts(vm: &Vm, gpa: u64, count: usize) -> Option<()> {
+fn interrupt_counts(vm: &Vm, gpa: u64, count: u32) -> Option<()> {
     let counts = vm.interrupts.iter().map(|n| n.load(Ordering::Relaxed));
-    let seen = (0u64..).zip(counts).filter(|(_, n)| *n > 0).take(count / 2);
-    let mut filled = 0;
+    let seen = (0u64..).zip(counts).filter(|(_, n)| *n > 0);
+    let mut filled = 0u32;
     for (vector, n) in seen {
-        phys::write(gpa + offset_of!(IntrMonitor, buffer) as u64 + filled * 8, &[vector, n])?;
+        let entry = filled as usize;
+        if entry + 2 <= IntrMonitor::BUFFER {
+            let offset = offset_of!(IntrMonitor, buffer) + entry * 8;
+            phys::write(gpa + offset as u64, &[vector, n])?;
+        } else if entry == IntrMonitor::BUFFER {
+            // ACRN writes to the memory behind it.
+            let rule = format_args!("more counts than fit, as the buffer has {count} entries");
+            rule::broken(vm.id, Hypercall::VmIntrMonitor, rule);
+        }
         filled += 2;
+        // As in ACRN, which looks after the first pair, and takes fewer than two entries for more
+        // than any VM has.
+        if filled > count.wrapping_sub(2) {
+            break;
+        }
     }
-    phys::write(gpa, &[IntrMonitor::GET, filled as u32])
+    phys::write(gpa, &[IntrMonitor::GET, filled])
 }
