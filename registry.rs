@@ -48,8 +48,31 @@ enum Owner {
     None,
 }
 
-/// The name by which the hypervisor knows a VM. Names that begin with a zero byte are not compared.
-type VmName = [u8; 16];
+/// The name of a VM, which ends at the first zero byte.
+struct VmName([u8; 16]);
+
+impl VmName {
+    /// The beginning of the name that ACRN makes for a VM without one. A number follows, which the
+    /// Service VM does not know: the id that ACRN itself uses for the VM.
+    const GENERATED: &'static [u8] = b"ACRN VM_";
+
+    fn bytes(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// Returns whether the hypervisor may know a VM that was created with this name by the name
+    /// `other`.
+    ///
+    /// ACRN looks for no VM if `other` is empty (`get_vmid_by_name`).
+    fn may_be(&self, other: &Self) -> bool {
+        let (own, other) = (self.bytes(), other.bytes());
+        if own.is_empty() {
+            let number = other.strip_prefix(Self::GENERATED);
+            return number.is_some_and(|number| number.iter().all(u8::is_ascii_digit));
+        }
+        own == other
+    }
+}
 
 struct Entry {
     vm: Arc<Vm>,
@@ -117,11 +140,10 @@ impl Registry {
         self.entries.retain(|entry| !Arc::ptr_eq(&entry.vm, vm));
     }
 
-    /// Returns whether a VM has this name, and certainly exists.
+    /// Returns whether a VM may have this name, and certainly exists.
     fn has_name(&self, name: &VmName) -> bool {
         let mut entries = self.entries.iter();
-        name.first() != Some(&0)
-            && entries.any(|entry| entry.name == *name && !entry.vm.memory().may_be_gone())
+        entries.any(|entry| entry.name.may_be(name) && !entry.vm.memory().may_be_gone())
     }
 
     fn entry(&mut self, vm: &Arc<Vm>) -> Option<&mut Entry> {
@@ -278,9 +300,10 @@ fn create_registered(
     if !registry.is_open {
         return Err(ENODEV);
     }
+    let name = VmName(parameter.uuid);
     // ACRN would fail, but forget the name of that VM. It would take the slot of that VM for free
     // then, and refuse other new names as well.
-    if registry.has_name(&parameter.uuid) {
+    if registry.has_name(&name) {
         return Err(EINVAL);
     }
     let created = hypercall::create_vm(parameter).map_err(|error| {
@@ -297,7 +320,7 @@ fn create_registered(
         }
     });
     let vm = Vm::new(&created, page).map_err(|_| EINVAL)?;
-    let added = registry.add(vm.clone(), parameter.uuid);
+    let added = registry.add(vm.clone(), name);
     added.map_err(|_| EINVAL)?;
     destroy_vm.dismiss();
     Ok(vm)

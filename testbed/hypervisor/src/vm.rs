@@ -12,7 +12,9 @@ use crate::request_page::{self, Slot};
 use crate::vcpu::Vcpu;
 use crate::{cpu, frames, rule, svm, time};
 use acrn_hypercall_abi::Hypercall;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Write;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use mini_acrn_channel::vm_state;
@@ -92,6 +94,15 @@ pub fn all() -> &'static [Vm] {
 /// Returns `name` up to its first zero byte.
 fn trim(name: &[u8; 16]) -> &[u8] {
     name.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// Returns the name that ACRN gives to a VM that is created without one.
+fn generated_name(vmid: u16) -> [u8; 16] {
+    let mut name = [0; 16];
+    let mut text = String::new();
+    let _ = write!(text, "ACRN VM_{vmid}");
+    name.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
+    name
 }
 
 /// Returns the OFF VM that a VM called `name` is to be created in.
@@ -189,6 +200,7 @@ impl Vm {
             return None;
         }
         *self.npt.lock() = Some(npt);
+        let name = if trim(&name).is_empty() { generated_name(self.id) } else { name };
         *self.config.lock() = Config { name, affinity };
         for (vcpu, cpu) in self.vcpus.iter().zip(&cpus) {
             vcpu.set_cpu(*cpu);

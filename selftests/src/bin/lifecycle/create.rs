@@ -130,6 +130,68 @@ pub fn create_with_name_of_another() -> Outcome {
     Outcome::Passed
 }
 
+/// Panics unless CREATE_VM with the name `name` fails without a hypercall.
+#[track_caller]
+fn assert_taken(probe: &Probe, cpus: u64, name: [u8; 16]) {
+    let (device, page) = (Device::open().expect("the device"), page());
+    let trace = Trace::start(probe);
+    let mut argument = acrn_vm_creation {
+        uuid: name,
+        ..creation(&page, cpus)
+    };
+    let refused = device.with(ACRN_IOCTL_CREATE_VM, &mut argument);
+    assert_eq!(refused, Err(Errno::EINVAL), "{name:02x?}");
+    trace.assert_no_hypercalls();
+}
+
+/// The bytes of a name that follow a zero byte do not matter, as in ACRN.
+pub fn create_with_name_of_another_and_more() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (device, page) = (need!(Device::open()), page());
+    let mut short = creation(&page, masks[0]);
+    short.uuid = *b"short\0\0\0\0\0\0\0\0\0\0\0";
+    device
+        .with(ACRN_IOCTL_CREATE_VM, &mut short)
+        .expect("CREATE_VM");
+    assert_taken(&probe, masks[1], *b"short\0x\0\0\0\0\0\0\0\0\0");
+    assert_taken(&probe, masks[1], *b"short\0\0\0\0\0\0\0\0\0\0x");
+    // Another name that begins like it.
+    let other = need!(Device::open());
+    let mut longer = acrn_vm_creation {
+        uuid: *b"shorter\0\0\0\0\0\0\0\0\0",
+        ..creation(&page, masks[1])
+    };
+    other
+        .with(ACRN_IOCTL_CREATE_VM, &mut longer)
+        .expect("CREATE_VM of another name");
+    Outcome::Passed
+}
+
+/// ACRN makes a name for a VM without one. Another VM cannot have it, but can have none as well.
+pub fn create_with_generated_name() -> Outcome {
+    let probe = need!(Probe::open());
+    let masks = need!(cpus::pick_many(&[1, 1]));
+    let (device, page) = (need!(Device::open()), page());
+    // The bytes after the zero byte do not matter here either.
+    let nameless = |cpus, rest| acrn_vm_creation {
+        uuid: [0, rest, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ..creation(&page, cpus)
+    };
+    let mut first = nameless(masks[0], 0);
+    device
+        .with(ACRN_IOCTL_CREATE_VM, &mut first)
+        .expect("CREATE_VM");
+    let generated = probe.vm(first.vmid).expect("the first VM").name;
+    assert!(generated.starts_with(b"ACRN VM_"), "{generated:02x?}");
+    assert_taken(&probe, masks[1], generated);
+    let other = need!(Device::open());
+    other
+        .with(ACRN_IOCTL_CREATE_VM, &mut nameless(masks[1], 7))
+        .expect("CREATE_VM of another VM without a name");
+    Outcome::Passed
+}
+
 /// If the driver cannot write the result, CREATE_VM fails with `EFAULT` and leaves no VM behind
 /// (A4).
 pub fn create_read_only_argument() -> Outcome {

@@ -47,6 +47,8 @@ fn main() -> ExitCode {
         process_exit::close_empty,
         create::create_returns_vmid_and_vcpus,
         create::create_with_name_of_another,
+        create::create_with_name_of_another_and_more,
+        create::create_with_generated_name,
         create::create_refused,
         create::create_refused_without_error,
         create::create_without_request_page,
