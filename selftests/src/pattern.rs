@@ -25,7 +25,7 @@ pub fn pattern(size: usize, round: usize) -> Vec<u8> {
 /// Returns a pattern for the structure of `request`.
 ///
 /// The driver checks the ranges of an MMIO device. They are that of the HPET, page-aligned in the
-/// guest.
+/// guest, and of the memory type UC of the EPT, which is 0 in bits 5:3.
 pub fn structure(request: u32, round: usize) -> Vec<u8> {
     let mut bytes = pattern((request >> 16 & 0x3fff) as usize, round);
     if matches!(
@@ -41,6 +41,7 @@ pub fn structure(request: u32, round: usize) -> Vec<u8> {
             ] {
                 range[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
             }
+            range[offset_of!(acrn_mmio_dev_res, mem_type)] &= !0x38;
         }
     }
     bytes
