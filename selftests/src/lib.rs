@@ -22,6 +22,7 @@ pub mod held_hypercall;
 pub mod hypercall;
 pub mod interrupt_guest;
 pub mod kernel_log;
+pub mod kernel_threads;
 pub mod leaks;
 pub mod mapping_fixture;
 pub mod module;

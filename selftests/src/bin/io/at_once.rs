@@ -11,6 +11,7 @@ use acrn_selftests::{
     eventfd::Eventfd,
     harness::Outcome,
     hypercall::NOTIFY_REQUEST_FINISH,
+    kernel_threads::KeptOn,
     need,
     program::{Access, read, write},
     scripted_vm::{ScriptedVm, polled, request},
@@ -19,7 +20,7 @@ use acrn_selftests::{
 };
 use acrn_uapi::{ACRN_IOREQ_STATE_FREE, ioctl::*};
 
-use crate::budget::ThreadOn;
+use crate::budget::BACKLOG;
 
 const PORT: Target = Target::Port(0x510);
 const MEMORY: Target = Target::Memory(0xd000_0040);
@@ -58,7 +59,7 @@ pub fn taken_at_once() -> Outcome {
     // Only writes by this CPU are certain to be noticed. If the machine stops during the upcall,
     // the thread serves the next requests.
     need!(cpus::stay_on(cpus::UPCALLS));
-    let _thread = ThreadOn::cpu(cpus::UPCALLS);
+    let _thread = KeptOn::cpu(cpus::UPCALLS, BACKLOG);
     let vm = need!(ScriptedVm::new());
     let event = Eventfd::new();
     let assigned = vm.device.ioeventfd(&event, 0, DOORBELL, 8);

@@ -4,7 +4,7 @@
 //! requests to a thread.
 
 use std::{
-    fs, slice, thread,
+    slice, thread,
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,7 @@ use acrn_selftests::{
     guest::{Guest, doorbell},
     harness::Outcome,
     hypercall::NOTIFY_REQUEST_FINISH,
+    kernel_threads::{self, KeptOn},
     need,
     program::{self, write},
     scripted_vm::{Answer, ScriptedVm, request},
@@ -24,6 +25,9 @@ use acrn_selftests::{
 use acrn_uapi::{ACRN_IOEVENTFD_FLAG_PIO, ACRN_IOREQ_STATE_FREE};
 
 const PORT: u16 = 0x510;
+
+/// Name of the thread that serves requests beyond the budget.
+pub const BACKLOG: &str = "acrn_ioreq_rest";
 
 /// The upcall may use one twentieth of any period, plus its share of the 10 ms before the period.
 const ONE_IN: u64 = 20;
@@ -215,27 +219,6 @@ fn overspend(vm: &ScriptedVm) {
     ring(vm);
 }
 
-/// Keeps the backlog thread, if the driver has one, on a CPU.
-pub struct ThreadOn(Vec<i32>);
-
-impl ThreadOn {
-    pub fn cpu(cpu: usize) -> Self {
-        let ids = threads("acrn_ioreq_rest");
-        for id in &ids {
-            cpus::keep_on(*id, &[cpu]).expect("the CPU");
-        }
-        Self(ids)
-    }
-}
-
-impl Drop for ThreadOn {
-    fn drop(&mut self) {
-        for id in &self.0 {
-            cpus::keep_on(*id, &[0, 1]).expect("all CPUs");
-        }
-    }
-}
-
 /// While the thread notifies the hypervisor of a request of one VM, which may take long, the upcall
 /// serves another VM.
 pub fn alone_beside_thread() -> Outcome {
@@ -247,7 +230,7 @@ pub fn alone_beside_thread() -> Outcome {
     need!(storm.status());
     let vm = need!(ScriptedVm::on(masks[1]));
     let slot = vm.page.slot(0).expect("slot 0");
-    let _elsewhere = ThreadOn::cpu(1 - cpus::UPCALLS);
+    let _elsewhere = KeptOn::cpu(1 - cpus::UPCALLS, BACKLOG);
     until("the thread serves requests", || {
         storm.number("thread_requests") > 1000
     });
@@ -283,7 +266,7 @@ pub fn thread_misses_no_wake_up() -> Outcome {
     let vm = need!(ScriptedVm::without_client(need!(cpus::pick(1))));
     need!(status(vm.vmid));
     let _event = doorbell_of(&vm);
-    let _elsewhere = ThreadOn::cpu(1 - cpus::UPCALLS);
+    let _elsewhere = KeptOn::cpu(1 - cpus::UPCALLS, BACKLOG);
     let number = |key| status(vm.vmid).expect("status").number(key);
     // Between any two instructions of the upcall the thread can fall asleep again.
     vm.probe.slow_after_ipis(Duration::from_micros(300));
@@ -303,7 +286,7 @@ pub fn thread_misses_no_wake_up() -> Outcome {
 pub fn thread_has_a_name() -> Outcome {
     let vm = need!(ScriptedVm::new());
     need!(status(vm.vmid));
-    assert_eq!(policies("acrn_ioreq_rest"), [libc::SCHED_OTHER]);
+    assert_eq!(policies(BACKLOG), [libc::SCHED_OTHER]);
     // On a real-time kernel, another thread does the work of the upcall.
     let expected: &[i32] = if cpus::run_preempt_rt() {
         &[libc::SCHED_FIFO]
@@ -318,15 +301,5 @@ pub fn thread_has_a_name() -> Outcome {
 fn policies(name: &str) -> Vec<i32> {
     // SAFETY: No memory is passed.
     let policy = |id| unsafe { libc::sched_getscheduler(id) };
-    threads(name).into_iter().map(policy).collect()
-}
-
-/// Returns the ids of the kernel threads with the name `name`.
-fn threads(name: &str) -> Vec<i32> {
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    ids.filter(|id| {
-        fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|comm| comm.trim() == name)
-    })
-    .collect()
+    kernel_threads::ids(name).into_iter().map(policy).collect()
 }
