@@ -45,7 +45,7 @@ struct eventfd_ctx *hsm_eventfd_ctx_fileget(void *file);
 __poll_t hsm_vfs_poll(void *file, void *table);
 /* Reads the counter as read(2) does, under the lock of its wait queue. */
 u64 hsm_eventfd_take(struct eventfd_ctx *context, void *queue);
-/* Returns once no wake-up of the wait queue is in progress that has begun before. */
+/* Waits until wake-ups of the wait queue that are in progress have ended. */
 void hsm_wait_for_wake_up(void *queue);
 
 /* Directories of debugfs may be its error pointers. */

@@ -11,7 +11,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// The memory types that entries of the EPT cannot have (Intel SDM 3C, table 30-6).
+/// The memory types that entries of the EPT cannot have (Intel SDM 3C, "EPT and Memory
+/// Typing").
 const RESERVED_TYPES: [u64; 3] = [2, 3, 7];
 
 /// A device that is passed through by its memory ranges, none of which is RAM of the kernel.
